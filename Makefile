@@ -1,0 +1,58 @@
+# Every command makes what it needs; a fresh machine wants Python >= 3.11, make and the package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help demo test check lint types contracts docs wheel bench clean
+.DEFAULT_GOAL := help
+
+help: ## show these commands
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "xpay-flow needs Python 3.11 or newer; say: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo ## a small shop and a local xPay on this machine (ARGS=--once: one purchase, no browser)
+	$(BIN)/xpay-flow demo $(ARGS)
+
+test: $(VENV)/.dev ## the tests (ARGS is passed to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types contracts wheel ## lint, types, import contracts, wheel
+
+lint: $(VENV)/.dev ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy strict and pyright
+	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
+	$(BIN)/pyright
+
+contracts: $(VENV)/.dev ## which module may import which
+	$(BIN)/lint-imports
+
+wheel: $(VENV)/.dev ## build the wheel and look inside
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python tests/wheel_contents.py dist/*.whl
+
+docs: $(VENV)/.dev ## write the generated pages of docs/reference
+	$(BIN)/python -m docs.generate
+
+bench: $(VENV)/.dev ## figures, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what make made
+	rm -rf $(VENV) dist build artefacts

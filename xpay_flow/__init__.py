@@ -1,0 +1,1 @@
+"""Take payments through xPay Checkout without losing, doubling or misreporting one."""

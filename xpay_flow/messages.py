@@ -1,0 +1,58 @@
+"""The words that xPay and a merchant share: names, statuses and limits. Data only, no behaviour.
+
+Both the core and the sandbox may use these, since a name is a fact of xPay's documentation.
+How bytes are read, written or signed is written twice on purpose, so that the two can disagree.
+Sources are xPay's pages on events, statuses, errors, idempotency and signatures.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Paths and headers (create-intent, get-intent, list-intents, idempotency, verification).
+CREATE_INTENT_PATH: Final = "/payments/create-intent"
+GET_INTENT_PATH: Final = "/payments/v2/get-intent/"
+LIST_INTENTS_PATH: Final = "/payments/intents"
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+HMAC_HEADER: Final = "xpay-signature"
+ECDSA_HEADER: Final = "xpay-private-signature"
+RETURN_PARAMETER: Final = "xpay_intent_id"
+
+# "Ids: 24 hex digits of old, `in_` and 16 or 21 characters now": only what is safe is checked.
+ID_CHARS_MAX: Final = 255
+
+# Create-intent: metadata.
+METADATA_PAIRS_MAX: Final = 50
+METADATA_KEY_CHARS_MAX: Final = 40
+METADATA_VALUE_CHARS_MAX: Final = 500
+
+# Idempotency: `^[a-zA-Z0-9\-_:\.]+$`, at most 255 characters, kept for 24 hours.
+IDEMPOTENCY_KEY_PATTERN: Final = r"[a-zA-Z0-9\-_:.]{1,255}"
+IDEMPOTENCY_RETENTION_S: Final = 24 * 3600
+
+# Statuses of an intent, newest and older copies of the status page.
+STATUS_CREATED: Final = "CREATED"
+STATUS_SUCCESS: Final = "SUCCESS"
+STATUS_FAILED: Final = "FAILED"
+STATUS_CANCELLED: Final = "CANCELLED"
+STATUS_REFUNDED: Final = "REFUNDED"
+STATUS_PARTIALLY_REFUNDED: Final = "PARTIALLY_REFUNDED"
+
+# Types of webhook events about an intent; `intent.incomplete` is gone from the newest list.
+INTENT_CREATED: Final = "intent.created"
+INTENT_CHECKOUT_OPENED: Final = "intent.checkout_opened"
+INTENT_INCOMPLETE: Final = "intent.incomplete"
+INTENT_FAILED: Final = "intent.failed"
+INTENT_SUCCESS: Final = "intent.success"
+INTENT_REFUNDED: Final = "intent.refunded"
+INTENT_DISPUTED: Final = "intent.disputed"
+INTENT_DISPUTE_UNDER_REVIEW: Final = "intent.dispute_under_review"
+INTENT_DISPUTE_WON: Final = "intent.dispute_won"
+INTENT_DISPUTE_LOST: Final = "intent.dispute_lost"
+
+# Error codes of the API.
+BAD_REQUEST: Final = "bad_request"
+UNAUTHORIZED: Final = "unauthorized"
+RESOURCE_NOT_FOUND: Final = "resource_not_found"
+RATE_LIMIT_EXCEEDED: Final = "rate_limit_exceeded"
+INTERNAL_SERVER_ERROR: Final = "internal_server_error"
