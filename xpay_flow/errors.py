@@ -3,8 +3,8 @@
     XPayFlowError
     ├── MerchantError            your code or your configuration
     │   ├── ConfigurationError   a setting is missing, weak or contradictory
-    │   ├── InvalidValue         a value that must not exist, such as 19.99 as an amount (also a ValueError)
-    │   ├── MissingExtra         an optional dependency is not installed (also an ImportError)
+    │   ├── InvalidValue         a value that must not exist, like Money(19.99) (also ValueError)
+    │   ├── MissingExtra         an optional dependency is not installed (also ImportError)
     │   ├── UnknownIntent        no intent is filed under the name you gave
     │   ├── AlreadyPaid          the order you want to charge is paid
     │   └── ReceiptInUse         the order has an open attempt over another amount

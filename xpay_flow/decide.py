@@ -1,0 +1,245 @@
+"""What follows from one piece of news? A pure function: no clock, no randomness, no I/O.
+
+The new snapshot is the old one with something added (see `intent`), the state is the highest that
+any news spoke for (see `lifecycle`), and an effect is owed by what is on file, never by what came
+first. So any order and any number of copies lead to the same state, totals and owed effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from . import events as ev
+from . import messages as m
+from .events import FAILED_KINDS, PAID_KINDS, PAYMENT_KINDS, REFUND_REPORTS, Event
+from .intent import Dispute, DisputeStatus, Intent, Refund, RefundStatus, Stamped
+from .lifecycle import (
+    LIFECYCLE,
+    PAID_OTHER_MONEY,
+    REFUNDED_OTHER_MONEY,
+    Disposition,
+    Lifecycle,
+)
+from .records import HandlerName
+
+DISPUTE_KINDS: Final[dict[str, DisputeStatus]] = {
+    m.INTENT_DISPUTED: "open",
+    m.INTENT_DISPUTE_UNDER_REVIEW: "under_review",
+    m.INTENT_DISPUTE_WON: "won",
+    m.INTENT_DISPUTE_LOST: "lost",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Owes:
+    """A handler call that a decision makes due. `subject` sets it apart from its likes."""
+
+    name: HandlerName
+    subject: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Decision:
+    """What follows from one event.
+
+    Args:
+        intent: the snapshot afterwards; the one before, if nothing was learned.
+        event: what was decided upon, None for a copy: there is no new fact to record.
+        owes: handler calls that were not owed before.
+        why: one sentence for the timeline.
+    """
+
+    intent: Intent
+    event: Event | None
+    owes: tuple[Owes, ...] = ()
+    disposition: Disposition
+    why: str
+
+
+def decide(intent: Intent, event: Event, lifecycle: Lifecycle = LIFECYCLE) -> Decision:
+    """Decide what `event` means for `intent`. Pure and total over known event kinds."""
+    if event.fact_id in intent.evidence:
+        return Decision(
+            intent=intent, event=None, disposition="duplicate", why="this very news is on file"
+        )
+    kind = _effective_kind(intent, event)
+    move = lifecycle.step(intent.state, kind)
+    learned = _learn(intent, event, kind, move.target)
+    after = attrs.evolve(learned, attention=_attention(intent, learned, event, kind))
+    disposition, why = _verdict(intent, after, event, kind, move.disposition)
+    return Decision(
+        intent=after,
+        event=event,
+        owes=tuple(sorted(owed_by(after) - owed_by(intent), key=lambda o: (o.name, o.subject))),
+        disposition=disposition,
+        why=why,
+    )
+
+
+def owed_by(intent: Intent) -> frozenset[Owes]:
+    """Every handler call that the evidence on file makes due, delivered or not."""
+    owed: set[Owes] = set()
+    if intent.money_checked:
+        owed.add(Owes(name="on_success"))
+    if intent.kinds & FAILED_KINDS:
+        owed.add(Owes(name="on_failed"))
+    owed.update(Owes(name="on_refunded", subject=r.refund_id) for r in intent.refunds)
+    owed.update(Owes(name="on_attention", subject=reason) for reason in intent.attention)
+    return frozenset(owed)
+
+
+def is_overtaken(intent: Intent, name: HandlerName) -> str | None:
+    """Why a handler call that is still owed would now tell old news; None if it would not."""
+    if name == "on_failed" and intent.is_paid:
+        return "the payment succeeded meanwhile"
+    if name == "on_success" and intent.refund_status == "full":
+        return "the payment was refunded in full meanwhile"
+    return None
+
+
+def _effective_kind(intent: Intent, event: Event) -> str:
+    """The row of the table that applies, once amounts and currencies are compared."""
+    if event.kind in PAID_KINDS and not _is_asked_money(intent, event):
+        return PAID_OTHER_MONEY
+    if event.kind == m.INTENT_REFUNDED and event.currency != intent.money.currency:
+        return REFUNDED_OTHER_MONEY
+    return event.kind
+
+
+def _is_asked_money(intent: Intent, event: Event) -> bool:
+    money = intent.money
+    return (event.amount_minor, event.currency) == (money.amount_minor, money.currency)
+
+
+def _learn(intent: Intent, event: Event, kind: str, state: str) -> Intent:
+    """The snapshot with everything that this event adds to it."""
+    url = intent.checkout_url or event.url
+    return attrs.evolve(
+        intent,
+        state=state,
+        checkout_url=url,
+        # The request is needed to repeat an unanswered creation, and holds personal data.
+        request=None if url or kind == ev.CREATE_REFUSED else intent.request,
+        x_intent_ids=_with(intent.x_intent_ids, event.x_intent_id),
+        money_checked=intent.money_checked or kind in PAID_KINDS,
+        refunds=_refunds(intent.refunds, event) if kind == m.INTENT_REFUNDED else intent.refunds,
+        refund_reported=_reported(intent, kind),
+        disputes=_disputes(intent.disputes, event, DISPUTE_KINDS.get(kind)),
+        failure=_later(intent.failure, event, event.error_code if kind in FAILED_KINDS else None),
+        payment_method=_later(intent.payment_method, event, event.payment_method),
+        kinds=intent.kinds | {kind},
+        evidence=intent.evidence | {event.fact_id},
+    )
+
+
+def _with(known: tuple[str, ...], new: str | None) -> tuple[str, ...]:
+    return known if new is None or new in known else tuple(sorted((*known, new)))
+
+
+def _later(known: Stamped | None, event: Event, word: str | None) -> Stamped | None:
+    if word is None:
+        return known
+    new = Stamped(event.at_ms, word)
+    return new if known is None else max(known, new)
+
+
+def _refunds(known: tuple[Refund, ...], event: Event) -> tuple[Refund, ...]:
+    """One record per refund. Of two amounts told for one refund the greater counts, and is shown.
+
+    The oldest events carry no `refundId`; there each event is its own refund.
+    """
+    refund_id = event.refund_id or event.event_id
+    by_id = {refund.refund_id: refund for refund in known}
+    told = [event.amount_minor, *(r.amount_minor for r in known if r.refund_id == refund_id)]
+    amounts = [amount_minor for amount_minor in told if amount_minor is not None]
+    by_id[refund_id] = Refund(refund_id, max(amounts, default=None))
+    return tuple(sorted(by_id.values(), key=lambda refund: refund.refund_id))
+
+
+def _reported(intent: Intent, kind: str) -> RefundStatus:
+    if kind == ev.REPORT_REFUNDED or intent.refund_reported == "full":
+        return "full"
+    return "partial" if kind == ev.REPORT_PARTIALLY_REFUNDED else intent.refund_reported
+
+
+def _disputes(
+    known: tuple[Dispute, ...], event: Event, status: DisputeStatus | None
+) -> tuple[Dispute, ...]:
+    """One record per dispute, with every status told. Older events carry no `disputeId`."""
+    if status is None:
+        return known
+    dispute_id = event.dispute_id or "unnamed"
+    by_id = {dispute.dispute_id: dispute for dispute in known}
+    before = by_id[dispute_id].seen if dispute_id in by_id else frozenset[DisputeStatus]()
+    seen: frozenset[DisputeStatus] = before | {status}
+    by_id[dispute_id] = Dispute(dispute_id, seen)
+    return tuple(sorted(by_id.values(), key=lambda dispute: dispute.dispute_id))
+
+
+def _attention(before: Intent, after: Intent, event: Event, kind: str) -> tuple[str, ...]:
+    """Why a person should look: what was known, and what the enlarged evidence adds."""
+    return tuple(sorted({*before.attention, *_by_evidence(after), *_by_event(before, event, kind)}))
+
+
+def _by_evidence(intent: Intent) -> Iterable[str]:
+    """Reasons that follow from the snapshot alone."""
+    kinds = intent.kinds
+    paid = bool(kinds & PAYMENT_KINDS)
+    reasons = {
+        "paid_late": paid and ev.REPORT_CANCELLED in kinds,
+        "wrong_money": PAID_OTHER_MONEY in kinds,
+        "refund_in_other_currency": REFUNDED_OTHER_MONEY in kinds,
+        "refused_yet_real": ev.CREATE_REFUSED in kinds and bool(intent.x_intent_ids),
+        "second_xpay_intent": len(intent.x_intent_ids) > 1,
+        "refund_exceeds_payment": intent.refunded_minor > intent.money.amount_minor,
+        "refund_without_details": bool(kinds & REFUND_REPORTS),
+        "create_unresolved": ev.CREATE_UNRESOLVED in kinds,
+    }
+    yield from (reason for reason, holds in reasons.items() if holds)
+    for dispute in intent.disputes:
+        yield f"disputed:{dispute.dispute_id}"
+        if {"won", "lost"} <= dispute.seen:
+            yield f"dispute_contradiction:{dispute.dispute_id}"
+
+
+def _by_event(before: Intent, event: Event, kind: str) -> Iterable[str]:
+    """Reasons that follow from comparing the event with those on file."""
+    if kind == ev.HANDLER_GAVE_UP:
+        yield f"handler_gave_up:{event.digest}"
+    if event.source == "webhook" and _told_otherwise(before, event):
+        yield f"event_contradiction:{event.event_id}"
+    if kind == m.INTENT_REFUNDED:
+        refund_id = event.refund_id or event.event_id
+        if event.amount_minor is None:
+            yield f"refund_without_amount:{refund_id}"
+        known = (r.amount_minor for r in before.refunds if r.refund_id == refund_id)
+        if any(amount_minor != event.amount_minor for amount_minor in known):
+            yield f"refund_contradiction:{refund_id}"
+
+
+def _told_otherwise(before: Intent, event: Event) -> bool:
+    """Another content is on file under the same event id."""
+    return any(known.rpartition("#")[0] == event.event_id for known in before.evidence)
+
+
+def _verdict(
+    before: Intent, after: Intent, event: Event, kind: str, disposition: Disposition
+) -> tuple[Disposition, str]:
+    """What we call the news, and one sentence that says why."""
+    if kind in (PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY):
+        told = f"{event.amount_minor} {event.currency} (minor units)"
+        return "mismatched", f"it names {told}, and {before.money} was asked for"
+    if kind == ev.UNKNOWN:
+        return "unknown", f"no rule for {event.type[:80]!a}; kept"
+    if event.source == "webhook" and _told_otherwise(before, event):
+        return "contradictory", "another content is on file under this event id; both count"
+    if after.state != before.state:
+        return disposition, f"{before.state} → {after.state}"
+    sentence = {
+        "stale": f"older than {before.state}, which stays",
+        "contradictory": f"contradicts {before.state}, which stays",
+    }
+    return disposition, sentence.get(disposition, f"agrees with {before.state}")

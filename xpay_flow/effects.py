@@ -1,0 +1,172 @@
+"""What may a flow ask of the world? A small closed set of effects, and typed ways to yield them.
+
+A flow is a generator: it yields an effect and is sent the effect's answer. Drivers perform them:
+`drive.run`, `drive.arun`, and any other that wants to choose what happens in between.
+
+    def seen(x_intent_id: str) -> Query[bool]:
+        records = yield from load(x_intent_alias(x_intent_id))
+        return bool(records)
+
+A `Query` can yield reads only. That is what makes a redirect unable to write: the type checker
+refuses `yield from commit(...)` inside a `Query`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from .payment import Payment
+from .ports import HttpRequest, HttpResponse, NoAnswer
+from .records import Change, HandlerName, Record, Work
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Load:
+    """Every record filed under `alias`."""
+
+    alias: str
+
+
+@attrs.frozen
+class Recent:
+    """The records stored last, newest first; needs a store that is a `Listing`."""
+
+    limit: int
+
+
+@attrs.frozen
+class Now:
+    """Milliseconds since the epoch."""
+
+
+@attrs.frozen
+class Pause:
+    """Come back after some seconds."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Commit:
+    """Make one change durable; answers False when the race was lost."""
+
+    change: Change
+
+
+@attrs.frozen
+class Due:
+    """Keys of records that have this kind of work due."""
+
+    work: Work
+    now_ms: int
+    limit: int
+
+
+@attrs.frozen
+class NewId:
+    """A name never given before."""
+
+    prefix: str
+
+
+@attrs.frozen
+class TakeTurn:
+    """Seconds to wait before the next request to xPay may be sent; the turn is taken."""
+
+
+@attrs.frozen
+class Exchange:
+    """One request to xPay; answers with the response or the `NoAnswer` that came instead."""
+
+    request: HttpRequest
+
+
+@attrs.frozen
+class Count:
+    """Add one to a counter of this process."""
+
+    name: str
+
+
+@attrs.frozen
+class RunHandler:
+    """Call the user's handler; whatever it raises becomes a `Ran`."""
+
+    name: HandlerName
+    payment: Payment
+
+
+@attrs.frozen
+class Ran:
+    """How a handler ended. `missing`: none is registered in this process."""
+
+    outcome: Literal["done", "failed", "missing"]
+    error: str = ""
+
+
+ReadEffect: TypeAlias = Load | Recent | Now | Pause
+WriteEffect: TypeAlias = Commit | Due | NewId | TakeTurn | Exchange | Count | RunHandler
+Effect: TypeAlias = ReadEffect | WriteEffect
+
+# A flow that can only read, and one that can do everything. The answer to an effect depends on the
+# effect, which no generator type can say; the functions below say it, so flows are fully typed.
+Query: TypeAlias = Generator[ReadEffect, Any, T]
+Command: TypeAlias = Generator[Effect, Any, T]
+
+
+def load(alias: str) -> Query[Sequence[Record]]:
+    found: Sequence[Record] = yield Load(alias)
+    return found
+
+
+def recent(limit: int) -> Query[Sequence[Record]]:
+    found: Sequence[Record] = yield Recent(limit)
+    return found
+
+
+def now() -> Query[int]:
+    now_ms: int = yield Now()
+    return now_ms
+
+
+def pause(seconds: float) -> Query[None]:
+    yield Pause(seconds)
+
+
+def commit(change: Change) -> Command[bool]:
+    won: bool = yield Commit(change)
+    return won
+
+
+def due(work: Work, now_ms: int, limit: int) -> Command[Sequence[str]]:
+    keys: Sequence[str] = yield Due(work, now_ms, limit)
+    return keys
+
+
+def new_id(prefix: str) -> Command[str]:
+    fresh: str = yield NewId(prefix)
+    return fresh
+
+
+def take_turn() -> Command[float]:
+    seconds: float = yield TakeTurn()
+    return seconds
+
+
+def exchange(request: HttpRequest) -> Command[HttpResponse | NoAnswer]:
+    answer: HttpResponse | NoAnswer = yield Exchange(request)
+    return answer
+
+
+def count(name: str) -> Command[None]:
+    yield Count(name)
+
+
+def run_handler(name: HandlerName, payment: Payment) -> Command[Ran]:
+    ran: Ran = yield RunHandler(name, payment)
+    return ran

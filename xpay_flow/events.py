@@ -1,0 +1,212 @@
+"""What have we learned, and from whom?
+
+An `Event` is one piece of news about an intent: a webhook, an answer of xPay's API, or an act of
+our own. However it came, `decide` reads the same fields, and the same news has the same identity.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import attrs
+
+from . import messages as m
+from .wire import JSON, IntentAnswer, WebhookMessage, canonical_json, digest, without_secrets
+
+Source = Literal["webhook", "answer", "merchant"]
+
+# Kinds of our own making. Webhooks about an intent use xPay's event type as their kind.
+STORED: Final = "stored"
+FORWARDED: Final = "forwarded"
+HANDLER_GAVE_UP: Final = "handler_gave_up"
+CREATE_UNRESOLVED: Final = "create_unresolved"
+# What xPay's API said when we called it.
+CREATE_ANSWERED: Final = "create_answered"
+CREATE_REFUSED: Final = "create_refused"
+REPORT_OPEN: Final = "report.open"
+REPORT_FAILED: Final = "report.failed"
+REPORT_CANCELLED: Final = "report.cancelled"
+REPORT_SUCCESS: Final = "report.success"
+REPORT_REFUNDED: Final = "report.refunded"
+REPORT_PARTIALLY_REFUNDED: Final = "report.partially_refunded"
+# Authenticated, and of a type that this version has no rule for.
+UNKNOWN: Final = "unknown"
+
+WEBHOOK_KINDS: Final = frozenset(
+    {
+        m.INTENT_CREATED,
+        m.INTENT_CHECKOUT_OPENED,
+        m.INTENT_INCOMPLETE,
+        m.INTENT_FAILED,
+        m.INTENT_SUCCESS,
+        m.INTENT_REFUNDED,
+        m.INTENT_DISPUTED,
+        m.INTENT_DISPUTE_UNDER_REVIEW,
+        m.INTENT_DISPUTE_WON,
+        m.INTENT_DISPUTE_LOST,
+    }
+)
+
+# "Keep unknown statuses as they are and treat them as open": what is not listed is REPORT_OPEN.
+REPORT_KINDS: Final = {
+    m.STATUS_FAILED: REPORT_FAILED,
+    m.STATUS_CANCELLED: REPORT_CANCELLED,
+    m.STATUS_SUCCESS: REPORT_SUCCESS,
+    m.STATUS_REFUNDED: REPORT_REFUNDED,
+    m.STATUS_PARTIALLY_REFUNDED: REPORT_PARTIALLY_REFUNDED,
+}
+
+# News that shows a payment together with its amount.
+PAID_KINDS: Final = frozenset(
+    {m.INTENT_SUCCESS, REPORT_SUCCESS, REPORT_REFUNDED, REPORT_PARTIALLY_REFUNDED}
+)
+# A refund shows that there was a payment, but not over how much: the state is `success`, yet
+# `on_success` waits for proof of the amount, which the reconciler asks for (decision 0003).
+PAYMENT_KINDS: Final = PAID_KINDS | {m.INTENT_REFUNDED}
+FAILED_KINDS: Final = frozenset({m.INTENT_FAILED, REPORT_FAILED})
+REFUND_REPORTS: Final = frozenset({REPORT_REFUNDED, REPORT_PARTIALLY_REFUNDED})
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One piece of news about an intent.
+
+    Args:
+        kind: the row of the lifecycle table that speaks about it.
+        type: the word its source used, such as `intent.success`.
+        event_id: xPay's `eventId`, or a name of our own for answers and acts.
+        digest: of the content, so that one id with two contents is seen.
+        at_ms: when its source says it happened; epoch milliseconds.
+        proof: why we believe it: `hmac:0` (index of the key), `ecdsa`, `api`, `own`.
+        intent_id: our own id, where the message carried it in its metadata.
+        payload: the message as JSON, without secrets and personal data.
+        url: the checkout address of a create answer; never stored with the event.
+    """
+
+    kind: str
+    type: str
+    source: Source
+    event_id: str
+    digest: str = ""
+    at_ms: int
+    proof: str = "own"
+    intent_id: str | None = None
+    x_intent_id: str | None = None
+    receipt_id: str | None = None
+    status: str | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+    error_code: str | None = None
+    payment_method: str | None = None
+    refund_id: str | None = None
+    dispute_id: str | None = None
+    payload: str = ""
+    url: str | None = attrs.field(default=None, repr=False, eq=False)
+
+    @property
+    def fact_id(self) -> str:
+        """The identity of the news: the same for every copy, another for another content."""
+        return f"{self.event_id}#{self.digest}"
+
+    @property
+    def is_for_this_merchant(self) -> bool:
+        """An ECDSA signature alone proves that xPay sent it, not that it was sent for us."""
+        return self.proof != "ecdsa"
+
+
+def from_webhook(message: WebhookMessage, proof: str, metadata_key: str) -> Event:
+    """The news in an authenticated webhook."""
+    kind = message.event_type if message.event_type in WEBHOOK_KINDS else UNKNOWN
+    return Event(
+        kind=kind,
+        type=message.event_type,
+        source="webhook",
+        event_id=message.event_id,
+        digest=digest(message.raw),
+        at_ms=message.event_time_ms,
+        proof=proof,
+        intent_id=message.metadata.get(metadata_key),
+        x_intent_id=message.x_intent_id,
+        receipt_id=message.receipt_id,
+        status=message.status,
+        amount_minor=message.amount_minor,
+        currency=message.currency,
+        error_code=message.error_code,
+        payment_method=message.payment_method,
+        refund_id=message.refund_id,
+        dispute_id=message.dispute_id,
+        payload=canonical_json(without_secrets(message.raw)),
+    )
+
+
+def from_create_answer(answer: IntentAnswer, url: str, at_ms: int) -> Event:
+    """xPay made the intent and told us its id and address."""
+    return attrs.evolve(
+        _from_answer(CREATE_ANSWERED, answer, at_ms),
+        event_id="answer:create",
+        digest=answer.x_intent_id,
+        url=url,
+    )
+
+
+def from_report(answer: IntentAnswer, at_ms: int) -> Event:
+    """xPay told us, when asked, how an intent stands.
+
+    An identical answer is the same news, so asking often adds nothing to the history.
+    """
+    event = _from_answer(REPORT_KINDS.get(answer.status, REPORT_OPEN), answer, at_ms)
+    content: list[JSON] = [
+        event.x_intent_id,
+        event.status,
+        event.amount_minor,
+        event.currency,
+        event.error_code,
+        event.payment_method,
+    ]
+    return attrs.evolve(event, event_id="answer:get", digest=digest(content))
+
+
+def _from_answer(kind: str, answer: IntentAnswer, at_ms: int) -> Event:
+    return Event(
+        kind=kind,
+        type=answer.status,
+        source="answer",
+        event_id="",
+        at_ms=at_ms,
+        proof="api",
+        x_intent_id=answer.x_intent_id,
+        receipt_id=answer.receipt_id,
+        status=answer.status,
+        amount_minor=answer.amount_minor,
+        currency=answer.currency,
+        error_code=answer.error_code,
+        payment_method=answer.payment_method,
+        payload=canonical_json(without_secrets(answer.raw)),
+    )
+
+
+def refusal(error_code: str, description: str, at_ms: int) -> Event:
+    """xPay answered the creation with a definite error."""
+    return Event(
+        kind=CREATE_REFUSED,
+        type=error_code,
+        source="answer",
+        event_id="answer:refused",
+        at_ms=at_ms,
+        proof="api",
+        error_code=error_code,
+        payload=canonical_json({"errorCode": error_code, "errorDescription": description}),
+    )
+
+
+def own(kind: str, at_ms: int, *, subject: str = "", payload: str = "") -> Event:
+    """An act of ours; the same act upon the same subject is the same news."""
+    return Event(
+        kind=kind,
+        type=kind,
+        source="merchant",
+        event_id=f"own:{kind}",
+        digest=subject,
+        at_ms=at_ms,
+        payload=payload,
+    )

@@ -1,0 +1,133 @@
+"""What do we know of one payment intent?
+
+Everything here grows: states rise, sets get members, maxima rise. That is why the order in which
+news arrives cannot matter; `decide` only ever adds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from .events import PAYMENT_KINDS
+from .money import Money
+
+RefundStatus = Literal["none", "partial", "full"]
+DisputeStatus = Literal["none", "open", "under_review", "won", "lost"]
+
+# Later ones beat earlier ones in news about one dispute; `lost` beats `won` since it costs money.
+DISPUTE_RANK: tuple[DisputeStatus, ...] = ("none", "open", "under_review", "won", "lost")
+# Over several disputes, the one that needs most care speaks for the intent.
+DISPUTE_CARE: tuple[DisputeStatus, ...] = ("none", "won", "open", "under_review", "lost")
+
+
+@attrs.frozen(order=True)
+class Refund:
+    """One refund that xPay told us of. `amount_minor` is None where xPay named no amount."""
+
+    refund_id: str
+    amount_minor: int | None
+
+
+@attrs.frozen
+class Dispute:
+    """One dispute, with every status ever reported for it."""
+
+    dispute_id: str
+    seen: frozenset[DisputeStatus]
+
+    @property
+    def status(self) -> DisputeStatus:
+        return max(self.seen, key=DISPUTE_RANK.index)
+
+
+@attrs.frozen(order=True)
+class Stamped:
+    """A word and when it was said; of several the latest counts, and then the greatest."""
+
+    at_ms: int
+    word: str
+
+
+@attrs.frozen(kw_only=True)
+class Intent:
+    """One attempt to collect one amount for one order.
+
+    The first block is decided when the attempt is stored and never changes. The second is what
+    was learned since.
+
+    Args:
+        id: ours; travels in xPay's metadata.
+        receipt_id: the shop's order id.
+        attempt: 1 for the first attempt upon this receipt.
+        money: what was asked for; what is paid must equal it.
+        idempotency_key: sent with every try to create this intent at xPay.
+        request: the exact body to send, kept until xPay's answer is known, then None.
+        evidence: identities of all facts on file, so that a copy is recognised.
+        kinds: every kind of news ever applied.
+        x_intent_ids: xPay's ids, sorted. More than one is put up for attention.
+        money_checked: some proof of payment showed exactly `money`. Only then is `on_success` owed.
+        attention: why a person should look, sorted; `reason` or `reason:subject`.
+    """
+
+    id: str
+    receipt_id: str
+    attempt: int
+    money: Money
+    idempotency_key: str
+    created_at_ms: int
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    state: str = "initiated"
+    request: str | None = attrs.field(default=None, repr=False)
+    checkout_url: str | None = attrs.field(default=None, repr=False)
+    x_intent_ids: tuple[str, ...] = ()
+    money_checked: bool = False
+    refunds: tuple[Refund, ...] = ()
+    refund_reported: RefundStatus = "none"
+    disputes: tuple[Dispute, ...] = ()
+    failure: Stamped | None = None
+    payment_method: Stamped | None = None
+    attention: tuple[str, ...] = ()
+    kinds: frozenset[str] = frozenset()
+    evidence: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+
+    @property
+    def x_intent_id(self) -> str | None:
+        """xPay's id, once known."""
+        return self.x_intent_ids[0] if self.x_intent_ids else None
+
+    @property
+    def is_paid(self) -> bool:
+        """Authentic news of a payment is on file. States of your own above `success` keep it."""
+        return bool(self.kinds & PAYMENT_KINDS)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is left to ask xPay: the payment and its amount are proven."""
+        return self.money_checked
+
+    @property
+    def paid_late(self) -> bool:
+        """The payment and a cancellation are both on file."""
+        return "paid_late" in self.attention
+
+    @property
+    def refunded_minor(self) -> int:
+        """The sum of all refunds whose amount is known, in minor units of `money`."""
+        return sum(refund.amount_minor or 0 for refund in self.refunds)
+
+    @property
+    def refund_status(self) -> RefundStatus:
+        """`full` if the known refunds cover the payment, or xPay's get-intent said REFUNDED."""
+        covered = self.refunded_minor >= self.money.amount_minor
+        if self.refund_reported == "full" or (self.refunds and covered):
+            return "full"
+        return "partial" if self.refunds or self.refund_reported == "partial" else "none"
+
+    @property
+    def dispute_status(self) -> DisputeStatus:
+        """The dispute that needs most care speaks for all."""
+        seen: list[DisputeStatus] = ["none", *(dispute.status for dispute in self.disputes)]
+        return max(seen, key=DISPUTE_CARE.index)

@@ -1,0 +1,70 @@
+"""What is a handler told?"""
+
+from __future__ import annotations
+
+import attrs
+
+from .intent import Intent
+from .money import Money
+from .records import HandlerName
+
+
+@attrs.frozen(kw_only=True)
+class Payment:
+    """What a handler is given: the intent as it stands, and why the handler is called.
+
+    Args:
+        idempotency_key: the same at every try of this call; pass it on to whatever you call.
+        money: what was asked for, and, in `on_success`, paid.
+        paid_late: the payment came although a cancellation is on file.
+        also_paid: other attempts upon the same receipt that are paid too, by intent id. If this
+            is not empty, somebody paid this order twice.
+        refund_id, refund_minor: in `on_refunded`, the refund it is about.
+        reason: in `on_attention`, why a person should look.
+    """
+
+    idempotency_key: str
+    intent_id: str
+    x_intent_id: str | None
+    receipt_id: str
+    attempt: int
+    money: Money
+    state: str
+    metadata: dict[str, str] = attrs.field(hash=False)
+    payment_method: str | None = None
+    error_code: str | None = None
+    paid_late: bool = False
+    also_paid: tuple[str, ...] = ()
+    refund_id: str | None = None
+    refund_minor: int | None = None
+    refunded_minor: int = 0
+    refund_status: str = "none"
+    dispute_status: str = "none"
+    reason: str | None = None
+
+
+def payment_of(
+    intent: Intent, name: HandlerName, subject: str, key: str, also_paid: tuple[str, ...]
+) -> Payment:
+    """The payment that handler `name` is given for `subject`."""
+    refund = next((r for r in intent.refunds if r.refund_id == subject), None)
+    return Payment(
+        idempotency_key=key,
+        intent_id=intent.id,
+        x_intent_id=intent.x_intent_id,
+        receipt_id=intent.receipt_id,
+        attempt=intent.attempt,
+        money=intent.money,
+        state=intent.state,
+        metadata=dict(intent.metadata),
+        payment_method=intent.payment_method.word if intent.payment_method else None,
+        error_code=intent.failure.word if intent.failure else None,
+        paid_late=intent.paid_late,
+        also_paid=also_paid,
+        refund_id=subject if name == "on_refunded" else None,
+        refund_minor=refund.amount_minor if refund and name == "on_refunded" else None,
+        refunded_minor=intent.refunded_minor,
+        refund_status=intent.refund_status,
+        dispute_status=intent.dispute_status,
+        reason=subject if name == "on_attention" else None,
+    )

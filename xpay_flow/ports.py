@@ -1,0 +1,138 @@
+"""What must the world outside provide? Small protocols, each with an async namesake.
+
+Write your own store or transport against these; nothing needs to be inherited. A store raises
+`StoreUnavailable` when it cannot answer, and a transport raises `NoAnswer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from .records import Change, Record, Work
+
+# A look-up by receipt id can find several attempts; more than this is a shop's mistake.
+FOUND_MAX = 100
+
+
+class Reader(Protocol):
+    """The half of a store that a query may use."""
+
+    def load(self, alias: str) -> Sequence[Record]:
+        """Every record filed under this name, oldest first, with its facts and effects.
+
+        At most 100. An unknown name gives none. Aliases of a record are `record.aliases`.
+        """
+        ...
+
+
+class Store(Reader, Protocol):
+    """Where records live. All methods may be called from several threads."""
+
+    def commit(self, change: Change) -> bool:
+        """Put `change.record`, durably and at once, if the stored version is the expected one.
+
+        Expected version 0 means that no record has this key. Returns False, and changes nothing,
+        when the version differs (a lost race).
+        """
+        ...
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        """Keys of records with `record.due_at_ms(work) <= now_ms`, longest due first."""
+        ...
+
+    def reader(self) -> Reader:
+        """The same records through something that cannot write."""
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A capability that a store may declare: recent records, for an operator's page."""
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        """The records stored last, newest first."""
+        ...
+
+
+class AsyncReader(Protocol):
+    async def load(self, alias: str) -> Sequence[Record]: ...
+
+
+class AsyncStore(AsyncReader, Protocol):
+    async def commit(self, change: Change) -> bool: ...
+
+    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]: ...
+
+    def reader(self) -> AsyncReader: ...
+
+
+@runtime_checkable
+class AsyncListing(Protocol):
+    async def recent(self, limit: int) -> Sequence[Record]: ...
+
+
+@attrs.frozen
+class HttpRequest:
+    """One request to xPay. `headers` carry the keys, so they stay out of `repr`."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = attrs.field(repr=False, hash=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
+class HttpResponse:
+    """What came back, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(hash=False)
+    body: bytes = attrs.field(repr=False)
+
+
+class NoAnswer(Exception):
+    """No whole response came back: a time-out, or a connection refused or broken.
+
+    Whether xPay has seen the request is not known.
+    """
+
+
+class Transport(Protocol):
+    """How a request gets to xPay."""
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """One exchange, without retry and without following redirects; raises NoAnswer."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    async def send(self, request: HttpRequest) -> HttpResponse: ...
+
+
+class Clock(Protocol):
+    """Time, so that tests and the checker can be in charge of it."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Come back later."""
+        ...
+
+
+class AsyncClock(Protocol):
+    def now_ms(self) -> int: ...
+
+    async def pause(self, seconds: float) -> None: ...
+
+
+class Ids(Protocol):
+    """Where fresh names come from."""
+
+    def new(self, prefix: str) -> str:
+        """`prefix_…`: never given before, not to be guessed, fit for an `Idempotency-Key`."""
+        ...

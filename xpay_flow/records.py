@@ -1,0 +1,167 @@
+"""What does a store keep? One record per attempt: snapshot, facts and owed effects together.
+
+A store never looks inside. It files a record under its key and its aliases, and replaces it only
+when the version is the one that was read.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from .events import Event
+from .intent import Intent
+from .lifecycle import Disposition
+
+HandlerName = Literal["on_success", "on_failed", "on_refunded", "on_attention"]
+OwedStatus = Literal["owed", "done", "dropped", "gave_up"]
+Work = Literal["deliver", "ask"]
+
+# The log of one effect is for people; the last tries tell the story.
+TRIES_KEPT = 20
+
+
+@attrs.frozen(kw_only=True)
+class Fact:
+    """An event that was recorded, and what was decided upon it.
+
+    Args:
+        version: of the record that first held it; facts of one record are ordered by it.
+        at_ms: when we recorded it, by our clock.
+        why: one sentence for the timeline.
+    """
+
+    event: Event
+    disposition: Disposition
+    why: str
+    at_ms: int
+    version: int
+
+    @property
+    def id(self) -> str:
+        return self.event.fact_id
+
+
+@attrs.frozen(kw_only=True)
+class Try:
+    """One try to run a handler: `started`, `done`, `failed`, `missing`, `dropped` or `gave_up`."""
+
+    at_ms: int
+    outcome: str
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Owed:
+    """A handler call that we owe, as an entry of the outbox.
+
+    Args:
+        id: also the idempotency key given to the handler; it never changes.
+        subject: what it is about: a refund's id, a reason for attention, or nothing.
+        next_at_ms: when it may next be started. A running one has its lease's end here.
+    """
+
+    id: str
+    name: HandlerName
+    subject: str = ""
+    status: OwedStatus = "owed"
+    tries: int = 0
+    next_at_ms: int
+    log: tuple[Try, ...] = ()
+
+    def logged(self, entry: Try) -> tuple[Try, ...]:
+        """The log with one more entry, the oldest forgotten first."""
+        return (*self.log, entry)[-TRIES_KEPT:]
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """Everything a store keeps about one attempt, or about news that is nobody's yet.
+
+    Args:
+        key: the primary key. Two attempts upon one receipt cannot share one, so the database
+            refuses the second of two customers' clicks.
+        version: 0 is not stored yet; each commit adds one.
+        intent: None for parked news.
+        asks: how often xPay was asked about it; the index into the schedule.
+        ask_at_ms: when to ask next; None is never.
+    """
+
+    key: str
+    version: int = 0
+    intent: Intent | None = None
+    facts: tuple[Fact, ...] = ()
+    effects: tuple[Owed, ...] = ()
+    aliases: frozenset[str] = frozenset()
+    asks: int = 0
+    ask_at_ms: int | None = None
+
+    @property
+    def deliver_at_ms(self) -> int | None:
+        """When the next owed effect may be started; None is never."""
+        return min((e.next_at_ms for e in self.effects if e.status == "owed"), default=None)
+
+    def due_at_ms(self, work: Work) -> int | None:
+        """When this kind of work is next due; None is never."""
+        return self.deliver_at_ms if work == "deliver" else self.ask_at_ms
+
+    def effect(self, effect_id: str) -> Owed | None:
+        """The owed effect with this id."""
+        return next((e for e in self.effects if e.id == effect_id), None)
+
+    def with_effect(self, changed: Owed) -> Record:
+        """This record with one effect replaced."""
+        effects = tuple(changed if e.id == changed.id else e for e in self.effects)
+        return attrs.evolve(self, effects=effects)
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """One atomic step of a store: put `record` where version `expected_version` is.
+
+    `record` is whole, so that a store of documents need not merge. `new_facts` and
+    `changed_effects` say what differs, so that a store of rows need not compare.
+    """
+
+    record: Record
+    expected_version: int
+    new_facts: tuple[Fact, ...] = ()
+    changed_effects: tuple[Owed, ...] = ()
+
+
+def change(before: Record, after: Record) -> Change:
+    """The step from one record to the next."""
+    known_facts = {fact.id for fact in before.facts}
+    known_effects = {effect.id: effect for effect in before.effects}
+    return Change(
+        record=attrs.evolve(after, version=before.version + 1),
+        expected_version=before.version,
+        new_facts=tuple(fact for fact in after.facts if fact.id not in known_facts),
+        changed_effects=tuple(e for e in after.effects if known_effects.get(e.id) != e),
+    )
+
+
+def attempt_key(receipt_id: str, attempt: int) -> str:
+    """The primary key of the n-th attempt upon a receipt."""
+    return f"attempt:{attempt}:{receipt_id}"
+
+
+def intent_alias(intent_id: str) -> str:
+    return f"intent:{intent_id}"
+
+
+def x_intent_alias(x_intent_id: str) -> str:
+    return f"x:{x_intent_id}"
+
+
+def receipt_alias(receipt_id: str) -> str:
+    return f"receipt:{receipt_id}"
+
+
+def aliases_of(key: str, intent: Intent) -> frozenset[str]:
+    """Every name that an intent's record is filed under; its key is one of them."""
+    return frozenset(
+        {key, intent_alias(intent.id), receipt_alias(intent.receipt_id)}
+        | {x_intent_alias(x) for x in intent.x_intent_ids}
+    )
