@@ -1,0 +1,66 @@
+"""Which store does a URL mean? The one whose package offers the URL's scheme.
+
+A package offers a store by an entry point in the group `xpay_flow.stores`, whose name is the
+scheme and whose value is a class with `from_url(url)`. The two shipped ones need no metadata, so
+that a plain source tree works.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from xpay_flow.errors import ConfigurationError, MissingExtra, quoted
+from xpay_flow.ports import Store
+
+GROUP: Final = "xpay_flow.stores"
+
+_SHIPPED: Final = {
+    "memory": EntryPoint("memory", "xpay_flow.stores.memory:MemoryStore", GROUP),
+    "sqlite": EntryPoint("sqlite", "xpay_flow.stores.sqlite:SQLiteStore", GROUP),
+}
+
+
+def open_store(url: str) -> Store:
+    """The store that `url` names, ready for use.
+
+    Args:
+        url: such as `sqlite:///payments.db`; what follows the scheme is the store's own business.
+
+    Raises:
+        ConfigurationError: no installed package offers the scheme, or what it offers cannot be
+            used. The text says what to do, and quotes only the scheme: a URL may hold a password.
+        StoreUnavailable: the store itself did not answer.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ConfigurationError("a store is named by a URL, such as sqlite:///payments.db")
+    # The shipped ones come last, and so win: no package may quietly take over where money is kept.
+    offered = {point.name: point for point in entry_points(group=GROUP)} | _SHIPPED
+    if scheme not in offered:
+        raise ConfigurationError(
+            f"no installed package offers a store for {quoted(scheme)}; "
+            f"there are {', '.join(sorted(offered))}. Install one that offers it in the entry "
+            f"point group {GROUP}, or make your store yourself and pass it instead of a URL"
+        )
+    return _opened(offered[scheme], url)
+
+
+def _opened(point: EntryPoint, url: str) -> Store:
+    try:
+        from_url = point.load().from_url
+    except MissingExtra:
+        raise  # It says already what to install.
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"the store for {point.name!r} is offered as {point.value} but cannot be used "
+            f"({quoted(error)}); try: pip install {_requirement(point)}"
+        ) from error
+    store: Store = from_url(url)
+    return store
+
+
+def _requirement(point: EntryPoint) -> str:
+    """What to install, with the extra that `module:Class [extra]` names."""
+    name = point.dist.name if point.dist else "xpay-flow"
+    return f"'{name}[{','.join(point.extras)}]'" if point.extras else f"--force-reinstall {name}"

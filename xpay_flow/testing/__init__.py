@@ -1,0 +1,1 @@
+"""For users and authors of adapters: suites to subclass, and sample records."""
