@@ -133,14 +133,18 @@ class OutcomeUnknown(XPayError):
     """xPay's answer was lost or settles nothing.
 
     The attempt is stored and will be resolved with the same idempotency key, by webhook or by
-    asking. Calling again later is safe. `intent_id` is None where no intent is concerned.
+    asking. Calling again later is safe. `intent_id` is None where no intent is concerned;
+    `answered` tells an answer that settles nothing from silence.
     """
 
     status_hint = 503
 
-    def __init__(self, detail: str, intent_id: str | None = None) -> None:
+    def __init__(
+        self, detail: str, intent_id: str | None = None, *, answered: bool = False
+    ) -> None:
         super().__init__(detail)
         self.intent_id = intent_id
+        self.answered = answered
 
 
 class StoreError(XPayFlowError):

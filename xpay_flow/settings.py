@@ -19,6 +19,7 @@ import attrs
 
 from . import messages
 from .errors import ConfigurationError, quoted
+from .signing import SignaturePolicy
 
 Mode = Literal["sandbox", "live"]
 RequireSignature = Literal["hmac", "ecdsa", "both"]
@@ -401,6 +402,15 @@ class Settings:
     def allow_loopback_checkout(self) -> bool:
         """Whether a customer may be sent to this machine: only for the local sandbox."""
         return self.mode == "sandbox"
+
+    @property
+    def signature_policy(self) -> SignaturePolicy:
+        """Which signatures a webhook must carry."""
+        return SignaturePolicy(
+            hmac_secrets=self.webhook_secrets,
+            ecdsa_public_keys=self.ecdsa_public_keys,
+            require=self.require_signature,
+        )
 
     @classmethod
     def sandbox(cls, **changes: Any) -> Settings:

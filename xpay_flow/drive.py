@@ -1,0 +1,285 @@
+"""Who performs what a flow asks for? Two short loops, one for each world.
+
+A port that raises has its error thrown into the flow at the very point where it asked, so that a
+flow reads like ordinary code. `NoAnswer` is a value: silence is an answer that flows expect.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import attrs
+
+from .effects import (
+    Command,
+    Commit,
+    Count,
+    Due,
+    Effect,
+    Exchange,
+    Load,
+    NewId,
+    Now,
+    Pause,
+    Query,
+    Ran,
+    ReadEffect,
+    Recent,
+    RunHandler,
+    TakeTurn,
+)
+from .errors import ConfigurationError
+from .payment import Payment
+from .ports import (
+    AsyncClock,
+    AsyncListing,
+    AsyncReader,
+    AsyncStore,
+    AsyncTransport,
+    Clock,
+    Ids,
+    Listing,
+    NoAnswer,
+    Reader,
+    Store,
+    Transport,
+)
+from .records import HandlerName
+
+T = TypeVar("T")
+
+# What an error of a handler is cut to before it is stored: a line, not a page.
+ERROR_CHARS_MAX = 500
+NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
+
+
+class Pacer:
+    """Keeps one process under xPay's rate limit, which counts all requests of the merchant.
+
+    A few requests may go at once, then they are spaced evenly. Threads share one pacer.
+    """
+
+    # Small beside any limit that xPay documents (10 per second, or 60 per minute).
+    BURST = 5
+
+    def __init__(self, requests_per_minute: int) -> None:
+        self._spacing_ms = 60_000 / requests_per_minute
+        self._free_at_ms = 0.0
+        self._lock = threading.Lock()
+
+    def take_turn(self, now_ms: int) -> float:
+        """Seconds until the turn that this call has taken."""
+        with self._lock:
+            earliest = now_ms - self.BURST * self._spacing_ms
+            self._free_at_ms = max(self._free_at_ms, earliest) + self._spacing_ms
+            return max(0.0, (self._free_at_ms - now_ms) / 1000)
+
+
+@attrs.define(kw_only=True)
+class Shared:
+    """What both kinds of ports hold in this process: ids, pace, counters."""
+
+    ids: Ids
+    pacer: Pacer
+    counters: Counter[str] = attrs.Factory(Counter[str])
+
+
+Handler = Callable[[Payment], object]
+AsyncHandler = Callable[[Payment], Awaitable[object]]
+
+
+@attrs.define(kw_only=True)
+class Ports:
+    """The world of a synchronous program."""
+
+    store: Store
+    transport: Transport
+    clock: Clock
+    shared: Shared
+    handlers: dict[HandlerName, Handler] = attrs.Factory(dict[HandlerName, Handler])
+
+
+@attrs.define(kw_only=True)
+class AsyncPorts:
+    """The world of an asynchronous program. A handler may be a plain function or a coroutine."""
+
+    store: AsyncStore
+    transport: AsyncTransport
+    clock: AsyncClock
+    shared: Shared
+    handlers: dict[HandlerName, AsyncHandler] = attrs.Factory(dict[HandlerName, AsyncHandler])
+
+
+def run(flow: Command[T], ports: Ports) -> T:
+    """Run a flow to its end, blocking."""
+    return cast(T, _drive(flow, lambda effect: perform(effect, ports)))
+
+
+def run_query(flow: Query[T], reader: Reader, clock: Clock) -> T:
+    """Run a flow that can only read, with nothing in its hands that can write."""
+    return cast(T, _drive(flow, lambda effect: perform_read(effect, reader, clock)))
+
+
+async def arun(flow: Command[T], ports: AsyncPorts) -> T:
+    """Run a flow to its end, awaiting."""
+    return cast(T, await _adrive(flow, lambda effect: aperform(effect, ports)))
+
+
+async def arun_query(flow: Query[T], reader: AsyncReader, clock: AsyncClock) -> T:
+    """Run a flow that can only read, awaiting, with nothing in its hands that can write."""
+    return cast(T, await _adrive(flow, lambda effect: aperform_read(effect, reader, clock)))
+
+
+def _drive(flow: Any, answer_to: Callable[[Any], Any]) -> Any:
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = answer_to(effect)
+            except Exception as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as end:
+        return end.value
+    finally:
+        flow.close()
+
+
+async def _adrive(flow: Any, answer_to: Callable[[Any], Awaitable[Any]]) -> Any:
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = await answer_to(effect)
+            except Exception as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as end:
+        return end.value
+    finally:
+        flow.close()
+
+
+def perform(effect: Effect, ports: Ports) -> object:
+    """Perform one effect in the synchronous world and return its answer."""
+    match effect:
+        case Commit(change):
+            return ports.store.commit(change)
+        case Due(work, now_ms, limit):
+            return ports.store.due(work, now_ms, limit)
+        case Exchange(request):
+            try:
+                return ports.transport.send(request)
+            except NoAnswer as silence:
+                return silence
+        case RunHandler(name, payment):
+            return _ran(name, payment, ports.handlers)
+        case NewId() | TakeTurn() | Count():
+            return _perform_shared(effect, ports.shared, ports.clock)
+        case _:
+            return perform_read(effect, ports.store, ports.clock)
+
+
+def perform_read(effect: ReadEffect, reader: Reader, clock: Clock) -> object:
+    """Perform one reading effect in the synchronous world and return its answer."""
+    match effect:
+        case Load(alias):
+            return reader.load(alias)
+        case Recent(limit):
+            if not isinstance(reader, Listing):
+                raise ConfigurationError(NOT_A_LISTING)
+            return reader.recent(limit)
+        case Now():
+            return clock.now_ms()
+        case Pause(seconds):
+            clock.pause(seconds)
+            return None
+        case _:
+            raise TypeError(f"a query asked for {type(effect).__name__}, which is not a read")
+
+
+async def aperform(effect: Effect, ports: AsyncPorts) -> object:
+    """Perform one effect in the asynchronous world and return its answer."""
+    match effect:
+        case Commit(change):
+            return await ports.store.commit(change)
+        case Due(work, now_ms, limit):
+            return await ports.store.due(work, now_ms, limit)
+        case Exchange(request):
+            try:
+                return await ports.transport.send(request)
+            except NoAnswer as silence:
+                return silence
+        case RunHandler(name, payment):
+            return await _aran(name, payment, ports.handlers)
+        case NewId() | TakeTurn() | Count():
+            return _perform_shared(effect, ports.shared, ports.clock)
+        case _:
+            return await aperform_read(effect, ports.store, ports.clock)
+
+
+async def aperform_read(effect: ReadEffect, reader: AsyncReader, clock: AsyncClock) -> object:
+    """Perform one reading effect in the asynchronous world and return its answer."""
+    match effect:
+        case Load(alias):
+            return await reader.load(alias)
+        case Recent(limit):
+            if not isinstance(reader, AsyncListing):
+                raise ConfigurationError(NOT_A_LISTING)
+            return await reader.recent(limit)
+        case Now():
+            return clock.now_ms()
+        case Pause(seconds):
+            await clock.pause(seconds)
+            return None
+        case _:
+            raise TypeError(f"a query asked for {type(effect).__name__}, which is not a read")
+
+
+def _perform_shared(
+    effect: NewId | TakeTurn | Count, shared: Shared, clock: Clock | AsyncClock
+) -> object:
+    """The effects that touch this process only, and so are the same in both worlds."""
+    match effect:
+        case NewId(prefix):
+            return shared.ids.new(prefix)
+        case TakeTurn():
+            return shared.pacer.take_turn(clock.now_ms())
+        case Count(name):
+            shared.counters[name] += 1
+            return None
+
+
+def _ran(name: HandlerName, payment: Payment, handlers: dict[HandlerName, Handler]) -> Ran:
+    if (handler := handlers.get(name)) is None:
+        return Ran("missing")
+    try:
+        handler(payment)
+    except Exception as error:
+        return Ran("failed", error_text(error))
+    return Ran("done")
+
+
+async def _aran(
+    name: HandlerName,
+    payment: Payment,
+    handlers: dict[HandlerName, AsyncHandler],
+) -> Ran:
+    if (handler := handlers.get(name)) is None:
+        return Ran("missing")
+    try:
+        await handler(payment)
+    except Exception as error:
+        return Ran("failed", error_text(error))
+    return Ran("done")
+
+
+def error_text(error: BaseException) -> str:
+    """A handler's error as one bounded line, for the log of tries."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text[:ERROR_CHARS_MAX]

@@ -1,0 +1,162 @@
+"""The customer pressed Pay: what now?
+
+The attempt is stored with its idempotency key before xPay is called. A second click finds it and
+goes on with it; the database refuses a second attempt in the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from .. import events as ev
+from .. import messages as m
+from .. import xpay
+from ..effects import Command, commit, count, load, new_id, now
+from ..errors import AlreadyPaid, OutcomeUnknown, ReceiptInUse, StoreContended
+from ..intent import Intent
+from ..records import Record, attempt_key, intent_alias, receipt_alias
+from ..terms import Terms
+from .filing import COMMIT_TRIES, Rules, adopt, file_event, load_intent, stored_attempt
+
+# xPay forgets a key after 24 hours; a repeat later than this could make a second intent.
+REPEATABLE_MS = (m.IDEMPOTENCY_RETENTION_S - 3600) * 1000
+# States in which the customer may still pay on the page of this attempt.
+CLOSED = frozenset({"rejected", "cancelled"})
+
+
+@attrs.frozen(kw_only=True)
+class Checkout:
+    """Where to send the customer.
+
+    Args:
+        url: xPay's page; opaque, and whoever holds it can open it, so keep it out of logs.
+        resumed: an open attempt upon this receipt was found and continued.
+    """
+
+    url: str = attrs.field(repr=False)
+    intent_id: str
+    x_intent_id: str | None
+    state: str
+    resumed: bool
+
+
+def start_checkout(terms: Terms, rules: Rules, *, new_attempt: bool = False) -> Command[Checkout]:
+    """Make, or continue, the attempt to collect `terms`, and say where to send the customer.
+
+    Args:
+        new_attempt: start another attempt although one is open. The customer could pay both.
+
+    Raises:
+        AlreadyPaid: the receipt is paid.
+        ReceiptInUse: an open attempt is over other money.
+        XPayRefused: xPay answered a definite error; the attempt is `rejected`.
+        OutcomeUnknown: xPay's answer was lost. The attempt is stored; call again to go on with it.
+        StoreError: the store failed; call again.
+    """
+    for _ in range(COMMIT_TRIES):
+        attempts = yield from load(receipt_alias(terms.receipt_id))
+        now_ms = yield from now()
+        open_attempt = _open_attempt(attempts, terms, now_ms)
+        if open_attempt is not None and not new_attempt:
+            return (yield from create_at_xpay(open_attempt, rules, resumed=True))
+        stored = yield from _store_attempt(terms, len(attempts) + 1, rules)
+        if stored is not None:
+            return (yield from create_at_xpay(stored, rules, resumed=False))
+    raise StoreContended(f"receipt {terms.receipt_id} changed under each of {COMMIT_TRIES} tries")
+
+
+def _open_attempt(attempts: Sequence[Record], terms: Terms, now_ms: int) -> Record | None:
+    """The attempt to go on with, or None when a new one is safe."""
+    found: Record | None = None
+    for record in attempts:
+        intent = record.intent
+        if intent is None:
+            continue
+        if intent.is_paid:
+            raise AlreadyPaid(intent.receipt_id, intent.id)
+        if intent.state in CLOSED or not _is_usable(intent, now_ms):
+            continue
+        found = record
+    if found is not None and found.intent is not None and found.intent.money != terms.money:
+        raise ReceiptInUse(terms.receipt_id, found.intent.id)
+    return found
+
+
+def _is_usable(intent: Intent, now_ms: int) -> bool:
+    """Its page is known, or its creation may still be repeated under the same key.
+
+    An intent at xPay whose address nobody ever got cannot be paid, so it does not stand in the way.
+    """
+    return bool(intent.checkout_url) or now_ms - intent.created_at_ms < REPEATABLE_MS
+
+
+def _store_attempt(terms: Terms, attempt: int, rules: Rules) -> Command[Record | None]:
+    """Store a new attempt; None when somebody else has just stored one in this place."""
+    now_ms = yield from now()
+    intent_id = yield from new_id("pi")
+    intent = Intent(
+        id=intent_id,
+        receipt_id=terms.receipt_id,
+        attempt=attempt,
+        money=terms.money,
+        idempotency_key=f"{intent_id}:create",
+        created_at_ms=now_ms,
+        metadata=tuple(sorted(terms.metadata.items())),
+        request=terms.to_request(intent_id, rules.settings.metadata_key),
+    )
+    record = Record(key=attempt_key(terms.receipt_id, attempt))
+    step = stored_attempt(record, intent, now_ms, rules)
+    return step.record if (yield from commit(step)) else None
+
+
+def create_at_xpay(record: Record, rules: Rules, *, resumed: bool) -> Command[Checkout]:
+    """Ask xPay to make the stored attempt, and file the answer. Safe to repeat."""
+    intent = record.intent
+    assert intent is not None
+    if intent.checkout_url is not None:
+        return _checkout(intent, intent.checkout_url, resumed=resumed)
+    if intent.request is None:
+        raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
+    answer = yield from xpay.create_intent(intent.request, intent.idempotency_key, rules.settings)
+    if isinstance(answer, xpay.Unclear):
+        yield from count("create.unclear")
+        raise OutcomeUnknown(answer.detail, intent.id, answered=answer.answered)
+    now_ms = yield from now()
+    if isinstance(answer, xpay.Refused):
+        refusal = ev.refusal(answer.error_code, answer.description, now_ms)
+        yield from file_event(record.key, refusal, rules)
+        raise answer.to_error()
+    created = ev.from_create_answer(answer.answer, answer.url, now_ms)
+    filed = yield from file_event(record.key, created, rules)
+    yield from adopt(answer.answer.x_intent_id, rules)
+    return _checkout(filed.intent, answer.url, resumed=resumed)
+
+
+def _checkout(intent: Intent, url: str, *, resumed: bool) -> Checkout:
+    return Checkout(
+        url=url,
+        intent_id=intent.id,
+        x_intent_id=intent.x_intent_id,
+        state=intent.state,
+        resumed=resumed,
+    )
+
+
+def forward(intent_id: str, rules: Rules) -> Command[str]:
+    """Record that the customer is being sent to the checkout, and return its address.
+
+    Raises:
+        UnknownIntent: no such intent.
+        AlreadyPaid: there is nothing left to pay.
+        OutcomeUnknown: the address is not known yet; start the checkout again.
+    """
+    name = intent_alias(intent_id)
+    _, intent = yield from load_intent(name)
+    if intent.is_paid:
+        raise AlreadyPaid(intent.receipt_id, intent.id)
+    if intent.checkout_url is None:
+        raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
+    yield from file_event(name, ev.own(ev.FORWARDED, (yield from now())), rules)
+    return intent.checkout_url

@@ -1,0 +1,178 @@
+"""How does a decision get into the store? Read, decide, commit on the version read, or try again.
+
+Every flow that learns something goes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from .. import events as ev
+from ..decide import Decision, decide
+from ..effects import Command, commit, load, now
+from ..errors import StoreContended, UnknownIntent
+from ..events import Event
+from ..intent import Intent
+from ..lifecycle import LIFECYCLE, Lifecycle
+from ..records import Change, Fact, Owed, Record, aliases_of, change, x_intent_alias
+from ..settings import Settings
+
+# Deliveries of one intent that truly overlap are few: each loser of a race reads again and finds
+# the winner's commit. More losses than this mean that something else is wrong.
+COMMIT_TRIES = 10
+
+
+@attrs.frozen
+class Rules:
+    """What every flow is told: the operator's settings and the lifecycle in force."""
+
+    settings: Settings
+    lifecycle: Lifecycle = LIFECYCLE
+
+
+@attrs.frozen
+class Filed:
+    """A record as it is after a decision, and the decision."""
+
+    record: Record
+    intent: Intent
+    decision: Decision
+
+
+def file_event(name: str, event: Event, rules: Rules) -> Command[Filed]:
+    """Decide upon an event for the one intent filed under `name`, and make that durable.
+
+    Raises:
+        UnknownIntent: no intent, or more than one, has this name.
+        StoreContended: others were faster in each of ten tries.
+    """
+    for _ in range(COMMIT_TRIES):
+        record, intent = yield from load_intent(name)
+        filed = yield from try_to_file(record, intent, event, rules)
+        if filed is not None:
+            return filed
+    raise StoreContended(f"{name} changed under each of {COMMIT_TRIES} tries")
+
+
+def load_intent(name: str) -> Command[tuple[Record, Intent]]:
+    """The one record with an intent that is filed under `name`."""
+    found = [r for r in (yield from load(name)) if r.intent is not None]
+    if len(found) != 1 or found[0].intent is None:
+        raise UnknownIntent(name)
+    return found[0], found[0].intent
+
+
+def try_to_file(
+    record: Record, intent: Intent, event: Event, rules: Rules
+) -> Command[Filed | None]:
+    """One try: None is a lost race. News that is on file already costs no write."""
+    now_ms = yield from now()
+    decision = decide(intent, event, rules.lifecycle)
+    if decision.event is None:
+        return Filed(record, intent, decision)
+    after = with_decision(record, decision, now_ms, rules)
+    step = change(record, after)
+    if not (yield from commit(step)):
+        return None
+    return Filed(step.record, decision.intent, decision)
+
+
+def with_decision(record: Record, decision: Decision, now_ms: int, rules: Rules) -> Record:
+    """The record with the fact, the snapshot and the owed effects of a decision."""
+    if decision.event is None:
+        return record
+    before, after = record.intent, decision.intent
+    fact = Fact(
+        # The checkout address opens the page for whoever holds it; the snapshot alone keeps it.
+        event=attrs.evolve(decision.event, url=None),
+        disposition=decision.disposition,
+        why=decision.why,
+        at_ms=now_ms,
+        version=record.version + 1,
+    )
+    owed = (
+        Owed(
+            id=":".join(filter(None, (after.id, owes.name, owes.subject))),
+            name=owes.name,
+            subject=owes.subject,
+            next_at_ms=now_ms,
+        )
+        for owes in decision.owes
+    )
+    filed = attrs.evolve(
+        record,
+        intent=after,
+        facts=(*record.facts, fact),
+        effects=(*record.effects, *owed),
+        aliases=aliases_of(record.key, after),
+    )
+    return _with_next_question(filed, before, after, now_ms, rules.settings)
+
+
+def _with_next_question(
+    record: Record, before: Intent | None, after: Intent, now_ms: int, settings: Settings
+) -> Record:
+    """When to ask xPay next, now that something was learned."""
+    if before is None:
+        # Fresh: whoever stores it asks at once, so a worker waits until that must be over.
+        return attrs.evolve(record, ask_at_ms=now_ms + settings.create_lease_s * 1000)
+    if after.is_settled or after.state == "rejected":
+        return attrs.evolve(record, ask_at_ms=None)
+    if after.is_paid and not before.is_paid:
+        # A refund showed a payment of which no amount is known: ask at once.
+        return attrs.evolve(record, asks=0, ask_at_ms=now_ms)
+    if after.x_intent_ids and not before.x_intent_ids:
+        return attrs.evolve(record, asks=0, ask_at_ms=next_question_ms(0, now_ms, settings))
+    return record
+
+
+def next_question_ms(asks: int, now_ms: int, settings: Settings) -> int | None:
+    """When to ask for the `asks`-th time (from 0); None when the schedule has ended."""
+    schedule = settings.ask_schedule_s
+    return now_ms + schedule[asks] * 1000 if asks < len(schedule) else None
+
+
+def adopt(x_intent_id: str, rules: Rules) -> Command[None]:
+    """Give news that was parked under xPay's id to the intent that now has that id.
+
+    Parking writes and then looks for the intent; a creation writes the id and then looks here. So
+    whatever the interleaving, at least one of the two sees the other.
+    """
+    for _ in range(COMMIT_TRIES):
+        found = yield from load(x_intent_alias(x_intent_id))
+        owners = [r for r in found if r.intent is not None]
+        parked = [r for r in found if r.intent is None]
+        if len(owners) != 1 or not parked:
+            return
+        events = [fact.event for record in parked for fact in record.facts]
+        if (yield from _give(owners[0], events, rules)):
+            yield from _close(parked)
+            return
+    raise StoreContended(f"adopting news of {x_intent_id} lost each of {COMMIT_TRIES} races")
+
+
+def _give(record: Record, events: Iterable[Event], rules: Rules) -> Command[bool]:
+    """File several events in one commit; events on file already add nothing."""
+    now_ms = yield from now()
+    after = record
+    for event in events:
+        assert after.intent is not None
+        decision = decide(after.intent, event, rules.lifecycle)
+        after = with_decision(after, decision, now_ms, rules)
+    return after is record or (yield from commit(change(record, after)))
+
+
+def _close(parked: Iterable[Record]) -> Command[None]:
+    """Parked news that has an owner needs no more looking for one. Losing this race is harmless."""
+    for record in parked:
+        if record.ask_at_ms is not None:
+            yield from commit(change(record, attrs.evolve(record, ask_at_ms=None)))
+
+
+def stored_attempt(record: Record, intent: Intent, now_ms: int, rules: Rules) -> Change:
+    """The first commit of an attempt: it exists here before xPay hears of it."""
+    stored = attrs.evolve(record, intent=None)
+    decision = decide(intent, ev.own(ev.STORED, now_ms), rules.lifecycle)
+    return change(stored, with_decision(stored, decision, now_ms, rules))

@@ -1,0 +1,191 @@
+"""Which handlers are owed, and how do they get called exactly as often as promised?
+
+Claim by compare-and-set, call, settle by compare-and-set. A process that dies in between leaves a
+claim that runs out, and the call is made again with the same idempotency key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from .. import events as ev
+from ..decide import decide, is_overtaken
+from ..effects import Command, Ran, commit, count, due, load, now, run_handler
+from ..errors import StoreContended, UnknownIntent
+from ..intent import Intent
+from ..payment import payment_of
+from ..records import HandlerName, Owed, OwedStatus, Record, Try, change, receipt_alias
+from .filing import COMMIT_TRIES, Rules, with_decision
+
+NO_ON_SUCCESS = "no on_success handler is registered in this process"
+
+
+@attrs.frozen(kw_only=True)
+class Delivered:
+    """How one owed handler call stands after this pass.
+
+    Args:
+        outcome: `done`, `failed` (will be tried again), `dropped`, `missing` or `gave_up`.
+    """
+
+    effect_id: str
+    name: HandlerName
+    intent_id: str
+    outcome: str
+    error: str = ""
+
+
+def deliver(rules: Rules, *, limit: int = 100) -> Command[tuple[Delivered, ...]]:
+    """Call every handler that is owed now, on at most `limit` intents, longest due first."""
+    keys = yield from due("deliver", (yield from now()), limit)
+    delivered: list[Delivered] = []
+    for key in keys:
+        delivered.extend((yield from deliver_record(key, rules)))
+    return tuple(delivered)
+
+
+def deliver_record(key: str, rules: Rules) -> Command[Sequence[Delivered]]:
+    """Call the handlers that one intent is owed, one after the other, each at most once."""
+    delivered: list[Delivered] = []
+    tried: set[str] = set()
+    while (claimed := (yield from _claim(key, tried, rules))) is not None:
+        record, intent, effect = claimed
+        tried.add(effect.id)
+        if effect.status == "dropped":
+            outcome = Delivered(
+                effect_id=effect.id,
+                name=effect.name,
+                intent_id=intent.id,
+                outcome="dropped",
+                error=effect.log[-1].error,
+            )
+        else:
+            ran = yield from _call(intent, effect)
+            outcome = yield from _settle(record.key, effect, ran, rules)
+        yield from count(f"handler.{outcome.name}.{outcome.outcome}")
+        delivered.append(outcome)
+    return delivered
+
+
+def _claim(key: str, tried: set[str], rules: Rules) -> Command[tuple[Record, Intent, Owed] | None]:
+    """Take the next due effect for this process, or drop it if newer news has overtaken it."""
+    for _ in range(COMMIT_TRIES):
+        now_ms = yield from now()
+        found = yield from load(key)
+        record = found[0] if found else None
+        if record is None or record.intent is None:
+            return None
+        effect = next((e for e in record.effects if _is_due(e, now_ms) and e.id not in tried), None)
+        if effect is None:
+            return None
+        claimed = _claimed(record.intent, effect, now_ms, rules)
+        step = change(record, record.with_effect(claimed))
+        if (yield from commit(step)):
+            return step.record, record.intent, claimed
+    return None
+
+
+def _is_due(effect: Owed, now_ms: int) -> bool:
+    return effect.status == "owed" and effect.next_at_ms <= now_ms
+
+
+def _claimed(intent: Intent, effect: Owed, now_ms: int, rules: Rules) -> Owed:
+    overtaken = is_overtaken(intent, effect.name)
+    if overtaken is not None:
+        entry = Try(at_ms=now_ms, outcome="dropped", error=overtaken)
+        return attrs.evolve(effect, status="dropped", log=effect.logged(entry))
+    return attrs.evolve(
+        effect,
+        tries=effect.tries + 1,
+        # Until then it is ours. A handler that runs longer may be called a second time meanwhile.
+        next_at_ms=now_ms + rules.settings.lease_s * 1000,
+        log=effect.logged(Try(at_ms=now_ms, outcome="started")),
+    )
+
+
+def _call(intent: Intent, effect: Owed) -> Command[Ran]:
+    siblings = yield from load(receipt_alias(intent.receipt_id))
+    also_paid = tuple(
+        other.intent.id
+        for other in siblings
+        if other.intent is not None and other.intent.id != intent.id and other.intent.is_paid
+    )
+    payment = payment_of(intent, effect.name, effect.subject, effect.id, also_paid)
+    ran = yield from run_handler(effect.name, payment)
+    if ran.outcome == "missing" and effect.name == "on_success":
+        # Never forgotten: the order would be paid and not fulfilled.
+        return Ran("failed", NO_ON_SUCCESS)
+    return ran
+
+
+def _settle(key: str, claimed: Owed, ran: Ran, rules: Rules) -> Command[Delivered]:
+    """Record how the call ended. Losing every race is safe: the claim runs out."""
+    for _ in range(COMMIT_TRIES):
+        now_ms = yield from now()
+        record = (yield from load(key))[0]
+        assert record.intent is not None
+        current = record.effect(claimed.id)
+        assert current is not None
+        outcome = Delivered(
+            effect_id=claimed.id,
+            name=claimed.name,
+            intent_id=record.intent.id,
+            outcome=ran.outcome,
+            error=ran.error,
+        )
+        if current.status != "owed" or (ran.outcome == "failed" and current.tries != claimed.tries):
+            # Our claim ran out and another process has taken over.
+            return outcome
+        after = _settled(record, record.intent, current, ran, now_ms, rules)
+        if (yield from commit(change(record, after))):
+            gave_up = after.effect(claimed.id)
+            if gave_up is not None and gave_up.status == "gave_up":
+                return attrs.evolve(outcome, outcome="gave_up")
+            return outcome
+    raise StoreContended(f"settling {claimed.id} lost each of {COMMIT_TRIES} races")
+
+
+def _settled(
+    record: Record, intent: Intent, effect: Owed, ran: Ran, now_ms: int, rules: Rules
+) -> Record:
+    log = effect.logged(Try(at_ms=now_ms, outcome=ran.outcome, error=ran.error))
+    if ran.outcome != "failed":
+        status: OwedStatus = "done" if ran.outcome == "done" else "dropped"
+        return record.with_effect(attrs.evolve(effect, status=status, log=log))
+    schedule = rules.settings.retry_schedule_s
+    if effect.tries <= len(schedule):
+        next_at_ms = now_ms + schedule[effect.tries - 1] * 1000
+        return record.with_effect(attrs.evolve(effect, next_at_ms=next_at_ms, log=log))
+    given_up = record.with_effect(attrs.evolve(effect, status="gave_up", log=log))
+    if effect.name == "on_attention":
+        # Nobody is left to tell; it stays visible on the timeline and in the intent's attention.
+        return given_up
+    subject = f"{effect.name}:{effect.subject}" if effect.subject else effect.name
+    news = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=subject)
+    return with_decision(given_up, decide(intent, news, rules.lifecycle), now_ms, rules)
+
+
+def redeliver(name: str, effect_id: str) -> Command[Owed]:
+    """Owe a handler call again that was given up or dropped, after its cause is mended.
+
+    Raises:
+        UnknownIntent: nothing owed has this id.
+    """
+    for _ in range(COMMIT_TRIES):
+        now_ms = yield from now()
+        for record in (yield from load(name)):
+            effect = record.effect(effect_id)
+            if effect is None:
+                continue
+            entry = Try(at_ms=now_ms, outcome="owed again")
+            owed = attrs.evolve(
+                effect, status="owed", tries=0, next_at_ms=now_ms, log=effect.logged(entry)
+            )
+            if (yield from commit(change(record, record.with_effect(owed)))):
+                return owed
+            break
+        else:
+            raise UnknownIntent(effect_id)
+    raise StoreContended(f"{effect_id} changed under each of {COMMIT_TRIES} tries")

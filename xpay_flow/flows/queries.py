@@ -1,0 +1,92 @@
+"""How does a payment stand? Flows that can only read, for return pages and operators.
+
+Their type is `Query`: the type checker refuses a commit in here, the drivers hand them a reader,
+and SQL stores run them on a connection that cannot write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import attrs
+
+from ..effects import Query, load, now, pause, recent
+from ..errors import UnknownIntent
+from ..intent import Intent
+from ..records import Record, intent_alias, receipt_alias, x_intent_alias
+
+PublicStatus = Literal["SUCCESS", "FAILED", "PENDING"]
+
+# How often a waiting status query looks; a store answers such a read in well under a millisecond.
+LOOK_EVERY_S = 0.5
+
+_PUBLIC: dict[str, PublicStatus] = {
+    "success": "SUCCESS",
+    "failed": "FAILED",
+    "cancelled": "FAILED",
+    "rejected": "FAILED",
+}
+
+
+@attrs.frozen(kw_only=True)
+class PaymentStatus:
+    """What the customer's browser may know.
+
+    Args:
+        status: `SUCCESS` is paid in full. `FAILED` is the latest news, and not the last word
+            while `final` is False: the customer may pay on the same page. Otherwise `PENDING`.
+        known: an intent with this id is on file.
+    """
+
+    status: PublicStatus
+    final: bool
+    known: bool = True
+
+
+UNKNOWN_PAYMENT = PaymentStatus(status="PENDING", final=False, known=False)
+
+
+def status(x_intent_id: str, *, wait_s: float = 0) -> Query[PaymentStatus]:
+    """How the payment with xPay's id stands, waiting up to `wait_s` seconds for news.
+
+    An id that is not known (yet) is pending: the customer can be back before anything else is.
+    """
+    until_ms = (yield from now()) + int(wait_s * 1000)
+    while True:
+        found = yield from load(x_intent_alias(x_intent_id))
+        intents = [record.intent for record in found if record.intent is not None]
+        result = public_status(intents[0]) if intents else UNKNOWN_PAYMENT
+        left_s = (until_ms - (yield from now())) / 1000
+        if result.status != "PENDING" or left_s <= 0:
+            return result
+        yield from pause(min(LOOK_EVERY_S, left_s))
+
+
+def public_status(intent: Intent) -> PaymentStatus:
+    """What may be said of an intent in public. A payment whose amount is unproven is pending."""
+    if intent.is_settled:
+        return PaymentStatus(status="SUCCESS", final=True)
+    if intent.is_paid or "wrong_money" in intent.attention:
+        return PaymentStatus(status="PENDING", final=False)
+    return PaymentStatus(
+        status=_PUBLIC.get(intent.state, "PENDING"), final=intent.state == "rejected"
+    )
+
+
+def find(name: str) -> Query[Sequence[Record]]:
+    """The records with this intent id, xPay id, receipt id or key.
+
+    Raises:
+        UnknownIntent: there is none.
+    """
+    for alias in (name, intent_alias(name), x_intent_alias(name), receipt_alias(name)):
+        found = yield from load(alias)
+        if found:
+            return found
+    raise UnknownIntent(name)
+
+
+def recent_records(limit: int) -> Query[Sequence[Record]]:
+    """The records stored last, newest first."""
+    return (yield from recent(limit))

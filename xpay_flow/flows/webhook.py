@@ -1,0 +1,197 @@
+"""xPay says that something happened: what do we make of it?
+
+Verify, parse, load, decide, one commit, and only then is it acknowledged. No user code runs here
+and xPay is not called: it gives up after two seconds.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+
+import attrs
+
+from ..effects import Command, commit, count, load, now
+from ..errors import StoreContended, UntrustedMessage
+from ..events import UNKNOWN, Event, from_webhook
+from ..lifecycle import Disposition
+from ..records import Fact, Record, change, intent_alias, receipt_alias, x_intent_alias
+from ..signing import Authenticity, Headers, authenticate
+from ..wire import canonical_json, read_webhook
+from .filing import COMMIT_TRIES, Rules, adopt, next_question_ms, try_to_file
+
+
+@attrs.frozen(kw_only=True)
+class Received:
+    """What was decided upon one webhook. Whatever it is, it is durable and to be answered 200.
+
+    Args:
+        intent_id, state: of the intent it is about; None while the news is nobody's.
+        owes: handler calls that became due.
+    """
+
+    event_id: str
+    event_type: str
+    disposition: Disposition
+    why: str
+    intent_id: str | None = None
+    state: str | None = None
+    owes: int = 0
+
+
+def receive_webhook(headers: Headers, body: bytes, rules: Rules) -> Command[Received]:
+    """Authenticate, record and decide upon one delivery.
+
+    Args:
+        headers: pairs or a mapping; names in any case.
+        body: the exact bytes that came.
+
+    Raises:
+        UntrustedMessage: these bytes are not xPay's; nothing was stored.
+        StoreError: nothing is acknowledged; xPay will send it again.
+    """
+    try:
+        proven = authenticate(headers, body, rules.settings.signature_policy)
+    except UntrustedMessage as error:
+        yield from count(f"webhook.refused.{error.reason}")
+        raise
+    try:
+        message = read_webhook(body)
+    except UntrustedMessage as error:
+        received = yield from _quarantine(body, error, _proof(proven))
+    else:
+        event = from_webhook(message, _proof(proven), rules.settings.metadata_key)
+        received = yield from _file(event, rules)
+    yield from count(f"webhook.{received.disposition}")
+    return received
+
+
+def _proof(proven: Authenticity) -> str:
+    return f"hmac:{proven.key_index}" if proven.hmac else "ecdsa"
+
+
+def _file(event: Event, rules: Rules) -> Command[Received]:
+    for _ in range(COMMIT_TRIES):
+        owner = yield from find_owner(event)
+        if owner is None or owner.intent is None:
+            received = yield from _park(event, rules)
+        else:
+            received = yield from _give_to(owner, event, rules)
+        if received is not None:
+            return received
+    raise StoreContended(f"event {event.event_id} lost each of {COMMIT_TRIES} races")
+
+
+def _give_to(owner: Record, event: Event, rules: Rules) -> Command[Received | None]:
+    assert owner.intent is not None
+    filed = yield from try_to_file(owner, owner.intent, event, rules)
+    if filed is None:
+        return None
+    return Received(
+        event_id=event.event_id,
+        event_type=event.type,
+        disposition=filed.decision.disposition,
+        why=filed.decision.why,
+        intent_id=filed.intent.id,
+        state=filed.intent.state,
+        owes=len(filed.decision.owes),
+    )
+
+
+def find_owner(event: Event) -> Command[Record | None]:
+    """Whose news is this? Our id in the metadata, then xPay's id, then a receipt that fits one.
+
+    Only what is proven to be for this merchant may claim an intent by a name that others can
+    write: with an ECDSA signature alone, any merchant could put our id into their metadata.
+    """
+    if event.intent_id and event.is_for_this_merchant:
+        found = yield from load(intent_alias(event.intent_id))
+        if owner := _only(list(found)):
+            return owner
+    if event.x_intent_id:
+        found = yield from load(x_intent_alias(event.x_intent_id))
+        if owner := _only([r for r in found if r.intent is not None]):
+            return owner
+    if event.receipt_id and event.x_intent_id and event.is_for_this_merchant:
+        found = yield from load(receipt_alias(event.receipt_id))
+        return _only([r for r in found if _fits(r, event)])
+    return None
+
+
+def _only(found: list[Record]) -> Record | None:
+    return found[0] if len(found) == 1 else None
+
+
+def _fits(record: Record, event: Event) -> bool:
+    """An attempt whose xPay id is not known yet could be the one this event is about."""
+    intent = record.intent
+    if intent is None or intent.x_intent_ids or event.intent_id:
+        return False
+    return event.amount_minor in (None, intent.money.amount_minor)
+
+
+def parking_key(event: Event) -> str:
+    """Where news that is nobody's is kept: one record for each intent of xPay's, or each event."""
+    if event.x_intent_id:
+        return f"parked:{x_intent_alias(event.x_intent_id)}"
+    return f"parked:event:{event.event_id}"
+
+
+def _park(event: Event, rules: Rules) -> Command[Received | None]:
+    """Keep news for which there is no intent (yet); None is a lost race."""
+    key = parking_key(event)
+    aliases = {key} | ({x_intent_alias(event.x_intent_id)} if event.x_intent_id else set[str]())
+    now_ms = yield from now()
+    fact = Fact(
+        event=event,
+        disposition="unknown",
+        why="no intent of ours fits; kept until one does",
+        at_ms=now_ms,
+        version=0,
+    )
+    ask_at_ms = next_question_ms(0, now_ms, rules.settings) if event.x_intent_id else None
+    if not (yield from _append(key, frozenset(aliases), fact, ask_at_ms)):
+        return None
+    if event.x_intent_id:
+        # The intent may have got this id just before we wrote: look again, see `adopt`.
+        yield from adopt(event.x_intent_id, rules)
+    return Received(
+        event_id=event.event_id, event_type=event.type, disposition="unknown", why=fact.why
+    )
+
+
+def _append(key: str, aliases: frozenset[str], fact: Fact, ask_at_ms: int | None) -> Command[bool]:
+    """Add a fact to a record without an intent; a fact on file already costs no write."""
+    found = yield from load(key)
+    record = found[0] if found else Record(key=key, aliases=aliases)
+    if any(known.id == fact.id for known in record.facts):
+        return True
+    fact = attrs.evolve(fact, version=record.version + 1)
+    after = attrs.evolve(
+        record, facts=(*record.facts, fact), ask_at_ms=record.ask_at_ms or ask_at_ms
+    )
+    return (yield from commit(change(record, after)))
+
+
+def _quarantine(body: bytes, error: UntrustedMessage, proof: str) -> Command[Received]:
+    """Keep bytes that carry a good signature and cannot be read: a person must look at them."""
+    name = sha256(body).hexdigest()[:32]
+    now_ms = yield from now()
+    event = Event(
+        kind=UNKNOWN,
+        type="unreadable",
+        source="webhook",
+        event_id=f"unreadable:{name}",
+        at_ms=now_ms,
+        proof=proof,
+        payload=canonical_json({"body_base64": b64encode(body).decode()}),
+    )
+    why = f"signed, but unreadable ({error.reason}); quarantined"
+    fact = Fact(event=event, disposition="quarantined", why=why, at_ms=now_ms, version=0)
+    key = f"quarantine:{name}"
+    for _ in range(COMMIT_TRIES):
+        if (yield from _append(key, frozenset({key}), fact, None)):
+            return Received(
+                event_id=event.event_id, event_type=event.type, disposition="quarantined", why=why
+            )
+    raise StoreContended(f"{key} lost each of {COMMIT_TRIES} races")

@@ -1,0 +1,103 @@
+"""How does a request get to xPay? Over httpx, blocking or awaiting.
+
+Time-outs are explicit, redirects are not followed (they could carry the keys elsewhere), and an
+answer is read up to a limit.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from .ports import HttpRequest, HttpResponse, NoAnswer
+from .settings import Settings
+
+# xPay's largest documented answer, a list of 100 intents, is far below this.
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
+
+
+class HttpxTransport:
+    """The shipped transport of a synchronous program. Threads may share one."""
+
+    def __init__(self, settings: Settings, *, client: httpx.Client | None = None) -> None:
+        self._client = client or httpx.Client(**_options(settings))
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """One exchange; raises NoAnswer when no whole response came back."""
+        try:
+            with self._client.stream(**_arguments(request)) as response:
+                body = b""
+                for chunk in response.iter_bytes():
+                    body = _joined(body, chunk)
+        except httpx.HTTPError as error:
+            raise _no_answer(error) from error
+        return _response(response, body)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def __enter__(self) -> HttpxTransport:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncHttpxTransport:
+    """The shipped transport of an asynchronous program."""
+
+    def __init__(self, settings: Settings, *, client: httpx.AsyncClient | None = None) -> None:
+        self._client = client or httpx.AsyncClient(**_options(settings))
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """One exchange; raises NoAnswer when no whole response came back."""
+        try:
+            async with self._client.stream(**_arguments(request)) as response:
+                body = b""
+                async for chunk in response.aiter_bytes():
+                    body = _joined(body, chunk)
+        except httpx.HTTPError as error:
+            raise _no_answer(error) from error
+        return _response(response, body)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
+        "timeout": httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
+        "follow_redirects": False,
+        "headers": {"User-Agent": "xpay-flow"},
+    }
+
+
+def _arguments(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "url": request.url,
+        "headers": dict(request.headers),
+        "content": request.body or None,
+    }
+
+
+def _joined(body: bytes, chunk: bytes) -> bytes:
+    if len(body) + len(chunk) > ANSWER_BYTES_MAX:
+        raise NoAnswer(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+    return body + chunk
+
+
+def _no_answer(error: httpx.HTTPError) -> NoAnswer:
+    # The text of httpx names the failure, not the address or the keys.
+    return NoAnswer(f"{type(error).__name__}: {str(error)[:200]}")
+
+
+def _response(response: httpx.Response, body: bytes) -> HttpResponse:
+    return HttpResponse(response.status_code, dict(response.headers), body)

@@ -1,0 +1,153 @@
+"""What happened to one payment, and why? The record, told in order.
+
+Nothing is kept for this: every line is a fact that a decision was made upon, or a try to call a
+handler. So a timeline cannot say what the record does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from .errors import UnknownIntent
+from .events import Event
+from .intent import Intent
+from .records import Fact, Owed, Record, Try
+
+Who = Literal["shop", "xPay", "handler"]
+
+# How an event reached us, in words.
+_BY: dict[str, str] = {"webhook": "webhook", "answer": "API answer", "merchant": "own act"}
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One line of a timeline.
+
+    Args:
+        at_ms: when we recorded it.
+        who: who spoke or acted.
+        what: the event's type, or the handler's name.
+        how: `webhook`, `API answer`, `own act`, or `try 2 of handler`.
+        verdict: a disposition, or how a try ended.
+        why: one sentence.
+        said_at_ms: when its source says that it happened, where it says so.
+        facts: amounts, codes and ids that the event carried, in order.
+    """
+
+    at_ms: int
+    who: Who
+    what: str
+    how: str
+    verdict: str
+    why: str
+    said_at_ms: int | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Timeline:
+    """One record and its story. `intent` is None for parked news."""
+
+    key: str
+    intent: Intent | None
+    entries: tuple[Entry, ...]
+    effects: tuple[Owed, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The story as plain values, for `--json` and for pages. The checkout address is left out."""
+        return {
+            "key": self.key,
+            "intent": summary(self.intent) if self.intent else None,
+            "entries": [attrs.asdict(entry) for entry in self.entries],
+            "effects": [attrs.asdict(effect) for effect in self.effects],
+        }
+
+
+def summary(intent: Intent) -> dict[str, Any]:
+    """The intent as plain values, without what opens the checkout and without personal data."""
+    return {
+        "intent_id": intent.id,
+        "x_intent_id": intent.x_intent_id,
+        "receipt_id": intent.receipt_id,
+        "attempt": intent.attempt,
+        "state": intent.state,
+        "amount_minor": intent.money.amount_minor,
+        "currency": intent.money.currency,
+        "amount": str(intent.money),
+        "refunded_minor": intent.refunded_minor,
+        "refund_status": intent.refund_status,
+        "dispute_status": intent.dispute_status,
+        "attention": list(intent.attention),
+        "error_code": intent.failure.word if intent.failure else None,
+        "payment_method": intent.payment_method.word if intent.payment_method else None,
+        "created_at_ms": intent.created_at_ms,
+    }
+
+
+def timeline_of(record: Record) -> Timeline:
+    """The story of one record."""
+    told = [_of_fact(fact) for fact in record.facts]
+    told += [entry for effect in record.effects for entry in _of_effect(effect)]
+    # Facts come before the handler calls of the same millisecond: sorting is stable.
+    told.sort(key=lambda entry: entry.at_ms)
+    return Timeline(
+        key=record.key, intent=record.intent, entries=tuple(told), effects=record.effects
+    )
+
+
+def only(records: Sequence[Record], name: str) -> Record:
+    """The record that a person means by a name: of several attempts, the last.
+
+    Raises:
+        UnknownIntent: there is none.
+    """
+    if not records:
+        raise UnknownIntent(name)
+    return records[-1]
+
+
+def _of_fact(fact: Fact) -> Entry:
+    event = fact.event
+    return Entry(
+        at_ms=fact.at_ms,
+        who="shop" if event.source == "merchant" else "xPay",
+        what=event.type,
+        how=_BY[event.source],
+        verdict=fact.disposition,
+        why=fact.why,
+        said_at_ms=event.at_ms if event.source == "webhook" else None,
+        facts=tuple(_carried(event)),
+    )
+
+
+def _carried(event: Event) -> Iterator[tuple[str, str]]:
+    if event.amount_minor is not None:
+        yield "amount", f"{event.amount_minor} {event.currency or ''} (minor units)"
+    for name in ("status", "error_code", "payment_method", "refund_id", "dispute_id"):
+        value = getattr(event, name)
+        if value is not None and value != event.type:
+            yield name, str(value)
+    if event.source == "webhook":
+        yield "event_id", event.event_id
+        yield "proof", event.proof
+
+
+def _of_effect(effect: Owed) -> Iterator[Entry]:
+    tries = 0
+    for entry in effect.log:
+        tries += entry.outcome == "started"
+        yield _of_try(effect, entry, tries)
+
+
+def _of_try(effect: Owed, entry: Try, tries: int) -> Entry:
+    return Entry(
+        at_ms=entry.at_ms,
+        who="handler",
+        what=f"{effect.name} ({effect.subject})" if effect.subject else effect.name,
+        how=f"try {tries}" if tries else "outbox",
+        verdict=entry.outcome,
+        why=entry.error,
+    )

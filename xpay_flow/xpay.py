@@ -1,0 +1,248 @@
+"""What does xPay answer? The calls to its API, as flows over one transport.
+
+Each call ends in a value: the answer, `Refused` (definite: nothing happened), `NotFound`, or
+`Unclear` (it may have happened, or not). A creation is repeated only under its one idempotency
+key; reading may always be repeated.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from . import messages as m
+from .effects import Command, exchange, now, pause, take_turn
+from .errors import OutcomeUnknown, UntrustedMessage, XPayRefused
+from .ports import HttpRequest, HttpResponse, NoAnswer
+from .settings import Settings
+from .wire import IntentAnswer, checkout_url, read_error, read_intent, read_intent_page
+
+T = TypeVar("T")
+
+# "No Retry-After documented": honoured if it comes, up to this, and else 1, 2, 4 … seconds.
+RETRY_AFTER_S_MAX = 30.0
+EXPAND = (("expand", "charge_attempts"), ("expand", "succeeded_charge"))
+
+
+@attrs.frozen
+class Created:
+    """xPay made the intent, or had made it under this key before. `url` has been checked."""
+
+    answer: IntentAnswer
+    url: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Refused:
+    """A definite error. `http_status`, `error_code` and `description` are xPay's."""
+
+    http_status: int
+    error_code: str
+    description: str
+
+    def to_error(self) -> XPayRefused:
+        return XPayRefused(self.http_status, self.error_code, self.description)
+
+
+@attrs.frozen
+class Unclear:
+    """No answer, or one that settles nothing; `answered` tells the two apart."""
+
+    detail: str
+    answered: bool = False
+
+    def to_error(self) -> OutcomeUnknown:
+        return OutcomeUnknown(self.detail)
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    """One page of a list; `offset` is the cursor of the next, None at the end."""
+
+    intents: tuple[IntentAnswer, ...]
+    offset: str | None
+
+
+def create_intent(
+    request: str, idempotency_key: str, settings: Settings
+) -> Command[Created | Refused | Unclear]:
+    """`POST /payments/create-intent`, repeated under the same key within a budget of time.
+
+    Args:
+        request: the body, the same to the byte at each repeat.
+    """
+    http = _request(
+        settings,
+        "POST",
+        m.CREATE_INTENT_PATH,
+        body=request.encode(),
+        headers={m.IDEMPOTENCY_HEADER: idempotency_key},
+    )
+    response = yield from _insist(http, settings)
+    return response if isinstance(response, Unclear) else _read_created(response, settings)
+
+
+def get_intent(x_intent_id: str, settings: Settings) -> Command[IntentAnswer | Refused | Unclear]:
+    """`GET /payments/v2/get-intent/{id}` with both expansions; one try.
+
+    "Do not poll hard": who asks decides when to ask again.
+    """
+    path = m.GET_INTENT_PATH + quote(x_intent_id, safe="")
+    response = yield from _send(_request(settings, "GET", path, query=EXPAND))
+    if isinstance(response, NoAnswer):
+        return Unclear(f"xPay did not answer: {response}")
+    if _is_passing(response):
+        return Unclear(f"xPay answered {response.status}", answered=True)
+    if not 200 <= response.status < 300:
+        return _refused(response)
+    try:
+        answer = read_intent(response.body)
+    except UntrustedMessage as error:
+        return Unclear(f"xPay's answer cannot be read: {error}", answered=True)
+    if answer.x_intent_id != x_intent_id:
+        return Unclear("xPay answered about another intent", answered=True)
+    return answer
+
+
+def list_intents(
+    settings: Settings,
+    *,
+    start_ms: int,
+    end_ms: int,
+    offset: str | None = None,
+    limit: int = 100,
+    statuses: Iterable[str] = (),
+) -> Command[Page | Refused | Unclear]:
+    """`GET /payments/intents`: one page of those created in [start_ms, end_ms]; one try."""
+    query = [("startTime", str(start_ms)), ("endTime", str(end_ms)), ("limit", str(limit))]
+    if wanted := ",".join(statuses):
+        query.append(("statuses", wanted))
+    if offset is not None:
+        query.append(("offset", offset))
+    response = yield from _send(_request(settings, "GET", m.LIST_INTENTS_PATH, query=query))
+    if isinstance(response, NoAnswer):
+        return Unclear(f"xPay did not answer: {response}")
+    if _is_passing(response):
+        return Unclear(f"xPay answered {response.status}", answered=True)
+    if not 200 <= response.status < 300:
+        return _refused(response)
+    try:
+        intents, next_offset = read_intent_page(response.body)
+    except UntrustedMessage as error:
+        return Unclear(f"xPay's answer cannot be read: {error}", answered=True)
+    return Page(intents=intents, offset=next_offset)
+
+
+def or_raise(flow: Command[T | Refused | Unclear]) -> Command[T]:
+    """The flow with its two bad ends raised, for those who call the API directly.
+
+    Raises:
+        XPayRefused: a definite error.
+        OutcomeUnknown: no answer, or none that settles anything.
+    """
+    result = yield from flow
+    if isinstance(result, Refused | Unclear):
+        raise result.to_error()
+    return result
+
+
+def _request(
+    settings: Settings,
+    method: str,
+    path: str,
+    *,
+    query: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> HttpRequest:
+    # RFC 7617: the public key is the user, the private key the password.
+    keys = b64encode(f"{settings.public_key}:{settings.private_key}".encode()).decode()
+    asked = urlencode(list(query))
+    return HttpRequest(
+        method,
+        settings.base_url.rstrip("/") + path + (f"?{asked}" if asked else ""),
+        {
+            "Authorization": f"Basic {keys}",
+            "Accept": "application/json",
+            **({"Content-Type": "application/json"} if body else {}),
+            **(headers or {}),
+        },
+        body,
+    )
+
+
+def _send(request: HttpRequest) -> Command[HttpResponse | NoAnswer]:
+    """One exchange, after waiting for our turn under the rate limit."""
+    wait_s = yield from take_turn()
+    if wait_s > 0:
+        yield from pause(wait_s)
+    return (yield from exchange(request))
+
+
+def _insist(request: HttpRequest, settings: Settings) -> Command[HttpResponse | Unclear]:
+    """Repeat an identical request until something definite comes, within tries and time."""
+    started_ms = yield from now()
+    tried = 0
+    while True:
+        response = yield from _send(request)
+        tried += 1
+        if isinstance(response, NoAnswer):
+            unclear = Unclear(f"xPay did not answer: {response}")
+        elif _is_passing(response):
+            unclear = Unclear(f"xPay answered {response.status}", answered=True)
+        else:
+            return response
+        wait_s = _wait_s(response, tried)
+        spent_s = ((yield from now()) - started_ms) / 1000
+        if tried >= settings.create_tries or spent_s + wait_s > settings.create_budget_s:
+            return unclear
+        yield from pause(wait_s)
+
+
+def _wait_s(response: HttpResponse | NoAnswer, tried: int) -> float:
+    if isinstance(response, HttpResponse):
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        asked_for = headers.get("retry-after", "")
+        if asked_for.isascii() and asked_for.isdigit():
+            return min(float(asked_for), RETRY_AFTER_S_MAX)
+    return float(2 ** (tried - 1))
+
+
+def _is_passing(response: HttpResponse) -> bool:
+    """Whether the same request may be answered otherwise later.
+
+    "Treat 409, and a 400 that speaks of progress, as: retry later with the same key." What is
+    neither 2xx nor 4xx is not documented, so it settles nothing.
+    """
+    if response.status in (408, 409, 425, 429):
+        return True
+    if response.status == 400:
+        _, description = read_error(response.status, response.body)
+        return "progress" in description.lower()
+    return not (200 <= response.status < 300 or 400 <= response.status < 500)
+
+
+def _read_created(response: HttpResponse, settings: Settings) -> Created | Refused | Unclear:
+    if not 200 <= response.status < 300:
+        return _refused(response)
+    try:
+        answer = read_intent(response.body)
+        if answer.fwd_url is None:
+            return Unclear("xPay's answer names no checkout address", answered=True)
+        url = checkout_url(
+            answer.fwd_url,
+            settings.checkout_hosts,
+            allow_loopback=settings.allow_loopback_checkout,
+        )
+    except UntrustedMessage as error:
+        return Unclear(f"xPay's answer cannot be used: {error}", answered=True)
+    return Created(answer, url)
+
+
+def _refused(response: HttpResponse) -> Refused:
+    error_code, description = read_error(response.status, response.body)
+    return Refused(response.status, error_code, description)
