@@ -173,9 +173,10 @@ def _disputes(
         return known
     dispute_id = event.dispute_id or "unnamed"
     by_id = {dispute.dispute_id: dispute for dispute in known}
-    before = by_id[dispute_id].seen if dispute_id in by_id else frozenset[DisputeStatus]()
-    seen: frozenset[DisputeStatus] = before | {status}
-    by_id[dispute_id] = Dispute(dispute_id, seen)
+    seen: set[DisputeStatus] = {status}
+    if dispute_id in by_id:
+        seen |= by_id[dispute_id].seen
+    by_id[dispute_id] = Dispute(dispute_id, frozenset(seen))
     return tuple(sorted(by_id.values(), key=lambda dispute: dispute.dispute_id))
 
 

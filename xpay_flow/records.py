@@ -45,9 +45,14 @@ class Fact:
 
 @attrs.frozen(kw_only=True)
 class Try:
-    """One try to run a handler: `started`, `done`, `failed`, `missing`, `dropped` or `gave_up`."""
+    """A step in delivering one effect: `started`, `done`, `failed`, `missing`, `dropped`, …
+
+    Args:
+        version: of the record that first held it, as in `Fact`.
+    """
 
     at_ms: int
+    version: int
     outcome: str
     error: str = ""
 

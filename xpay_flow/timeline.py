@@ -28,6 +28,7 @@ class Entry:
 
     Args:
         at_ms: when we recorded it.
+        version: of the record that first held it; entries are in its order.
         who: who spoke or acted.
         what: the event's type, or the handler's name.
         how: `webhook`, `API answer`, `own act`, or `try 2 of handler`.
@@ -38,6 +39,7 @@ class Entry:
     """
 
     at_ms: int
+    version: int
     who: Who
     what: str
     how: str
@@ -57,7 +59,7 @@ class Timeline:
     effects: tuple[Owed, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The story as plain values, for `--json` and for pages. The checkout address is left out."""
+        """The story as plain values, for `--json` and pages, without the checkout address."""
         return {
             "key": self.key,
             "intent": summary(self.intent) if self.intent else None,
@@ -91,8 +93,8 @@ def timeline_of(record: Record) -> Timeline:
     """The story of one record."""
     told = [_of_fact(fact) for fact in record.facts]
     told += [entry for effect in record.effects for entry in _of_effect(effect)]
-    # Facts come before the handler calls of the same millisecond: sorting is stable.
-    told.sort(key=lambda entry: entry.at_ms)
+    # The order in which the store took them. Clocks of several processes may disagree with it.
+    told.sort(key=lambda entry: entry.version)
     return Timeline(
         key=record.key, intent=record.intent, entries=tuple(told), effects=record.effects
     )
@@ -113,6 +115,7 @@ def _of_fact(fact: Fact) -> Entry:
     event = fact.event
     return Entry(
         at_ms=fact.at_ms,
+        version=fact.version,
         who="shop" if event.source == "merchant" else "xPay",
         what=event.type,
         how=_BY[event.source],
@@ -145,6 +148,7 @@ def _of_effect(effect: Owed) -> Iterator[Entry]:
 def _of_try(effect: Owed, entry: Try, tries: int) -> Entry:
     return Entry(
         at_ms=entry.at_ms,
+        version=entry.version,
         who="handler",
         what=f"{effect.name} ({effect.subject})" if effect.subject else effect.name,
         how=f"try {tries}" if tries else "outbox",

@@ -80,7 +80,7 @@ def _claim(key: str, tried: set[str], rules: Rules) -> Command[tuple[Record, Int
         effect = next((e for e in record.effects if _is_due(e, now_ms) and e.id not in tried), None)
         if effect is None:
             return None
-        claimed = _claimed(record.intent, effect, now_ms, rules)
+        claimed = _claimed(record, record.intent, effect, now_ms, rules)
         step = change(record, record.with_effect(claimed))
         if (yield from commit(step)):
             return step.record, record.intent, claimed
@@ -91,17 +91,25 @@ def _is_due(effect: Owed, now_ms: int) -> bool:
     return effect.status == "owed" and effect.next_at_ms <= now_ms
 
 
-def _claimed(intent: Intent, effect: Owed, now_ms: int, rules: Rules) -> Owed:
+def _claimed(record: Record, intent: Intent, effect: Owed, now_ms: int, rules: Rules) -> Owed:
     overtaken = is_overtaken(intent, effect.name)
     if overtaken is not None:
-        entry = Try(at_ms=now_ms, outcome="dropped", error=overtaken)
-        return attrs.evolve(effect, status="dropped", log=effect.logged(entry))
+        log = _logged(record, effect, now_ms, "dropped", overtaken)
+        return attrs.evolve(effect, status="dropped", log=log)
     return attrs.evolve(
         effect,
         tries=effect.tries + 1,
         # Until then it is ours. A handler that runs longer may be called a second time meanwhile.
         next_at_ms=now_ms + rules.settings.lease_s * 1000,
-        log=effect.logged(Try(at_ms=now_ms, outcome="started")),
+        log=_logged(record, effect, now_ms, "started"),
+    )
+
+
+def _logged(
+    record: Record, effect: Owed, now_ms: int, outcome: str, error: str = ""
+) -> tuple[Try, ...]:
+    return effect.logged(
+        Try(at_ms=now_ms, version=record.version + 1, outcome=outcome, error=error)
     )
 
 
@@ -150,7 +158,7 @@ def _settle(key: str, claimed: Owed, ran: Ran, rules: Rules) -> Command[Delivere
 def _settled(
     record: Record, intent: Intent, effect: Owed, ran: Ran, now_ms: int, rules: Rules
 ) -> Record:
-    log = effect.logged(Try(at_ms=now_ms, outcome=ran.outcome, error=ran.error))
+    log = _logged(record, effect, now_ms, ran.outcome, ran.error)
     if ran.outcome != "failed":
         status: OwedStatus = "done" if ran.outcome == "done" else "dropped"
         return record.with_effect(attrs.evolve(effect, status=status, log=log))
@@ -179,10 +187,8 @@ def redeliver(name: str, effect_id: str) -> Command[Owed]:
             effect = record.effect(effect_id)
             if effect is None:
                 continue
-            entry = Try(at_ms=now_ms, outcome="owed again")
-            owed = attrs.evolve(
-                effect, status="owed", tries=0, next_at_ms=now_ms, log=effect.logged(entry)
-            )
+            log = _logged(record, effect, now_ms, "owed again")
+            owed = attrs.evolve(effect, status="owed", tries=0, next_at_ms=now_ms, log=log)
             if (yield from commit(change(record, record.with_effect(owed)))):
                 return owed
             break

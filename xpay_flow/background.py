@@ -1,0 +1,91 @@
+"""Who does owed work inside the user's own process? One quiet loop, woken by news.
+
+It calls `work` when nudged and every few seconds besides, and survives whatever `work` raises: what
+failed is still due, in the store. So a process without this loop, or killed in the middle of it,
+loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger("xpay_flow.background")
+
+
+class BackgroundThread:
+    """The loop of a synchronous program, in a daemon thread that starts when first nudged."""
+
+    def __init__(self, name: str, work: Callable[[], object], every_s: float) -> None:
+        self._name, self._work, self._every_s = name, work, every_s
+        self._wake = threading.Event()
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def nudge(self) -> None:
+        """There may be work now. Starts the thread, also in a process forked since."""
+        self._wake.set()
+        with self._lock:
+            if not self._stopping and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+                self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Finish what is being done and end."""
+        with self._lock:
+            self._stopping = True
+            thread = self._thread
+        self._wake.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                self._work()
+            except Exception:
+                log.exception("%s failed; what is due stays due", self._name)
+            if not self._stopping:
+                self._wake.wait(self._every_s)
+
+
+class BackgroundTask:
+    """The loop of an asynchronous program, in a task of the running event loop."""
+
+    def __init__(self, name: str, work: Callable[[], Awaitable[object]], every_s: float) -> None:
+        self._name, self._work, self._every_s = name, work, every_s
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def nudge(self) -> None:
+        """There may be work now. Starts the task in the running event loop."""
+        self._wake.set()
+        if not self._stopping and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._loop(), name=self._name)
+
+    async def stop(self, timeout_s: float = 10.0) -> None:
+        """Finish what is being done and end."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=timeout_s)
+
+    async def _loop(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self._work()
+            except Exception:
+                log.exception("%s failed; what is due stays due", self._name)
+            if self._stopping:
+                return
+            try:
+                async with asyncio.timeout(self._every_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue

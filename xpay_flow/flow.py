@@ -1,0 +1,538 @@
+"""What does a shop hold in its hands? `Flow`, and `AsyncFlow` with the same words.
+
+Both are faces: each method builds a flow, has it run, and wakes whoever delivers what is owed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast
+
+import attrs
+
+from . import drive, flows, timeline, xpay
+from .background import BackgroundTask, BackgroundThread
+from .drive import AsyncHandler, AsyncPorts, Handler, Pacer, Ports, Shared
+from .effects import Command, Query
+from .endpoints import Asks, Pages, WebRequest, WebResponse, overdue, route
+from .errors import ConfigurationError, InvalidValue
+from .events import own
+from .flows import Asked, Checkout, Delivered, PaymentStatus, Received, Rules
+from .lifecycle import LIFECYCLE, Lifecycle
+from .money import Money
+from .payment import Payment
+from .ports import (
+    AsyncClock,
+    AsyncStore,
+    AsyncTransport,
+    Clock,
+    Ids,
+    Store,
+    Transport,
+)
+from .records import HandlerName, Owed, intent_alias
+from .settings import Settings
+from .signing import Headers
+from .stores import open_store
+from .stores.threaded import ThreadedStore
+from .system import AsyncSystemClock, RandomIds, SystemClock
+from .terms import Customer, Terms
+from .timeline import Timeline
+from .wire import IntentAnswer
+
+T = TypeVar("T")
+H = TypeVar("H", bound=Callable[[Payment], Any])
+
+# How often the loops look for work that nobody announced: left over, retried, or due to be asked.
+POLL_S = 5.0
+
+
+class _Face(Generic[H]):
+    """What the two faces share: the rules, and the registration of handlers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lifecycle: Lifecycle,
+        ids: Ids | None,
+        pages: Pages | None,
+    ) -> None:
+        self.settings = settings
+        self.pages = pages or Pages()
+        self.rules = Rules(settings, lifecycle)
+        self.shared = Shared(ids=ids or RandomIds(), pacer=Pacer(settings.requests_per_minute))
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What this process has counted: webhooks by disposition, refusals, handler outcomes."""
+        return self.shared.counters
+
+    def on_success(self, handler: H) -> H:
+        """Register what fulfils an order. Called at least once for each paid intent, always with
+        the same `payment.idempotency_key`; owed once."""
+        return self._register("on_success", handler)
+
+    def on_failed(self, handler: H) -> H:
+        """Register what hears of a failed attempt: once for an intent, and not the last word."""
+        return self._register("on_failed", handler)
+
+    def on_refunded(self, handler: H) -> H:
+        """Register what hears of each refund, once for each refund id."""
+        return self._register("on_refunded", handler)
+
+    def on_attention(self, handler: H) -> H:
+        """Register what calls a person, once for each `payment.reason`."""
+        return self._register("on_attention", handler)
+
+    def _register(self, name: HandlerName, handler: H) -> H:
+        raise NotImplementedError
+
+    def _own_event(self, kind: str) -> None:
+        if kind in LIFECYCLE.events or kind not in self.rules.lifecycle.events:
+            mine = sorted(set(self.rules.lifecycle.events) - set(LIFECYCLE.events))
+            raise InvalidValue(f"{kind!a} is not an event of your own lifecycle; there are {mine}")
+
+
+def _terms(
+    receipt_id: str,
+    money: Money,
+    callback_url: str,
+    cancel_url: str | None,
+    customer: Customer | Mapping[str, str] | None,
+    description: str | None,
+    metadata: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+) -> Terms:
+    if isinstance(customer, Mapping):
+        unknown = set(customer) - {field.name for field in attrs.fields(Customer)}
+        if unknown:
+            raise InvalidValue(f"customer has no field {sorted(unknown)[0]!a}; see Customer")
+        customer = Customer(**customer)
+    return Terms(
+        receipt_id=receipt_id,
+        money=money,
+        callback_url=callback_url,
+        cancel_url=cancel_url,
+        customer=customer,
+        description=description,
+        metadata=metadata or {},
+        **options,
+    )
+
+
+class Flow(_Face[Handler]):
+    """Payments of a synchronous program. Threads may share one.
+
+    Args:
+        store: where intents live; see `Flow.open` for one named by a URL.
+        settings: keys, limits and schedules.
+        transport: how to reach xPay; httpx by default.
+        background: deliver what is owed, and ask xPay, in threads of this process. Turn it off
+            where `xpay-flow worker` does it, or where tests call `deliver` and `reconcile`.
+        poll_s: how often those threads look for work that nobody announced, in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        lifecycle: Lifecycle = LIFECYCLE,
+        pages: Pages | None = None,
+        background: bool = True,
+        poll_s: float = POLL_S,
+    ) -> None:
+        super().__init__(settings, lifecycle, ids, pages)
+        self.store = store
+        self._transport = transport or _httpx_transport(settings)
+        self.ports = Ports(
+            store=store,
+            transport=self._transport,
+            clock=clock or SystemClock(),
+            shared=self.shared,
+        )
+        self._reader = store.reader()
+        self._loops: list[BackgroundThread] = []
+        if background:
+            self._loops = [
+                BackgroundThread("xpay-flow deliver", self._deliver_if_able, poll_s),
+                BackgroundThread("xpay-flow reconcile", self.reconcile, poll_s),
+            ]
+
+    @classmethod
+    def open(cls, url: str, settings: Settings, **options: Any) -> Flow:
+        """A flow on the store that `url` names, such as `sqlite:///payments.db`.
+
+        Raises:
+            ConfigurationError: no store is known for this URL, or it cannot be used.
+            StoreError: the store did not answer, or was written by another version.
+        """
+        return cls(open_store(url), settings, **options)
+
+    def _register(self, name: HandlerName, handler: Handler) -> Handler:
+        if inspect.iscoroutinefunction(handler):
+            raise ConfigurationError(f"{name} is a coroutine; use AsyncFlow, or a plain function")
+        self.ports.handlers[name] = handler
+        return handler
+
+    def run(self, flow: Command[T]) -> T:
+        """Run a flow of your own with this flow's ports."""
+        return drive.run(flow, self.ports)
+
+    def query(self, flow: Query[T]) -> T:
+        """Run a flow of your own that only reads, on the store's reader."""
+        return drive.run_query(flow, self._reader, self.ports.clock)
+
+    def start_checkout(
+        self,
+        *,
+        receipt_id: str,
+        money: Money,
+        callback_url: str,
+        cancel_url: str | None = None,
+        customer: Customer | Mapping[str, str] | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        new_attempt: bool = False,
+        **options: Any,
+    ) -> Checkout:
+        """Make, or continue, the attempt to collect `money` for an order. See `Terms`.
+
+        Send the customer to the answer's `url`. Calling it again for the same receipt continues
+        the open attempt, so a double click costs nothing.
+
+        Raises:
+            InvalidValue: a field is not what xPay takes; nothing was stored.
+            AlreadyPaid: the receipt is paid.
+            ReceiptInUse: an open attempt is over other money.
+            XPayRefused: xPay answered a definite error.
+            OutcomeUnknown: xPay's answer was lost; call again to go on with the stored attempt.
+            StoreError: the store failed; call again.
+        """
+        terms = _terms(
+            receipt_id, money, callback_url, cancel_url, customer, description, metadata, options
+        )
+        try:
+            return self.run(flows.start_checkout(terms, self.rules, new_attempt=new_attempt))
+        finally:
+            self._nudge()
+
+    def forward(self, intent_id: str) -> str:
+        """Record that the customer is being sent to the checkout; returns its address."""
+        return self.run(flows.forward(intent_id, self.rules))
+
+    def receive_webhook(self, headers: Headers, body: bytes) -> Received:
+        """Authenticate, decide upon and durably record one delivery; `body` is the exact bytes.
+
+        Raises:
+            UntrustedMessage: not xPay's, or not for us. Answer `error.status_hint`.
+            StoreError: not recorded; answer 503 so that xPay sends it again.
+        """
+        received = self.run(flows.receive_webhook(headers, body, self.rules))
+        self._nudge()
+        return received
+
+    def status(self, x_intent_id: str, *, wait_s: float = 0) -> PaymentStatus:
+        """How the payment stands, for the customer's browser. Cannot write."""
+        return self.query(flows.status(x_intent_id, wait_s=wait_s))
+
+    def timeline(self, name: str) -> Timeline:
+        """What happened to one payment and why, by intent id, xPay's id or receipt id.
+
+        Raises:
+            UnknownIntent: nothing has this name.
+        """
+        return timeline.timeline_of(timeline.only(self.query(flows.find(name)), name))
+
+    def recent(self, limit: int = 50) -> tuple[Timeline, ...]:
+        """The records stored last, newest first; parked news among them."""
+        records = self.query(flows.recent_records(limit))
+        return tuple(timeline.timeline_of(record) for record in records)
+
+    def deliver(self, *, limit: int = 100) -> tuple[Delivered, ...]:
+        """Call the handlers that are owed now."""
+        return self.run(flows.deliver(self.rules, limit=limit))
+
+    def reconcile(self, *, limit: int | None = None) -> tuple[Asked, ...]:
+        """Ask xPay about the intents that are due, within the rate limit."""
+        asked = self.run(flows.reconcile(self.rules, limit=limit))
+        if asked:
+            self._nudge()
+        return asked
+
+    def redeliver(self, name: str, effect_id: str) -> Owed:
+        """Owe a handler call again that was given up or dropped."""
+        owed = self.run(flows.redeliver(name, effect_id))
+        self._nudge()
+        return owed
+
+    def record(self, intent_id: str, kind: str) -> str:
+        """Record an event of your own lifecycle; returns the intent's state afterwards."""
+        self._own_event(kind)
+        event = own(kind, self.ports.clock.now_ms())
+        return self.run(flows.file_event(intent_alias(intent_id), event, self.rules)).intent.state
+
+    def ask_xpay(self, x_intent_id: str) -> IntentAnswer:
+        """What xPay says of an intent right now; decides and stores nothing.
+
+        Raises:
+            XPayRefused, OutcomeUnknown
+        """
+        return self.run(xpay.or_raise(xpay.get_intent(x_intent_id, self.settings)))
+
+    def handle(self, request: WebRequest) -> WebResponse:
+        """Answer one HTTP request to the library's routes; adapters call this."""
+        answer = route(request, self.rules, self.pages)
+        if isinstance(answer, Asks):
+            return self.query(answer.flow)
+        response = self.run(answer.flow)
+        self._nudge()
+        return response
+
+    def start(self) -> None:
+        """Start the background threads now rather than at the first news: call it at start-up."""
+        for loop in self._loops:
+            loop.nudge()
+
+    def close(self) -> None:
+        """Let the background threads finish, and close the store and the transport."""
+        for loop in self._loops:
+            loop.stop()
+        for port in (self._transport, self._reader, self.store):
+            if callable(close := getattr(port, "close", None)):
+                close()
+
+    def __enter__(self) -> Flow:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _nudge(self) -> None:
+        for loop in self._loops:
+            loop.nudge()
+
+    def _deliver_if_able(self) -> None:
+        # A process that registered nothing leaves what is owed to those that can deliver it.
+        if self.ports.handlers:
+            self.deliver()
+
+
+class AsyncFlow(_Face[Callable[[Payment], Any]]):
+    """Payments of an asynchronous program: the words of `Flow`, awaited.
+
+    Args:
+        store: an async store, or a blocking one, which is then called in threads.
+    """
+
+    def __init__(
+        self,
+        store: AsyncStore | Store,
+        settings: Settings,
+        *,
+        transport: AsyncTransport | None = None,
+        clock: AsyncClock | None = None,
+        ids: Ids | None = None,
+        lifecycle: Lifecycle = LIFECYCLE,
+        pages: Pages | None = None,
+        background: bool = True,
+        poll_s: float = POLL_S,
+    ) -> None:
+        super().__init__(settings, lifecycle, ids, pages)
+        self.store = store
+        self._transport = transport or _async_httpx_transport(settings)
+        self.ports = AsyncPorts(
+            store=_awaited(store),
+            transport=self._transport,
+            clock=clock or AsyncSystemClock(),
+            shared=self.shared,
+        )
+        self._reader = self.ports.store.reader()
+        self._loops: list[BackgroundTask] = []
+        if background:
+            self._loops = [
+                BackgroundTask("xpay-flow deliver", self._deliver_if_able, poll_s),
+                BackgroundTask("xpay-flow reconcile", self.reconcile, poll_s),
+            ]
+
+    @classmethod
+    def open(cls, url: str, settings: Settings, **options: Any) -> AsyncFlow:
+        """A flow on the store that `url` names; see `Flow.open`."""
+        return cls(open_store(url), settings, **options)
+
+    def _register(
+        self, name: HandlerName, handler: Callable[[Payment], Any]
+    ) -> Callable[[Payment], Any]:
+        self.ports.handlers[name] = _awaited_handler(handler)
+        return handler
+
+    async def run(self, flow: Command[T]) -> T:
+        """Run a flow of your own with this flow's ports."""
+        return await drive.arun(flow, self.ports)
+
+    async def query(self, flow: Query[T]) -> T:
+        """Run a flow of your own that only reads, on the store's reader."""
+        return await drive.arun_query(flow, self._reader, self.ports.clock)
+
+    async def start_checkout(
+        self,
+        *,
+        receipt_id: str,
+        money: Money,
+        callback_url: str,
+        cancel_url: str | None = None,
+        customer: Customer | Mapping[str, str] | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        new_attempt: bool = False,
+        **options: Any,
+    ) -> Checkout:
+        """See `Flow.start_checkout`."""
+        terms = _terms(
+            receipt_id, money, callback_url, cancel_url, customer, description, metadata, options
+        )
+        try:
+            return await self.run(flows.start_checkout(terms, self.rules, new_attempt=new_attempt))
+        finally:
+            self._nudge()
+
+    async def forward(self, intent_id: str) -> str:
+        """See `Flow.forward`."""
+        return await self.run(flows.forward(intent_id, self.rules))
+
+    async def receive_webhook(self, headers: Headers, body: bytes) -> Received:
+        """See `Flow.receive_webhook`."""
+        received = await self.run(flows.receive_webhook(headers, body, self.rules))
+        self._nudge()
+        return received
+
+    async def status(self, x_intent_id: str, *, wait_s: float = 0) -> PaymentStatus:
+        """See `Flow.status`."""
+        return await self.query(flows.status(x_intent_id, wait_s=wait_s))
+
+    async def timeline(self, name: str) -> Timeline:
+        """See `Flow.timeline`."""
+        return timeline.timeline_of(timeline.only(await self.query(flows.find(name)), name))
+
+    async def recent(self, limit: int = 50) -> tuple[Timeline, ...]:
+        """See `Flow.recent`."""
+        records = await self.query(flows.recent_records(limit))
+        return tuple(timeline.timeline_of(record) for record in records)
+
+    async def deliver(self, *, limit: int = 100) -> tuple[Delivered, ...]:
+        """See `Flow.deliver`."""
+        return await self.run(flows.deliver(self.rules, limit=limit))
+
+    async def reconcile(self, *, limit: int | None = None) -> tuple[Asked, ...]:
+        """See `Flow.reconcile`."""
+        asked = await self.run(flows.reconcile(self.rules, limit=limit))
+        if asked:
+            self._nudge()
+        return asked
+
+    async def redeliver(self, name: str, effect_id: str) -> Owed:
+        """See `Flow.redeliver`."""
+        owed = await self.run(flows.redeliver(name, effect_id))
+        self._nudge()
+        return owed
+
+    async def record(self, intent_id: str, kind: str) -> str:
+        """See `Flow.record`."""
+        self._own_event(kind)
+        event = own(kind, self.ports.clock.now_ms())
+        filed = await self.run(flows.file_event(intent_alias(intent_id), event, self.rules))
+        return filed.intent.state
+
+    async def ask_xpay(self, x_intent_id: str) -> IntentAnswer:
+        """See `Flow.ask_xpay`."""
+        return await self.run(xpay.or_raise(xpay.get_intent(x_intent_id, self.settings)))
+
+    async def handle(self, request: WebRequest) -> WebResponse:
+        """See `Flow.handle`. A webhook is answered 503 before xPay stops listening."""
+        answer = route(request, self.rules, self.pages)
+        if isinstance(answer, Asks):
+            return await self.query(answer.flow)
+        try:
+            async with asyncio.timeout(self.settings.webhook_deadline_s):
+                response = await self.run(answer.flow)
+        except TimeoutError:
+            return overdue()
+        finally:
+            self._nudge()
+        return response
+
+    async def start(self) -> None:
+        """See `Flow.start`."""
+        self._nudge()
+
+    async def close(self) -> None:
+        """See `Flow.close`."""
+        for loop in self._loops:
+            await loop.stop()
+        for port in (self._transport, self._reader, self.store):
+            for name in ("aclose", "close"):
+                if callable(close := getattr(port, name, None)):
+                    if inspect.isawaitable(closed := close()):
+                        await closed
+                    break
+
+    async def __aenter__(self) -> AsyncFlow:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _nudge(self) -> None:
+        for loop in self._loops:
+            loop.nudge()
+
+    async def _deliver_if_able(self) -> None:
+        if self.ports.handlers:
+            await self.deliver()
+
+
+def _httpx_transport(settings: Settings) -> Transport:
+    # Imported here: httpx takes longer to import than all the rest together.
+    from .gateway import HttpxTransport
+
+    return HttpxTransport(settings)
+
+
+def _async_httpx_transport(settings: Settings) -> AsyncTransport:
+    from .gateway import AsyncHttpxTransport
+
+    return AsyncHttpxTransport(settings)
+
+
+def _awaited(store: AsyncStore | Store) -> AsyncStore:
+    if inspect.iscoroutinefunction(store.load):
+        return cast(AsyncStore, store)
+    return ThreadedStore(cast(Store, store))
+
+
+def _awaited_handler(handler: Callable[[Payment], Any]) -> AsyncHandler:
+    if inspect.iscoroutinefunction(handler):
+        return handler
+
+    async def in_thread(payment: Payment) -> object:
+        # A plain function may block, and must not hold up the event loop.
+        return await asyncio.to_thread(handler, payment)
+
+    return in_thread
