@@ -1,0 +1,188 @@
+"""How is a record written down? As plain JSON, one object per class, read back by its annotations.
+
+A member that has its default is not written, which keeps rows short and lets a new version add
+members. A member that we do not know is refused: it was written by a newer version, and a record
+about money is not to be half understood.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Callable, Iterable
+from functools import cache, partial
+from typing import Any, Final, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
+
+import attrs
+
+from xpay_flow.errors import SchemaMismatch, quoted
+from xpay_flow.events import Event
+from xpay_flow.intent import Intent
+from xpay_flow.records import Fact, Owed, Record
+from xpay_flow.wire import JSON
+
+Document: TypeAlias = dict[str, JSON]
+
+# The checkout's address opens the page for whoever holds it; the snapshot keeps the one in use.
+# Evidence is what the facts on file say, see below.
+_NOT_WRITTEN: Final[dict[type, str]] = {Event: "url", Intent: "evidence"}
+
+
+def to_document(record: Record) -> Document:
+    """The whole record. What `from_document` makes of it equals `record`."""
+    return {
+        **head_to_document(record),
+        "facts": [_written(fact) for fact in record.facts],
+        "effects": [_written(effect) for effect in record.effects],
+    }
+
+
+def head_to_document(record: Record) -> Document:
+    """The record without its facts and effects, for a store that keeps each in a row."""
+    document = _object(attrs.evolve(record, facts=(), effects=()))
+    intent, snapshot = record.intent, document.get("intent")
+    # Facts that are kept and not believed are on file and no evidence; they are rare.
+    if intent and isinstance(snapshot, dict) and intent.evidence != _ids(record.facts):
+        snapshot["evidence"] = _written(intent.evidence)
+    return document
+
+
+def part_to_document(part: Fact | Owed) -> Document:
+    """One fact or one effect, as `to_document` writes it."""
+    return _object(part)
+
+
+def from_document(document: Document) -> Record:
+    """The record that `to_document` wrote, or that was put together again from its parts.
+
+    Raises:
+        SchemaMismatch: the document has a member that this version does not know, lacks one that
+            it needs, or holds something else than this version writes.
+    """
+    record: Record = _read_object(Record, document)
+    snapshot = document.get("intent")
+    if record.intent is None or (isinstance(snapshot, dict) and "evidence" in snapshot):
+        return record
+    intent = attrs.evolve(record.intent, evidence=_ids(record.facts))
+    return attrs.evolve(record, intent=intent)
+
+
+def to_text(document: Document) -> str:
+    """A document as a store of text keeps it: short, and plain ASCII whatever it says."""
+    return json.dumps(document, separators=(",", ":"), allow_nan=False)
+
+
+def from_texts(head: str, facts: Iterable[str], effects: Iterable[str]) -> Record:
+    """The record whose parts are these texts. Raises SchemaMismatch."""
+    text = f'{{"facts":[{",".join(facts)}],"effects":[{",".join(effects)}],"head":{head}}}'
+    try:
+        whole: dict[str, Any] = json.loads(text)
+        return from_document({**whole.pop("head"), **whole})
+    except (ValueError, TypeError) as error:
+        raise _mismatch(Record, str(error)) from None
+
+
+def _ids(facts: Iterable[Fact]) -> frozenset[str]:
+    return frozenset(fact.id for fact in facts)
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def _written(value: object) -> JSON:
+    if isinstance(value, tuple):
+        return [_written(item) for item in cast("tuple[object, ...]", value)]
+    if isinstance(value, frozenset):
+        # Sets are of words; sorted, so that one record is always the same text.
+        return list[JSON](sorted(cast("frozenset[str]", value)))
+    if isinstance(value, str | int | None):
+        return value
+    return _object(value)
+
+
+def _object(value: object) -> Document:
+    # mypy takes the __hash__ that a class gives its instances for the class's own.
+    members = _members_written(type(value))  # type: ignore[arg-type]
+    return {
+        name: _written(member)
+        for name, default in members
+        if (member := getattr(value, name)) != default
+    }
+
+
+@cache
+def _members_written(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    left_out = _NOT_WRITTEN.get(kind)
+    return tuple((f.name, f.default) for f in attrs.fields(kind) if f.name != left_out)
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+_Read: TypeAlias = Callable[[JSON], Any]
+
+
+def _read_object(kind: type, document: JSON) -> Any:
+    if not isinstance(document, dict):
+        raise _mismatch(kind, f"it is {quoted(document)}")
+    members = _members_read(kind)
+    try:
+        return kind(**{name: members[name](value) for name, value in document.items()})
+    except KeyError as error:
+        raise _mismatch(kind, f"its member {error} is not known to this version") from None
+    except (TypeError, ValueError) as error:
+        raise _mismatch(kind, str(error)) from None
+
+
+def _mismatch(kind: type, what: str) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"a stored {kind.__name__} cannot be read: {what}. If a newer xpay-flow wrote it, "
+        "run at least that version"
+    )
+
+
+@cache
+def _members_read(kind: type) -> dict[str, _Read]:
+    hints = get_type_hints(kind)
+    return {f.name: _reader(hints[f.name], kind) for f in attrs.fields(kind)}
+
+
+def _reader(hint: Any, owner: type) -> _Read:
+    """What reads a member of class `owner` whose annotation is `hint`."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if attrs.has(hint):
+        return partial(_read_object, hint)
+    if origin is Literal:
+        return partial(_read_word, frozenset(inner), owner)
+    if origin in (Union, types.UnionType):
+        (one,) = (_reader(kind, owner) for kind in inner if kind is not types.NoneType)
+        return lambda value: None if value is None else one(value)
+    if origin is tuple and inner[-1] is not Ellipsis:
+        each = tuple(_reader(kind, owner) for kind in inner)
+        return lambda value: tuple(
+            read(item) for read, item in zip(each, _items(owner, value), strict=True)
+        )
+    if origin in (tuple, frozenset):
+        one, collected = _reader(inner[0], owner), cast("Callable[[Iterable[Any]], Any]", origin)
+        return lambda value: collected(map(one, _items(owner, value)))
+    # A class that is none of these has no reader: it fails here, at the first use in any test.
+    assert hint in (str, int, bool), f"{owner.__name__} has a member of a type we cannot store"
+    return partial(_read_plain, hint, owner)
+
+
+def _items(owner: type, value: JSON) -> list[JSON]:
+    if not isinstance(value, list):
+        raise _mismatch(owner, f"{quoted(value)} is not a list")
+    return value
+
+
+def _read_word(words: frozenset[str], owner: type, value: JSON) -> JSON:
+    if value not in words:
+        raise _mismatch(owner, f"{quoted(value)} is not a word that this version knows")
+    return value
+
+
+def _read_plain(kind: type, owner: type, value: JSON) -> JSON:
+    # By exact type: a bool is an int to Python, and not to us.
+    if type(value) is not kind:
+        raise _mismatch(owner, f"{quoted(value)} is not of type {kind.__name__}")
+    return value

@@ -1,0 +1,253 @@
+"""How are records kept in one SQLite file? The embedded default, with the standard library alone.
+
+Facts, effects and aliases are rows of their own, so a commit writes what is new and not the
+history. A commit is one transaction and one flush to the disk. The file must be on a local disk:
+SQLite's locks and its write-ahead log do not work over a network.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
+from xpay_flow.ports import FOUND_MAX
+from xpay_flow.records import Change, Record, Work
+
+from .codec import from_texts
+from .rows import EFFECT_COLUMNS, FACT_COLUMNS, INTENT_COLUMNS, effect_row, fact_row, intent_row
+from .sqlite_pool import WAIT_S, Pool
+from .sqlite_schema import migrate
+
+_PREFIX: Final = "sqlite:///"
+
+_LOAD: Final = """
+    SELECT i.record_key, i.document FROM aliases AS a JOIN intents AS i USING (record_key)
+    WHERE a.alias = ? ORDER BY i.seq LIMIT ?
+"""
+_RECENT: Final = "SELECT record_key, document FROM intents ORDER BY seq DESC LIMIT ?"
+_FACTS: Final = "SELECT document FROM facts WHERE record_key = ? ORDER BY seq"
+_EFFECTS: Final = "SELECT document FROM effects WHERE record_key = ? ORDER BY seq"
+_DUE: Final[dict[Work, str]] = {
+    "deliver": """
+        SELECT record_key FROM intents WHERE deliver_at_ms <= ?
+        ORDER BY deliver_at_ms, record_key LIMIT ?
+    """,
+    "ask": """
+        SELECT record_key FROM intents WHERE ask_at_ms <= ?
+        ORDER BY ask_at_ms, record_key LIMIT ?
+    """,
+}
+
+
+def _insert(table: str, columns: Sequence[str], conflict: str) -> str:
+    values = ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) {conflict}"
+
+
+def _assigned(columns: Iterable[str], source: str) -> str:
+    return ", ".join(f"{column} = {source}{column}" for column in columns)
+
+
+_PUT_NEW: Final = _insert("intents", INTENT_COLUMNS, "ON CONFLICT (record_key) DO NOTHING")
+_PUT_NEXT: Final = (
+    f"UPDATE intents SET {_assigned(INTENT_COLUMNS[1:], ':')}"
+    " WHERE record_key = :record_key AND version = :expected_version"
+)
+_PUT_FACT: Final = _insert("facts", FACT_COLUMNS, "")
+_PUT_EFFECT: Final = _insert(
+    "effects",
+    EFFECT_COLUMNS,
+    "ON CONFLICT (record_key, effect_id) DO UPDATE SET "
+    + _assigned(EFFECT_COLUMNS[2:], "excluded."),
+)
+_ALIASES: Final = "SELECT alias FROM aliases WHERE record_key = ?"
+_PUT_ALIAS: Final = "INSERT INTO aliases (record_key, alias) VALUES (?, ?)"
+_DROP_ALIAS: Final = "DELETE FROM aliases WHERE record_key = ? AND alias = ?"
+
+
+class SQLiteReader:
+    """What a query may use: connections that SQLite itself keeps from writing."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        return self._records(_LOAD, (alias, FOUND_MAX))
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        return self._records(_RECENT, (limit,))
+
+    def _records(self, query: str, values: tuple[object, ...]) -> list[Record]:
+        # In one transaction: the facts must be those of the very version that is read.
+        with self._pool.reading() as connection:
+            try:
+                found = connection.execute(query, values).fetchall()
+            except UnicodeEncodeError:
+                return []  # Half a character, in a foreign name: nothing is filed under it.
+            return [_record(connection, key, document) for key, document in found]
+
+
+def _record(connection: sqlite3.Connection, key: str, head: str) -> Record:
+    facts = connection.execute(_FACTS, (key,)).fetchall()
+    effects = connection.execute(_EFFECTS, (key,)).fetchall()
+    return from_texts(head, (text for (text,) in facts), (text for (text,) in effects))
+
+
+class SQLiteStore(SQLiteReader):
+    """Records in one SQLite file. See `xpay_flow.ports.Store`.
+
+    Threads and processes may share the file; at most one of them writes at any moment. After
+    about a second of waiting for the others, `StoreUnavailable` is raised.
+
+    Args:
+        path: the file; it is made if there is none, in a folder that must exist.
+
+    Raises:
+        ConfigurationError: the path cannot be a database of ours; the text says why.
+        SchemaMismatch: a newer version of this library has been here.
+        StoreUnavailable: the disk failed, or another process held the file for too long.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = _usable(path)
+        _prepare(self._path)
+        super().__init__(Pool(partial(_connect, self._path, "rw")))
+        self._readers = Pool(partial(_connect, self._path, "ro"))
+
+    @classmethod
+    def from_url(cls, url: str) -> SQLiteStore:
+        """`sqlite:///payments.db`, or with a fourth slash, `sqlite:////srv/payments.db`."""
+        path = url.removeprefix(_PREFIX)
+        if path == url:
+            raise ConfigurationError(
+                "write sqlite:/// and a path: sqlite:///payments.db, or sqlite:////srv/payments.db"
+            )
+        if "?" in path:
+            raise ConfigurationError("the SQLite store takes no options after a question mark")
+        return cls(path)
+
+    def commit(self, change: Change) -> bool:
+        """See `xpay_flow.ports.Store`."""
+        key = change.record.key
+        with self._pool.writing() as connection:
+            if not _put(connection, change):
+                return False
+            facts = (fact_row(key, fact) for fact in change.new_facts)
+            connection.executemany(_PUT_FACT, facts)
+            effects = (effect_row(key, effect) for effect in change.changed_effects)
+            connection.executemany(_PUT_EFFECT, effects)
+            _put_aliases(connection, change)
+        return True
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Store`."""
+        with self._pool.reading() as connection:
+            return [key for (key,) in connection.execute(_DUE[work], (now_ms, limit))]
+
+    def reader(self) -> SQLiteReader:
+        """The same records over connections that SQLite itself keeps from writing."""
+        return SQLiteReader(self._readers)
+
+    def close(self) -> None:
+        """Let go of the file. What uses the store or its readers later gets StoreUnavailable."""
+        # Readers first: the last to close folds the log into the file, which a reader cannot.
+        self._readers.close()
+        self._pool.close()
+
+    def __enter__(self) -> SQLiteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _put(connection: sqlite3.Connection, change: Change) -> bool:
+    """The record itself, if the stored version is the expected one."""
+    row = intent_row(change.record)
+    if not change.expected_version:
+        return connection.execute(_PUT_NEW, row).rowcount == 1
+    row["expected_version"] = change.expected_version
+    return connection.execute(_PUT_NEXT, row).rowcount == 1
+
+
+def _put_aliases(connection: sqlite3.Connection, change: Change) -> None:
+    key, wanted = change.record.key, change.record.aliases
+    known = {alias for (alias,) in connection.execute(_ALIASES, (key,))}
+    connection.executemany(_PUT_ALIAS, [(key, alias) for alias in sorted(wanted - known)])
+    connection.executemany(_DROP_ALIAS, [(key, alias) for alias in sorted(known - wanted)])
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+def _usable(path: str | os.PathLike[str]) -> Path:
+    """The absolute path, unless it cannot be the path of a database."""
+    name = os.fspath(path)
+    if name == ":memory:":
+        raise ConfigurationError("a database in memory loses payments; in tests use memory://")
+    if not name or "\0" in name:
+        raise ConfigurationError("the SQLite store needs the path of a file")
+    # Absolute from here on: the program may change its directory.
+    found = Path(name).absolute()
+    if found.is_dir():
+        raise ConfigurationError(f"{quoted(name)} is a folder; name a file in it")
+    if not found.parent.is_dir():
+        raise ConfigurationError(f"the folder of {quoted(name)} does not exist; make it first")
+    return found
+
+
+def _prepare(path: Path) -> None:
+    """Make the database, or bring it up to date."""
+    try:
+        connection = _connect(path, "rwc")
+        try:
+            # Kept in the file: readers and the writer do not wait for each other.
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise ConfigurationError(f"{quoted(str(path))} is not on a local disk")
+            migrate(connection)
+        finally:
+            # Closed again, since the program may be about to fork.
+            connection.close()
+    except sqlite3.Error as error:
+        raise _explained(path, error) from error
+
+
+def _explained(path: Path, error: sqlite3.Error) -> ConfigurationError | StoreUnavailable:
+    name = quoted(str(path))
+    denied = f"{name} cannot be written; check the owner and the rights of the file and its folder"
+    words = {
+        sqlite3.SQLITE_NOTADB: f"{name} is a file, and not an SQLite database",
+        sqlite3.SQLITE_CANTOPEN: denied,
+        sqlite3.SQLITE_PERM: denied,
+        sqlite3.SQLITE_READONLY: denied,
+    }
+    # The lower byte is the kind of error, the rest its detail.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in words:
+        return ConfigurationError(words[code])
+    return StoreUnavailable(f"{name} cannot be opened: {error}")
+
+
+def _connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode={mode}",
+        uri=True,
+        timeout=WAIT_S,
+        isolation_level=None,  # we say BEGIN ourselves
+        check_same_thread=False,  # the pool sees to it
+    )
+    # FULL: a commit that has returned survives a power cut. On macOS a plain flush stops in the
+    # disk's own memory; elsewhere that line does nothing.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA query_only = {'ON' if mode == 'ro' else 'OFF'}")
+    return connection

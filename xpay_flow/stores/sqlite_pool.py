@@ -1,0 +1,120 @@
+"""Who uses which connection to an SQLite file?
+
+A connection serves one transaction at a time and is then handed on, so there are as many as there
+are transactions at once: threads may come and go. One that failed is closed and not handed on.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Final
+from weakref import WeakSet
+
+from xpay_flow.errors import StoreUnavailable
+
+# A writer may wait once for its turn in this process and once for other processes. Both together
+# must end before a webhook's time is up (1.5 s).
+WAIT_S: Final = 0.7
+# More than this many at once are rare; their connections are closed after use.
+IDLE_MAX: Final = 16
+
+
+class Pool:
+    """Connections that `opened` makes; each runs one transaction at a time."""
+
+    def __init__(self, opened: Callable[[], sqlite3.Connection]) -> None:
+        self._opened = opened
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
+        self.turn = Lock()
+        _pools.add(self)
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
+        """One consistent view of the database. Raises StoreUnavailable."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection, None, None]:
+        """All or nothing, durable at the end. Raises StoreUnavailable."""
+        # Queueing here is fairer and quicker than SQLite's own waiting, which polls.
+        turn = self.turn
+        if not turn.acquire(timeout=WAIT_S):
+            raise StoreUnavailable(f"the writers before this one took longer than {WAIT_S} s")
+        try:
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                yield connection
+        finally:
+            turn.release()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Generator[sqlite3.Connection, None, None]:
+        connection = self._taken()
+        step = begin
+        try:
+            connection.execute(begin)
+            step = "work"
+            yield connection
+            step = "COMMIT"
+            connection.execute(step)
+        except BaseException as error:
+            connection.close()  # rolls back what was not committed
+            if isinstance(error, sqlite3.Error):
+                raise StoreUnavailable(_words(step, error)) from error
+            raise
+        if self._closed or len(self._idle) >= IDLE_MAX:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _taken(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        try:
+            # The one used last knows most of the database by heart.
+            return self._idle.pop()
+        except IndexError:
+            return self._opened()
+
+    def close(self) -> None:
+        """Close every connection, those in use after their transaction."""
+        self._closed = True
+        self.release()
+
+    def release(self) -> None:
+        """Close the connections that nobody uses; new ones are opened when needed."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _words(step: str, error: sqlite3.Error) -> str:
+    if step == "COMMIT":
+        return f"whether the change took effect is not known: {error}"
+    return f"the database did not answer, and nothing was changed: {error}"
+
+
+# A connection must not be carried into a forked process, where its locks are not known. So idle
+# ones are closed before the fork; a fork in the middle of another thread's transaction is the
+# caller's mistake. A lock that such a thread held would never be released in the child.
+_pools: WeakSet[Pool] = WeakSet()
+
+
+def _before_fork() -> None:
+    for pool in list(_pools):
+        pool.release()
+
+
+def _in_child() -> None:
+    for pool in list(_pools):
+        pool.turn = Lock()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -1,0 +1,139 @@
+"""What does our SQLite database look like, and how does an older one become like that?
+
+The columns beside `document` are there to be queried and indexed; what is read back is the
+document. People query them, so renaming one is a migration and a release note.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from xpay_flow.errors import ConfigurationError, SchemaMismatch
+
+# "xpay" in ASCII: marks the file as ours, so that we never write into another program's database.
+APPLICATION_ID: Final = 0x78706179
+
+_FIRST: Final = (
+    # One row per attempt, or per intent of xPay's whose news is nobody's yet (intent_id is null).
+    # `seq` is the order of creation, and unlike a bare rowid it survives VACUUM.
+    """
+    CREATE TABLE intents (
+        seq            INTEGER PRIMARY KEY,
+        record_key     TEXT NOT NULL UNIQUE,
+        version        INTEGER NOT NULL,
+        intent_id      TEXT,
+        receipt_id     TEXT,
+        attempt        INTEGER,
+        x_intent_id    TEXT,
+        state          TEXT,
+        amount_minor   INTEGER,
+        currency       TEXT,
+        refunded_minor INTEGER,
+        refund_status  TEXT,
+        dispute_status TEXT,
+        attention      TEXT,  -- a JSON array of reasons, null if there is none
+        created_at_ms  INTEGER,
+        deliver_at_ms  INTEGER,
+        ask_at_ms      INTEGER,
+        document       TEXT NOT NULL
+    )
+    """,
+    # Most records have nothing due, and then they are not in these at all.
+    """
+    CREATE INDEX intents_to_deliver ON intents (deliver_at_ms, record_key)
+    WHERE deliver_at_ms IS NOT NULL
+    """,
+    """
+    CREATE INDEX intents_to_ask ON intents (ask_at_ms, record_key)
+    WHERE ask_at_ms IS NOT NULL
+    """,
+    """
+    CREATE TABLE facts (
+        seq         INTEGER PRIMARY KEY,
+        record_key  TEXT NOT NULL REFERENCES intents (record_key),
+        fact_id     TEXT NOT NULL,
+        kind        TEXT NOT NULL,
+        type        TEXT NOT NULL,
+        source      TEXT NOT NULL,
+        event_id    TEXT NOT NULL,
+        at_ms       INTEGER NOT NULL,
+        disposition TEXT NOT NULL,
+        why         TEXT NOT NULL,
+        document    TEXT NOT NULL,
+        UNIQUE (record_key, fact_id)
+    )
+    """,
+    """
+    CREATE TRIGGER facts_are_not_changed BEFORE UPDATE ON facts
+    BEGIN SELECT RAISE (ABORT, 'facts are append-only'); END
+    """,
+    """
+    CREATE TRIGGER facts_are_not_deleted BEFORE DELETE ON facts
+    BEGIN SELECT RAISE (ABORT, 'facts are append-only'); END
+    """,
+    # `seq` keeps the effects of a record in the order in which they became due.
+    """
+    CREATE TABLE effects (
+        seq        INTEGER PRIMARY KEY,
+        record_key TEXT NOT NULL REFERENCES intents (record_key),
+        effect_id  TEXT NOT NULL,
+        name       TEXT NOT NULL,
+        subject    TEXT NOT NULL,
+        status     TEXT NOT NULL,
+        tries      INTEGER NOT NULL,
+        next_at_ms INTEGER NOT NULL,
+        document   TEXT NOT NULL,
+        UNIQUE (record_key, effect_id)
+    )
+    """,
+    """
+    CREATE TABLE aliases (
+        alias      TEXT NOT NULL,
+        record_key TEXT NOT NULL REFERENCES intents (record_key),
+        PRIMARY KEY (alias, record_key)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX aliases_of_record ON aliases (record_key)",
+)
+
+# Statements that lead from each version to the next. Only ever add to the end.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Make an empty or older database one of this version, in one transaction.
+
+    Raises:
+        SchemaMismatch: a newer version of this library has been here.
+        ConfigurationError: the database belongs to another program.
+    """
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    # Read again: another process may have done it while this one waited.
+    for statements in MIGRATIONS[_version(connection) :]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """How many migrations this database has seen."""
+    application_id, version, tables = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
+        " FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if application_id != APPLICATION_ID and tables:
+        raise ConfigurationError(
+            "the database belongs to another program; give the payments a file of their own"
+        )
+    if version > len(MIGRATIONS):
+        raise SchemaMismatch(
+            f"the database has schema {version}, and this version of xpay-flow writes "
+            f"{len(MIGRATIONS)}: a newer one has been here. Run that version or a newer one; "
+            "a schema is never taken back"
+        )
+    return int(version)
