@@ -7,6 +7,7 @@ a key may stand in the wrong variable, no error quotes any value.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import ipaddress
 import os
@@ -180,10 +181,12 @@ def _checkout_host(value: object) -> str | None:
 
 
 def _ecdsa_key(value: object) -> str | None:
-    # Read in full where it is used; here only what surely is no key.
-    if isinstance(value, str) and re.fullmatch(r"xpay|[A-Za-z0-9+/]{16,}={0,2}", value, re.ASCII):
-        return None
-    return "must be base64, or the word xpay for the key that xPay has published"
+    if isinstance(value, str):
+        # Read in full, so that a bad key or a missing package stops the start, not a webhook.
+        with contextlib.suppress(ConfigurationError):
+            SignaturePolicy(ecdsa_public_keys=(value,), require="ecdsa")
+            return None
+    return "must be a P-256 key in base64, or the word xpay for the key that xPay has published"
 
 
 def _metadata_key(value: object) -> str | None:
@@ -206,6 +209,7 @@ class Settings:
 
     Raises:
         ConfigurationError: once, naming every setting that is missing, weak or contradictory.
+        MissingExtra: ECDSA keys are given and `cryptography` is not installed.
     """
 
     mode: Mode = attrs.field(

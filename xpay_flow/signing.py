@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn, TypeAlias, cast, get
 import attrs
 
 from . import messages
-from .errors import ConfigurationError, MissingExtra, UntrustedMessage, quoted
+from .errors import ConfigurationError, MissingExtra, UntrustedMessage
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -221,7 +221,7 @@ def _public_key(text: str) -> EllipticCurvePublicKey:
         key = None
     if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
         raise ConfigurationError(
-            f"{quoted(text)} is not an ECDSA P-256 public key: give the base64 of its "
+            "one of ecdsa_public_keys is not an ECDSA P-256 public key: give the base64 of its "
             f"SubjectPublicKeyInfo in DER, or the word {XPAY_KEY_NAME!r} for xPay's published key"
         )
     return key
