@@ -1,1 +1,109 @@
-"""Take payments through xPay Checkout without losing, doubling or misreporting one."""
+"""Take payments through xPay Checkout without losing, doubling or misreporting one.
+
+`Flow` and `AsyncFlow` are what a shop holds in its hands. The rest of this list is what they are
+given and what they return; everything else is imported from the module that answers its question.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .decide import Decision, decide
+from .errors import (
+    AlreadyPaid,
+    ConfigurationError,
+    InvalidValue,
+    MerchantError,
+    MissingExtra,
+    OutcomeUnknown,
+    ReceiptInUse,
+    SchemaMismatch,
+    StoreContended,
+    StoreError,
+    StoreUnavailable,
+    UnknownIntent,
+    UntrustedMessage,
+    XPayError,
+    XPayFlowError,
+    XPayRefused,
+)
+from .events import Event
+from .intent import Intent
+from .lifecycle import LIFECYCLE, Lifecycle
+from .money import Money
+from .payment import Payment
+from .settings import Settings
+from .terms import Customer, Terms
+from .timeline import Timeline
+
+if TYPE_CHECKING:
+    from .endpoints import Pages
+    from .flow import AsyncFlow, Flow
+    from .flows import Asked, Checkout, Delivered, PaymentStatus, Received
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LIFECYCLE",
+    "AlreadyPaid",
+    "Asked",
+    "AsyncFlow",
+    "Checkout",
+    "ConfigurationError",
+    "Customer",
+    "Decision",
+    "Delivered",
+    "Event",
+    "Flow",
+    "Intent",
+    "InvalidValue",
+    "Lifecycle",
+    "MerchantError",
+    "MissingExtra",
+    "Money",
+    "OutcomeUnknown",
+    "Pages",
+    "Payment",
+    "PaymentStatus",
+    "ReceiptInUse",
+    "Received",
+    "SchemaMismatch",
+    "Settings",
+    "StoreContended",
+    "StoreError",
+    "StoreUnavailable",
+    "Terms",
+    "Timeline",
+    "UnknownIntent",
+    "UntrustedMessage",
+    "XPayError",
+    "XPayFlowError",
+    "XPayRefused",
+    "decide",
+]
+
+# Loaded when first asked for: the faces need an event loop's module, and importing this package
+# should cost a program nothing that it does not use.
+_LATE = {
+    "Asked": "flows",
+    "AsyncFlow": "flow",
+    "Checkout": "flows",
+    "Delivered": "flows",
+    "Flow": "flow",
+    "Pages": "endpoints",
+    "PaymentStatus": "flows",
+    "Received": "flows",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_LATE[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,8 +14,9 @@ from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
-from . import drive, flows, timeline, xpay
+from . import drive, flows, timeline
 from .background import BackgroundTask, BackgroundThread
+from .client import AsyncXPayClient, XPayClient
 from .drive import AsyncHandler, AsyncPorts, Handler, Pacer, Ports, Shared
 from .effects import Command, Query
 from .endpoints import Asks, Pages, WebRequest, WebResponse, overdue, route
@@ -42,7 +43,6 @@ from .stores.threaded import ThreadedStore
 from .system import AsyncSystemClock, RandomIds, SystemClock
 from .terms import Customer, Terms
 from .timeline import Timeline
-from .wire import IntentAnswer
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[[Payment], Any])
@@ -158,6 +158,7 @@ class Flow(_Face[Handler]):
             clock=clock or SystemClock(),
             shared=self.shared,
         )
+        self.xpay = XPayClient(self.run, settings)
         self._reader = store.reader()
         self._loops: list[BackgroundThread] = []
         if background:
@@ -279,14 +280,6 @@ class Flow(_Face[Handler]):
         event = own(kind, self.ports.clock.now_ms())
         return self.run(flows.file_event(intent_alias(intent_id), event, self.rules)).intent.state
 
-    def ask_xpay(self, x_intent_id: str) -> IntentAnswer:
-        """What xPay says of an intent right now; decides and stores nothing.
-
-        Raises:
-            XPayRefused, OutcomeUnknown
-        """
-        return self.run(xpay.or_raise(xpay.get_intent(x_intent_id, self.settings)))
-
     def handle(self, request: WebRequest) -> WebResponse:
         """Answer one HTTP request to the library's routes; adapters call this."""
         answer = route(request, self.rules, self.pages)
@@ -359,6 +352,7 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
             clock=clock or AsyncSystemClock(),
             shared=self.shared,
         )
+        self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
         self._loops: list[BackgroundTask] = []
         if background:
@@ -454,10 +448,6 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         event = own(kind, self.ports.clock.now_ms())
         filed = await self.run(flows.file_event(intent_alias(intent_id), event, self.rules))
         return filed.intent.state
-
-    async def ask_xpay(self, x_intent_id: str) -> IntentAnswer:
-        """See `Flow.ask_xpay`."""
-        return await self.run(xpay.or_raise(xpay.get_intent(x_intent_id, self.settings)))
 
     async def handle(self, request: WebRequest) -> WebResponse:
         """See `Flow.handle`. A webhook is answered 503 before xPay stops listening."""

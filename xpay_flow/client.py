@@ -1,0 +1,91 @@
+"""How does a program talk to xPay directly, without a flow? The calls of `xpay`, one face each.
+
+A `Flow` has one as `flow.xpay`, which shares its rate limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from typing import Any, Protocol, TypeVar
+
+from . import xpay
+from .effects import Command
+from .settings import Settings
+from .wire import IntentAnswer
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Runs a flow to its end: `Flow.run`."""
+
+    def __call__(self, flow: Command[T], /) -> T: ...
+
+
+class AsyncRun(Protocol):
+    """Runs a flow to its end, awaiting: `AsyncFlow.run`."""
+
+    def __call__(self, flow: Command[T], /) -> Awaitable[T]: ...
+
+
+class XPayClient:
+    """xPay's API, blocking. Every method raises XPayRefused for a definite error, and
+    OutcomeUnknown when no answer came, or none that settles anything."""
+
+    def __init__(self, run: Run, settings: Settings) -> None:
+        self._run, self._settings = run, settings
+
+    def create_intent(self, request: str, idempotency_key: str) -> xpay.Created:
+        """Create an intent, or find the one made under this key; see `Terms.to_request`."""
+        return self._run(_create(request, idempotency_key, self._settings))
+
+    def get_intent(self, x_intent_id: str) -> IntentAnswer:
+        """One intent with its charge attempts. xPay asks not to be polled."""
+        return self._run(_get(x_intent_id, self._settings))
+
+    def list_intents(
+        self, *, start_ms: int, end_ms: int, statuses: Iterable[str] = (), **page: Any
+    ) -> xpay.Page:
+        """One page of the intents made in [start_ms, end_ms]; `offset=` and `limit=` turn it."""
+        return self._run(_list(self._settings, start_ms, end_ms, statuses, page))
+
+
+class AsyncXPayClient:
+    """xPay's API, awaiting: the words of `XPayClient`."""
+
+    def __init__(self, run: AsyncRun, settings: Settings) -> None:
+        self._run, self._settings = run, settings
+
+    async def create_intent(self, request: str, idempotency_key: str) -> xpay.Created:
+        """See `XPayClient.create_intent`."""
+        return await self._run(_create(request, idempotency_key, self._settings))
+
+    async def get_intent(self, x_intent_id: str) -> IntentAnswer:
+        """See `XPayClient.get_intent`."""
+        return await self._run(_get(x_intent_id, self._settings))
+
+    async def list_intents(
+        self, *, start_ms: int, end_ms: int, statuses: Iterable[str] = (), **page: Any
+    ) -> xpay.Page:
+        """See `XPayClient.list_intents`."""
+        return await self._run(_list(self._settings, start_ms, end_ms, statuses, page))
+
+
+def _create(request: str, idempotency_key: str, settings: Settings) -> Command[xpay.Created]:
+    return xpay.or_raise(xpay.create_intent(request, idempotency_key, settings))
+
+
+def _get(x_intent_id: str, settings: Settings) -> Command[IntentAnswer]:
+    return xpay.or_raise(xpay.get_intent(x_intent_id, settings))
+
+
+def _list(
+    settings: Settings,
+    start_ms: int,
+    end_ms: int,
+    statuses: Iterable[str],
+    page: dict[str, Any],
+) -> Command[xpay.Page]:
+    return xpay.or_raise(
+        xpay.list_intents(settings, start_ms=start_ms, end_ms=end_ms, statuses=statuses, **page)
+    )
