@@ -317,10 +317,9 @@ def _split_url(url: str) -> tuple[SplitResult, int | None]:
 
 
 def _is_allowed(host: str, allowed_hosts: Collection[str]) -> bool:
+    # `host` begins with no dot, so it is longer than a suffix that it ends with.
     return any(
-        host.endswith(allowed) and len(host) > len(allowed)
-        if allowed.startswith(".")
-        else host == allowed
+        host.endswith(allowed) if allowed.startswith(".") else host == allowed
         for allowed in map(str.lower, allowed_hosts)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -584,6 +585,17 @@ def test_moments(expected: int | None, value: object) -> None:
     """A moment is read from ISO 8601 and from milliseconds, and None if it is neither."""
     answer = wire.read_intent(encoded(GOT | {"createdAt": value, "succeededAt": value}))
     assert (expected, expected) == (answer.created_at_ms, answer.succeeded_at_ms)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be set here")
+def test_a_moment_without_offset_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zone of the machine does not change what a moment without an offset means."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XST-9")
+        time.tzset()
+        answer = wire.read_intent(encoded(GOT | {"createdAt": "2026-01-05T09:30:00"}))
+    time.tzset()
+    assert 1767605400000 == answer.created_at_ms
 
 
 def test_answer_without_charges() -> None:
