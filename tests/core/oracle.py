@@ -1,0 +1,235 @@
+"""What must be known of an intent, whatever the order of its news? A second opinion.
+
+Everything is computed from the set of the news at once: no folding, no table, no snapshot. The
+rules and the names of kinds are written out again on purpose, so that this and `decide` can
+disagree. Only the types of the inputs are shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
+
+import attrs
+
+from xpay_flow.events import Event
+from xpay_flow.money import Money
+
+# A handler call: its name and what it is about.
+Call: TypeAlias = tuple[str, str]
+Word: TypeAlias = tuple[int, str]
+
+RANKS: Final = (
+    "initiated",
+    "rejected",
+    "created",
+    "redirected",
+    "failed",
+    "cancelled",
+    "success",
+)
+SPEAKS_FOR: Final[Mapping[str, str]] = {
+    "stored": "initiated",
+    "create_answered": "created",
+    "create_refused": "rejected",
+    "create_unresolved": "initiated",
+    "forwarded": "redirected",
+    "handler_gave_up": "initiated",
+    "intent.created": "created",
+    "intent.checkout_opened": "redirected",
+    "intent.incomplete": "created",
+    "intent.failed": "failed",
+    "intent.success": "success",
+    "intent.refunded": "success",
+    "intent.disputed": "created",
+    "intent.dispute_under_review": "created",
+    "intent.dispute_won": "created",
+    "intent.dispute_lost": "created",
+    "report.open": "created",
+    "report.failed": "failed",
+    "report.cancelled": "cancelled",
+    "report.success": "success",
+    "report.refunded": "success",
+    "report.partially_refunded": "success",
+    "unknown": "created",
+}
+SHOWS_AMOUNT_PAID: Final = frozenset(
+    {"intent.success", "report.success", "report.refunded", "report.partially_refunded"}
+)
+DISPUTE_NEWS: Final[Mapping[str, str]] = {
+    "intent.disputed": "open",
+    "intent.dispute_under_review": "under_review",
+    "intent.dispute_won": "won",
+    "intent.dispute_lost": "lost",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Truth:
+    """All that the order of news must not change."""
+
+    state: str
+    money_checked: bool
+    refunds: frozenset[tuple[str, int | None]]
+    refunded_minor: int
+    refund_status: str
+    disputes: frozenset[tuple[str, frozenset[str]]]
+    dispute_status: str
+    attention: frozenset[str]
+    failure: Word | None
+    payment_method: Word | None
+    x_intent_ids: frozenset[str]
+    kinds: frozenset[str]
+    evidence: frozenset[str]
+    request_is_kept: bool
+    owed: frozenset[Call]
+
+
+def truth_of(
+    asked: Money,
+    news: Iterable[Event],
+    *,
+    ranks: tuple[str, ...] = RANKS,
+    speaks_for: Mapping[str, str] = SPEAKS_FOR,
+) -> Truth:
+    """What is true of an intent over `asked`, of which `news` (in any order, with copies) came."""
+    facts = tuple({(event.event_id, event.digest): event for event in news}.values())
+    misread = {event.event_id + event.digest for event in facts if is_other_money(asked, event)}
+    believed = tuple(e for e in facts if e.event_id + e.digest not in misread)
+    refunds = told_refunds(believed)
+    disputes = told_disputes(facts)
+    reasons = attention(asked, facts, believed, refunds, disputes)
+    checked = any(event.kind in SHOWS_AMOUNT_PAID for event in believed)
+    reached = {"initiated"} | {speaks_for[e.kind] for e in believed}
+    return Truth(
+        state=max(reached | ({"created"} if misread else set()), key=ranks.index),
+        money_checked=checked,
+        refunds=frozenset((r, greatest(amounts)) for r, amounts in refunds.items()),
+        refunded_minor=sum(greatest(amounts) or 0 for amounts in refunds.values()),
+        refund_status=refund_status(asked, believed, refunds),
+        disputes=frozenset((d, frozenset(seen)) for d, seen in disputes.items()),
+        dispute_status=dispute_status(disputes),
+        attention=reasons,
+        failure=latest((e, e.error_code) for e in believed if is_failure(e)),
+        payment_method=latest((e, e.payment_method) for e in facts),
+        x_intent_ids=frozenset(e.x_intent_id for e in facts if e.x_intent_id is not None),
+        kinds=frozenset(
+            {e.kind for e in believed}
+            | {"paid_other_money" for e in facts if shows_other_amount(asked, e)}
+            | {"refunded_other_money" for e in facts if is_foreign_refund(asked, e)}
+        ),
+        evidence=frozenset(f"{e.event_id}#{e.digest}" for e in facts),
+        request_is_kept=not any(e.url or e.kind == "create_refused" for e in facts),
+        owed=frozenset(
+            {("on_success", "") for _ in range(checked)}
+            | {("on_failed", "") for e in facts if is_failure(e)}
+            | {("on_refunded", refund_id) for refund_id in refunds}
+            | {("on_attention", reason) for reason in reasons}
+        ),
+    )
+
+
+def is_other_money(asked: Money, event: Event) -> bool:
+    """Authentic, but about money that was not asked for, so that it counts for little."""
+    return shows_other_amount(asked, event) or is_foreign_refund(asked, event)
+
+
+def shows_other_amount(asked: Money, event: Event) -> bool:
+    return event.kind in SHOWS_AMOUNT_PAID and not (
+        event.amount_minor == asked.amount_minor and event.currency == asked.currency
+    )
+
+
+def is_foreign_refund(asked: Money, event: Event) -> bool:
+    return event.kind == "intent.refunded" and event.currency != asked.currency
+
+
+def is_failure(event: Event) -> bool:
+    return event.kind in ("intent.failed", "report.failed")
+
+
+def told_refunds(believed: Iterable[Event]) -> dict[str, set[int | None]]:
+    """Every amount that was told for each refund; a refund without an id is named by its event."""
+    refunds: dict[str, set[int | None]] = {}
+    for event in believed:
+        if event.kind == "intent.refunded":
+            refunds.setdefault(event.refund_id or event.event_id, set()).add(event.amount_minor)
+    return refunds
+
+
+def told_disputes(facts: Iterable[Event]) -> dict[str, set[str]]:
+    """Every status that was told for each dispute."""
+    disputes: dict[str, set[str]] = {}
+    for event in facts:
+        if event.kind in DISPUTE_NEWS:
+            told = disputes.setdefault(event.dispute_id or "unnamed", set())
+            told.add(DISPUTE_NEWS[event.kind])
+    return disputes
+
+
+def greatest(amounts: Iterable[int | None]) -> int | None:
+    return max((amount for amount in amounts if amount is not None), default=None)
+
+
+def latest(said: Iterable[tuple[Event, str | None]]) -> Word | None:
+    return max(((e.at_ms, word) for e, word in said if word is not None), default=None)
+
+
+def refund_status(
+    asked: Money, believed: Iterable[Event], refunds: Mapping[str, set[int | None]]
+) -> str:
+    total = sum(greatest(amounts) or 0 for amounts in refunds.values())
+    reports = {e.kind for e in believed}
+    if "report.refunded" in reports or (refunds and total >= asked.amount_minor):
+        return "full"
+    return "partial" if refunds or "report.partially_refunded" in reports else "none"
+
+
+def dispute_status(disputes: Mapping[str, set[str]]) -> str:
+    """The last stage of each dispute; over all of them the most worrying one."""
+    last = {
+        next(stage for stage in ("lost", "won", "under_review", "open") if stage in seen)
+        for seen in disputes.values()
+    }
+    return next(
+        (stage for stage in ("lost", "under_review", "open", "won") if stage in last), "none"
+    )
+
+
+def attention(
+    asked: Money,
+    facts: tuple[Event, ...],
+    believed: tuple[Event, ...],
+    refunds: Mapping[str, set[int | None]],
+    disputes: Mapping[str, set[str]],
+) -> frozenset[str]:
+    """Every reason for a person to look."""
+    kinds = {event.kind for event in facts}
+    paid = any(e.kind in SHOWS_AMOUNT_PAID or e.kind == "intent.refunded" for e in believed)
+    x_ids = {event.x_intent_id for event in facts} - {None}
+    webhooks = [event for event in facts if event.source == "webhook"]
+    contents = {
+        event_id: {e.digest for e in webhooks if e.event_id == event_id}
+        for event_id in {e.event_id for e in webhooks}
+    }
+    total = sum(greatest(amounts) or 0 for amounts in refunds.values())
+    reports = {e.kind for e in believed} & {"report.refunded", "report.partially_refunded"}
+    plain = {
+        "wrong_money": any(shows_other_amount(asked, e) for e in facts),
+        "refund_in_other_currency": any(is_foreign_refund(asked, e) for e in facts),
+        "paid_late": paid and "report.cancelled" in kinds,
+        "refused_yet_real": "create_refused" in kinds and bool(x_ids),
+        "second_xpay_intent": len(x_ids) > 1,
+        "create_unresolved": "create_unresolved" in kinds,
+        "refund_exceeds_payment": total > asked.amount_minor,
+        "refund_without_details": bool(reports),
+    }
+    return frozenset(
+        {reason for reason, holds in plain.items() if holds}
+        | {f"handler_gave_up:{e.digest}" for e in facts if e.kind == "handler_gave_up"}
+        | {f"event_contradiction:{i}" for i, digests in contents.items() if len(digests) > 1}
+        | {f"refund_without_amount:{r}" for r, amounts in refunds.items() if None in amounts}
+        | {f"refund_contradiction:{r}" for r, amounts in refunds.items() if len(amounts) > 1}
+        | {f"disputed:{d}" for d in disputes}
+        | {f"dispute_contradiction:{d}" for d, seen in disputes.items() if {"won", "lost"} <= seen}
+    )
