@@ -10,6 +10,7 @@ Time stands still until `world.advance(seconds)`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -97,6 +98,7 @@ class World:
     Args:
         store: the shop's; memory by default.
         faults: what goes wrong at xPay.
+        flow_type: what the shop holds; a test may give one that stops half way.
         settings: changes to `Settings.sandbox()`.
     """
 
@@ -107,6 +109,7 @@ class World:
         faults: FaultPlan | None = None,
         seed: int = 0,
         config: SandboxConfig | None = None,
+        flow_type: Callable[..., Flow] = Flow,
         **settings: Any,
     ) -> None:
         self.clock = VirtualClock()
@@ -119,11 +122,12 @@ class World:
         self.settings = Settings.sandbox(**({"requests_per_minute": 600} | settings))
         self.calls: list[tuple[str, Payment]] = []
         self.ids = CountingIds()
+        self.flow_type = flow_type
         self.flow = self.new_flow(store or MemoryStore())
 
     def new_flow(self, store: Store) -> Flow:
         """Another process of the shop: the same store, xPay and ledger of handler calls."""
-        flow = Flow(
+        flow = self.flow_type(
             store,
             self.settings,
             transport=SandboxTransport(self.xpay),
