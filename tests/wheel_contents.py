@@ -32,7 +32,7 @@ def main(wheel: str) -> None:
     if leftovers := [name for name in names if name.endswith((".pyc", ".db"))]:
         raise SystemExit(f"{wheel}: left over {leftovers[:3]}")
     _import_from(wheel)
-    print(f"{Path(wheel).name}: {len(names)} files, {len(OURS)} top-level names, imports")  # noqa: T201
+    print(f"{Path(wheel).name}: {len(names)} files, {len(OURS)} top-level names, imports")
 
 
 def _import_from(wheel: str) -> None:

@@ -24,10 +24,8 @@ def exponent(currency: str) -> int:
     try:
         found = Currency(currency)
     except ValueError:
-        raise InvalidValue(f"{quoted(currency)} is not a currency code of ISO 4217") from None
-    # The package matches without regard to case; xPay's examples are upper case only.
-    if found.code != currency:
-        raise InvalidValue(f"write the currency code as {found.code!r}, not {quoted(currency)}")
+        hint = "; write it in upper case" if currency != currency.upper() else ""
+        raise InvalidValue(f"{quoted(currency)} is no currency code of ISO 4217{hint}") from None
     if found.exponent is None:
         raise InvalidValue(f"{currency} has no minor unit, so it cannot be charged")
     return found.exponent
