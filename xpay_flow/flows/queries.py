@@ -47,10 +47,15 @@ class PaymentStatus:
 UNKNOWN_PAYMENT = PaymentStatus(status="PENDING", final=False, known=False)
 
 
-def status(x_intent_id: str, *, wait_s: float = 0) -> Query[PaymentStatus]:
+def status(
+    x_intent_id: str, *, wait_s: float = 0, seen: PublicStatus | None = None
+) -> Query[PaymentStatus]:
     """How the payment with xPay's id stands, waiting up to `wait_s` seconds for news.
 
     An id that is not known (yet) is pending: the customer can be back before anything else is.
+
+    Args:
+        seen: no news to whoever asks. With it, a success that follows a failure can be awaited.
     """
     until_ms = (yield from now()) + int(wait_s * 1000)
     while True:
@@ -58,7 +63,7 @@ def status(x_intent_id: str, *, wait_s: float = 0) -> Query[PaymentStatus]:
         intents = [record.intent for record in found if record.intent is not None]
         result = public_status(intents[0]) if intents else UNKNOWN_PAYMENT
         left_s = (until_ms - (yield from now())) / 1000
-        if result.status != "PENDING" or left_s <= 0:
+        if result.final or result.status not in ("PENDING", seen) or left_s <= 0:
             return result
         yield from pause(min(LOOK_EVERY_S, left_s))
 

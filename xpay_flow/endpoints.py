@@ -1,0 +1,303 @@
+"""What do we answer over HTTP? No framework and no I/O: a request becomes a flow.
+
+    POST /webhook          xPay's news                         Does
+    GET  /payment-status   how does the payment stand?         Asks
+    GET  /return           the page a customer comes back to   Asks
+    GET  /xpay-flow.js     the browser helper                  Asks
+    GET  /xpay-flow.css    the page's style                    Asks
+
+An `Asks` can only read, so whoever performs it needs no more than a reader. Adapters translate a
+framework's request into a `WebRequest` and a `WebResponse` back; every status, limit and verdict
+is decided here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol, TypeAlias, get_args
+
+import attrs
+
+from . import messages
+from .browser import Asset, asset, looks_of, outcome_of, return_page
+from .browser import Pages as Pages  # the operator's part of it, re-exported
+from .effects import Command, Query, count
+from .errors import InvalidValue, StoreError, UntrustedMessage
+from .flows import PaymentStatus, Rules, receive_webhook, status
+from .flows.queries import UNKNOWN_PAYMENT, PublicStatus
+from .settings import Settings
+from .signing import REASONS as SIGNATURE_REASONS
+
+Header: TypeAlias = tuple[str, str]
+
+# When to come back after 503; xPay has its own schedule, and browsers ours.
+RETRY_AFTER_S: Final = 5
+# The page names its files by content, so only imports by a shop can lag behind, by this long.
+ASSET_AGE_S: Final = 3600
+# Whatever is asked for, the settings' maximum decides.
+_WAIT: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?", re.ASCII)
+
+
+@attrs.frozen(kw_only=True)
+class WebRequest:
+    """One HTTP request, in no framework's words.
+
+    Args:
+        path: relative to where the routes are mounted; begins with "/".
+        query: of a parameter given twice, the last value.
+        headers: names in any case, repeated ones repeated.
+        body: the exact bytes. A body over `settings.body_bytes_max` may be cut one byte later.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = attrs.field(factory=dict[str, str], hash=False)
+    headers: tuple[Header, ...] = attrs.field(default=(), repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+
+    def header(self, name: str) -> str | None:
+        """The first header of this name, given in lower case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+@attrs.frozen(kw_only=True)
+class WebResponse:
+    """One HTTP response; `headers` are complete, with type and length."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes = attrs.field(default=b"", repr=False)
+
+
+class Handles(Protocol):
+    """What an adapter needs of a `Flow`."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def handle(self, request: WebRequest) -> WebResponse: ...
+
+
+class AsyncHandles(Protocol):
+    """What an adapter needs of an `AsyncFlow`."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def handle(self, request: WebRequest) -> Awaitable[WebResponse]: ...
+
+
+@attrs.frozen
+class Asks:
+    """A request that can only read."""
+
+    flow: Query[WebResponse]
+
+
+@attrs.frozen
+class Does:
+    """A request that may write."""
+
+    flow: Command[WebResponse]
+
+
+def route(request: WebRequest, rules: Rules, pages: Pages) -> Asks | Does:
+    """The flow that answers `request`. Building it performs nothing."""
+    if request.path == "/webhook":
+        if request.method == "POST":
+            return Does(_webhook(request, rules))
+        return Asks(_ready(_not_allowed("POST")))
+    page = _PAGES.get(request.path)
+    if page is None:
+        return Asks(_ready(json_response(404, {"error": "there is nothing here"})))
+    if request.method == "GET":
+        return Asks(page(request, rules, pages))
+    if request.method == "HEAD":
+        return Asks(_without_body(page(request, rules, pages)))
+    return Asks(_ready(_not_allowed("GET, HEAD")))
+
+
+# --- the webhook ---------------------------------------------------------------------------------
+
+
+def _webhook(request: WebRequest, rules: Rules) -> Command[WebResponse]:
+    """Everything authenticated gets 200. What is refused is told why in our words, never in its."""
+    if len(request.body) > rules.settings.body_bytes_max:
+        yield from count("webhook.refused.too-large")
+        return json_response(413, {"received": False, "error": "too-large"})
+    try:
+        yield from receive_webhook(request.headers, request.body, rules)
+    except UntrustedMessage as error:
+        refused = 401 if error.reason in SIGNATURE_REASONS else error.status_hint
+        return json_response(refused, {"received": False, "error": error.reason})
+    except StoreError as error:
+        return _not_stored(error.status_hint)
+    return json_response(200, {"received": True})
+
+
+def overdue() -> WebResponse:
+    """The answer to a webhook that is not stored in time. xPay sends it again."""
+    return _not_stored(503)
+
+
+def _not_stored(status_code: int) -> WebResponse:
+    return json_response(status_code, {"received": False, "error": "not-stored"}, _RETRY)
+
+
+# --- the status query ----------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class _Asked:
+    intent_id: str
+    wait_s: float
+    seen: PublicStatus | None
+
+
+def _status(request: WebRequest, rules: Rules, _: Pages) -> Query[WebResponse]:
+    try:
+        asked = _read_status_query(request.query, rules.settings)
+    except InvalidValue as error:
+        return json_response(400, {"error": str(error)})
+    try:
+        found = yield from status(asked.intent_id, wait_s=asked.wait_s, seen=asked.seen)
+    except StoreError as error:
+        return json_response(error.status_hint, {"error": "not-read"}, _RETRY)
+    answer: dict[str, object] = {"status": found.status, "final": found.final}
+    return json_response(200, answer) if found.known else json_response(404, answer | _UNKNOWN)
+
+
+def _read_status_query(query: Mapping[str, str], settings: Settings) -> _Asked:
+    wait = query.get("wait", "0")
+    if not _WAIT.fullmatch(wait):
+        raise InvalidValue("wait must be a number of seconds, such as 20")
+    return _Asked(
+        intent_id=_intent_id(query),
+        wait_s=min(float(wait), settings.status_wait_s_max),
+        seen=_seen(query.get("seen")),
+    )
+
+
+def _intent_id(query: Mapping[str, str]) -> str:
+    value = query.get(messages.RETURN_PARAMETER, "")
+    if not 0 < len(value) <= messages.ID_CHARS_MAX or not value.isprintable():
+        raise InvalidValue(
+            f"{messages.RETURN_PARAMETER} must be the id with which xPay sent the customer back"
+        )
+    return value
+
+
+def _seen(word: str | None) -> PublicStatus | None:
+    known: PublicStatus
+    for known in get_args(PublicStatus):
+        if word == known:
+            return known
+    if word is None:
+        return None
+    raise InvalidValue(f"seen must be one of {', '.join(get_args(PublicStatus))}")
+
+
+# --- the return page -----------------------------------------------------------------------------
+
+
+def _return(request: WebRequest, _: Rules, pages: Pages) -> Query[WebResponse]:
+    """The page for the customer. That they came back proves nothing, so it only looks."""
+    try:
+        intent_id = _intent_id(request.query)
+    except InvalidValue:
+        return _page(400, return_page(pages, "unnamed", "", {}), pages)
+    looks = looks_of(request.query)
+    try:
+        found = yield from status(intent_id)
+    except StoreError as error:
+        # The customer can do nothing about it, and the page looks again by itself.
+        return _shown(error.status_hint, UNKNOWN_PAYMENT, looks, request, pages)
+    return _shown(200, found, looks, request, pages)
+
+
+def _shown(
+    status_code: int, found: PaymentStatus, looks: int, request: WebRequest, pages: Pages
+) -> WebResponse:
+    outcome = outcome_of(found, looks)
+    text = return_page(pages, outcome, request.query[messages.RETURN_PARAMETER], request.query)
+    return _page(status_code, text, pages)
+
+
+def _page(status_code: int, text: str, pages: Pages) -> WebResponse:
+    security = (
+        ("Content-Security-Policy", pages.content_security_policy),
+        ("Referrer-Policy", "no-referrer"),
+    )
+    return _response(status_code, "text/html; charset=utf-8", text.encode(), security + _NO_STORE)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _script(request: WebRequest, _: Rules, __: Pages) -> Query[WebResponse]:
+    return _ready(_file(request, asset("xpay-flow.js"), "text/javascript; charset=utf-8"))
+
+
+def _style(request: WebRequest, _: Rules, __: Pages) -> Query[WebResponse]:
+    return _ready(_file(request, asset("xpay-flow.css"), "text/css; charset=utf-8"))
+
+
+def _file(request: WebRequest, found: Asset, content_type: str) -> WebResponse:
+    etag = f'"{found.version}"'
+    caching = (("Cache-Control", f"public, max-age={ASSET_AGE_S}"), ("ETag", etag))
+    if etag in (request.header("if-none-match") or ""):
+        return WebResponse(status=304, headers=caching)
+    return _response(200, content_type, found.body, caching)
+
+
+# --- responses -----------------------------------------------------------------------------------
+
+_NO_STORE: Final[tuple[Header, ...]] = (("Cache-Control", "no-store"),)
+_RETRY: Final[tuple[Header, ...]] = (("Retry-After", str(RETRY_AFTER_S)),)
+_UNKNOWN: Final[dict[str, object]] = {"known": False}
+
+
+def json_response(
+    status_code: int, content: Mapping[str, object], headers: tuple[Header, ...] = ()
+) -> WebResponse:
+    """A response that no cache keeps."""
+    body = json.dumps(dict(content)).encode()
+    return _response(status_code, "application/json", body, headers + _NO_STORE)
+
+
+def _response(
+    status_code: int, content_type: str, body: bytes, headers: tuple[Header, ...]
+) -> WebResponse:
+    about = (
+        ("Content-Type", content_type),
+        ("Content-Length", str(len(body))),
+        ("X-Content-Type-Options", "nosniff"),
+    )
+    return WebResponse(status=status_code, headers=about + headers, body=body)
+
+
+def _not_allowed(allow: str) -> WebResponse:
+    return json_response(405, {"error": f"this address takes {allow}"}, (("Allow", allow),))
+
+
+def _ready(response: WebResponse) -> Query[WebResponse]:
+    """An answer that needs nothing of the world."""
+    yield from ()
+    return response
+
+
+def _without_body(flow: Query[WebResponse]) -> Query[WebResponse]:
+    """What HEAD is answered: the headers of GET, its length included."""
+    response = yield from flow
+    return attrs.evolve(response, body=b"")
+
+
+_Page: TypeAlias = Callable[[WebRequest, Rules, Pages], Query[WebResponse]]
+_PAGES: Final[Mapping[str, _Page]] = {
+    "/payment-status": _status,
+    "/return": _return,
+    "/xpay-flow.js": _script,
+    "/xpay-flow.css": _style,
+}
