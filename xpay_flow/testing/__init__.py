@@ -1,1 +1,9 @@
 """For users and authors of adapters: suites to subclass, and sample records."""
+
+from __future__ import annotations
+
+import sys
+
+if "pytest" in sys.modules:
+    # So that a failing duty shows both sides of the comparison, as in a test file.
+    sys.modules["pytest"].register_assert_rewrite("xpay_flow.testing.store_suite")

@@ -1,0 +1,319 @@
+"""Stores that are wrong in one way each. The suite must find every one, by the name of its duty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Barrier, BrokenBarrierError, Event
+
+import attrs
+
+from xpay_flow.ports import Reader
+from xpay_flow.records import Change, Owed, Record, Work, change
+from xpay_flow.stores.memory import MemoryReader, MemoryStore
+
+
+class MatchesLoosely(MemoryStore):
+    """A name matches in any case, as in a database with such a collation."""
+
+    def load(self, alias: str) -> Sequence[Record]:
+        names = [name for name in self._keys if name.lower() == alias.lower()]
+        return super().load(names[0]) if names else []
+
+
+class ChokesOnNames(MemoryStore):
+    """A name goes to the driver as it came, and the driver cannot write half a character."""
+
+    def load(self, alias: str) -> Sequence[Record]:
+        return super().load(alias.encode().decode())
+
+
+class FilesOnceOnly(MemoryStore):
+    """Names are written with the first version of a record and never again."""
+
+    def commit(self, change: Change) -> bool:
+        known = dict(self._keys)
+        won = super().commit(change)
+        if won and change.expected_version:
+            self._keys = known
+        return won
+
+
+class KeepsOldNames(MemoryStore):
+    """A name, once given, is never taken away."""
+
+    def commit(self, change: Change) -> bool:
+        before = dict(self._keys)
+        won = super().commit(change)
+        for alias, keys in before.items():
+            self._keys[alias] = self._keys[alias] | keys
+        return won
+
+
+class LatestFirst(MemoryStore):
+    """Records come in the order of their last change."""
+
+    def commit(self, change: Change) -> bool:
+        won = super().commit(change)
+        if won:
+            self._rows[change.record.key] = (change.record.version, change.record)
+        return won
+
+    def load(self, alias: str) -> Sequence[Record]:
+        return sorted(super().load(alias), key=lambda record: record.version)
+
+
+class SortedByKey(MemoryStore):
+    """Records come in the order of their keys."""
+
+    def load(self, alias: str) -> Sequence[Record]:
+        return sorted(super().load(alias), key=lambda record: record.key)
+
+
+class SortedByName(MemoryStore):
+    """Records come in the order in which they got the name."""
+
+    def load(self, alias: str) -> Sequence[Record]:
+        return super().load(alias)[::-1] if alias == "x:shared" else super().load(alias)
+
+
+class FindsAll(MemoryStore):
+    """A name finds a hundred thousand records, if there are so many."""
+
+    def load(self, alias: str) -> Sequence[Record]:
+        with self._lock:
+            return [
+                record for _, record in sorted(self._rows[k] for k in self._keys.get(alias, ()))
+            ]
+
+
+class BlindOverwrite(MemoryStore):
+    """A first commit takes the place of what is there."""
+
+    def commit(self, change: Change) -> bool:
+        if change.expected_version == 0:
+            self._rows.pop(change.record.key, None)
+        return super().commit(change)
+
+
+class VersionNotChecked(MemoryStore):
+    """The last writer wins."""
+
+    def commit(self, change: Change) -> bool:
+        (current,) = super().load(change.record.key) or [Record(key=change.record.key)]
+        return super().commit(attrs.evolve(change, expected_version=current.version))
+
+
+class AnyOlderVersion(MemoryStore):
+    """The stored version must not be newer, but may be older, or missing."""
+
+    def commit(self, change: Change) -> bool:
+        (current,) = super().load(change.record.key) or [Record(key=change.record.key)]
+        if current.version > change.expected_version:
+            return False
+        return super().commit(attrs.evolve(change, expected_version=current.version))
+
+
+class ConflictSwallowed(MemoryStore):
+    """A lost race is reported as a commit."""
+
+    def commit(self, change: Change) -> bool:
+        super().commit(change)
+        return True
+
+
+class HalfUndone(MemoryStore):
+    """A lost race changes nothing, but for the names that were written first."""
+
+    def commit(self, change: Change) -> bool:
+        won = super().commit(change)
+        if not won:
+            for alias in change.record.aliases:
+                self._keys[alias] = self._keys.get(alias, frozenset()) | {change.record.key}
+        return won
+
+
+class FactsLost(MemoryStore):
+    """Only the facts of the last commit are kept."""
+
+    def commit(self, change: Change) -> bool:
+        return super().commit(
+            attrs.evolve(change, record=attrs.evolve(change.record, facts=change.new_facts))
+        )
+
+
+class FactsSorted(MemoryStore):
+    """Facts come back in the order of their ids."""
+
+    def load(self, alias: str) -> Sequence[Record]:
+        return [
+            attrs.evolve(record, facts=tuple(sorted(record.facts, key=lambda fact: fact.id)))
+            for record in super().load(alias)
+        ]
+
+
+class EffectsAppended(MemoryStore):
+    """A changed effect is written behind the others, as a row of its own."""
+
+    def commit(self, change: Change) -> bool:
+        changed = {effect.id for effect in change.changed_effects}
+        kept = tuple(e for e in change.record.effects if e.id not in changed)
+        effects: tuple[Owed, ...] = (*kept, *change.changed_effects)
+        return super().commit(
+            attrs.evolve(change, record=attrs.evolve(change.record, effects=effects))
+        )
+
+
+class WesternLetters(MemoryStore):
+    """Text goes through Latin-1, and what does not fit becomes a question mark."""
+
+    def commit(self, change: Change) -> bool:
+        facts = tuple(
+            attrs.evolve(
+                fact,
+                event=attrs.evolve(
+                    fact.event,
+                    error_code=fact.event.error_code
+                    and fact.event.error_code.encode("latin-1", "replace").decode("latin-1"),
+                ),
+            )
+            for fact in change.record.facts
+        )
+        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, facts=facts)))
+
+
+class SmallIntegers(MemoryStore):
+    """Amounts are kept in 32 bits."""
+
+    def commit(self, change: Change) -> bool:
+        record = change.record
+        if record.intent is not None:
+            money = record.intent.money
+            small = attrs.evolve(money, amount_minor=money.amount_minor & 0x7FFF_FFFF)
+            record = attrs.evolve(record, intent=attrs.evolve(record.intent, money=small))
+        return super().commit(attrs.evolve(change, record=record))
+
+
+class DueForgets(MemoryStore):
+    """What is due this very millisecond is not due yet."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        return super().due(work, now_ms - 1, limit)
+
+
+class WorkMixedUp(MemoryStore):
+    """There is one time for all work."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        both = (*super().due("deliver", now_ms, limit), *super().due("ask", now_ms, limit))
+        return list(dict.fromkeys(both))[:limit]
+
+
+class NeverIsNow(MemoryStore):
+    """A record that waits for nothing counts as due since the beginning of time."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        waiting = [(record.due_at_ms(work) or 0, key) for key, (_, record) in self._rows.items()]
+        return [key for at_ms, key in sorted(waiting) if at_ms <= now_ms][:limit]
+
+
+class NewestWorkFirst(MemoryStore):
+    """The longest due come last, and so never, when there is much to do."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        return super().due(work, now_ms, 2**31)[::-1][:limit]
+
+
+class NoLimit(MemoryStore):
+    """All that is due comes at once."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        return super().due(work, now_ms, 2**31)
+
+
+class DueByRow(MemoryStore):
+    """`due` gives names of its own that `load` does not know."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        return [f"row:{key}" for key in super().due(work, now_ms, limit)]
+
+
+class LooksThenWrites(MemoryStore):
+    """The version is compared before the lock is taken. A barrier makes the two meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meeting = Barrier(2)
+
+    def commit(self, change: Change) -> bool:
+        (current,) = super().load(change.record.key) or [Record(key=change.record.key)]
+        if current.version != change.expected_version:
+            return False
+        try:
+            self._meeting.wait(0.05)
+        except BrokenBarrierError:
+            self._meeting.reset()
+        with self._lock:
+            self._rows[change.record.key] = (0, change.record)
+            for alias in change.record.aliases:
+                self._keys[alias] = frozenset({change.record.key})
+        return True
+
+
+class TornReads(MemoryStore):
+    """The snapshot is read in one transaction and the facts in the next, after others' commits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._committed = Event()
+
+    def commit(self, change: Change) -> bool:
+        won = super().commit(change)
+        self._committed.set()
+        return won
+
+    def load(self, alias: str) -> Sequence[Record]:
+        early = super().load(alias)
+        self._committed.clear()
+        self._committed.wait(0.05)
+        late = {record.key: record.facts for record in super().load(alias)}
+        return [attrs.evolve(record, facts=late[record.key]) for record in early]
+
+
+class StaleReader(MemoryStore):
+    """A reader goes on seeing what was there when it was made."""
+
+    def reader(self) -> MemoryReader:
+        frozen = MemoryStore()
+        frozen.restore(self.snapshot())
+        return frozen.reader()
+
+
+class ReaderIsTheStore(MemoryStore):
+    """A reader is the store, by another name."""
+
+    def reader(self) -> Reader:  # type: ignore[override]
+        return self
+
+
+class OldestListedFirst(MemoryStore):
+    """The list begins with the first record there ever was."""
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        return super().recent(2**31)[::-1][:limit]
+
+
+class KeepsNothing(MemoryStore):
+    """It says that it keeps records beyond its process."""
+
+    def reopened(self) -> MemoryStore:
+        return KeepsNothing()
+
+
+class LosesDueTimes(MemoryStore):
+    """It keeps records beyond its process, and forgets when they are due."""
+
+    def reopened(self) -> MemoryStore:
+        again = MemoryStore()
+        for _, record in self._rows.values():
+            again.commit(change(Record(key=record.key), attrs.evolve(record, ask_at_ms=None)))
+        return again

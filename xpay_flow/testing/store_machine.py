@@ -1,0 +1,150 @@
+"""Does a store answer as the reference does, over any history? A Hypothesis state machine.
+
+Two stores are told the same: `MemoryStore`, and the one under test. Every answer must be the same.
+Work that became due in the same millisecond may come in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import attrs
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from xpay_flow.events import Event
+from xpay_flow.ports import Listing, Store
+from xpay_flow.records import Change, Fact, Record, Try, Work, change
+from xpay_flow.stores.memory import MemoryStore
+
+from . import builders as b
+
+# Few of everything, so that histories meet.
+RECEIPTS: Final = st.sampled_from(["order-1", "order-2"])
+X_INTENTS: Final = st.sampled_from(["in_1", "in_2"])
+TIMES_MS: Final = st.integers(b.NOW_MS - 2, b.NOW_MS + 2)
+WORK: Final[st.SearchStrategy[Work]] = st.sampled_from(["deliver", "ask"])
+EVENTS: Final[st.SearchStrategy[Event]] = st.one_of(
+    st.builds(b.created, X_INTENTS),
+    st.builds(b.paid, st.sampled_from(["whe_1", "whe_2"]), x_intent_id=X_INTENTS),
+    st.builds(b.failed, st.sampled_from(["whe_3", "whe_4"]), error_code=st.text(max_size=5)),
+    st.builds(b.refunded, st.sampled_from(["rf_1", "rf_2"]), st.none() | st.integers(0, 10**15)),
+    st.builds(b.disputed, dispute_id=st.sampled_from(["dp_1", "dp_2"])),
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Random commits, right and wrong ones, to `store` and to the reference."""
+
+    def __init__(self, store: Store, discard: Callable[[Store], None]) -> None:
+        super().__init__()
+        self.store, self.discard = store, discard
+        self.reference = MemoryStore()
+        # Every version of every record, also those that were replaced: the source of stale changes.
+        self.versions: list[Record] = []
+
+    def teardown(self) -> None:
+        self.discard(self.store)
+
+    # --- what is done ----------------------------------------------------------------------------
+
+    @initialize()
+    def begin_one(self) -> None:
+        self._commit(b.attempt())
+
+    @rule(receipt_id=RECEIPTS, n=st.integers(1, 3), at_ms=TIMES_MS)
+    def begin(self, receipt_id: str, n: int, at_ms: int) -> None:
+        """Also of an attempt that exists: then both refuse."""
+        self._commit(b.attempt(receipt_id, n, at_ms=at_ms))
+
+    @rule(event=EVENTS.filter(lambda event: event.x_intent_id is not None), at_ms=TIMES_MS)
+    def park(self, event: Event, at_ms: int) -> None:
+        self._commit(b.parked(event, at_ms=at_ms))
+
+    @rule(data=st.data(), events=st.lists(EVENTS, max_size=3), at_ms=TIMES_MS)
+    def learn(self, data: st.DataObject, events: list[Event], at_ms: int) -> None:
+        """News for some version of some record; unless it is the last one, both refuse."""
+        record = self._some_version(data)
+        if record.intent is not None:
+            self._commit(b.next_change(record, *events, at_ms=at_ms))
+        else:
+            self._commit(change(record, _with_facts(record, events, at_ms)))
+
+    @rule(data=st.data(), done=st.booleans(), at_ms=TIMES_MS)
+    def deliver(self, data: st.DataObject, done: bool, at_ms: int) -> None:
+        record = self._some_version(data)
+        if not record.effects:
+            return
+        effect = data.draw(st.sampled_from(record.effects))
+        tried = attrs.evolve(
+            effect,
+            status="done" if done else "owed",
+            tries=effect.tries + 1,
+            next_at_ms=at_ms,
+            log=effect.logged(
+                Try(at_ms=at_ms, version=record.version + 1, outcome="done" if done else "failed")
+            ),
+        )
+        self._commit(change(record, record.with_effect(tried)))
+
+    @rule(data=st.data(), ask_at_ms=st.none() | TIMES_MS)
+    def ask(self, data: st.DataObject, ask_at_ms: int | None) -> None:
+        record = self._some_version(data)
+        asked = attrs.evolve(record, asks=record.asks + 1, ask_at_ms=ask_at_ms)
+        self._commit(change(record, asked))
+
+    @rule(data=st.data(), extra=st.frozensets(st.sampled_from(["x:shared", "x:other"])))
+    def rename(self, data: st.DataObject, extra: frozenset[str]) -> None:
+        record = self._some_version(data)
+        self._commit(change(record, attrs.evolve(record, aliases=extra | {record.key})))
+
+    # --- what is compared ------------------------------------------------------------------------
+
+    @rule(work=WORK, now_ms=TIMES_MS, limit=st.integers(1, 5))
+    def due(self, work: Work, now_ms: int, limit: int) -> None:
+        expected = self.reference.due(work, now_ms, limit)
+        found = self.store.due(work, now_ms, limit)
+        assert self._times(work, expected) == self._times(work, found)
+        assert len(set(found)) == len(found), f"a key comes twice in {found}"
+
+    @rule(limit=st.integers(1, 5))
+    def recent(self, limit: int) -> None:
+        if isinstance(self.store, Listing):
+            assert list(self.reference.recent(limit)) == list(self.store.recent(limit))
+
+    def _commit(self, step: Change) -> None:
+        names = sorted(
+            alias
+            for record in (*self.reference.load(step.record.key), step.record)
+            for alias in record.aliases
+        )
+        won = self.reference.commit(step)
+        assert won is self.store.commit(step)
+        if won:
+            self.versions.append(step.record)
+        for alias in names:
+            assert list(self.reference.load(alias)) == list(self.store.load(alias)), alias
+
+    def _some_version(self, data: st.DataObject) -> Record:
+        """Mostly a late one. Counted from the end, so that a failure shrinks to no race."""
+        back = data.draw(st.integers(1, len(self.versions)))
+        return self.versions[-back]
+
+    def _times(self, work: Work, keys: Sequence[str]) -> list[int | None]:
+        return [record.due_at_ms(work) for key in keys for record in self.reference.load(key)]
+
+
+def _with_facts(record: Record, events: Sequence[Event], at_ms: int) -> Record:
+    """Parked news and more of it; the same news is one fact."""
+    known: dict[str, Any] = {fact.id: fact for fact in record.facts}
+    for event in events:
+        fact = Fact(
+            event=event,
+            disposition="unknown",
+            why="nobody's yet",
+            at_ms=at_ms,
+            version=record.version + 1,
+        )
+        known.setdefault(fact.id, fact)
+    return attrs.evolve(record, facts=tuple(known.values()))
