@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from threading import Barrier, BrokenBarrierError, Event
 
 import attrs
@@ -50,16 +51,17 @@ class KeepsOldNames(MemoryStore):
 
 
 class LatestFirst(MemoryStore):
-    """Records come in the order of their last change."""
+    """A change moves a record to the end, as writing it anew does in many a database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._writes = count(1)
 
     def commit(self, change: Change) -> bool:
         won = super().commit(change)
         if won:
-            self._rows[change.record.key] = (change.record.version, change.record)
+            self._rows[change.record.key] = (next(self._writes), change.record)
         return won
-
-    def load(self, alias: str) -> Sequence[Record]:
-        return sorted(super().load(alias), key=lambda record: record.version)
 
 
 class SortedByKey(MemoryStore):
@@ -80,10 +82,8 @@ class FindsAll(MemoryStore):
     """A name finds a hundred thousand records, if there are so many."""
 
     def load(self, alias: str) -> Sequence[Record]:
-        with self._lock:
-            return [
-                record for _, record in sorted(self._rows[k] for k in self._keys.get(alias, ()))
-            ]
+        rows = sorted(self._rows[key] for key in self._keys.get(alias, ()))
+        return [record for _, record in rows]
 
 
 class BlindOverwrite(MemoryStore):

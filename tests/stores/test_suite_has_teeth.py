@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 
 import pytest
+from hypothesis import Phase, settings
 
 from xpay_flow.ports import Store
 from xpay_flow.stores.memory import MemoryStore
@@ -63,6 +64,15 @@ def run(duty: str, make_store: Callable[[], MemoryStore]) -> None:
     """Put a store to one duty of the suite."""
 
     class Suite(StoreSuite):
+        # The same histories every time, and the first failure is enough.
+        histories = settings(
+            StoreSuite.histories,
+            max_examples=200,
+            derandomize=True,
+            phases=[Phase.generate],
+            database=None,
+        )
+
         def make_store(self) -> Store:
             return make_store()
 

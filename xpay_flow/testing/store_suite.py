@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 import attrs
 import pytest
@@ -28,7 +28,7 @@ from xpay_flow.ports import FOUND_MAX, Listing, Store
 from xpay_flow.records import Change, Owed, Record, Try, Work, change, receipt_alias
 
 from . import builders as b
-from .store_machine import StoreMachine
+from .store_machine import WORKS, StoreMachine
 
 T = TypeVar("T")
 
@@ -51,8 +51,14 @@ HOSTILE_ALIASES: Final = (
 class StoreSuite:
     """Subclass it and define `make_store`."""
 
-    # How many random histories are compared with the reference store.
-    histories = 40
+    # How many random histories are compared with the reference store, and how long they are.
+    histories: ClassVar[settings] = settings(
+        max_examples=40,
+        stateful_step_count=20,
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
     def make_store(self) -> Store:
         """A new store with nothing in it."""
@@ -300,21 +306,10 @@ class StoreSuite:
             def __init__(self) -> None:
                 super().__init__(suite.make_store(), suite.discard)
 
-        run_state_machine_as_test(
-            Machine,
-            settings=settings(
-                max_examples=self.histories,
-                stateful_step_count=20,
-                deadline=None,
-                report_multiple_bugs=False,
-                suppress_health_check=[HealthCheck.too_slow],
-            ),
-        )
+        run_state_machine_as_test(Machine, settings=self.histories)
 
 
 # --- steps that the tests take -------------------------------------------------------------------
-
-WORKS: Final[tuple[Work, ...]] = ("deliver", "ask")
 
 
 def put(store: Store, *steps: Change) -> Record:
