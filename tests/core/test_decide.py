@@ -122,6 +122,34 @@ def test_the_same_event_at_another_address_is_a_copy_only_with_the_same_content(
     assert 2 == len(decision.intent.evidence)
 
 
+def test_the_calls_of_one_decision_are_in_a_fixed_order() -> None:
+    """Several calls made due at once are sorted, whatever the order of sets in this process."""
+    decision = last(
+        failed("e1"),
+        report("CANCELLED"),
+        refunded("e1", "rf_1", 2501),
+        refunded("e1", "rf_2", None),
+    )
+    first = last(failed("e1"), report("CANCELLED"), refunded("e1", "rf_1", 2501))
+    assert (
+        Owes(name="on_attention", subject="event_contradiction:e1"),
+        Owes(name="on_attention", subject="paid_late"),
+        Owes(name="on_attention", subject="refund_exceeds_payment"),
+        Owes(name="on_refunded", subject="rf_1"),
+    ) == first.owes
+    assert (
+        Owes(name="on_attention", subject="refund_without_amount:rf_2"),
+        Owes(name="on_refunded", subject="rf_2"),
+    ) == decision.owes
+
+
+def test_an_event_id_may_hold_the_sign_that_sets_off_the_content() -> None:
+    """`#` in an event id does not make two events one, nor one event two."""
+    assert () == after(failed("e#1"), failed("e#2"), failed("e", "lost_card")).attention
+    twice = after(failed("e#1"), failed("e#1", "lost_card"))
+    assert ("event_contradiction:e#1",) == twice.attention
+
+
 # --- money ---------------------------------------------------------------------------------------
 
 PROOFS: dict[str, Callable[[int | None, str | None], Event]] = {

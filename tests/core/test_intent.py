@@ -56,6 +56,12 @@ def test_refunds_add_up(intent: Intent, total: int, status: RefundStatus) -> Non
     assert (total, status) == (intent.refunded_minor, intent.refund_status)
 
 
+def test_nothing_is_refunded_without_a_refund() -> None:
+    """That zero covers zero is no refund."""
+    free = an_intent(Money(0, "USD"))
+    assert "none" == free.refund_status
+
+
 @pytest.mark.parametrize(
     ("seen", "status"),
     [

@@ -197,6 +197,14 @@ def test_the_machine_has_no_models_and_no_callbacks() -> None:
     assert not any(state.on_enter or state.on_exit for state in machine.states.values())
 
 
+def test_the_machine_has_the_tables_events_and_moves_only() -> None:
+    """No trigger is added by `transitions` itself, and staying is not leaving and coming back."""
+    assert set(LIFECYCLE.events) == set(LIFECYCLE.machine.events)
+    for (state, event), move in LIFECYCLE.cells.items():
+        found = LIFECYCLE.machine.events[event].transitions[state][0]
+        assert (None if move.target == state else move.target) == found.dest
+
+
 def test_the_machine_is_compiled_once() -> None:
     """Pictures, tools and the hot path share one machine."""
     assert LIFECYCLE.machine is LIFECYCLE.machine
