@@ -10,12 +10,7 @@ import asyncio
 import logging
 import socket
 
-from xpay_flow.errors import MissingExtra
-
-try:
-    import httpx
-except ImportError:
-    raise MissingExtra("xpay_flow.sandbox", "sandbox") from None
+import httpx
 
 from .deliveries import Delivery
 from .local import Sandbox

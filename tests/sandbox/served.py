@@ -1,0 +1,37 @@
+"""A sandbox on a real socket of this machine, in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from xpay_flow.sandbox import FaultPlan, Sandbox, SandboxConfig
+from xpay_flow.sandbox.web import create_app
+
+
+@contextlib.contextmanager
+def served(*, faults: FaultPlan | None = None, **settings: Any) -> Iterator[Sandbox]:
+    """Yields a sandbox that answers under its own `checkout_base_url`."""
+    # Listening before the server starts: a client that is early waits in the queue.
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    config = SandboxConfig(
+        checkout_base_url=f"http://127.0.0.1:{port}", rate_limit=None, **settings
+    )
+    sandbox = Sandbox(config, faults=faults)
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(sandbox), log_config=None, timeout_graceful_shutdown=2)
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield sandbox
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        listening.close()
