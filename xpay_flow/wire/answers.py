@@ -1,0 +1,152 @@
+"""What does xPay's API answer: an intent, a page of them, or an error?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import attrs
+
+from ..errors import UntrustedMessage
+from . import fields
+from .refusal import refuse
+from .strict_json import JSON, Members, parse_object
+
+
+@attrs.frozen(kw_only=True)
+class IntentAnswer:
+    """An intent as create-intent, get-intent or the list shows it.
+
+    `status` is kept as written, known or not. `error_code` is that of the last failed charge,
+    `payment_method` that of the charge that succeeded; both are None unless xPay was asked for
+    charges. `fwd_url` opens the checkout for whoever holds it, and has not been checked here: see
+    `checkout_url`.
+    """
+
+    x_intent_id: str
+    status: str
+    amount_minor: int | None
+    currency: str | None
+    receipt_id: str | None
+    fwd_url: str | None = attrs.field(repr=False)
+    metadata: Mapping[str, str]
+    error_code: str | None
+    payment_method: str | None
+    presentment_currency: str | None
+    created_at_ms: int | None
+    succeeded_at_ms: int | None
+    raw: dict[str, JSON] = attrs.field(repr=False)
+
+
+def read_intent(body: bytes) -> IntentAnswer:
+    """The intent in an answer of xPay's API. Raises UntrustedMessage."""
+    members = parse_object(body)
+    wrapped = members.get("data")
+    # No page of xPay shows a wrapper, but merchants' code expects to meet one.
+    if isinstance(wrapped, dict) and not members.keys() & {"xIntentId", "intentId"}:
+        return _intent(wrapped)
+    return _intent(members)
+
+
+def read_intent_page(body: bytes) -> tuple[tuple[IntentAnswer, ...], str | None]:
+    """The intents of one page of the list, and the cursor of the next page or None.
+
+    "Stop when `metadata.offset` is absent or null"; an empty cursor ends the list, too.
+    Raises UntrustedMessage.
+    """
+    members = parse_object(body)
+    items = members.get("data")
+    if not isinstance(items, list):
+        refuse("bad-field", "data is not a list")
+    intents = tuple(_intent(item) for item in items if isinstance(item, dict))
+    if len(intents) != len(items):
+        refuse("bad-field", "data holds something else than intents")
+    paging = fields.nested(members, "metadata")
+    offset = paging.get("offset")
+    if not isinstance(offset, str | None):
+        refuse("bad-field", "metadata.offset is not a string")
+    return intents, offset or None
+
+
+# Enough for a person to understand, too little to fill a log.
+_ERROR_CHARS_MAX: Final = 200
+
+
+def read_error(status: int, body: bytes) -> tuple[str, str]:
+    """xPay's code and words for an error, each one line of at most 200 characters. Never raises.
+
+    Where the body names no code, it is `http_` and the status.
+    """
+    try:
+        members = parse_object(body)
+    except UntrustedMessage:
+        members = {}
+    nested = members.get("error")
+    # The server-to-server API nests: {"error": {"code": …, "message": …}}.
+    inner = nested if isinstance(nested, dict) else {}
+    start = body[: 4 * _ERROR_CHARS_MAX].decode("utf-8", "replace")
+    code = _first_line(members.get("errorCode"), inner.get("code"))
+    words = _first_line(members.get("errorDescription"), inner.get("message"), start)
+    return code or f"http_{status}", words or "no description"
+
+
+def _intent(members: dict[str, JSON]) -> IntentAnswer:
+    return IntentAnswer(
+        x_intent_id=fields.required(fields.xpay_id(members, "xIntentId", "intentId"), "xIntentId"),
+        status=fields.required(fields.plain(members, "status"), "status"),
+        amount_minor=fields.amount_minor(members),
+        currency=fields.currency(members),
+        receipt_id=fields.receipt_id(members),
+        fwd_url=_address(members),
+        metadata=fields.metadata(members),
+        error_code=_last_error_code(members),
+        payment_method=_method_of_success(members),
+        presentment_currency=fields.label(members, "presentmentCurrency"),
+        created_at_ms=_moment(members.get("createdAt")),
+        succeeded_at_ms=_moment(members.get("succeededAt")),
+        raw=members,
+    )
+
+
+def _address(members: Members) -> str | None:
+    value = members.get("fwdUrl")
+    return value if isinstance(value, str | None) else refuse("bad-field", "fwdUrl is not text")
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _moment(value: JSON) -> int | None:
+    """Milliseconds since 1970: `createdAt` is ISO 8601 in create and get, a number in the list."""
+    if type(value) is int:
+        return value if value >= 0 else None
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    # All documented examples end in +00:00, so a moment without an offset is UTC.
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return _moment((aware - _EPOCH) // timedelta(milliseconds=1))
+
+
+def _last_error_code(members: Members) -> str | None:
+    attempts = members.get("chargeAttempts")
+    if not isinstance(attempts, list):
+        return None
+    failed = (a for a in reversed(attempts) if isinstance(a, dict) and a.get("status") == "FAILED")
+    return next((code for a in failed if (code := fields.label(a, "errorCode"))), None)
+
+
+def _method_of_success(members: Members) -> str | None:
+    charge = members.get("succeededCharge")
+    used = charge.get("paymentMetadata") if isinstance(charge, dict) else None
+    return fields.label(used, "paymentMethod") if isinstance(used, dict) else None
+
+
+def _first_line(*candidates: JSON) -> str:
+    text = next((c for c in candidates if isinstance(c, str) and c.strip()), "")
+    line = "".join(c if c.isprintable() else " " for c in text[:_ERROR_CHARS_MAX])
+    return line.strip()

@@ -1,0 +1,99 @@
+"""What does one field say? The readings that webhooks and answers share.
+
+A field that is absent or null is None. One that makes no sense raises UntrustedMessage; only a
+`label`, which merely informs, is None then, too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from .. import messages
+from ..money import AMOUNT_MINOR_MAX
+from .refusal import refuse
+from .strict_json import JSON, Members
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
+# Refund amounts are strings in requests and integers in answers, so either may come back.
+_DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+def required(value: str | None, name: str) -> str:
+    """`value`, which must be there; `name` is for the error."""
+    return value if value is not None else refuse("bad-field", f"{name} is missing")
+
+
+def plain(members: Members, name: str) -> str | None:
+    """A string of 1 to 255 characters, none of them a control character."""
+    value = members.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= messages.ID_CHARS_MAX:
+        refuse("bad-field", f"{name} is not a string of 1 to {messages.ID_CHARS_MAX} characters")
+    if _CONTROL.search(value):
+        refuse("bad-field", f"{name} holds a control character")
+    return value
+
+
+def xpay_id(members: Members, *names: str) -> str | None:
+    """An id of xPay's, which may be written under several names but has one value."""
+    found = {value for name in names if (value := plain(members, name)) is not None}
+    if len(found) > 1:
+        refuse("bad-field", f"{' and '.join(names)} differ")
+    value = next(iter(found), None)
+    # It becomes a part of a path when we ask for it.
+    if value is not None and "/" in value:
+        refuse("bad-field", f"{names[0]} holds a slash")
+    return value
+
+
+def receipt_id(members: Members) -> str | None:
+    """The shop's own word: a slash is fine ("INV/2026/7"), and an empty one says nothing."""
+    return None if members.get("receiptId") == "" else plain(members, "receiptId")
+
+
+def label(members: Members, name: str) -> str | None:
+    """A word for people to read; one that makes no sense is None."""
+    value = members.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= messages.ID_CHARS_MAX:
+        return None
+    return None if _CONTROL.search(value) else value
+
+
+def amount_minor(members: Members) -> int | None:
+    """Whole minor units, as an integer or as its digits in a string."""
+    value = members.get("amount")
+    if value is None:
+        return None
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    # By exact type: true and 2500.0 equal integers, but whoever writes them does not mean cents.
+    if type(value) is not int or not 0 <= value <= AMOUNT_MINOR_MAX:
+        refuse("bad-field", f"amount is not an integer from 0 to {AMOUNT_MINOR_MAX}")
+    return value
+
+
+def currency(members: Members) -> str | None:
+    """Three upper-case letters; whether they are a code of ISO 4217 is not looked up."""
+    value = members.get("currency")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
+        refuse("bad-field", "currency is not three upper-case letters")
+    return value
+
+
+def metadata(members: Members) -> dict[str, str]:
+    """The pairs whose value is a string, as xPay documents all of them to be."""
+    pairs = nested(members, "metadata")
+    return {name: value for name, value in pairs.items() if isinstance(value, str)}
+
+
+def nested(members: Members, name: str) -> dict[str, JSON]:
+    """An object inside the object; an absent one is empty."""
+    value = members.get(name)
+    if value is None:
+        return {}
+    return value if isinstance(value, dict) else refuse("bad-field", f"{name} is not an object")
