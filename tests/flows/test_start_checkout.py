@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import attrs
 import pytest
@@ -22,7 +23,7 @@ from xpay_flow.errors import (
 )
 from xpay_flow.flows.checkout import REPEATABLE_MS
 from xpay_flow.money import Money
-from xpay_flow.ports import HttpRequest, NoAnswer
+from xpay_flow.ports import HttpRequest, HttpResponse, NoAnswer
 from xpay_flow.records import Change, Record, attempt_key
 from xpay_flow.sandbox import ApiFault, FaultPlan
 from xpay_flow.sandbox.faults import ApiFaultName
@@ -34,6 +35,7 @@ from .kit import (
     CountingStore,
     RivalledStore,
     StoreBehind,
+    When,
     answer,
     error,
     scripted,
@@ -282,10 +284,10 @@ def test_an_answer_lost_once_costs_the_customer_a_second() -> None:
     ],
     ids=lambda passing: str(passing.status),
 )
-def test_an_answer_that_settles_nothing_is_asked_again(passing: object) -> None:
+def test_an_answer_that_settles_nothing_is_asked_again(passing: HttpResponse) -> None:
     """In progress, overloaded, broken or undocumented: repeated under the same key."""
     world = World()
-    transport = scripted(world, passing)  # type: ignore[arg-type]
+    transport = scripted(world, passing)
     checkout = world.start_checkout()
     assert "created" == checkout.state
     assert 2 == len(transport.requests)
@@ -359,10 +361,10 @@ def test_waiting_for_a_turn_is_within_the_budget() -> None:
         answer(204, b""),
     ],
 )
-def test_an_answer_that_cannot_be_used_settles_nothing(unusable: object) -> None:
+def test_an_answer_that_cannot_be_used_settles_nothing(unusable: HttpResponse) -> None:
     """A foreign host, a missing field, no JSON: nobody is sent anywhere, nothing is filed."""
     world = World()
-    transport = scripted(world, unusable)  # type: ignore[arg-type]
+    transport = scripted(world, unusable)
     with pytest.raises(OutcomeUnknown) as caught:
         world.start_checkout()
     assert True is caught.value.answered
@@ -447,7 +449,7 @@ def test_real_evidence_beats_a_refusal() -> None:
     scripted(world, error(400, "bad_request", "No"))
     with pytest.raises(XPayRefused):
         world.start_checkout()
-    fields = {"intentId": "in_real", "amount": 1999, "currency": "USD"}
+    fields: dict[str, Any] = {"intentId": "in_real", "amount": 1999, "currency": "USD"}
     received = tell(world, "intent.success", metadata={"xpay_flow_intent": "pi_1"}, **fields)
     world.flow.deliver()
     assert ("success", 2) == (received.state, received.owes)
@@ -484,11 +486,11 @@ def test_nothing_is_asked_of_xpay_that_could_not_be_stored() -> None:
 
 @pytest.mark.parametrize("commit", [1, 2])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_store_that_breaks_at_any_commit_heals_by_calling_again(commit: int, when: str) -> None:
+def test_a_store_that_breaks_at_any_commit_heals_by_calling_again(commit: int, when: When) -> None:
     """Whether the commit took effect or not, the next click goes on with one intent."""
     store = BreakingStore(MemoryStore())
     world = World(store)
-    store.breaks[commit] = when  # type: ignore[assignment]
+    store.breaks[commit] = when
     with pytest.raises(StoreUnavailable):
         world.start_checkout()
     checkout = world.start_checkout()
