@@ -1,1 +1,153 @@
+"""xpay-flow for any ASGI server, without a framework.
 
+    app = xpay_flow_asgi.routes(flow)                                       # to be mounted
+    app = xpay_flow_asgi.routes(flow, prefix="/xpay", otherwise=your_app)   # around your own
+
+This only translates; `xpay_flow.endpoints` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any, Final, TypeAlias, cast
+
+from xpay_flow.endpoints import AsyncHandles, Handles, Header, WebRequest, WebResponse
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.serving import Body, answering, below, checked_prefix, parse_query
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+FLOW_KEY: Final = "xpay_flow.flow"
+
+
+class ClientGone(Exception):
+    """The client hung up; there is nobody to answer."""
+
+
+def routes(
+    flow: Handles | AsyncHandles, *, prefix: str = "", otherwise: ASGIApp | None = None
+) -> ASGIApp:
+    """An ASGI app that answers the library's routes.
+
+    Args:
+        flow: a `Flow` is called in threads, an `AsyncFlow` is awaited.
+        prefix: where the routes are, below where the app itself is mounted.
+        otherwise: your app; it gets everything outside `prefix`, with the flow in its scope.
+
+    Raises:
+        ConfigurationError: `prefix` is no path.
+    """
+    return _App(flow, checked_prefix(prefix), otherwise)
+
+
+def flow_from(scope: Scope) -> Any:
+    """The flow that `routes` was given, for the app it is wrapped around.
+
+    Raises:
+        ConfigurationError: this request did not come through `routes`.
+    """
+    try:
+        return scope[FLOW_KEY]
+    except KeyError:
+        text = "this scope has no flow: wrap your app, routes(flow, otherwise=app)"
+        raise ConfigurationError(text) from None
+
+
+class _App:
+    def __init__(
+        self, flow: Handles | AsyncHandles, prefix: str, otherwise: ASGIApp | None
+    ) -> None:
+        self._flow = flow
+        self._answer = answering(flow)
+        self._prefix = prefix
+        self._otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = below(scope.get("root_path", ""), scope.get("path", ""))
+        ours = path.removeprefix(self._prefix) if path.startswith(self._prefix + "/") else None
+        if scope["type"] == "http" and (ours is not None or self._otherwise is None):
+            await self._serve(ours or "/", scope, receive, send)
+        elif self._otherwise is not None:
+            await self._otherwise({**scope, FLOW_KEY: self._flow}, receive, send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            request = await self._request(path, scope, receive)
+            # What xPay sent is worth recording whether or not it still listens.
+            is_news = request.method == "POST"
+            answer = self._answer(request)
+            response = await (answer if is_news else _unless_gone(answer, receive))
+        except ClientGone:
+            return
+        # Servers raise this when the client has left meanwhile.
+        with suppress(OSError):
+            await _respond(response, send)
+
+    async def _request(self, path: str, scope: Scope, receive: Receive) -> WebRequest:
+        return WebRequest(
+            method=scope["method"],
+            path=path,
+            query=parse_query(scope["query_string"]),
+            headers=tuple(_header(name, value) for name, value in scope["headers"]),
+            body=await _read(receive, Body(self._flow)),
+        )
+
+
+def _header(name: bytes, value: bytes) -> Header:
+    return name.decode("latin-1"), value.decode("latin-1")
+
+
+async def _read(receive: Receive, body: Body) -> bytes:
+    more = True
+    while more and body.wanted:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body.add(message.get("body", b""))
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+async def _unless_gone(answer: Awaitable[WebResponse], receive: Receive) -> WebResponse:
+    """The answer, for which a customer may have to wait; a closed page is not waited for."""
+    answered = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if answered.done():
+            return answered.result()
+        raise ClientGone
+    finally:
+        answered.cancel()
+        gone.cancel()
+        await asyncio.gather(answered, gone, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _respond(response: WebResponse, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Nothing to start or stop here: whoever made the flow closes it."""
+    while True:
+        event = cast(str, (await receive())["type"])
+        await send({"type": f"{event}.complete"})
+        if event == "lifespan.shutdown":
+            return

@@ -1,1 +1,154 @@
+"""xpay-flow for FastAPI.
 
+    app.include_router(xpay_flow_fastapi.routes(flow), prefix="/xpay")
+
+    @app.post("/buy")
+    async def buy(flow: Annotated[AsyncFlow, Depends(xpay_flow_fastapi.flow_from)]): ...
+
+This only translates; `xpay_flow.endpoints` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Final
+
+from xpay_flow.endpoints import AsyncHandles, Handles, WebRequest
+from xpay_flow.errors import ConfigurationError, MissingExtra
+from xpay_flow.serving import Body, answering, parse_query
+
+try:
+    from fastapi import APIRouter, Request, Response
+    from starlette.requests import ClientDisconnect
+except ImportError:
+    raise MissingExtra("xpay_flow_fastapi", "fastapi") from None
+
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_TAGS: Final[list[Any]] = ["payments"]
+_QUERY_DOCS: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": name,
+            "in": "query",
+            "required": name == "xpay_intent_id",
+            "description": text,
+            "schema": schema,
+        }
+        for name, text, schema in (
+            ("xpay_intent_id", "The id that xPay sent the customer back with.", {"type": "string"}),
+            ("wait", "Seconds to wait for news.", {"type": "number", "default": 0}),
+            (
+                "seen",
+                "A status that is no news and does not end the wait.",
+                {"type": "string", "enum": ["SUCCESS", "FAILED", "PENDING"]},
+            ),
+        )
+    ]
+}
+_STATUS_EXAMPLE: Final = {"status": "SUCCESS", "final": True}
+_STATUS_DOCS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "FAILED is the latest news; with `final` false a success may follow.",
+        "content": {"application/json": {"example": _STATUS_EXAMPLE}},
+    },
+    400: {"description": "A parameter is missing or makes no sense."},
+    404: {"description": "No such payment is known (yet); to be shown as pending."},
+    503: {"description": "The store did not answer."},
+}
+
+
+def routes(flow: Handles | AsyncHandles) -> APIRouter:
+    """A router with the library's routes, for `app.include_router(…, prefix=…)`.
+
+    Args:
+        flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
+    """
+    served = _Served(flow)
+    router = APIRouter()
+    router.add_api_route(
+        "/payment-status",
+        served.status,
+        methods=["GET"],
+        name="xpay_payment_status",
+        summary="How a payment stands",
+        description="For the customer's browser. Reads only; the webhook decides.",
+        tags=_TAGS,
+        response_class=Response,
+        responses=_STATUS_DOCS,
+        openapi_extra=_QUERY_DOCS,
+    )
+    # Every method goes to the endpoint, so that it is the endpoint that refuses one.
+    for name in ("webhook", "payment-status", "return", "xpay-flow.js", "xpay-flow.css"):
+        router.add_api_route(
+            f"/{name}",
+            served.at(f"/{name}"),
+            methods=_METHODS,
+            name=f"xpay_{name.replace('-', '_').replace('.', '_')}_any",
+            include_in_schema=False,
+        )
+    return router
+
+
+def flow_from(request: Request) -> Any:
+    """The flow of the router that this app includes; a dependency for your own routes.
+
+    Raises:
+        ConfigurationError: the app includes no such router, or several with different flows.
+    """
+    found = {id(flow): flow for flow in _flows_in(request.app.routes)}
+    if len(found) != 1:
+        text = "include_router(xpay_flow_fastapi.routes(flow)) must be called, for one flow"
+        raise ConfigurationError(f"{text}; this app has {len(found)}")
+    return next(iter(found.values()))
+
+
+def _flows_in(routes: Iterable[object]) -> Iterator[Handles | AsyncHandles]:
+    for route in routes:
+        owner = getattr(getattr(route, "endpoint", None), "__self__", None)
+        if isinstance(owner, _Served):
+            yield owner.flow
+        # Newer versions keep an included router whole, older ones copy its routes.
+        inner = getattr(route, "original_router", None)
+        yield from _flows_in(getattr(inner, "routes", ()))
+
+
+class _Served:
+    """A flow behind FastAPI's requests and responses."""
+
+    def __init__(self, flow: Handles | AsyncHandles) -> None:
+        self.flow = flow
+        self._answer = answering(flow)
+
+    async def status(self, request: Request) -> Response:
+        return await self.answer("/payment-status", request)
+
+    def at(self, path: str) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await self.answer(path, request)
+
+        return answer
+
+    async def answer(self, path: str, request: Request) -> Response:
+        try:
+            body = await self._read(request)
+        except ClientDisconnect:
+            return Response()  # nobody reads it
+        response = await self._answer(
+            WebRequest(
+                method=request.method,
+                path=path,
+                query=parse_query(request.scope["query_string"]),
+                headers=tuple(request.headers.items()),
+                body=body,
+            )
+        )
+        # Starlette adds headers of its own only where it is given none.
+        return Response(response.body, response.status, headers=dict(response.headers))
+
+    async def _read(self, request: Request) -> bytes:
+        body = Body(self.flow)
+        async for chunk in request.stream():
+            body.add(chunk)
+            if not body.wanted:
+                break
+        return bytes(body)
