@@ -142,7 +142,8 @@ def _with(known: tuple[str, ...], new: str | None) -> tuple[str, ...]:
 def _later(known: Stamped | None, event: Event, word: str | None) -> Stamped | None:
     if word is None:
         return known
-    new = Stamped(event.at_ms, word)
+    # An answer does not say when; our own clock would make copies of one answer differ.
+    new = Stamped(event.at_ms if event.source == "webhook" else 0, word)
     return new if known is None else max(known, new)
 
 
@@ -193,7 +194,7 @@ def _by_evidence(intent: Intent) -> Iterable[str]:
         "paid_late": paid and ev.REPORT_CANCELLED in kinds,
         "wrong_money": PAID_OTHER_MONEY in kinds,
         "refund_in_other_currency": REFUNDED_OTHER_MONEY in kinds,
-        "refused_yet_real": ev.CREATE_REFUSED in kinds and bool(intent.x_intent_ids),
+        "refused_yet_real": ev.CREATE_REFUSED in kinds and intent.state != "rejected",
         "second_xpay_intent": len(intent.x_intent_ids) > 1,
         "refund_exceeds_payment": intent.refunded_minor > intent.money.amount_minor,
         "refund_without_details": bool(kinds & REFUND_REPORTS),

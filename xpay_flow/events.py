@@ -15,6 +15,9 @@ from .wire import JSON, IntentAnswer, WebhookMessage, canonical_json, digest, wi
 
 Source = Literal["webhook", "answer", "merchant"]
 
+# Names of our own events hold a slash, which no id of xPay's does (`wire` refuses it): so none of
+# them can be taken for a webhook's.
+
 # Kinds of our own making. Webhooks about an intent use xPay's event type as their kind.
 STORED: Final = "stored"
 FORWARDED: Final = "forwarded"
@@ -143,7 +146,7 @@ def from_create_answer(answer: IntentAnswer, url: str, at_ms: int) -> Event:
     """xPay made the intent and told us its id and address."""
     return attrs.evolve(
         _from_answer(CREATE_ANSWERED, answer, at_ms),
-        event_id="answer:create",
+        event_id="answer/create",
         digest=answer.x_intent_id,
         url=url,
     )
@@ -163,7 +166,7 @@ def from_report(answer: IntentAnswer, at_ms: int) -> Event:
         event.error_code,
         event.payment_method,
     ]
-    return attrs.evolve(event, event_id="answer:get", digest=digest(content))
+    return attrs.evolve(event, event_id="answer/get", digest=digest(content))
 
 
 def _from_answer(kind: str, answer: IntentAnswer, at_ms: int) -> Event:
@@ -191,7 +194,7 @@ def refusal(error_code: str, description: str, at_ms: int) -> Event:
         kind=CREATE_REFUSED,
         type=error_code,
         source="answer",
-        event_id="answer:refused",
+        event_id="answer/refused",
         at_ms=at_ms,
         proof="api",
         error_code=error_code,
@@ -205,7 +208,7 @@ def own(kind: str, at_ms: int, *, subject: str = "", payload: str = "") -> Event
         kind=kind,
         type=kind,
         source="merchant",
-        event_id=f"own:{kind}",
+        event_id=f"own/{kind}",
         digest=subject,
         at_ms=at_ms,
         payload=payload,

@@ -98,6 +98,9 @@ class Lifecycle:
     cells: Mapping[tuple[str, str], Move] = attrs.field(repr=False, hash=False)
 
     def __attrs_post_init__(self) -> None:
+        for names in (self.states, self.events):
+            if len(names) != len(set(names)):
+                raise InvalidValue(f"the lifecycle names something twice: {sorted(names)}")
         pairs = {(state, event) for state in self.states for event in self.events}
         if pairs != set(self.cells):
             odd = sorted(pairs ^ set(self.cells))[0]

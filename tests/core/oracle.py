@@ -172,7 +172,9 @@ def greatest(amounts: Iterable[int | None]) -> int | None:
 
 
 def latest(said: Iterable[tuple[Event, str | None]]) -> Word | None:
-    return max(((e.at_ms, word) for e, word in said if word is not None), default=None)
+    # An answer of the API does not say when.
+    stamped = ((e.at_ms if e.source == "webhook" else 0, w) for e, w in said if w is not None)
+    return max(stamped, default=None)
 
 
 def refund_status(
@@ -194,6 +196,12 @@ def dispute_status(disputes: Mapping[str, set[str]]) -> str:
     return next(
         (stage for stage in ("lost", "under_review", "open", "won") if stage in last), "none"
     )
+
+
+# News that is no sign of an intent at xPay.
+SAYS_NOTHING_OF_XPAY = frozenset(
+    {"stored", "create_refused", "handler_gave_up", "create_unresolved"}
+)
 
 
 def attention(
@@ -218,7 +226,7 @@ def attention(
         "wrong_money": any(shows_other_amount(asked, e) for e in facts),
         "refund_in_other_currency": any(is_foreign_refund(asked, e) for e in facts),
         "paid_late": paid and "report.cancelled" in kinds,
-        "refused_yet_real": "create_refused" in kinds and bool(x_ids),
+        "refused_yet_real": "create_refused" in kinds and bool(kinds - SAYS_NOTHING_OF_XPAY),
         "second_xpay_intent": len(x_ids) > 1,
         "create_unresolved": "create_unresolved" in kinds,
         "refund_exceeds_payment": total > asked.amount_minor,

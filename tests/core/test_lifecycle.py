@@ -271,10 +271,6 @@ def test_the_real_table_without_one_cell_refuses_to_exist(pair: tuple[str, str])
         attrs.evolve(LIFECYCLE, cells=cells)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="pairs are compared as sets, so a second row of one name silently replaces the first",
-)
 @pytest.mark.parametrize(
     ("states", "events"),
     [(("low", "high"), ("rises", "rises")), (("low", "high", "low"), ("rises",))],

@@ -297,11 +297,6 @@ def test_all_documented_payloads_in_every_order() -> None:
 # --- what is not order-free today ----------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="answers are stamped with our clock, which is no part of their identity; so which copy "
-    "comes first decides how old a failure's code seems",
-)
 def test_copies_of_an_answer_read_at_other_times_are_still_copies() -> None:
     """The same answer, got at two times, tells the same story around a webhook between them."""
     early = report("FAILED", error_code="card_decline")
@@ -315,11 +310,6 @@ def test_copies_of_an_answer_read_at_other_times_are_still_copies() -> None:
     check_orders_agree(decide, an_intent(), [early, between, late], [late, between, early])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="names of our own, like `answer:get`, are also possible as ids of webhooks; a slash in "
-    "them would not be, since `wire` refuses it in an event id",
-)
 @pytest.mark.parametrize("kind", [ev.CREATE_ANSWERED, ev.CREATE_REFUSED, ev.FORWARDED])
 def test_a_webhook_cannot_be_called_like_an_act_of_ours(kind: str) -> None:
     """An event id of xPay's never meets a name that we give to answers and acts."""

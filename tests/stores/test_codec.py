@@ -122,7 +122,7 @@ GOLDEN = {
                 "kind": "stored",
                 "type": "stored",
                 "source": "merchant",
-                "event_id": "own:stored",
+                "event_id": "own/stored",
                 "at_ms": 1760000000000,
             },
             "disposition": "applied",
@@ -151,7 +151,7 @@ def test_the_first_releases_documents_are_still_read() -> None:
     assert (Refund("rf_1", None),) == record.intent.refunds
     assert "won" == record.intent.dispute_status
     assert Stamped(1760000001000, "CARD") == record.intent.payment_method
-    assert frozenset({"own:stored#"}) == record.intent.evidence
+    assert frozenset({"own/stored#"}) == record.intent.evidence
     assert 1760000002000 == record.deliver_at_ms
     assert json.loads(json.dumps(GOLDEN["effects"])) == to_document(record)["effects"]
 

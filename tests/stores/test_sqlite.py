@@ -1,14 +1,30 @@
-"""The embedded store."""
+"""The embedded store: what is special to it beyond the duties of every store."""
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
+from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
+from xpay_flow.intent import Refund
+from xpay_flow.money import AMOUNT_MINOR_MAX
 from xpay_flow.ports import Store
+from xpay_flow.records import Record, Work, change
+from xpay_flow.stores import sqlite, sqlite_pool, sqlite_schema
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.testing.store_suite import StoreSuite
+from xpay_flow.stores.sqlite_pool import IDLE_MAX, Pool
+from xpay_flow.testing import builders as b
+from xpay_flow.testing.store_suite import StoreSuite, put, together
 
 
 class TestSQLiteStore(StoreSuite):
@@ -24,3 +40,491 @@ class TestSQLiteStore(StoreSuite):
         assert isinstance(store, SQLiteStore)
         store.close()
         return SQLiteStore(self.folder / f"{self.made}.db")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "payments.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SQLiteStore]:
+    with SQLiteStore(path) as store:
+        yield store
+
+
+@contextmanager
+def plain(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database as another program sees it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+def answer(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with plain(path) as connection:
+        return connection.execute(query).fetchall()
+
+
+# --- what a commit costs -------------------------------------------------------------------------
+
+
+def test_a_webhook_is_one_transaction(store: SQLiteStore) -> None:
+    """A commit begins once, commits once, and is flushed to the disk before it returns."""
+    first = put(store, b.attempt())
+    statements: list[str] = []
+    with store._pool.reading() as connection:
+        assert [("wal",), (2,)] == [
+            connection.execute(f"PRAGMA {name}").fetchone()
+            for name in ("journal_mode", "synchronous")
+        ]
+        connection.set_trace_callback(statements.append)
+    statements.clear()
+    put(store, b.next_change(first, b.paid()))
+    verbs = [statement.split()[0] for statement in statements]
+    assert ["BEGIN", "UPDATE"] == verbs[:2]
+    assert "COMMIT" == verbs[-1]
+    assert {"BEGIN": 1, "COMMIT": 1} == {verb: verbs.count(verb) for verb in ("BEGIN", "COMMIT")}
+
+
+def test_a_commit_writes_what_is_new(store: SQLiteStore) -> None:
+    """However long the history, one more fact is one more row, beside the record's own."""
+    last = put(store, *b.history(*(b.failed(f"whe_{n}") for n in range(50))))
+
+    with store._pool.reading() as connection:
+        before = connection.total_changes
+    last = put(store, b.next_change(last, b.failed("whe_last")))
+    # The record and the fact.
+    assert 2 == connection.total_changes - before
+    last = put(store, b.next_change(last, b.paid(x_intent_id="in_2")))
+    # Also a second id of xPay's, and the handlers that are owed for it and for the payment.
+    assert 2 + 5 == connection.total_changes - before
+
+
+@pytest.mark.parametrize(
+    "query", [sqlite._LOAD, sqlite._FACTS, sqlite._EFFECTS, sqlite._ALIASES, sqlite._RECENT]
+)
+def test_a_look_up_uses_an_index(store: SQLiteStore, path: Path, query: str) -> None:
+    """Finding a record does not get slower with the number of records."""
+    with plain(path) as connection:
+        values = ("x",) * query.count("?")
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    # The newest records are read off the end of the table, as many as are asked for.
+    expected = "SCAN intents" if query == sqlite._RECENT else "SEARCH"
+    assert [] == [step for step in plan if not step.startswith((expected, "SEARCH", "USE TEMP"))]
+
+
+@pytest.mark.parametrize("work", ["deliver", "ask"])
+def test_work_is_found_in_an_index_of_what_waits(
+    store: SQLiteStore, path: Path, work: Work
+) -> None:
+    """Looking for work neither reads records that wait for nothing nor sorts those that do."""
+    with plain(path) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sqlite._DUE[work]}", (0, 0)).fetchall()
+    (step,) = [row[3] for row in plan]
+    assert step.startswith(f"SEARCH intents USING COVERING INDEX intents_to_{work}")
+
+
+# --- what people see -----------------------------------------------------------------------------
+
+
+def test_plain_sql_sees_what_the_record_says(store: SQLiteStore, path: Path) -> None:
+    """The columns show the intent, so that a person or a report needs no library."""
+    news = (b.created(), b.paid(), b.refunded("rf_1", 500), b.disputed())
+    put(store, *b.history(*news))
+    (row,) = answer(
+        path,
+        "SELECT intent_id, receipt_id, attempt, x_intent_id, state, amount_minor, currency,"
+        " refunded_minor, refund_status, dispute_status, attention, created_at_ms, version"
+        " FROM intents",
+    )
+    assert row == (
+        *("pi_order-1_1", "order-1", 1, "in_1", "success", 1999, "USD"),
+        *(500, "partial", "open", '["disputed:dp_1"]', b.NOW_MS, 5),
+    )
+    assert [("own/stored",), ("answer/create",), ("whe_paid",), ("whe_rf_1",)] == answer(
+        path, "SELECT event_id FROM facts ORDER BY seq LIMIT 4"
+    )
+    assert [("on_success", "owed"), ("on_refunded", "owed"), ("on_attention", "owed")] == answer(
+        path, "SELECT name, status FROM effects ORDER BY seq"
+    )
+
+
+def test_parked_news_has_no_intent_columns(store: SQLiteStore, path: Path) -> None:
+    """News that is nobody's has its row, in which all that an intent would say is null."""
+    put(store, b.parked(b.paid()))
+    assert [("parked:x:in_1", None, None, None, None)] == answer(
+        path, "SELECT record_key, intent_id, state, amount_minor, refund_status FROM intents"
+    )
+
+
+def test_sums_beyond_a_column_are_kept(store: SQLiteStore, path: Path) -> None:
+    """Refunds whose sum no integer column holds are stored; the column shows its greatest."""
+    first = b.attempt().record
+    assert first.intent is not None
+    refunds = tuple(Refund(f"rf_{n}", AMOUNT_MINOR_MAX) for n in range(9300))
+    many = attrs.evolve(first, intent=attrs.evolve(first.intent, refunds=refunds))
+    record = put(store, change(Record(key=first.key), many))
+    assert [many] == [attrs.evolve(found, version=many.version) for found in store.load(record.key)]
+    assert [(2**63 - 1,)] == answer(path, "SELECT refunded_minor FROM intents")
+
+
+@pytest.mark.parametrize("statement", ["UPDATE facts SET why = 'x'", "DELETE FROM facts"])
+def test_facts_cannot_be_changed(store: SQLiteStore, path: Path, statement: str) -> None:
+    """Not even plain SQL changes what is on file."""
+    put(store, b.attempt())
+    with plain(path) as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute(statement)
+
+
+def test_the_address_of_the_checkout_is_not_in_the_facts(store: SQLiteStore, path: Path) -> None:
+    """The history may be shown to people who must not open the customer's page."""
+    put(store, *b.history(b.created()))
+    (kept,) = answer(path, "SELECT count(*) FROM intents WHERE document LIKE '%secret=%'")
+    (told,) = answer(path, "SELECT count(*) FROM facts WHERE document LIKE '%secret=%'")
+    assert ((1,), (0,)) == (kept, told)
+
+
+@pytest.mark.parametrize("belt", ["", "PRAGMA query_only = OFF"])
+def test_the_database_refuses_a_reader_that_writes(store: SQLiteStore, belt: str) -> None:
+    """A reader's connection cannot write, and cannot give itself the right to."""
+    first = put(store, b.attempt())
+    with store.reader()._pool.reading() as connection:
+        connection.execute(belt)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("DELETE FROM aliases")
+    assert [first] == list(store.load(first.key))
+
+
+# --- several at once -----------------------------------------------------------------------------
+
+
+def test_two_stores_share_a_file(store: SQLiteStore, path: Path) -> None:
+    """Two processes upon one file see each other's commits, and win or lose by the version."""
+    with SQLiteStore(path) as other:
+        first = put(store, b.attempt())
+        assert [first] == list(other.load(first.key))
+        second = put(other, b.next_change(first, b.paid()))
+        assert store.commit(b.next_change(first, b.failed())) is False
+        assert [second] == list(store.load(first.key))
+
+
+def test_a_store_can_be_opened_by_all_workers_at_once(path: Path) -> None:
+    """The first start of several workers makes one database, whoever comes first."""
+    stores = together(*[lambda: SQLiteStore(path)] * 4)
+    first = put(stores[0], b.attempt())
+    assert [[first]] * 4 == [list(store.load(first.key)) for store in stores]
+    for store in stores:
+        store.close()
+
+
+def test_threads_may_come_and_go(store: SQLiteStore) -> None:
+    """Connections are as many as there are transactions at once, not as there are threads."""
+    for n in range(3):
+        together(*[lambda i=i, n=n: put(store, b.attempt(f"order-{n}", i)) for i in range(20)])
+    assert len(store._pool._idle) <= IDLE_MAX
+    assert 60 == len(store.recent(100))
+
+
+def test_more_connections_than_are_kept_are_closed(store: SQLiteStore) -> None:
+    """After a rush, only a bounded number of connections stays open."""
+
+    def nested(depth: int) -> None:
+        with store._pool.reading():
+            if depth:
+                nested(depth - 1)
+
+    nested(IDLE_MAX + 3)
+    assert IDLE_MAX == len(store._pool._idle)
+
+
+def test_a_busy_database_is_unavailable(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Another process that writes for too long is an answer of 503, and the next try is fine."""
+    monkeypatch.setattr(sqlite, "WAIT_S", 0.01)
+    with SQLiteStore(path) as store, plain(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match=r"nothing was changed.*locked"):
+            store.commit(b.attempt())
+        assert [] == list(store.recent(1)), "readers do not wait for a writer"
+        other.execute("COMMIT")
+        put(store, b.attempt())
+
+
+def test_a_long_queue_is_unavailable(monkeypatch: pytest.MonkeyPatch, store: SQLiteStore) -> None:
+    """A writer that waits too long for the others of its process gives up, too."""
+    monkeypatch.setattr(sqlite_pool, "WAIT_S", 0.01)
+    with store._pool.turn, pytest.raises(StoreUnavailable, match="took longer"):
+        store.commit(b.attempt())
+    put(store, b.attempt())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_forked_process_has_connections_of_its_own(store: SQLiteStore, path: Path) -> None:
+    """A server that opens the store and then forks its workers may use it in all of them."""
+    first = put(store, b.attempt())
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            assert not store._pool._idle, "a connection was inherited"
+            put(store, b.next_change(first, b.paid()))
+            code = 0
+        finally:
+            os._exit(code)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    (second,) = store.load(first.key)
+    assert 2 == second.version
+    put(store, b.next_change(second, b.refunded()))
+    assert [("ok",)] == answer(path, "PRAGMA integrity_check")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_fork_in_the_middle_of_a_commit_blocks_nobody(store: SQLiteStore) -> None:
+    """A lock that was held at the fork is free in the child."""
+    with store._pool.turn:
+        child = os.fork()
+        if not child:
+            os._exit(0 if store._pool.turn.acquire(timeout=5) else 1)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+# --- what can go wrong ---------------------------------------------------------------------------
+
+
+class Breaking(sqlite3.Connection):
+    """A disk that fails at the worst moment, before or after the commit took effect."""
+
+    took_effect = False
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if sql != "COMMIT":
+            return super().execute(sql, *values)
+        if self.took_effect:
+            super().execute(sql)
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+class BreakingLate(Breaking):
+    took_effect = True
+
+
+@pytest.mark.parametrize("broken", [Breaking, BreakingLate])
+def test_a_commit_that_fails_has_an_unknown_outcome(
+    store: SQLiteStore, path: Path, broken: type[Breaking]
+) -> None:
+    """An error of COMMIT itself is told as "not known", and the whole change is there or not."""
+    first = put(store, b.attempt())
+    second = b.next_change(first, b.created(), b.paid())
+    store._pool.release()
+    usual, store._pool._opened = (
+        store._pool._opened,
+        lambda: sqlite3.connect(path, isolation_level=None, factory=broken),
+    )
+    with pytest.raises(StoreUnavailable, match="not known"):
+        store.commit(second)
+    store._pool._opened = usual
+    assert [second.record if broken.took_effect else first] == list(store.load(first.key))
+    assert broken.took_effect is not store.commit(second), "the next try settles it"
+
+
+def test_a_connection_that_failed_is_not_used_again() -> None:
+    """After an error of the database, the next transaction starts with a fresh connection."""
+    opened: list[sqlite3.Connection] = []
+
+    def open_one() -> sqlite3.Connection:
+        opened.append(sqlite3.connect(":memory:", isolation_level=None))
+        return opened[-1]
+
+    pool = Pool(open_one)
+    with pytest.raises(StoreUnavailable, match="no such table"), pool.reading() as connection:
+        connection.execute("SELECT * FROM nowhere")
+    with pool.reading() as connection:
+        assert opened[1] is connection
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
+    pool.close()
+
+
+def test_an_error_of_the_caller_undoes_the_change(store: SQLiteStore) -> None:
+    """Whatever is raised in the middle of a commit, nothing of it stays."""
+    step = b.attempt()
+    with pytest.raises(StoreUnavailable, match="UNIQUE"):
+        store.commit(attrs.evolve(step, new_facts=step.new_facts * 2))
+    assert [] == list(store.recent(1))
+
+
+def test_what_was_committed_survives_a_kill(path: Path) -> None:
+    """A process that dies right after a commit, without closing anything, has lost nothing."""
+    program = """
+import os, sys
+from xpay_flow.stores.sqlite import SQLiteStore
+from xpay_flow.testing import builders as b
+store = SQLiteStore(sys.argv[1])
+assert store.commit(b.attempt())
+os.kill(os.getpid(), 9)
+"""
+    killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=60)
+    assert -9 == killed.returncode
+    with SQLiteStore(path) as store:
+        assert [b.attempt().record] == list(store.recent(10))
+
+
+def test_a_closed_store_says_so(store: SQLiteStore, path: Path) -> None:
+    """After closing, store and reader are unavailable, and one file holds everything."""
+    reader = store.reader()
+    first = put(store, b.attempt())
+    reader.load(first.key)
+    store.close()
+    for use in (reader.load, store.load):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            use(first.key)
+    assert [path] == list(path.parent.iterdir())
+
+
+def test_a_transaction_that_outlives_the_store_closes_its_connection(store: SQLiteStore) -> None:
+    """Closing does not wait for those who are still reading, and they leave nothing open."""
+    with store._pool.reading() as connection:
+        store.close()
+        assert [] == connection.execute("SELECT * FROM intents").fetchall()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
+def test_a_database_that_vanished_is_not_made_anew(store: SQLiteStore, path: Path) -> None:
+    """A file that somebody moved away is an error, and not an empty store."""
+    for file in path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(StoreUnavailable):
+        store.load("x:in_1")
+    assert not path.exists()
+
+
+def test_a_path_means_the_same_after_a_change_of_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A relative path is read once, when the store is made."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with SQLiteStore.from_url("sqlite:///payments.db") as store:
+        monkeypatch.chdir("elsewhere")
+        put(store, b.attempt())
+        put(store, b.attempt("order-2"))
+        store.reader().load("x")
+    assert (tmp_path / "payments.db").exists()
+    assert [] == list((tmp_path / "elsewhere").iterdir())
+
+
+def test_odd_names_of_files_are_names(tmp_path: Path) -> None:
+    """A percent sign, a hash or a letter of another alphabet is part of the name."""
+    for name in ("100%25.db", "a#b.db", "zahlungen-ä-₹.db", "a b.db"):
+        with SQLiteStore.from_url(f"sqlite:///{tmp_path}/{name}") as store:
+            first = put(store, b.attempt())
+            assert [first] == list(store.reader().load(first.key))
+        assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite://payments.db", "sqlite:///payments.db"),
+        ("sqlite:///", "path of a file"),
+        ("sqlite:///:memory:", "memory://"),
+        ("sqlite:///payments.db?mode=ro", "no options"),
+        ("sqlite:///pay\0ments.db", "path of a file"),
+        ("sqlite:///{}", "is a folder"),
+        ("sqlite:///{}/missing/payments.db", "folder of .* does not exist"),
+        ("sqlite:////proc/payments.db", "cannot be written"),
+    ],
+)
+def test_a_path_that_cannot_be_a_database_is_refused(tmp_path: Path, url: str, words: str) -> None:
+    """A mistake in the URL is told in words, before anything is opened."""
+    with pytest.raises(ConfigurationError, match=words):
+        SQLiteStore.from_url(url.format(tmp_path))
+
+
+def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
+    """Somebody's notes are not overwritten."""
+    path.write_text("milk, bread, " * 100)
+    with pytest.raises(ConfigurationError, match="not an SQLite database"):
+        SQLiteStore(path)
+    assert path.read_text() == "milk, bread, " * 100
+
+
+def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+    """Tables of ours do not go into a database that has others."""
+    with plain(path) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER)")
+    with pytest.raises(ConfigurationError, match="another program"):
+        SQLiteStore(path)
+    assert [("orders",)] == answer(path, "SELECT name FROM sqlite_master")
+
+
+@contextmanager
+def unprivileged() -> Iterator[Path]:
+    """A folder of our own, and no right to ignore the rights of files."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        if is_root := os.geteuid() == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other rights")
+@pytest.mark.parametrize("protect", ["file", "folder"])
+def test_a_file_that_cannot_be_written_is_refused(protect: str) -> None:
+    """Rights that are missing are found when the program starts, not when a customer pays."""
+    with unprivileged() as folder:
+        path = folder / "payments.db"
+        if protect == "file":
+            SQLiteStore(path).close()
+            path.chmod(0o444)
+        else:
+            (folder / "kept").mkdir(mode=0o555)
+            path = folder / "kept" / "payments.db"
+        with pytest.raises(ConfigurationError, match="cannot be written"):
+            SQLiteStore(path)
+
+
+# --- schemas -------------------------------------------------------------------------------------
+
+
+def test_a_newer_schema_is_refused(store: SQLiteStore, path: Path) -> None:
+    """A database that a newer version has changed is not written by an older one."""
+    with plain(path) as connection:
+        connection.execute(f"PRAGMA user_version = {len(sqlite_schema.MIGRATIONS) + 1}")
+    with pytest.raises(SchemaMismatch, match=r"newer.*Run that version"):
+        SQLiteStore(path)
+
+
+def migrations(*further: str) -> tuple[tuple[str, ...], ...]:
+    return (*sqlite_schema.MIGRATIONS, further)
+
+
+def test_an_older_schema_is_brought_up_to_date(
+    monkeypatch: pytest.MonkeyPatch, store: SQLiteStore, path: Path
+) -> None:
+    """A newer version adds what is new and keeps what is there; a second start adds nothing."""
+    first = put(store, b.attempt())
+    monkeypatch.setattr(
+        sqlite_schema, "MIGRATIONS", migrations("ALTER TABLE intents ADD COLUMN note TEXT")
+    )
+    for _ in range(2):
+        with SQLiteStore(path) as newer:
+            assert [first] == list(newer.load(first.key))
+    assert [(None,)] == answer(path, "SELECT note FROM intents")
+
+
+def test_a_migration_that_fails_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, store: SQLiteStore, path: Path
+) -> None:
+    """A step to a newer schema is taken as a whole or not at all."""
+    bad = migrations("ALTER TABLE intents ADD COLUMN note TEXT", "CREATE TABLE intents (x)")
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_schema, "MIGRATIONS", bad)
+        with pytest.raises(StoreUnavailable, match="already exists"):
+            SQLiteStore(path)
+    assert [] == answer(path, "SELECT name FROM pragma_table_info('intents') WHERE name = 'note'")
+    SQLiteStore(path).close()

@@ -170,9 +170,18 @@ def _settled(
     if effect.name == "on_attention":
         # Nobody is left to tell; it stays visible on the timeline and in the intent's attention.
         return given_up
-    subject = f"{effect.name}:{effect.subject}" if effect.subject else effect.name
-    news = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=subject)
+    news = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=_gave_up_subject(record, effect))
     return with_decision(given_up, decide(intent, news, rules.lifecycle), now_ms, rules)
+
+
+def _gave_up_subject(record: Record, effect: Owed) -> str:
+    """Which call was given up, and for which time: each time a person must hear of it."""
+    subject = f"{effect.name}:{effect.subject}" if effect.subject else effect.name
+    before = sum(
+        fact.event.kind == ev.HANDLER_GAVE_UP and fact.event.digest.split("#")[0] == subject
+        for fact in record.facts
+    )
+    return f"{subject}#{before + 1}" if before else subject
 
 
 def redeliver(name: str, effect_id: str) -> Command[Owed]:

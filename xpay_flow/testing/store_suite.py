@@ -156,7 +156,7 @@ class StoreSuite:
         news = [b.created(), b.failed("whe_1"), b.failed("whe_2"), b.paid(), b.refunded()]
         done = put(store, *b.history(*news))
         (found,) = store.load(done.key)
-        ids = ["own:stored#", *(event.fact_id for event in news)]
+        ids = ["own/stored#", *(event.fact_id for event in news)]
         assert ids == [fact.id for fact in found.facts]
         assert found.intent is not None
         assert frozenset(ids) == found.intent.evidence
