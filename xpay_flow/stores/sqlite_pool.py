@@ -81,7 +81,11 @@ class Pool:
             # The one used last knows most of the database by heart.
             return self._idle.pop()
         except IndexError:
+            pass
+        try:
             return self._opened()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(_words("open", error)) from error
 
     def close(self) -> None:
         """Close every connection, those in use after their transaction."""

@@ -108,13 +108,13 @@ def migrate(connection: sqlite3.Connection) -> None:
         SchemaMismatch: a newer version of this library has been here.
         ConfigurationError: the database belongs to another program.
     """
-    if _version(connection) == len(MIGRATIONS):
-        return
+    # Of several workers that start at once, one migrates and the others wait here.
     connection.execute("BEGIN IMMEDIATE")
-    # Read again: another process may have done it while this one waited.
     for statements in MIGRATIONS[_version(connection) :]:
         for statement in statements:
             connection.execute(statement)
+    # Written even when they are so already: a file that cannot be written shows now, when the
+    # program starts, and not when a customer pays.
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     connection.execute("COMMIT")
