@@ -7,6 +7,7 @@ key; reading may always be repeated.
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from collections.abc import Iterable
 from typing import TypeVar
@@ -175,9 +176,11 @@ def _request(
     )
 
 
-def _send(request: HttpRequest) -> Command[HttpResponse | NoAnswer]:
-    """One exchange, after waiting for our turn under the rate limit."""
+def _send(request: HttpRequest, patience_s: float = math.inf) -> Command[HttpResponse | NoAnswer]:
+    """One exchange, after waiting for our turn under the rate limit, if that is not too long."""
     wait_s = yield from take_turn()
+    if wait_s > patience_s:
+        return NoAnswer(f"our turn under the rate limit comes in {wait_s:.0f} s only; not sent")
     if wait_s > 0:
         yield from pause(wait_s)
     return (yield from exchange(request))
@@ -186,9 +189,9 @@ def _send(request: HttpRequest) -> Command[HttpResponse | NoAnswer]:
 def _insist(request: HttpRequest, settings: Settings) -> Command[HttpResponse | Unclear]:
     """Repeat an identical request until something definite comes, within tries and time."""
     started_ms = yield from now()
-    tried = 0
+    tried, spent_s = 0, 0.0
     while True:
-        response = yield from _send(request)
+        response = yield from _send(request, settings.create_budget_s - spent_s)
         tried += 1
         if isinstance(response, NoAnswer):
             unclear = Unclear(f"xPay did not answer: {response}")
@@ -201,6 +204,7 @@ def _insist(request: HttpRequest, settings: Settings) -> Command[HttpResponse | 
         if tried >= settings.create_tries or spent_s + wait_s > settings.create_budget_s:
             return unclear
         yield from pause(wait_s)
+        spent_s += wait_s
 
 
 def _wait_s(response: HttpResponse | NoAnswer, tried: int) -> float:

@@ -171,7 +171,6 @@ def test_an_open_attempt_over_other_money_is_an_error() -> None:
     assert 1 == len(world.xpay.intents())
 
 
-@pytest.mark.xfail(strict=True, reason="new_attempt is not looked at before ReceiptInUse is raised")
 def test_other_money_is_possible_knowingly() -> None:
     """The error says to pass new_attempt=True, and that does it."""
     world = World()
@@ -336,9 +335,6 @@ def test_the_number_of_tries_is_bounded() -> None:
     assert 3000 == world.clock.now_ms() - started_ms
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the wait for a turn under the rate limit is not in the budget"
-)
 def test_waiting_for_a_turn_is_within_the_budget() -> None:
     """At one request a minute the customer is told within 20 s, not after a minute."""
     world = World(requests_per_minute=1)
@@ -457,9 +453,6 @@ def test_real_evidence_beats_a_refusal() -> None:
     assert ["pi_1:on_attention:refused_yet_real"] == world.called("on_attention")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an attempt whose request is gone counts as one whose creation can repeat"
-)
 def test_an_intent_without_an_address_does_not_stand_in_the_way() -> None:
     """Refused, then seen at xPay: nobody has its page, so the customer gets a new attempt."""
     world = World()

@@ -260,7 +260,6 @@ def test_a_refund_overtakes_the_success_or_comes_after_it() -> None:
 STILL_DUE = "a question is claimed without looking whether it is still due"
 
 
-@pytest.mark.xfail(strict=True, reason=STILL_DUE)
 def test_two_reconcilers_ask_once() -> None:
     """Whoever claims the question asks it; the other finds it taken."""
     for turns in schedules(two_questions):
@@ -268,7 +267,6 @@ def test_two_reconcilers_ask_once() -> None:
         assert 1 == sum(v for k, v in world.flow.counters.items() if k.startswith("ask.")), turns
 
 
-@pytest.mark.xfail(strict=True, reason=STILL_DUE)
 def test_a_settled_payment_is_not_asked_about_again() -> None:
     """Two reconcilers looked at once; when one has learned all, there is nothing left to ask."""
     for turns in schedules(two_questions):

@@ -57,9 +57,10 @@ def start_checkout(terms: Terms, rules: Rules, *, new_attempt: bool = False) -> 
     """
     for _ in range(COMMIT_TRIES):
         attempts = yield from load(receipt_alias(terms.receipt_id))
+        _refuse_if_paid(attempts)
         now_ms = yield from now()
-        open_attempt = _open_attempt(attempts, terms, now_ms)
-        if open_attempt is not None and not new_attempt:
+        open_attempt = None if new_attempt else _open_attempt(attempts, terms, now_ms)
+        if open_attempt is not None:
             return (yield from create_at_xpay(open_attempt, rules, resumed=True))
         stored = yield from _store_attempt(terms, len(attempts) + 1, rules)
         if stored is not None:
@@ -67,18 +68,19 @@ def start_checkout(terms: Terms, rules: Rules, *, new_attempt: bool = False) -> 
     raise StoreContended(f"receipt {terms.receipt_id} changed under each of {COMMIT_TRIES} tries")
 
 
+def _refuse_if_paid(attempts: Sequence[Record]) -> None:
+    for record in attempts:
+        if record.intent is not None and record.intent.is_paid:
+            raise AlreadyPaid(record.intent.receipt_id, record.intent.id)
+
+
 def _open_attempt(attempts: Sequence[Record], terms: Terms, now_ms: int) -> Record | None:
     """The attempt to go on with, or None when a new one is safe."""
     found: Record | None = None
     for record in attempts:
         intent = record.intent
-        if intent is None:
-            continue
-        if intent.is_paid:
-            raise AlreadyPaid(intent.receipt_id, intent.id)
-        if intent.state in CLOSED or not _is_usable(intent, now_ms):
-            continue
-        found = record
+        if intent is not None and intent.state not in CLOSED and _is_usable(intent, now_ms):
+            found = record
     if found is not None and found.intent is not None and found.intent.money != terms.money:
         raise ReceiptInUse(terms.receipt_id, found.intent.id)
     return found
@@ -89,7 +91,10 @@ def _is_usable(intent: Intent, now_ms: int) -> bool:
 
     An intent at xPay whose address nobody ever got cannot be paid, so it does not stand in the way.
     """
-    return bool(intent.checkout_url) or now_ms - intent.created_at_ms < REPEATABLE_MS
+    repeatable = intent.request is not None
+    return bool(intent.checkout_url) or (
+        repeatable and now_ms - intent.created_at_ms < REPEATABLE_MS
+    )
 
 
 def _store_attempt(terms: Terms, attempt: int, rules: Rules) -> Command[Record | None]:

@@ -73,6 +73,10 @@ def ask(key: str, rules: Rules) -> Command[Asked | None]:
 def _claim(record: Record, rules: Rules) -> Command[Record | None]:
     """Set the time of the next question before asking this one, so that no two processes ask."""
     now_ms = yield from now()
+    due_ms = record.due_at_ms("ask")
+    if due_ms is None or due_ms > now_ms:
+        # Another process asked, or the answer came, since the list of what is due was made.
+        return None
     asks = record.asks + 1
     next_ms = next_question_ms(asks, now_ms, rules.settings)
     step = change(record, attrs.evolve(record, asks=asks, ask_at_ms=next_ms))
