@@ -1,0 +1,184 @@
+"""How are the blocks of a page run? In order, as one program, in an empty folder.
+
+A local xPay listens, and the environment holds its keys. Where a page names port 4010 or 8000, a
+free port stands in, so that runs do not meet.
+
+    ```python              run
+    ```python title=a.py   written to a.py and imported; a file of the repository must be the same
+    ```text output         what the block above it has printed
+    ```json title=b.json   written to b.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import uvicorn
+
+from xpay_flow import Flow, Settings
+from xpay_flow.sandbox import Sandbox, SandboxConfig
+from xpay_flow.sandbox.web import create_app
+
+from .pages import ROOT, Block, Page
+
+SANDBOX_PORT, SHOP_PORT = 4010, 8000
+READY_S = 10.0
+
+
+@attrs.frozen
+class Ports:
+    """Free ports that stand in for those of the pages."""
+
+    sandbox: int
+    shop: int
+
+    def in_text(self, text: str) -> str:
+        """The text of a page, with our ports."""
+        return text.replace(f":{SANDBOX_PORT}", f":{self.sandbox}").replace(
+            f":{SHOP_PORT}", f":{self.shop}"
+        )
+
+
+@attrs.define
+class Program:
+    """A page that is being run."""
+
+    folder: Path
+    ports: Ports
+    names: dict[str, Any] = attrs.Factory(dict[str, Any])
+    modules: dict[str, ModuleType] = attrs.Factory(dict[str, ModuleType])
+
+    def run(self, page: Page) -> None:
+        printed = ""
+        for block in page.blocks:
+            if block.language == "python":
+                printed = self._run(block)
+            elif block.language == "text" and "output" in block.words:
+                assert block.text == printed, f"{block.where}: the block above prints\n{printed}"
+            elif block.title is not None:
+                self._write(block)
+
+    def close(self) -> None:
+        """Let go of what the blocks have opened."""
+        for namespace in (self.names, *(vars(module) for module in self.modules.values())):
+            for value in list(namespace.values()):
+                flow = getattr(value, "flow", value)
+                if isinstance(flow, Flow):
+                    flow.close()
+        for name in self.modules:
+            sys.modules.pop(name, None)
+
+    def _run(self, block: Block) -> str:
+        if block.title is not None:
+            self._write(block)
+            self._import(block.title)
+            return ""
+        # As many empty lines before it as on the page, so that a traceback names its line.
+        code = compile("\n" * (block.line - 1) + block.text, str(block.page), "exec")
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(code, self.names)
+        return out.getvalue()
+
+    def _write(self, block: Block) -> None:
+        assert block.title is not None
+        ours = ROOT / block.title
+        if ours.exists():
+            assert ours.read_text() == block.text, f"{block.where}: {block.title} says otherwise"
+        path = self.folder / block.title
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.ports.in_text(block.text))
+
+    def _import(self, title: str) -> None:
+        name = Path(title).stem
+        with _on_path(self.folder / Path(title).parent):
+            self.modules[name] = importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _on_path(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def free_ports() -> Ports:
+    return Ports(free_port(), free_port())
+
+
+def sandbox_settings(ports: Ports) -> Settings:
+    return Settings.sandbox(base_url=f"http://127.0.0.1:{ports.sandbox}")
+
+
+def environment(ports: Ports) -> Mapping[str, str]:
+    """What an operator would set for the local xPay."""
+    settings = sandbox_settings(ports)
+    return {
+        "XPAY_MODE": settings.mode,
+        "XPAY_PUBLIC_KEY": settings.public_key,
+        "XPAY_PRIVATE_KEY": settings.private_key,
+        "XPAY_WEBHOOK_SECRETS": ",".join(settings.webhook_secrets),
+        "XPAY_BASE_URL": settings.base_url,
+    }
+
+
+@contextlib.contextmanager
+def local_xpay(ports: Ports) -> Iterator[Sandbox]:
+    """A local xPay on its port, which tells the shop's port what happens."""
+    config = SandboxConfig(
+        checkout_base_url=f"http://127.0.0.1:{ports.sandbox}",
+        webhook_url=f"http://127.0.0.1:{ports.shop}/xpay/webhook",
+    )
+    sandbox = Sandbox(config)
+    with served(create_app(sandbox), ports.sandbox):
+        yield sandbox
+
+
+@contextlib.contextmanager
+def served(app: Any, port: int) -> Iterator[None]:
+    """An ASGI app on a loopback port, in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    started = threading.Event()
+    for _ in range(int(READY_S * 100)):
+        if server.started or not thread.is_alive():
+            break
+        started.wait(0.01)
+    assert server.started, f"nothing listens on port {port}"
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(READY_S)
+
+
+@contextlib.contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,64 @@
+"""Every code block on every page runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from . import running
+from .pages import Page, pages, read
+
+PROGRAMS = [page for page in pages() if page.blocks_in("python")]
+
+
+@pytest.mark.parametrize("page", PROGRAMS, ids=lambda page: page.name)
+def test_the_python_blocks_of_a_page_run_in_order(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Python on a page is one program that runs from an empty folder."""
+    ports = running.free_ports()
+    for name, value in running.environment(ports).items():
+        monkeypatch.setenv(name, value)
+    program = running.Program(tmp_path, ports)
+    with running.local_xpay(ports), running.in_folder(tmp_path):
+        try:
+            program.run(page)
+        finally:
+            program.close()
+
+
+def test_no_python_block_is_left_out() -> None:
+    """A block that is shown as Python is a block that runs: there is no mark to skip one."""
+    odd = [
+        f"{block.where} {' '.join(block.words)}"
+        for page in pages()
+        for block in page.blocks_in("python", "py", "pycon", "python3")
+        if block.language != "python" or any(not w.startswith("title=") for w in block.words)
+    ]
+    assert [] == odd
+
+
+def test_every_block_has_a_language_that_is_checked() -> None:
+    """No block hides from the tests behind an unknown language."""
+    known = {"python", "sh", "sql", "json", "text", "mermaid", "toml", "html", "ini"}
+    odd = [b.where for page in pages() for b in page.blocks if b.language not in known]
+    assert [] == odd
+
+
+def test_a_wrong_output_is_noticed(tmp_path: Path) -> None:
+    """A page that shows another output than its code prints is refused."""
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1)\n```\n\n```text output\n2\n```\n")
+    program = running.Program(tmp_path, running.free_ports())
+    with pytest.raises(AssertionError, match=r"page\.md:6: the block above prints\n1"):
+        program.run(read(page))
+
+
+def test_a_block_that_shows_a_file_must_be_that_file(tmp_path: Path) -> None:
+    """Code that a page shows as a file of the repository cannot drift from it."""
+    page = tmp_path / "page.md"
+    page.write_text("```python title=tests/docs/pages.py\nprint(1)\n```\n")
+    program = running.Program(tmp_path, running.free_ports())
+    with pytest.raises(AssertionError, match="says otherwise"):
+        program.run(read(page))
