@@ -6,6 +6,7 @@ flow reads like ordinary code. `NoAnswer` is a value: silence is an answer that 
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -53,6 +54,7 @@ T = TypeVar("T")
 
 # What an error of a handler is cut to before it is stored: a line, not a page.
 ERROR_CHARS_MAX = 500
+NOT_AWAITED = "the handler returned something to await; use AsyncFlow, or a plain function"
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
 
 
@@ -259,9 +261,13 @@ def _ran(name: HandlerName, payment: Payment, handlers: dict[HandlerName, Handle
     if (handler := handlers.get(name)) is None:
         return Ran("missing")
     try:
-        handler(payment)
+        returned = handler(payment)
     except Exception as error:
         return Ran("failed", error_text(error))
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        return Ran("failed", NOT_AWAITED)
     return Ran("done")
 
 
@@ -281,5 +287,8 @@ async def _aran(
 
 def error_text(error: BaseException) -> str:
     """A handler's error as one bounded line, for the log of tries."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text[:ERROR_CHARS_MAX]
+    try:
+        said = str(error)
+    except Exception:
+        said = "(its text cannot be had)"
+    return " ".join(f"{type(error).__name__}: {said}".split())[:ERROR_CHARS_MAX]

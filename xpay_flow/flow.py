@@ -521,8 +521,16 @@ def _awaited_handler(handler: Callable[[Payment], Any]) -> AsyncHandler:
     if inspect.iscoroutinefunction(handler):
         return handler
 
+    def called(payment: Payment) -> Any:
+        try:
+            return handler(payment)
+        except StopIteration as error:
+            # It could not leave the thread: a future refuses it, and would never end.
+            raise RuntimeError(f"the handler raised StopIteration: {error}") from error
+
     async def in_thread(payment: Payment) -> object:
         # A plain function may block, and must not hold up the event loop.
-        return await asyncio.to_thread(handler, payment)
+        returned = await asyncio.to_thread(called, payment)
+        return await returned if inspect.isawaitable(returned) else returned
 
     return in_thread

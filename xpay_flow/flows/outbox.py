@@ -18,6 +18,7 @@ from ..intent import Intent
 from ..payment import payment_of
 from ..records import HandlerName, Owed, OwedStatus, Record, Try, change, receipt_alias
 from .filing import COMMIT_TRIES, Rules, with_decision
+from .queries import find
 
 NO_ON_SUCCESS = "no on_success handler is registered in this process"
 
@@ -187,12 +188,15 @@ def _gave_up_subject(record: Record, effect: Owed) -> str:
 def redeliver(name: str, effect_id: str) -> Command[Owed]:
     """Owe a handler call again that was given up or dropped, after its cause is mended.
 
+    Args:
+        name: of the intent, as in `find`.
+
     Raises:
         UnknownIntent: nothing owed has this id.
     """
     for _ in range(COMMIT_TRIES):
         now_ms = yield from now()
-        for record in (yield from load(name)):
+        for record in (yield from find(name)):
             effect = record.effect(effect_id)
             if effect is None:
                 continue
