@@ -44,7 +44,7 @@ def whole_life(sandbox: Sandbox) -> str:
     sandbox.refund(x_intent_id)
     sandbox.dispute(x_intent_id)
     for stage in ("under_review", "won", "lost"):
-        sandbox.settle_dispute(x_intent_id, stage)  # type: ignore[arg-type]
+        sandbox.settle_dispute(x_intent_id, stage)
     return x_intent_id
 
 

@@ -644,14 +644,25 @@ def test_webhooks_over_http() -> None:
     assert [] == sandbox.due()
 
 
-def test_webhooks_by_name() -> None:
-    """`localhost` reaches a shop that listens on only one of its addresses."""
+def resolved(*addresses: str) -> Callable[[httpx.URL], Awaitable[list[str]]]:
+    """A resolver that always finds these addresses."""
+
+    async def addresses_of(_: httpx.URL) -> list[str]:
+        return list(addresses)
+
+    return addresses_of
+
+
+def test_webhooks_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with two addresses reaches a shop that listens on one of them."""
+    monkeypatch.setattr(sender_module, "_addresses", resolved("::1", "127.0.0.1"))
     with receiver() as (url, received):
         sandbox = make_sandbox(webhook_url=url.replace("127.0.0.1", "localhost"))
         create(sandbox)
         send_until(sandbox, lambda: bool(sandbox.delivery_log()))
 
     assert 1 == len(received)
+    assert received[0][0]["host"].startswith("localhost:")
 
 
 def test_redirects_are_not_followed() -> None:
@@ -691,12 +702,6 @@ def test_only_this_machine_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     ) -> int:
         called.append(address)
         return 200
-
-    def resolved(*addresses: str) -> Callable[[httpx.URL], Awaitable[list[str]]]:
-        async def addresses_of(_: httpx.URL) -> list[str]:
-            return list(addresses)
-
-        return addresses_of
 
     monkeypatch.setattr(sender_module, "_status", status)
     for addresses in (("192.0.2.7",), ("127.0.0.1", "192.0.2.7"), ()):
@@ -749,11 +754,21 @@ def test_local_names(name: str, expected: bool) -> None:
     assert expected is is_local_name(name)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "shop.example", ""])
-def test_run_refuses_to_be_public(host: str) -> None:
-    """`run` refuses to listen where others can reach it."""
-    with pytest.raises(ConfigurationError, match="any_host"):
-        run(Sandbox(), host=host)
+def test_run_stays_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` refuses to listen where others can reach it, unless it is told to."""
+    served_on: list[str] = []
+
+    def serve(_: object, *, host: str, **__: object) -> None:
+        served_on.append(host)
+
+    monkeypatch.setattr("xpay_flow.sandbox.web.uvicorn.run", serve)
+
+    for host in ("0.0.0.0", "192.0.2.1", "shop.example", ""):
+        with pytest.raises(ConfigurationError, match="any_host"):
+            run(Sandbox(), host=host)
+    run(Sandbox())
+    run(Sandbox(), host="0.0.0.0", any_host=True)
+    assert ["127.0.0.1", "0.0.0.0"] == served_on
 
 
 # Imports

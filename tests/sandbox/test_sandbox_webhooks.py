@@ -66,8 +66,12 @@ def test_retries_are_the_same() -> None:
     create(sandbox)
     seen: list[Delivery] = []
 
+    def post(delivery: Delivery) -> int:
+        seen.append(delivery)
+        return 500
+
     for _ in range(3):
-        sandbox.deliver_due(lambda delivery: seen.append(delivery) or 500)
+        sandbox.deliver_due(post)
         clock_of(sandbox).advance(1)
 
     assert [1, 2, 3] == [delivery.attempt for delivery in seen]
