@@ -89,6 +89,17 @@ def test_signature_policy() -> None:
     assert expected == settings.signature_policy
 
 
+def test_the_signature_policy_is_built_once() -> None:
+    """Every webhook is checked by the same policy, and changed settings have one of their own."""
+    settings = Settings(**LIVE)
+    policy = settings.signature_policy
+    assert policy is settings.signature_policy
+    changed = attrs.evolve(settings, webhook_secrets=(SECRETS[1],))
+    assert (SECRETS[1],) == changed.signature_policy.hmac_secrets
+    assert SECRETS == settings.signature_policy.hmac_secrets
+    assert Settings(**LIVE) == settings
+
+
 def test_ecdsa_alone_needs_no_secret() -> None:
     """Whoever says so may do without signing keys."""
     keys = (signing.XPAY_ECDSA_PUBLIC_KEY,)

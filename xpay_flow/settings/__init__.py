@@ -1,0 +1,13 @@
+"""What did the operator decide? Keys, addresses, limits and schedules, refused when they are weak.
+
+`declaration` lists the settings, `checks` looks at one value, `problems` at all of them together,
+`live` at what live mode forbids, and `environment` reads variables.
+
+No key is ever shown, neither in a repr nor in an error; since a key may stand in the wrong
+variable, no error quotes any value.
+"""
+
+from .declaration import ASK_SCHEDULE_S, RETRY_SCHEDULE_S, Mode, Settings
+from .environment import ENV_PREFIX
+
+__all__ = ["ASK_SCHEDULE_S", "ENV_PREFIX", "RETRY_SCHEDULE_S", "Mode", "Settings"]

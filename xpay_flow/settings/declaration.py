@@ -1,0 +1,294 @@
+"""What may an operator decide? Every setting, its default, its meaning and its check.
+
+Each field carries its meaning ("help") and its environment variable ("env") as attrs metadata; the
+reference page is written from them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Final, Literal, get_args
+
+import attrs
+
+from ..signing import Require, SignaturePolicy
+from . import checks
+from .checks import Check
+from .environment import (
+    ENV_PREFIX,
+    Read,
+    read_environment,
+    read_float,
+    read_int,
+    read_ints,
+    read_words,
+)
+from .problems import problems, raise_if_any
+
+Mode = Literal["sandbox", "live"]
+
+_HOUR_S: Final = 3600
+_DAY_S: Final = 24 * _HOUR_S
+
+# Customers decide within minutes, so most lost webhooks are noticed in the first hour; from then on
+# each question is likely to be in vain, and xPay discourages polling. After a week nobody waits.
+_FIRST_HOURS_S: Final = (60, 120, 300, 900, 1 * _HOUR_S, 3 * _HOUR_S, 12 * _HOUR_S)
+ASK_SCHEDULE_S: Final = _FIRST_HOURS_S + 6 * (_DAY_S,)
+# The first retries outlast a restart, the later ones an outage, the last one a night without staff.
+RETRY_SCHEDULE_S: Final = (5, 30, 120, 600, _HOUR_S, 6 * _HOUR_S, _DAY_S)
+
+
+def _about(name: str, help_: str, check: Check, read: Read = str) -> dict[str, object]:
+    return {"env": ENV_PREFIX + name, "help": help_, "check": check, "read": read}
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything an operator decides. Times are in seconds.
+
+    Raises:
+        ConfigurationError: once, naming every setting that is missing, weak or contradictory.
+        MissingExtra: ECDSA keys are given and `cryptography` is not installed.
+    """
+
+    mode: Mode = attrs.field(
+        metadata=_about(
+            "MODE",
+            "`live` moves money; `sandbox` is for xPay's test keys and for the local sandbox.",
+            checks.one_of(*get_args(Mode)),
+        )
+    )
+    public_key: str = attrs.field(
+        repr=False,
+        metadata=_about("PUBLIC_KEY", "The public API key of xPay's dashboard.", checks.public_key),
+    )
+    private_key: str = attrs.field(
+        repr=False,
+        metadata=_about("PRIVATE_KEY", "The private API key of xPay's dashboard.", checks.key),
+    )
+    webhook_secrets: tuple[str, ...] = attrs.field(
+        default=(),
+        repr=False,
+        metadata=_about(
+            "WEBHOOK_SECRETS",
+            "The signing keys of the webhook endpoint: the current one, then those being rotated "
+            "out. In the environment separated by commas.",
+            checks.tuple_of(checks.key, what="signing keys", empty=True),
+            read_words,
+        ),
+    )
+    base_url: str = attrs.field(
+        default="https://api.xpaycheckout.com",
+        metadata=_about("BASE_URL", "Where xPay's API is.", checks.base_url),
+    )
+    checkout_hosts: tuple[str, ...] = attrs.field(
+        default=("pay.xpaycheckout.com", ".xpaycheckout.com"),
+        metadata=_about(
+            "CHECKOUT_HOSTS",
+            "The hosts a customer may be sent to; a leading dot admits all hosts below it.",
+            checks.tuple_of(checks.checkout_host, what="hosts"),
+            read_words,
+        ),
+    )
+    ecdsa_public_keys: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=_about(
+            "ECDSA_PUBLIC_KEYS",
+            "Keys for the second signature, in base64; `xpay` means the key xPay has published.",
+            checks.tuple_of(checks.ecdsa_key, what="public keys", empty=True),
+            read_words,
+        ),
+    )
+    require_signature: Require = attrs.field(
+        default="hmac",
+        metadata=_about(
+            "REQUIRE_SIGNATURE",
+            "Which signature a webhook must carry. `ecdsa` alone proves that an event is from "
+            "xPay, not that it is for you.",
+            checks.one_of(*get_args(Require)),
+        ),
+    )
+    # "60 per minute" on one page, "10 per second" on the newest: the smaller one is safe.
+    requests_per_minute: int = attrs.field(
+        default=60,
+        metadata=_about(
+            "REQUESTS_PER_MINUTE",
+            "How often xPay is called at most; its limit counts your whole account.",
+            checks.whole(1, 600),
+            read_int,
+        ),
+    )
+    connect_timeout_s: float = attrs.field(
+        default=2.0,
+        metadata=_about(
+            "CONNECT_TIMEOUT_S",
+            "How long a connection to xPay may take to open.",
+            checks.seconds(0.05, 60),
+            read_float,
+        ),
+    )
+    read_timeout_s: float = attrs.field(
+        default=10.0,
+        metadata=_about(
+            "READ_TIMEOUT_S",
+            "How long xPay may take to answer.",
+            checks.seconds(0.05, 120),
+            read_float,
+        ),
+    )
+    create_tries: int = attrs.field(
+        default=3,
+        metadata=_about(
+            "CREATE_TRIES",
+            "How often creating a payment is tried, with one idempotency key, while the customer "
+            "waits.",
+            checks.whole(1, 10),
+            read_int,
+        ),
+    )
+    create_budget_s: float = attrs.field(
+        default=20.0,
+        metadata=_about(
+            "CREATE_BUDGET_S",
+            "How long all these tries may take together.",
+            checks.seconds(0.1, 120),
+            read_float,
+        ),
+    )
+    # "2 s to connect and 2 s to read": an answer after that is a failure to xPay.
+    webhook_deadline_s: float = attrs.field(
+        default=1.5,
+        metadata=_about(
+            "WEBHOOK_DEADLINE_S",
+            "When a webhook that is not stored yet is answered 503; xPay gives up after 2 seconds.",
+            checks.seconds(0.05, 1.9),
+            read_float,
+        ),
+    )
+    # The parser refuses more; an event is about 500 bytes.
+    body_bytes_max: int = attrs.field(
+        default=1024 * 1024,
+        metadata=_about(
+            "BODY_BYTES_MAX",
+            "How large a webhook may be.",
+            checks.whole(4096, 1024 * 1024),
+            read_int,
+        ),
+    )
+    ask_schedule_s: tuple[int, ...] = attrs.field(
+        default=ASK_SCHEDULE_S,
+        metadata=_about(
+            "ASK_SCHEDULE_S",
+            "The pauses before each question to xPay about a payment that is still open.",
+            checks.tuple_of(checks.whole(1, 30 * _DAY_S), what="whole seconds"),
+            read_ints,
+        ),
+    )
+    ask_batch: int = attrs.field(
+        default=20,
+        metadata=_about(
+            "ASK_BATCH",
+            "How many open payments one pass of the reconciler asks about.",
+            checks.whole(1, 1000),
+            read_int,
+        ),
+    )
+    retry_schedule_s: tuple[int, ...] = attrs.field(
+        default=RETRY_SCHEDULE_S,
+        metadata=_about(
+            "RETRY_SCHEDULE_S",
+            "The pauses before each retry of a handler that failed; then a person is asked.",
+            checks.tuple_of(checks.whole(1, 30 * _DAY_S), what="whole seconds"),
+            read_ints,
+        ),
+    )
+    lease_s: int = attrs.field(
+        default=60,
+        metadata=_about(
+            "LEASE_S",
+            "How long a worker owns a job; one that takes longer may be run by another, too.",
+            checks.whole(1, _DAY_S),
+            read_int,
+        ),
+    )
+    create_lease_s: int = attrs.field(
+        default=30,
+        metadata=_about(
+            "CREATE_LEASE_S",
+            "How long a creation without answer is left to the process that began it.",
+            checks.whole(1, _HOUR_S),
+            read_int,
+        ),
+    )
+    metadata_key: str = attrs.field(
+        default="xpay_flow_intent",
+        metadata=_about(
+            "METADATA_KEY",
+            "Under which name our intent id travels in xPay's metadata. Changing it makes open "
+            "payments harder to recognise.",
+            checks.metadata_key,
+        ),
+    )
+    # Below the 30 s after which common proxies cut a silent connection.
+    status_wait_s_max: float = attrs.field(
+        default=25.0,
+        metadata=_about(
+            "STATUS_WAIT_S_MAX",
+            "How long a status query may wait for news.",
+            checks.seconds(0, 120),
+            read_float,
+        ),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        fields = attrs.fields(Settings)
+        values = {field.name: getattr(self, field.name) for field in fields}
+        raise_if_any(f"{name} {text}" for name, text in problems(values, fields))
+
+    @property
+    def allow_loopback_checkout(self) -> bool:
+        """Whether a customer may be sent to this machine: only for the local sandbox."""
+        return self.mode == "sandbox"
+
+    # Every webhook asks for it, and building one encodes each key.
+    @cached_property
+    def signature_policy(self) -> SignaturePolicy:
+        """Which signatures a webhook must carry."""
+        return SignaturePolicy(
+            hmac_secrets=self.webhook_secrets,
+            ecdsa_public_keys=self.ecdsa_public_keys,
+            require=self.require_signature,
+        )
+
+    @classmethod
+    def sandbox(cls, **changes: Any) -> Settings:
+        """Settings that fit the local sandbox as it starts by default, with `changes`."""
+        ready: dict[str, Any] = {
+            "mode": "sandbox",
+            "public_key": "sandbox_public_key",
+            "private_key": "sandbox_private_key",
+            "webhook_secrets": ("sandbox_signing_key_0123456789",),
+            "base_url": "http://127.0.0.1:4010",
+        }
+        return cls(**(ready | changes))
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, prefix: str = ENV_PREFIX
+    ) -> Settings:
+        """Settings out of environment variables; an empty variable counts as not set.
+
+        Args:
+            environ: `os.environ` if not given.
+            prefix: of the variables that are ours. Others with this prefix are taken for typing
+                errors.
+
+        Raises:
+            ConfigurationError: once, naming every variable that is missing, wrong or unknown.
+        """
+        given: dict[str, Any] = read_environment(
+            os.environ if environ is None else environ, prefix, attrs.fields(Settings)
+        )
+        return cls(**given)
