@@ -1,0 +1,239 @@
+"""Adapters wrong in one way each. The suite must find every one, by the name of its duty."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+from threading import Barrier, Lock
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import attrs
+
+from xpay_flow.endpoints import Handles, Header, WebRequest, WebResponse, json_response
+from xpay_flow.serving import Body, parse_query
+
+
+class Good:
+    """A WSGI adapter in a few lines, in pieces that others below get wrong."""
+
+    def __init__(self, flow: Handles, prefix: str) -> None:
+        self.flow = flow
+        self.prefix = prefix
+
+    def __call__(self, environ: Any, start: Any) -> Iterable[bytes]:
+        request = WebRequest(
+            method=environ["REQUEST_METHOD"],
+            path=self.path(environ["PATH_INFO"]),
+            query=self.query(environ["QUERY_STRING"]),
+            headers=tuple(self.headers(environ)),
+            body=self.body(environ),
+        )
+        response = self.response(self.answer(request))
+        phrase = HTTPStatus(response.status).phrase
+        start(f"{response.status} {phrase}", list(response.headers))
+        return [response.body]
+
+    def path(self, path: str) -> str:
+        return path.removeprefix(self.prefix) if path.startswith(self.prefix + "/") else "/"
+
+    def query(self, query: str) -> dict[str, str]:
+        return parse_query(query.encode())
+
+    def headers(self, environ: Any) -> Iterable[Header]:
+        for key, value in environ.items():
+            if key.startswith("HTTP_"):
+                yield key.removeprefix("HTTP_").replace("_", "-"), value
+
+    def body(self, environ: Any) -> bytes:
+        body = Body(self.flow)
+        length = int(environ.get("CONTENT_LENGTH", "0"))
+        body.add(environ["wsgi.input"].read(min(length, body.wanted)))
+        return bytes(body)
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        return self.flow.handle(request)
+
+    def response(self, response: WebResponse) -> WebResponse:
+        return response
+
+
+class WritesTheBodyAgain(Good):
+    """The framework parsed the JSON, and the adapter writes it out again."""
+
+    def body(self, environ: Any) -> bytes:
+        body = super().body(environ)
+        try:
+            return json.dumps(json.loads(body)).encode()
+        except ValueError:
+            return body
+
+
+class KeepsOneHeader(Good):
+    """Headers are a dictionary, in which the last one of a name stays."""
+
+    def headers(self, environ: Any) -> Iterable[Header]:
+        return [(name, value.split(",")[-1]) for name, value in super().headers(environ)]
+
+
+class AcknowledgesEverything(Good):
+    """Errors upset monitoring, so there are none."""
+
+    def response(self, response: WebResponse) -> WebResponse:
+        return attrs.evolve(response, status=200)
+
+
+class CutsTheBody(Good):
+    """What is too long is cut to the limit, and nobody learns of it."""
+
+    def body(self, environ: Any) -> bytes:
+        return super().body(environ)[: self.flow.settings.body_bytes_max]
+
+
+class ReadsEverything(Good):
+    """The limit is left to the endpoint, after the body has been collected."""
+
+    def body(self, environ: Any) -> bytes:
+        return environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH", "0")))
+
+
+class KeepsTheRequestInItself(Good):
+    """One attribute holds the body of whatever request came last."""
+
+    def __init__(self, flow: Handles, prefix: str) -> None:
+        super().__init__(flow, prefix)
+        self.together = Barrier(8)
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        self.last = request.body
+        self.together.wait(10)
+        return super().answer(attrs.evolve(request, body=self.last))
+
+
+class LosesHeaders(Good):
+    """Only the type and the length of a response are passed on."""
+
+    def response(self, response: WebResponse) -> WebResponse:
+        kept = ("Content-Type", "Content-Length")
+        headers = tuple(pair for pair in response.headers if pair[0] in kept)
+        return attrs.evolve(response, headers=headers)
+
+
+class LosesTheType(Good):
+    """The framework takes everything for HTML."""
+
+    def response(self, response: WebResponse) -> WebResponse:
+        others = tuple(pair for pair in response.headers if pair[0] != "Content-Type")
+        html_type = ("Content-Type", "text/html; charset=utf-8")
+        return attrs.evolve(response, headers=(html_type, *others))
+
+
+class HasItsOwnErrorPages(Good):
+    """The framework replaces the body of whatever is an error."""
+
+    def response(self, response: WebResponse) -> WebResponse:
+        if response.status < 400:
+            return response
+        return json_response(response.status, {"error": HTTPStatus(response.status).phrase})
+
+
+class DecodesTwice(Good):
+    """The framework decoded the query already, and the adapter does it again."""
+
+    def query(self, query: str) -> dict[str, str]:
+        return super().query(unquote(query))
+
+
+class TakesTheFirstValue(Good):
+    """Of a parameter given twice, the first counts."""
+
+    def query(self, query: str) -> dict[str, str]:
+        return dict(reversed(parse_qsl(query, keep_blank_values=True)))
+
+
+class ServesOneAtATime(Good):
+    """While one request is served, others are turned away."""
+
+    def __init__(self, flow: Handles, prefix: str) -> None:
+        super().__init__(flow, prefix)
+        self.lock = Lock()
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        if not self.lock.acquire(blocking=False):
+            return json_response(503, {"error": "busy"})
+        with_lock_held = super().answer(request)
+        self.lock.release()
+        return with_lock_held
+
+
+class NeverWaits(Good):
+    """Parameters that the adapter does not know are left out."""
+
+    def query(self, query: str) -> dict[str, str]:
+        return {name: value for name, value in super().query(query).items() if name != "wait"}
+
+
+class DecodesMarkup(Good):
+    """A filter makes the page readable again."""
+
+    def response(self, response: WebResponse) -> WebResponse:
+        return attrs.evolve(response, body=html.unescape(response.body.decode()).encode())
+
+
+class LosesRequestHeaders(Good):
+    """Only the signature is passed on."""
+
+    def headers(self, environ: Any) -> Iterable[Header]:
+        return [pair for pair in super().headers(environ) if pair[0].startswith("XPAY")]
+
+
+class ForgetsThePrefix(Good):
+    """The path is the whole path."""
+
+    def path(self, path: str) -> str:
+        return path
+
+
+class LooksAtTheEnd(Good):
+    """The last part of the path names the endpoint, wherever it is."""
+
+    def path(self, path: str) -> str:
+        return "/" + path.rpartition("/")[2]
+
+
+class LooksAtTheBeginning(Good):
+    """A path that begins like an endpoint's is taken for it."""
+
+    def path(self, path: str) -> str:
+        known = ("/webhook", "/return", "/payment-status")
+        rest = super().path(path)
+        return next((name for name in known if rest.startswith(name)), rest)
+
+
+class KnowsNoOtherMethods(Good):
+    """A method for which there is no function is nowhere."""
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        wanted = "POST" if request.path == "/webhook" else "GET"
+        if request.method not in (wanted, "HEAD"):
+            return json_response(404, {"error": "not found"})
+        return super().answer(request)
+
+
+class TakesHeadForGet(Good):
+    """HEAD is answered with a body."""
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        method = "GET" if request.method == "HEAD" else request.method
+        return super().answer(attrs.evolve(request, method=method))
+
+
+class MeasuresAgain(Good):
+    """The length is that of what is sent, which for HEAD is nothing."""
+
+    def response(self, response: WebResponse) -> WebResponse:
+        others = tuple(pair for pair in response.headers if pair[0] != "Content-Length")
+        length = ("Content-Length", str(len(response.body)))
+        return attrs.evolve(response, headers=(*others, length))

@@ -1,0 +1,71 @@
+"""A store, a clock and the endpoints: requests are answered without a framework or a `Flow`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xpay_flow import drive
+from xpay_flow.drive import Pacer, Ports, Shared
+from xpay_flow.endpoints import Asks, Does, Pages, WebRequest, WebResponse, route
+from xpay_flow.events import Event
+from xpay_flow.flows import Rules
+from xpay_flow.ports import HttpRequest, HttpResponse
+from xpay_flow.settings import Settings
+from xpay_flow.testing import builders as b
+from xpay_flow.testing.adapter_suite import CountingStore, WaitingClock
+
+
+class NoTransport:
+    def send(self, request: HttpRequest) -> HttpResponse:
+        raise AssertionError
+
+
+class NoIds:
+    def new(self, prefix: str) -> str:
+        raise AssertionError
+
+
+class Site:
+    """The routes on a store with one attempt, `in_1`, of which `news` has come."""
+
+    def __init__(self, *news: Event, pages: Pages | None = None, **settings: Any) -> None:
+        self.store = CountingStore()
+        self.clock = WaitingClock()
+        self.pages = pages or Pages()
+        self.rules = Rules(Settings.sandbox(**settings))
+        self.ports = Ports(
+            store=self.store,
+            transport=NoTransport(),
+            clock=self.clock,
+            shared=Shared(ids=NoIds(), pacer=Pacer(60)),
+        )
+        for step in b.history(b.created(), *news):
+            assert self.store.commit(step)
+
+    def learn(self, event: Event) -> None:
+        """More news, which did not come by way of the webhook."""
+        (record,) = self.store.load("x:in_1")
+        assert self.store.commit(b.next_change(record, event))
+
+    def route(self, request: WebRequest) -> Asks | Does:
+        return route(request, self.rules, self.pages)
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        """The response; what only asks is performed with a reader alone."""
+        found = self.route(request)
+        if isinstance(found, Does):
+            return drive.run(found.flow, self.ports)
+        return drive.run_query(found.flow, self.store.reader(), self.clock)
+
+    def get(self, path: str, **query: str) -> WebResponse:
+        return self.answer(WebRequest(method="GET", path=path, query=query))
+
+    def after(self, pauses: int, act: Callable[[], None]) -> None:
+        """Do something while somebody waits for the n-th time."""
+
+        def meanwhile() -> None:
+            if pauses == self.clock.pauses:
+                act()
+
+        self.clock.meanwhile = meanwhile
