@@ -81,8 +81,7 @@ def test_a_webhook_is_one_transaction(store: SQLiteStore) -> None:
     statements.clear()
     put(store, b.next_change(first, b.paid()))
     verbs = [statement.split()[0] for statement in statements]
-    assert ["BEGIN", "UPDATE"] == verbs[:2]
-    assert "COMMIT" == verbs[-1]
+    assert ("BEGIN IMMEDIATE", "UPDATE", "COMMIT") == (statements[0], verbs[1], verbs[-1])
     assert {"BEGIN": 1, "COMMIT": 1} == {verb: verbs.count(verb) for verb in ("BEGIN", "COMMIT")}
 
 
@@ -174,6 +173,12 @@ def test_facts_cannot_be_changed(store: SQLiteStore, path: Path, statement: str)
     put(store, b.attempt())
     with plain(path) as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(statement)
+
+
+def test_a_part_belongs_to_a_record(store: SQLiteStore) -> None:
+    """The database itself refuses an alias, and so a fact or an effect, of no record."""
+    with pytest.raises(StoreUnavailable, match="FOREIGN KEY"), store._pool.writing() as connection:
+        connection.execute(sqlite._PUT_ALIAS, ("no such record", "x:in_1"))
 
 
 def test_the_address_of_the_checkout_is_not_in_the_facts(store: SQLiteStore, path: Path) -> None:
