@@ -150,9 +150,7 @@ def save_faults(ports: running.Ports, plan: str) -> None:
 
 def timeline(folder: Path, order_id: str) -> dict[str, Any]:
     """The tutorial's own command, with `--json` added."""
-    (command,) = (
-        block.text.strip() for block in PAGE.blocks_in("sh") if "timeline" in block.text
-    )
+    (command,) = (block.text.strip() for block in PAGE.blocks_in("sh") if "timeline" in block.text)
     words = re.sub(r"order-\w+", order_id, command).split()[1:]
     done = subprocess.run(
         [sys.executable, "-c", "from xpay_flow.cli import main; main()", *words, "--json"],

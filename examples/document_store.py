@@ -1,0 +1,65 @@
+"""A store that keeps one JSON document for each record, here in one table of SQLite."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.ports import FOUND_MAX
+from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.codec import from_document, to_document, to_text
+
+TABLE = """CREATE TABLE IF NOT EXISTS records (born INTEGER PRIMARY KEY, key TEXT UNIQUE,
+    version INTEGER, deliver_at_ms INTEGER, ask_at_ms INTEGER, document TEXT)"""
+ADD = """INSERT INTO records (version, deliver_at_ms, ask_at_ms, document, key)
+    VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"""
+REPLACE = """UPDATE records SET version = ?, deliver_at_ms = ?, ask_at_ms = ?, document = ?
+    WHERE key = ? AND version = ?"""
+NAMED = """SELECT document FROM records
+    WHERE ? IN (SELECT value FROM json_each(document, '$.aliases')) ORDER BY born LIMIT ?"""
+
+
+class DocumentReader:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def load(self, alias: str) -> Sequence[Record]:
+        try:
+            with self._database() as database:
+                found = database.execute(NAMED, (alias, FOUND_MAX)).fetchall()
+        except UnicodeEncodeError:
+            return []  # half a character, in a foreign name: nothing is filed under it
+        return [from_document(json.loads(document)) for (document,) in found]
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as database:
+                yield database
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+class DocumentStore(DocumentReader):
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        with self._database() as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(TABLE)
+
+    def commit(self, change: Change) -> bool:
+        new, expected = change.record, change.expected_version
+        due = (new.due_at_ms("deliver"), new.due_at_ms("ask"))
+        values = (new.version, *due, to_text(to_document(new)), new.key)
+        statement = (REPLACE, (*values, expected)) if expected else (ADD, values)
+        with self._database() as database:
+            return database.execute(*statement).rowcount == 1
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        late = f"SELECT key FROM records WHERE {work}_at_ms <= ? ORDER BY {work}_at_ms LIMIT ?"
+        with self._database() as database:
+            return [key for (key,) in database.execute(late, (now_ms, limit))]
+
+    def reader(self) -> DocumentReader:
+        return DocumentReader(self.path)
