@@ -54,7 +54,12 @@ class Arrow:
 
     @property
     def tone(self) -> Tone:
-        return _TONES.get(self.entry.verdict, "plain")
+        return tone_of(self.entry)
+
+
+def tone_of(entry: Entry) -> Tone:
+    """How a verdict is to be taken: good news, no news, worth a look, bad."""
+    return _TONES.get(entry.verdict, "plain")
 
 
 def arrows_of(timeline: Timeline) -> tuple[Arrow, ...]:
