@@ -17,7 +17,7 @@ from xpay_flow.drive import Ports
 from xpay_flow.effects import Command, Effect
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flow import Flow
-from xpay_flow.ports import HttpRequest, HttpResponse, NoAnswer, Reader, Store, Transport
+from xpay_flow.ports import HttpRequest, HttpResponse, Listing, NoAnswer, Reader, Store, Transport
 from xpay_flow.records import Change, Owed, Record, Work
 from xpay_flow.sandbox import SandboxConfig
 from xpay_flow.sandbox.signer import EcdsaSigner, hmac_signature
@@ -182,6 +182,10 @@ class UnwritableStore(StoreBehind):
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         raise AssertionError(f"a query took work: {work}")
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        assert isinstance(self.inner, Listing)
+        return self.inner.recent(limit)
 
     def reader(self) -> Reader:
         # Itself, so that a query that found its way to the writing half would be caught.

@@ -1,0 +1,608 @@
+"""That every handler call that is owed is made, always under one key, and settled once."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from xpay_flow import drive
+from xpay_flow.drive import ERROR_CHARS_MAX
+from xpay_flow.errors import StoreContended, StoreUnavailable, UnknownIntent
+from xpay_flow.flow import AsyncFlow
+from xpay_flow.payment import Payment
+from xpay_flow.records import TRIES_KEPT, Change, HandlerName, Owed
+from xpay_flow.settings import RETRY_SCHEDULE_S
+from xpay_flow.stores import open_store
+from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.testing.world import AsyncManualClock, World
+
+from .kit import (
+    BreakingStore,
+    Crash,
+    Fuse,
+    FusedFlow,
+    RivalledStore,
+    owed,
+    success_of,
+    tell,
+    the_record,
+    touch,
+)
+
+
+def paid(world: World, receipt_id: str = "order-42", **options: Any) -> str:
+    """An order that is paid and recorded, and whose handlers are still owed; xPay's id."""
+    x_intent_id = world.start_checkout(receipt_id, **options).x_intent_id or ""
+    world.xpay.pay(x_intent_id)
+    world.deliver_webhooks()
+    return x_intent_id
+
+
+def the_owed(world: World, name: str = "on_success") -> Owed:
+    (effect,) = owed(the_record(world), name)
+    return effect
+
+
+def log_of(effect: Owed) -> list[str]:
+    return [entry.outcome for entry in effect.log]
+
+
+class Failing:
+    """A handler that fails so many times, and then works. Keeps the keys it was called with."""
+
+    def __init__(self, times: int = 10**9, error: BaseException | None = None) -> None:
+        self.keys: list[str] = []
+        self._times, self._error = times, error or RuntimeError("no paper")
+
+    def __call__(self, payment: Payment) -> None:
+        self.keys.append(payment.idempotency_key)
+        if len(self.keys) <= self._times:
+            raise self._error
+
+
+# --- calls ---------------------------------------------------------------------------------------
+
+
+def test_a_handler_is_told_what_it_needs() -> None:
+    """The order, the money, our ids and the key that never changes."""
+    world = World()
+    x_intent_id = paid(world, metadata={"basket": "7"})
+    (delivered,) = world.flow.deliver()
+    ((name, payment),) = world.calls
+    assert ("done", "on_success", "pi_1") == (
+        delivered.outcome,
+        delivered.name,
+        delivered.intent_id,
+    )
+    assert ("on_success", "order-42", "19.99 USD", "pi_1:on_success", x_intent_id, "success") == (
+        name,
+        payment.receipt_id,
+        str(payment.money),
+        payment.idempotency_key,
+        payment.x_intent_id,
+        payment.state,
+    )
+    assert ({"basket": "7"}, (), None) == (payment.metadata, payment.also_paid, payment.reason)
+
+
+def test_what_is_done_is_not_delivered_again() -> None:
+    """A second pass finds nothing, now and for ever."""
+    world = World()
+    paid(world)
+    world.flow.deliver()
+    world.advance(10**7)
+    assert () == world.flow.deliver()
+    assert ["started", "done"] == log_of(the_owed(world))
+
+
+def test_a_failing_handler_is_retried_on_schedule() -> None:
+    """At each pause of the schedule exactly, and not a second earlier, always with one key."""
+    world = World()
+    handler = world.flow.on_success(Failing())
+    paid(world)
+    world.flow.deliver()
+    for number, pause_s in enumerate(RETRY_SCHEDULE_S, start=1):
+        world.advance(pause_s - 1)
+        assert () == world.flow.deliver()
+        world.advance(1)
+        assert ("failed" if number < len(RETRY_SCHEDULE_S) else "gave_up") == (
+            world.flow.deliver()[0].outcome
+        )
+    assert {"pi_1:on_success"} == set(handler.keys)  # type: ignore[attr-defined]
+    assert 1 + len(RETRY_SCHEDULE_S) == len(handler.keys)  # type: ignore[attr-defined]
+
+
+def test_after_the_last_retry_a_person_is_called() -> None:
+    """The call stays visible as given up, and on_attention says which handler it was, at once."""
+    world = World(retry_schedule_s=(5,))
+    world.flow.on_success(Failing())
+    paid(world)
+    world.flow.deliver()
+    world.advance(5)
+    assert ["gave_up", "done"] == [d.outcome for d in world.flow.deliver()]
+    assert ["pi_1:on_attention:handler_gave_up:on_success"] == world.called("on_attention")
+    assert "gave_up" == the_owed(world).status
+    world.advance(10**7)
+    assert () == world.flow.deliver()
+    assert "SUCCESS" == world.status(the_x_id(world)).status
+
+
+def the_x_id(world: World) -> str | None:
+    intent = the_record(world).intent
+    return intent.x_intent_id if intent else None
+
+
+def test_a_failing_on_attention_ends_quietly() -> None:
+    """Nobody is left to tell; it does not call for attention about itself."""
+    world = World(retry_schedule_s=(5,))
+    world.flow.on_attention(Failing())
+    checkout = world.start_checkout()
+    tell(world, "intent.success", **success_of(world, checkout.x_intent_id, amount=1))
+    world.flow.deliver()
+    world.advance(5)
+    world.flow.deliver()
+    world.advance(10**7)
+    assert () == world.flow.deliver()
+    record = the_record(world)
+    assert ["gave_up"] == [effect.status for effect in record.effects]
+    assert record.intent is not None
+    assert ("wrong_money",) == record.intent.attention
+
+
+def test_the_log_of_tries_is_bounded() -> None:
+    """A week of retries is told by its last tries."""
+    world = World(retry_schedule_s=(1,) * 40)
+    world.flow.on_success(Failing())
+    paid(world)
+    for _ in range(41):
+        world.flow.deliver()
+        world.advance(1)
+    assert TRIES_KEPT == len(the_owed(world).log)
+    assert "gave_up" == the_owed(world).status
+
+
+def test_one_failing_handler_does_not_hold_up_the_others() -> None:
+    """Other handlers of the intent, and other intents, are called in the same pass."""
+    world = World()
+    world.flow.on_success(Failing())
+    checkout = paid(world)
+    world.xpay.refund(checkout, 100)
+    world.deliver_webhooks()
+    paid(world, "order-43")
+    outcomes = sorted((d.name, d.outcome) for d in world.flow.deliver())
+    assert [("on_refunded", "done"), ("on_success", "failed"), ("on_success", "failed")] == outcomes
+
+
+def test_a_pass_is_bounded_and_the_longest_due_comes_first() -> None:
+    """`limit` counts intents; what waited longest is first."""
+    world = World()
+    for number in range(3):
+        paid(world, f"order-{number}")
+        world.advance(1)
+    assert ["pi_1"] == [d.intent_id for d in world.flow.deliver(limit=1)]
+    assert ["pi_2", "pi_3"] == [d.intent_id for d in world.flow.deliver()]
+
+
+def test_two_payments_of_one_order_are_named() -> None:
+    """The handler of the second learns of the first, so that it can give the money back."""
+    world = World()
+    first = world.start_checkout()
+    second = world.start_checkout(new_attempt=True)
+    for checkout in (first, second):
+        world.xpay.pay(checkout.x_intent_id or "")
+    world.settle()
+    told = {payment.intent_id: payment.also_paid for _, payment in world.calls}
+    assert {"pi_1": ("pi_2",), "pi_2": ("pi_1",)} == told
+
+
+def test_a_payment_after_a_cancellation_says_so() -> None:
+    """on_success is owed all the same, and a person is told."""
+    world = World()
+    x_intent_id = world.start_checkout().x_intent_id or ""
+    world.xpay.cancel(x_intent_id)
+    world.advance(61)
+    world.flow.reconcile()
+    world.xpay.pay(x_intent_id, despite_cancel=True)
+    world.settle()
+    assert {"on_success": True, "on_attention": True} == {n: p.paid_late for n, p in world.calls}
+
+
+# --- overtaken -----------------------------------------------------------------------------------
+
+
+def test_a_failure_that_the_success_overtook_is_not_told() -> None:
+    """Dropped at the moment of its turn, with the reason on the timeline."""
+    world = World()
+    x_intent_id = world.start_checkout().x_intent_id or ""
+    world.xpay.decline(x_intent_id)
+    world.xpay.pay(x_intent_id)
+    world.settle()
+    assert ([], ["pi_1:on_success"]) == (world.called("on_failed"), world.called("on_success"))
+    effect = the_owed(world, "on_failed")
+    assert ("dropped", ["dropped"]) == (effect.status, log_of(effect))
+    assert 1 == world.flow.counters["handler.on_failed.dropped"]
+
+
+def test_a_failure_is_told_once_however_many_cards_are_declined() -> None:
+    """The customer is still trying; one message is enough."""
+    world = World()
+    x_intent_id = world.start_checkout().x_intent_id or ""
+    for _ in range(3):
+        world.xpay.decline(x_intent_id)
+        world.settle()
+    assert ["pi_1:on_failed"] == world.called("on_failed")
+
+
+def test_an_order_refunded_in_full_is_not_fulfilled() -> None:
+    """A full refund known before delivery overtakes on_success; a partial one does not."""
+    for amount, expected in ((None, []), (1998, ["pi_1:on_success"])):
+        world = World()
+        x_intent_id = paid(world)
+        world.xpay.refund(x_intent_id, amount)
+        world.settle()
+        assert expected == world.called("on_success")
+        assert 1 == len(world.called("on_refunded"))
+
+
+def test_each_refund_is_told_once() -> None:
+    """Every refund id is a call of its own, with its amount."""
+    world = World()
+    x_intent_id = paid(world)
+    world.settle()
+    for amount in (100, 200):
+        world.xpay.refund(x_intent_id, amount)
+    world.settle()
+    refunds = [payment for name, payment in world.calls if name == "on_refunded"]
+    assert [100, 200] == sorted(p.refund_minor or 0 for p in refunds)
+    assert [300, 300] == [p.refunded_minor for p in refunds]
+    assert 2 == len({p.idempotency_key for p in refunds})
+
+
+# --- missing handlers ----------------------------------------------------------------------------
+
+
+def test_a_missing_on_success_is_never_forgotten() -> None:
+    """It fails and is retried, until a process that can fulfil comes along."""
+    world = World()
+    paid(world)
+    handler = world.flow.ports.handlers.pop("on_success")
+    (delivered,) = world.flow.deliver()
+    assert ("failed", True) == (delivered.outcome, "no on_success handler" in delivered.error)
+    world.flow.on_success(handler)
+    world.advance(5)
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+
+
+def test_a_missing_message_handler_is_a_choice() -> None:
+    """A shop that does not care to hear of failures is not asked again."""
+    world = World()
+    world.xpay.decline(world.start_checkout().x_intent_id or "")
+    world.deliver_webhooks()
+    del world.flow.ports.handlers["on_failed"]
+    assert ["missing"] == [d.outcome for d in world.flow.deliver()]
+    assert ("dropped", ["started", "missing"]) == (
+        the_owed(world, "on_failed").status,
+        log_of(the_owed(world, "on_failed")),
+    )
+
+
+# --- weird handlers ------------------------------------------------------------------------------
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even that")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(),
+        KeyError("\x00\x1b[31m\n\n\u2028two lines"),
+        RuntimeError("x" * 100_000),
+        OSError(2, "No such file", "/srv/\udcff\udc00"),
+        StopIteration("end"),
+        StopAsyncIteration("end"),
+        ArithmeticError("½ é 漢"),
+        ExceptionGroup("several", [ValueError("1"), ValueError("2")]),
+        StoreUnavailable("the shop's own use of a store"),
+        TimeoutError(),
+        Unspeakable(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_whatever_a_handler_raises_is_one_bounded_line(
+    error: Exception, store: str, tmp_path: Any
+) -> None:
+    """It is on file as text, the call is retried, and the next intent's handler is called."""
+    url = "memory://" if store == "memory" else f"sqlite:///{tmp_path}/shop.db"
+    world = World(open_store(url))
+    world.flow.on_success(Failing(1, error))
+    paid(world)
+    paid(world, "order-43")
+    assert ["failed", "done"] == [d.outcome for d in world.flow.deliver()]
+    text = the_owed(world).log[-1].error
+    assert text.startswith(type(error).__name__)
+    assert len(text) <= ERROR_CHARS_MAX
+    assert 1 == len(text.splitlines())
+    world.advance(5)
+    assert ["done"] == [d.outcome for d in world.flow.deliver()]
+    getattr(world.flow.store, "close", lambda: None)()
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(3)])
+def test_a_process_told_to_end_inside_a_handler_ends(end: BaseException) -> None:
+    """It is not taken for an error of the handler; the lease runs out and the call is repeated."""
+    world = World()
+    handler = world.flow.on_success(Failing(1, end))
+    paid(world)
+    with pytest.raises(type(end)):
+        world.flow.deliver()
+    world.advance(60)
+    assert ["done"] == [d.outcome for d in world.flow.deliver()]
+    assert ["pi_1:on_success"] * 2 == handler.keys  # type: ignore[attr-defined]
+
+
+def test_a_handler_may_use_the_flow() -> None:
+    """Looking at the timeline or starting another checkout inside a handler is fine."""
+    world = World()
+    seen: list[str] = []
+
+    def handler(payment: Payment) -> None:
+        seen.append(world.flow.timeline(payment.intent_id).effects[0].status)
+        seen.append(world.start_checkout("order-next").state)
+        assert () == world.flow.deliver()
+
+    world.flow.on_success(handler)
+    paid(world)
+    assert ["done"] == [d.outcome for d in world.flow.deliver()]
+    assert ["owed", "created"] == seen
+
+
+async def _fulfil(payment: Payment) -> None:
+    raise RuntimeError(f"reached for {payment.receipt_id}")
+
+
+class _Callable:
+    async def __call__(self, payment: Payment) -> None:
+        await _fulfil(payment)
+
+
+AWAITABLES: dict[str, Callable[[Payment], Awaitable[None]]] = {
+    "lambda": lambda payment: _fulfil(payment),
+    "object": _Callable(),
+    "partial": functools.partial(_fulfil),
+    "coroutine function": _fulfil,
+}
+
+
+@pytest.mark.parametrize("how", AWAITABLES)
+def test_an_async_handler_is_awaited_however_it_is_written(how: str) -> None:
+    """An order is not called fulfilled because a coroutine was made and thrown away."""
+    world = World()
+    paid(world)
+    flow = AsyncFlow(
+        world.flow.store,
+        world.settings,
+        transport=object(),  # type: ignore[arg-type]
+        clock=AsyncManualClock(world.clock),
+        background=False,
+    )
+    flow.on_success(AWAITABLES[how])
+    assert ["failed"] == [d.outcome for d in asyncio.run(flow.deliver())]
+
+
+@pytest.mark.parametrize("how", ["lambda", "object"])
+def test_a_sync_flow_does_not_take_a_coroutine_for_done(how: str) -> None:
+    """What it cannot await, it must not settle as done."""
+    world = World()
+    world.flow.on_success(AWAITABLES[how])
+    paid(world)
+    assert ["failed"] == [d.outcome for d in world.flow.deliver()]
+
+
+def test_a_plain_handler_of_an_async_flow_may_raise_stop_iteration() -> None:
+    """`next(iter([]))` in a handler is a failure like any other, and not the end of all work."""
+    world = World()
+    paid(world)
+    flow = AsyncFlow(
+        world.flow.store,
+        world.settings,
+        transport=object(),  # type: ignore[arg-type]
+        clock=AsyncManualClock(world.clock),
+        background=False,
+    )
+    flow.on_success(Failing(1, StopIteration()))
+
+    async def within(seconds: float) -> Any:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        return await asyncio.wait_for(flow.deliver(), seconds)
+
+    assert ["failed"] == [d.outcome for d in asyncio.run(within(2))]
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+def test_a_claim_that_nobody_settled_runs_out() -> None:
+    """A worker died in the handler: after the lease, not before, another makes the same call."""
+    world = World(flow_type=FusedFlow)
+    fuse = world.flow.fuse = Fuse()  # type: ignore[attr-defined]
+    paid(world)
+    fuse.set(7, "after")
+    with pytest.raises(Crash):
+        world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+    world.advance(59)
+    assert () == world.flow.deliver()
+    world.advance(1)
+    assert ["done"] == [d.outcome for d in world.flow.deliver()]
+    assert ["pi_1:on_success"] * 2 == world.called("on_success")
+    assert ["started", "started", "done"] == log_of(the_owed(world))
+
+
+def test_a_handler_slower_than_its_lease_is_called_again_with_the_same_key() -> None:
+    """Both calls carry the key; whichever ends first settles, and the other changes nothing."""
+    world = World()
+    keys: list[str] = []
+
+    def slow(payment: Payment) -> None:
+        keys.append(payment.idempotency_key)
+        if len(keys) == 1:
+            world.advance(60)
+            assert ["done"] == [d.outcome for d in world.flow.deliver()]
+
+    world.flow.on_success(slow)
+    paid(world)
+    assert ["done"] == [d.outcome for d in world.flow.deliver()]
+    assert ["pi_1:on_success"] * 2 == keys
+    assert ["started", "started", "done"] == log_of(the_owed(world))
+
+
+def test_a_late_failure_does_not_undo_what_another_did() -> None:
+    """The slow call fails after the second one worked: it stays done."""
+    world = World()
+    keys: list[str] = []
+
+    def slow(payment: Payment) -> None:
+        keys.append(payment.idempotency_key)
+        if len(keys) == 1:
+            world.advance(60)
+            world.flow.deliver()
+            raise RuntimeError("too late")
+
+    world.flow.on_success(slow)
+    paid(world)
+    world.flow.deliver()
+    assert "done" == the_owed(world).status
+    world.advance(10**7)
+    assert () == world.flow.deliver()
+
+
+def test_a_late_failure_leaves_the_newer_claim_alone() -> None:
+    """While the second call is running, the first one's failure does not shorten its lease."""
+    world = World()
+    leases: list[int] = []
+
+    def slow(payment: Payment) -> None:
+        leases.append(the_owed(world).next_at_ms)
+        if len(leases) == 1:
+            world.advance(60)
+            world.flow.deliver()
+            raise RuntimeError("too late")
+        raise KeyboardInterrupt
+
+    world.flow.on_success(slow)
+    paid(world)
+    with pytest.raises(KeyboardInterrupt):
+        world.flow.deliver()
+    assert leases[1] == the_owed(world).next_at_ms
+
+
+@pytest.mark.parametrize("commit", [1, 2])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_store_that_breaks_while_delivering_heals(commit: int, when: Any) -> None:
+    """At the claim or at the end, taken effect or not: in the end it is done, under one key."""
+    store = BreakingStore(MemoryStore())
+    world = World(store)
+    paid(world)
+    store.breaks[store.commits + commit] = when
+    with pytest.raises(StoreUnavailable):
+        world.flow.deliver()
+    world.advance(60)
+    world.flow.deliver()
+    assert "done" == the_owed(world).status
+    assert {"pi_1:on_success"} == set(world.called("on_success"))
+    expected = 2 if (commit, when) == (2, "before") else 1
+    assert expected == len(world.called("on_success"))
+
+
+def test_a_call_that_cannot_be_settled_is_made_again() -> None:
+    """Others change the record ten times in a row: the claim runs out, as after a crash."""
+    world = World()
+    paid(world)
+    store = world.flow.ports.store
+
+    def rival(change: Change) -> None:
+        if any(effect.status == "done" for effect in change.changed_effects):
+            touch(store, change.record.key)
+
+    world.flow.ports.store = RivalledStore(store, rival)
+    with pytest.raises(StoreContended):
+        world.flow.deliver()
+    world.flow.ports.store = store
+    world.advance(60)
+    assert ["done"] == [d.outcome for d in world.flow.deliver()]
+
+
+def test_a_claim_always_lost_is_left_for_later() -> None:
+    """Ten lost races mean that others are at work: nothing is called and nothing is lost."""
+    world = World()
+    paid(world)
+    store = world.flow.ports.store
+    world.flow.ports.store = RivalledStore(store, lambda change: touch(store, change.record.key))
+    assert () == world.flow.deliver()
+    assert [] == world.calls
+    world.flow.ports.store = store
+    assert ["done"] == [d.outcome for d in world.flow.deliver()]
+
+
+# --- by hand -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["order-42", "pi_1"])
+def test_a_given_up_call_can_be_owed_again(name: str) -> None:
+    """After the cause is mended, with a fresh count of tries and the same key."""
+    world = World(retry_schedule_s=(5,))
+    handler = world.flow.on_success(Failing(2))
+    paid(world)
+    world.flow.deliver()
+    world.advance(5)
+    world.flow.deliver()
+    alias = f"receipt:{name}" if name.startswith("order") else f"intent:{name}"
+    again = world.flow.redeliver(alias, "pi_1:on_success")
+    assert ("owed", 0) == (again.status, again.tries)
+    assert ["done"] == [d.outcome for d in world.flow.deliver()]
+    assert {"pi_1:on_success"} == set(handler.keys)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["order-42", "pi_1"])
+def test_redeliver_takes_the_names_that_a_timeline_takes(name: str) -> None:
+    """Intent id, xPay's id or receipt id: what an operator has in hand."""
+    world = World()
+    paid(world)
+    world.flow.deliver()
+    world.flow.timeline(name)
+    assert "owed" == world.flow.redeliver(name, "pi_1:on_success").status
+
+
+def test_what_was_never_owed_cannot_be_owed_again() -> None:
+    """A wrong name is an error and writes nothing."""
+    world = World()
+    paid(world)
+    before = the_record(world)
+    for name, effect in (("receipt:order-42", "pi_1:on_failed"), ("nobody", "pi_1:on_success")):
+        with pytest.raises(UnknownIntent):
+            world.flow.redeliver(name, effect)
+    assert before == the_record(world)
+
+
+def test_the_handlers_are_four() -> None:
+    """Each name has a decorator on the flow, and registering returns the handler."""
+    world = World()
+    names: tuple[HandlerName, ...] = ("on_success", "on_failed", "on_refunded", "on_attention")
+    for name in names:
+        handler = Failing()
+        assert handler is getattr(world.flow, name)(handler)
+        assert handler is world.flow.ports.handlers[name]
+
+
+def test_error_text_is_for_a_log_line() -> None:
+    """The class and the text, white space folded, cut to a bounded length."""
+    assert "ValueError: a b" == drive.error_text(ValueError("a\n \t b"))

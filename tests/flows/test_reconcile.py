@@ -1,0 +1,526 @@
+"""That xPay is asked when no news came: on a schedule, within a budget, and believed with care."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from xpay_flow import messages
+from xpay_flow.errors import OutcomeUnknown, XPayRefused
+from xpay_flow.flows import Asked
+from xpay_flow.flows.checkout import REPEATABLE_MS
+from xpay_flow.money import Money
+from xpay_flow.ports import HttpRequest, NoAnswer
+from xpay_flow.records import Change, Record
+from xpay_flow.sandbox import FaultPlan, SandboxConfig
+from xpay_flow.settings import ASK_SCHEDULE_S
+from xpay_flow.testing.world import World
+
+from .kit import (
+    Crash,
+    Fuse,
+    FusedFlow,
+    RivalledStore,
+    answer,
+    error,
+    owed,
+    recorded,
+    scripted,
+    story,
+    success_of,
+    tell,
+    the_record,
+    touch,
+)
+
+
+def faults(fault: str, path: str = messages.CREATE_INTENT_PATH, **more: Any) -> FaultPlan:
+    return FaultPlan.from_dict({"api": [{"fault": fault, "path": path, **more}]})
+
+
+# No webhook ever arrives.
+DEAF = SandboxConfig(rate_limit=None)
+
+
+def unanswered(world: World, fault: str = "lose_answer") -> Record:
+    """An attempt whose creation was not answered; what went wrong is mended afterwards."""
+    world.xpay.set_faults(faults(fault))
+    with pytest.raises(OutcomeUnknown):
+        world.start_checkout()
+    world.xpay.set_faults(FaultPlan())
+    return the_record(world)
+
+
+def outcomes(asked: tuple[Asked, ...]) -> list[tuple[str, str | None]]:
+    return [(one.outcome, one.state) for one in asked]
+
+
+# --- lost webhooks -------------------------------------------------------------------------------
+
+
+def test_a_lost_webhook_is_noticed() -> None:
+    """Paid, and no webhook came: after a minute xPay is asked, and the order is fulfilled."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    world.xpay.pay(checkout.x_intent_id or "")
+    world.advance(59)
+    assert () == world.flow.reconcile()
+    world.advance(1)
+    assert [("learned", "success")] == outcomes(world.flow.reconcile())
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+    assert 1 == world.flow.counters["ask.learned"]
+
+
+def test_a_settled_payment_is_asked_about_no_more() -> None:
+    """Neither after a webhook nor after an answer."""
+    for by_webhook in (False, True):
+        world = World()
+        checkout = world.start_checkout()
+        world.xpay.pay(checkout.x_intent_id or "")
+        if by_webhook:
+            world.deliver_webhooks()
+        world.advance(61)
+        world.flow.reconcile()
+        assert None is the_record(world).ask_at_ms
+        world.advance(10**7)
+        assert () == world.flow.reconcile()
+
+
+def test_an_open_intent_is_asked_about_on_schedule() -> None:
+    """At each pause of the schedule and not before it, and then never again."""
+    world = World(config=DEAF)
+    world.start_checkout()
+    transport = scripted(world)
+    for pause_s in ASK_SCHEDULE_S:
+        due_ms = the_record(world).ask_at_ms
+        assert due_ms is not None
+        world.advance(pause_s - 1)
+        assert () == world.flow.reconcile(), pause_s
+        world.advance(1)
+        assert 1 == len(world.flow.reconcile()), pause_s
+    world.advance(10**7)
+    assert () == world.flow.reconcile()
+    assert len(ASK_SCHEDULE_S) == len(transport.requests)
+
+
+def test_asking_often_adds_nothing_to_the_story() -> None:
+    """An identical answer is the same news: one line, however often it was given."""
+    world = World(config=DEAF)
+    world.start_checkout()
+    for pause_s in ASK_SCHEDULE_S[:4]:
+        world.advance(pause_s)
+        world.flow.reconcile()
+    assert [("stored", "applied"), ("CREATED", "applied"), ("CREATED", "applied")] == story(world)
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "state"),
+    [
+        ("decline", "FAILED", "failed"),
+        ("cancel", "CANCELLED", "cancelled"),
+        ("pay", "SUCCESS", "success"),
+    ],
+)
+def test_the_state_follows_what_xpay_says(act: str, status: str, state: str) -> None:
+    """Each status that get-intent knows moves the intent as its webhook would."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    getattr(world.xpay, act)(checkout.x_intent_id)
+    world.advance(60)
+    assert [("learned", state)] == outcomes(world.flow.reconcile())
+    assert (status, "applied") == story(world)[-1]
+
+
+def test_a_refund_found_by_asking_is_put_up_for_attention() -> None:
+    """REFUNDED proves payment and amount; details are missing, and on_success is overtaken."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    world.xpay.pay(checkout.x_intent_id or "")
+    world.xpay.refund(checkout.x_intent_id or "")
+    world.advance(60)
+    world.flow.reconcile()
+    world.flow.deliver()
+    assert ([], ["pi_1:on_attention:refund_without_details"]) == (
+        world.called("on_success"),
+        world.called("on_attention"),
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"amount": 1998}, {"currency": "EUR"}, {"amount": None}])
+def test_an_answer_over_other_money_pays_nothing(wrong: dict[str, Any]) -> None:
+    """Asked as told: amount and currency must be the ones that were asked for."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    told = {"xIntentId": checkout.x_intent_id, "status": "SUCCESS", "amount": 1999}
+    scripted(world, answer(200, {**told, "currency": "USD", **wrong}))
+    world.advance(60)
+    world.flow.reconcile()
+    world.flow.deliver()
+    assert ([], ["pi_1:on_attention:wrong_money"]) == (
+        world.called("on_success"),
+        world.called("on_attention"),
+    )
+    world.xpay.pay(checkout.x_intent_id or "")
+    world.advance(120)
+    assert [("learned", "success")] == outcomes(world.flow.reconcile())
+
+
+def test_an_answer_about_another_intent_is_not_believed() -> None:
+    """A cache or proxy that mixes answers up moves nothing."""
+    world = World(config=DEAF)
+    world.start_checkout()
+    scripted(
+        world,
+        answer(
+            200,
+            {"xIntentId": "in_other", "status": "SUCCESS", "amount": 1999, "currency": "USD"},
+        ),
+    )
+    world.advance(60)
+    assert [("unclear", "created")] == outcomes(world.flow.reconcile())
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        (NoAnswer("timed out"), "unclear"),
+        (error(500, "internal_server_error"), "unclear"),
+        (error(429, "rate_limit_exceeded"), "unclear"),
+        (answer(200, b"<html>"), "unclear"),
+        (answer(200, b"{}"), "unclear"),
+        (error(404, "resource_not_found"), "refused"),
+        (error(401, "unauthorized"), "refused"),
+    ],
+)
+def test_an_answer_that_says_nothing_changes_nothing(said: Any, outcome: str) -> None:
+    """One try, no repeat in the same pass; the schedule asks again."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    world.xpay.pay(checkout.x_intent_id or "")
+    transport = scripted(world, said)
+    world.advance(60)
+    assert [(outcome, "created")] == outcomes(world.flow.reconcile())
+    assert 1 == len(transport.requests)
+    world.advance(120)
+    assert [("learned", "success")] == outcomes(world.flow.reconcile())
+
+
+def test_a_refund_without_a_known_payment_heals_by_asking() -> None:
+    """A refund shows that there was a payment, not over how much: xPay is asked at once."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    world.xpay.pay(checkout.x_intent_id or "")
+    world.xpay.refund(checkout.x_intent_id or "", 100)
+    fields: dict[str, Any] = {"intentId": checkout.x_intent_id, "refundId": "rf_1"}
+    tell(world, "intent.refunded", amount=100, currency="USD", **fields)
+    assert (False, "PENDING") == (
+        bool(owed(the_record(world), "on_success")),
+        world.status(checkout.x_intent_id).status,
+    )
+    assert [("learned", "success")] == outcomes(world.flow.reconcile())
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+    assert "SUCCESS" == world.status(checkout.x_intent_id).status
+
+
+def test_every_id_of_an_attempt_is_asked_about() -> None:
+    """If xPay made two intents for one attempt, either may be the one that was paid."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    other = world.start_checkout("order-43")
+    metadata = {"xpay_flow_intent": checkout.intent_id}
+    tell(world, "intent.created", intentId=other.x_intent_id, metadata=metadata)
+    world.xpay.pay(checkout.x_intent_id or "")
+    world.advance(60)
+    world.flow.reconcile()
+    record = the_record(world)
+    assert record.intent is not None
+    assert ("success", 2) == (record.intent.state, len(record.intent.x_intent_ids))
+
+
+# --- unanswered creations ------------------------------------------------------------------------
+
+
+def test_an_unanswered_creation_is_left_to_who_began_it_first() -> None:
+    """For half a minute nobody else repeats it."""
+    world = World(config=DEAF)
+    unanswered(world)
+    world.advance(26)  # three seconds went by in the pauses between three tries
+    assert () == world.flow.reconcile()
+    world.advance(1)
+    assert [("created", "created")] == outcomes(world.flow.reconcile())
+
+
+@pytest.mark.parametrize("fault", ["lose_answer", "lose_request"])
+def test_an_unanswered_creation_is_resolved_under_its_key(fault: str) -> None:
+    """Made or not: the same key leads to the one intent, and to its address."""
+    world = World(config=DEAF)
+    record = unanswered(world, fault)
+    transport = scripted(world)
+    world.advance(30)
+    assert [("created", "created")] == outcomes(world.flow.reconcile())
+    assert record.intent is not None
+    assert [record.intent.idempotency_key] == transport.keys
+    assert 1 == len(world.xpay.intents())
+    assert the_record(world).ask_at_ms == world.clock.now_ms() + 60_000
+    assert True is world.start_checkout().resumed
+
+
+def test_a_creation_that_xpay_refuses_when_repeated_is_closed() -> None:
+    """A definite error is as definite when the reconciler gets it."""
+    world = World(config=DEAF)
+    unanswered(world, "lose_request")
+    scripted(world, error(400, "bad_request", "No"))
+    world.advance(30)
+    assert [("refused", "rejected")] == outcomes(world.flow.reconcile())
+    assert None is the_record(world).ask_at_ms
+    assert "created" == world.start_checkout().state
+
+
+def test_a_creation_that_always_fails_is_found_in_the_list() -> None:
+    """xPay remembers its own 500 under the key although it made the intent: it is looked up."""
+    world = World(config=DEAF)
+    world.xpay.set_faults(faults("error_json", took_effect=True))
+    with pytest.raises(OutcomeUnknown):
+        world.start_checkout()
+    world.xpay.set_faults(FaultPlan())
+    (intent,) = world.xpay.intents()
+    world.xpay.pay(intent.x_intent_id)
+    told = [until_settled(world, seconds) for seconds in (31, 120)]
+    assert [[("unclear", "initiated")], [("learned", "success")]] == told
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+
+
+def until_settled(world: World, seconds: float) -> list[tuple[str, str | None]]:
+    world.advance(seconds)
+    return outcomes(world.flow.reconcile())
+
+
+def test_a_creation_that_never_happened_is_closed_as_refused() -> None:
+    """xPay answers errors to the key and lists no such intent: the next click is a new attempt."""
+    world = World(config=DEAF)
+    world.xpay.set_faults(faults("error_json"))
+    with pytest.raises(OutcomeUnknown):
+        world.start_checkout()
+    world.xpay.set_faults(FaultPlan())
+    until_settled(world, 31)
+    assert [("refused", "rejected")] == until_settled(world, 120)
+    checkout = world.start_checkout()
+    assert ("created", False, 1) == (checkout.state, checkout.resumed, len(world.xpay.intents()))
+
+
+def test_silence_is_no_proof_that_nothing_happened() -> None:
+    """While xPay does not answer at all, an attempt is not closed; its key stays good."""
+    world = World(config=DEAF)
+    unanswered(world)
+    world.xpay.set_faults(faults("lose_answer"))
+    for seconds in (31, 120, 300, 900):
+        assert [("unclear", "initiated")] == until_settled(world, seconds)
+    world.xpay.set_faults(FaultPlan())
+    assert [("created", "created")] == until_settled(world, 3600)
+    assert 1 == len(world.xpay.intents())
+
+
+def test_only_our_own_intent_is_taken_from_the_list() -> None:
+    """Another intent with this receipt and money is not ours without our id in its metadata."""
+    world = World(config=DEAF)
+    world.xpay.set_faults(faults("error_json"))
+    with pytest.raises(OutcomeUnknown):
+        world.start_checkout()
+    world.xpay.set_faults(FaultPlan())
+    # The same order, made by hand at xPay's dashboard.
+    other = World(config=DEAF)
+    other.ids.new("skip")
+    other.xpay, other.clock = world.xpay, world.clock
+    other.flow = other.new_flow(other.flow.store)
+    other.start_checkout()
+    until_settled(world, 31)
+    assert [("refused", "rejected")] == until_settled(world, 120)
+
+
+def test_a_list_of_several_pages_is_searched() -> None:
+    """The intent is found behind a hundred others, within the rate limit."""
+    world = World(config=DEAF)
+    world.xpay.set_faults(faults("error_json", took_effect=True, times=1))
+    with pytest.raises(OutcomeUnknown):
+        world.start_checkout()
+    for number in range(120):
+        world.start_checkout(f"order-other-{number}")
+    transport = scripted(world)
+    world.advance(31)
+    world.flow.reconcile(limit=200)
+    world.advance(120)
+    world.flow.reconcile(limit=200)
+    assert 2 == sum(messages.LIST_INTENTS_PATH in r.url for r in transport.requests)
+    record = the_record(world)
+    assert record.intent is not None
+    assert "created" == record.intent.state
+
+
+def test_after_the_schedule_a_person_must_ask() -> None:
+    """A creation that could not be resolved for a week is put up for attention."""
+    world = World(config=DEAF, ask_schedule_s=(60, 60, 60))
+    unanswered(world)
+    world.xpay.set_faults(faults("lose_request", "*"))
+    for _ in range(4):
+        until_settled(world, 61)
+    world.flow.deliver()
+    assert ["pi_1:on_attention:create_unresolved"] == world.called("on_attention")
+    assert None is the_record(world).ask_at_ms
+
+
+def test_a_key_that_xpay_has_forgotten_is_not_used_again() -> None:
+    """After a day a repeat could make a second intent: the list is asked instead."""
+    world = World(config=DEAF)
+    unanswered(world)
+    transport = scripted(world)
+    world.advance(REPEATABLE_MS / 1000)
+    assert [("learned", "created")] == outcomes(world.flow.reconcile())
+    assert 1 == len(world.xpay.intents())
+    assert ["GET", "GET"] == [request.method for request in transport.requests]
+
+
+def test_a_customer_whose_page_was_never_known_can_buy_again() -> None:
+    """The old intent has no address that anybody was given, so it does not stand in the way."""
+    world = World(config=DEAF)
+    unanswered(world)
+    world.advance(REPEATABLE_MS / 1000)
+    world.flow.reconcile()
+    checkout = world.start_checkout()
+    assert ("created", False) == (checkout.state, checkout.resumed)
+
+
+# --- parked news ---------------------------------------------------------------------------------
+
+
+def test_parked_news_without_an_owner_is_looked_at_on_schedule_and_kept() -> None:
+    """It costs no request to xPay, ends with the schedule, and stays on file."""
+    world = World(config=DEAF, ask_schedule_s=(60, 60))
+    tell(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
+    transport = scripted(world)
+    assert [("nobody's", None)] == until_settled(world, 60)
+    assert [("nobody's", None)] == until_settled(world, 60)
+    assert [] == until_settled(world, 10**6)
+    assert [] == transport.requests
+    assert ["whe_hand"] == recorded(world.flow.store.load("x:in_foreign"))
+
+
+def test_parked_news_is_adopted_by_the_reconciler() -> None:
+    """The process died between learning xPay's id and looking for parked news."""
+    world = World(config=DEAF, flow_type=FusedFlow)
+    fuse = world.flow.fuse = Fuse()  # type: ignore[attr-defined]
+    unanswered(world)
+    (intent,) = world.xpay.intents()
+    world.xpay.pay(intent.x_intent_id)
+    for event_id in ("whe_1", "whe_2"):
+        names = {"receiptId": None, "metadata": None}
+        tell(world, "intent.success", event_id, **success_of(world, intent.x_intent_id, **names))
+    fuse.set(8, "after")
+    with pytest.raises(Crash):
+        world.start_checkout()
+    record = the_record(world)
+    assert record.intent is not None
+    assert ("created", []) == (record.intent.state, recorded([record]))
+    world.advance(60)
+    asked = world.flow.reconcile()
+    assert "adopted" in [one.outcome for one in asked]
+    assert ["whe_1", "whe_2"] == sorted(recorded([the_record(world)]))
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+
+
+# --- the budget ----------------------------------------------------------------------------------
+
+
+def test_a_pass_asks_a_bounded_number_the_longest_due_first() -> None:
+    """Twenty by default; the rest waits for the next pass."""
+    world = World(config=DEAF)
+    for number in range(25):
+        world.start_checkout(f"order-{number:02}")
+        world.advance(1)
+    transport = scripted(world)
+    world.advance(60)
+    assert 20 == len(world.flow.reconcile())
+    assert 20 == len(transport.requests)
+    assert [f"pi_{n}" for n in (21, 22, 23, 24, 25)] == [
+        one.intent_id for one in world.flow.reconcile()
+    ]
+    world.advance(120)
+    assert 3 == len(world.flow.reconcile(limit=3))
+
+
+def test_requests_keep_to_the_rate() -> None:
+    """A small burst, then one in each spacing: never more than the limit in any minute."""
+    world = World(config=DEAF, requests_per_minute=60)
+    for number in range(30):
+        world.start_checkout(f"order-{number:02}")
+        world.advance(10)
+    world.advance(600)
+    sent: list[int] = []
+    transport = scripted(world)
+
+    def note(request: HttpRequest) -> None:
+        sent.append(world.clock.now_ms())
+
+    transport.before = note
+    world.flow.reconcile(limit=30)
+    assert 30 == len(sent)
+    assert {0, 1000} == {later - sooner for sooner, later in pairwise(sent)}
+    busiest = max(Counter(at_ms // 1000 for at_ms in sent).values())
+    assert busiest <= 6
+
+
+def test_asking_and_starting_share_one_pace() -> None:
+    """xPay counts all requests of the merchant, so a checkout waits behind the reconciler."""
+    world = World(config=DEAF, requests_per_minute=60)
+    for number in range(6):
+        world.start_checkout(f"order-{number}")
+        world.advance(10)
+    world.advance(600)
+    world.flow.reconcile()
+    started_ms = world.clock.now_ms()
+    world.start_checkout("order-late")
+    assert 1000 == world.clock.now_ms() - started_ms
+
+
+def test_the_sandboxs_own_limit_is_kept() -> None:
+    """Sixty a minute at xPay and here: nothing is answered 429 by a long pass."""
+    world = World(requests_per_minute=60)
+    for number in range(20):
+        world.start_checkout(f"order-{number}")
+    world.advance(100)
+    world.flow.reconcile()
+    assert {"ask.learned": 20} == {k: v for k, v in world.flow.counters.items() if "ask" in k}
+
+
+def test_another_process_that_took_the_question_is_no_error() -> None:
+    """The claim is lost: this process asks nothing about it and goes on with the next."""
+    world = World(config=DEAF)
+    world.start_checkout()
+    world.start_checkout("order-43")
+    world.advance(61)
+    store = world.flow.ports.store
+
+    def rival(change: Change) -> None:
+        if rivalled.commits == 1:
+            touch(store, change.record.key)
+
+    rivalled = RivalledStore(store, rival)
+    world.flow.ports.store = rivalled
+    assert ["pi_2"] == [one.intent_id for one in world.flow.reconcile()]
+
+
+def test_a_refused_creation_is_asked_about_no_more() -> None:
+    """A refusal that raised no doubt is not looked up at all, ever."""
+    world = World(config=DEAF)
+    transport = scripted(world)
+    with pytest.raises(XPayRefused):
+        world.start_checkout(money=Money(1, "USD"))
+    world.advance(10**6)
+    assert () == world.flow.reconcile()
+    assert 1 == len(transport.requests)
