@@ -35,21 +35,6 @@ REPORT_PARTIALLY_REFUNDED: Final = "report.partially_refunded"
 # Authenticated, and of a type that this version has no rule for.
 UNKNOWN: Final = "unknown"
 
-WEBHOOK_KINDS: Final = frozenset(
-    {
-        m.INTENT_CREATED,
-        m.INTENT_CHECKOUT_OPENED,
-        m.INTENT_INCOMPLETE,
-        m.INTENT_FAILED,
-        m.INTENT_SUCCESS,
-        m.INTENT_REFUNDED,
-        m.INTENT_DISPUTED,
-        m.INTENT_DISPUTE_UNDER_REVIEW,
-        m.INTENT_DISPUTE_WON,
-        m.INTENT_DISPUTE_LOST,
-    }
-)
-
 # "Keep unknown statuses as they are and treat them as open": what is not listed is REPORT_OPEN.
 REPORT_KINDS: Final = {
     m.STATUS_FAILED: REPORT_FAILED,
@@ -119,7 +104,7 @@ class Event:
 
 def from_webhook(message: WebhookMessage, proof: str, metadata_key: str) -> Event:
     """The news in an authenticated webhook."""
-    kind = message.event_type if message.event_type in WEBHOOK_KINDS else UNKNOWN
+    kind = message.event_type if message.event_type in m.INTENT_EVENT_TYPES else UNKNOWN
     return Event(
         kind=kind,
         type=message.event_type,

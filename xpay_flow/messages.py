@@ -56,3 +56,19 @@ UNAUTHORIZED: Final = "unauthorized"
 RESOURCE_NOT_FOUND: Final = "resource_not_found"
 RATE_LIMIT_EXCEEDED: Final = "rate_limit_exceeded"
 INTERNAL_SERVER_ERROR: Final = "internal_server_error"
+
+# Every type of webhook event about an intent that xPay's pages name.
+INTENT_EVENT_TYPES: Final = frozenset(
+    {
+        INTENT_CREATED,
+        INTENT_CHECKOUT_OPENED,
+        INTENT_INCOMPLETE,
+        INTENT_FAILED,
+        INTENT_SUCCESS,
+        INTENT_REFUNDED,
+        INTENT_DISPUTED,
+        INTENT_DISPUTE_UNDER_REVIEW,
+        INTENT_DISPUTE_WON,
+        INTENT_DISPUTE_LOST,
+    }
+)

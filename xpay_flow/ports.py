@@ -29,7 +29,11 @@ class Reader(Protocol):
 
 
 class Store(Reader, Protocol):
-    """Where records live. All methods may be called from several threads."""
+    """Where records live. All methods may be called from several threads.
+
+    Facts and effects of a record are only ever appended, and effects replaced where they stand; a
+    store gives them back in the order in which they came.
+    """
 
     def commit(self, change: Change) -> bool:
         """Put `change.record`, durably and at once, if the stored version is the expected one.
@@ -53,7 +57,7 @@ class Listing(Protocol):
     """A capability that a store may declare: recent records, for an operator's page."""
 
     def recent(self, limit: int) -> Sequence[Record]:
-        """The records stored last, newest first."""
+        """The records that were first committed last, newest first."""
         ...
 
 

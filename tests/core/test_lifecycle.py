@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from xpay_flow.errors import InvalidValue
-from xpay_flow.events import REPORT_KINDS, WEBHOOK_KINDS
+from xpay_flow.events import REPORT_KINDS
 from xpay_flow.lifecycle import (
     GRID,
     LIFECYCLE,
@@ -17,6 +17,7 @@ from xpay_flow.lifecycle import (
     Lifecycle,
     Move,
 )
+from xpay_flow.messages import INTENT_EVENT_TYPES
 
 from .oracle import RANKS, SPEAKS_FOR
 
@@ -60,7 +61,7 @@ def test_the_table_is_total() -> None:
     assert set(PAIRS) == set(LIFECYCLE.cells)
     assert len(PAIRS) == len(LIFECYCLE.cells) == len(LIFECYCLE.states) * len(LIFECYCLE.events)
     assert set(SPOKEN_FOR) == set(LIFECYCLE.events)
-    assert set(LIFECYCLE.events) >= WEBHOOK_KINDS | set(REPORT_KINDS.values())
+    assert set(LIFECYCLE.events) >= INTENT_EVENT_TYPES | set(REPORT_KINDS.values())
 
 
 def test_the_grid_is_read_as_it_is_written() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import attrs
 
@@ -11,22 +10,6 @@ from .. import messages
 from . import fields
 from .refusal import refuse
 from .strict_json import JSON, LIMITS, Limits, Members, parse_object
-
-# Documented types always carry `eventTime`; of types we do not know we demand less.
-_KNOWN_EVENT_TYPES: Final = frozenset(
-    {
-        messages.INTENT_CREATED,
-        messages.INTENT_CHECKOUT_OPENED,
-        messages.INTENT_INCOMPLETE,
-        messages.INTENT_FAILED,
-        messages.INTENT_SUCCESS,
-        messages.INTENT_REFUNDED,
-        messages.INTENT_DISPUTED,
-        messages.INTENT_DISPUTE_UNDER_REVIEW,
-        messages.INTENT_DISPUTE_WON,
-        messages.INTENT_DISPUTE_LOST,
-    }
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +49,8 @@ def read_webhook(body: bytes, *, limits: Limits = LIMITS) -> WebhookMessage:
     return WebhookMessage(
         event_id=fields.required(fields.xpay_id(members, "eventId"), "eventId"),
         event_type=event_type,
-        event_time_ms=_event_time(members, required=event_type in _KNOWN_EVENT_TYPES),
+        # Documented types always carry `eventTime`; of types we do not know we demand less.
+        event_time_ms=_event_time(members, required=event_type in messages.INTENT_EVENT_TYPES),
         # "Webhooks carry xIntentId" says the integration page; every event page says `intentId`.
         x_intent_id=fields.xpay_id(members, "intentId", "xIntentId"),
         receipt_id=fields.receipt_id(members),
