@@ -1,0 +1,110 @@
+"""`xpay-flow doctor`: can this environment take payments, and if not, what is missing?
+
+It looks and changes nothing: no store is made, and xPay is not called.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Final, Literal
+
+import attrs
+
+from xpay_flow import ConfigurationError, Settings, XPayFlowError, __version__
+
+from .needs import click
+from .stores import existing_store, is_missing_file, store_option
+
+Verdict = Literal["ok", "note", "wrong"]
+
+# An extra, the module that shows it to be installed, and what it is for.
+_EXTRAS: Final = (
+    ("cli", "rich", "this command line"),
+    ("sandbox", "uvicorn", "the local xPay"),
+    ("fastapi", "fastapi", "the FastAPI adapter"),
+    ("ecdsa", "cryptography", "checking xPay's second signature"),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """One thing looked at. `wrong` must be mended; `note` is good to know."""
+
+    verdict: Verdict
+    about: str
+    text: str
+
+
+@click.command(short_help="Check the settings and the store.")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(store_url: str | None, as_json: bool) -> None:
+    """Check the settings in the environment and the store. Exit code 1 if something is wrong."""
+    findings = [*_of_library(), *_of_settings(), *_of_store(store_url)]
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))
+    else:
+        _tell(findings)
+    if any(finding.verdict == "wrong" for finding in findings):
+        raise SystemExit(1)
+
+
+def _tell(findings: list[Finding]) -> None:
+    colours = {"ok": "green", "note": "yellow", "wrong": "red"}
+    for finding in findings:
+        verdict = click.style(f"{finding.verdict:<5}", fg=colours[finding.verdict])
+        click.echo(f"{verdict}  {finding.about:<8}  {finding.text}")
+    wrong = sum(finding.verdict == "wrong" for finding in findings)
+    click.echo(f"\n{wrong} to mend." if wrong else "\nReady to take payments.")
+
+
+def _of_library() -> Iterator[Finding]:
+    versions = f"xpay-flow {__version__} on Python {platform.python_version()}"
+    yield Finding(verdict="ok", about="library", text=versions)
+    for extra, module, purpose in _EXTRAS:
+        if find_spec(module) is None:
+            text = f"not installed, and needed for {purpose}: pip install 'xpay-flow[{extra}]'"
+            yield Finding(verdict="note", about="extra", text=f"{extra} is {text}")
+
+
+def _of_settings() -> Iterator[Finding]:
+    try:
+        settings = Settings.from_env()
+    except ConfigurationError as error:
+        # The first line is a heading; each other one names a variable and never its value.
+        for problem in str(error).splitlines()[1:]:
+            yield Finding(verdict="wrong", about="settings", text=problem)
+        return
+    except XPayFlowError as error:
+        yield Finding(verdict="wrong", about="settings", text=str(error))
+        return
+    yield Finding(
+        verdict="ok",
+        about="settings",
+        text=f"{settings.mode} mode, xPay at {settings.base_url}, webhooks proved by "
+        f"{settings.require_signature} with {len(settings.webhook_secrets)} signing key(s)",
+    )
+    if settings.mode == "sandbox":
+        yield Finding(verdict="note", about="settings", text="sandbox mode moves no money")
+
+
+def _of_store(url: str | None) -> Iterator[Finding]:
+    if url is None:
+        yield Finding(verdict="note", about="store", text="not looked at: give it with --store")
+    elif is_missing_file(url):
+        text = "there is no file yet; the first start makes it"
+        yield Finding(verdict="note", about="store", text=text)
+    else:
+        yield _opened(url)
+
+
+def _opened(url: str) -> Finding:
+    try:
+        with existing_store(url) as store:
+            due = len(store.due("deliver", 2**53, 1000))
+    except XPayFlowError as error:
+        return Finding(verdict="wrong", about="store", text=str(error))
+    return Finding(verdict="ok", about="store", text=f"opened; {due} payment(s) have handlers owed")
