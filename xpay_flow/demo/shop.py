@@ -32,7 +32,7 @@ from xpay_flow import (
 from .catalogue import MUGS
 from .operator import OperatorPages
 from .orders import Order, Orders, is_order_id, new_order_id
-from .rendering import Looks, same_origin, stylesheet
+from .rendering import Looks, icon, same_origin, stylesheet
 from .trouble import Trouble
 
 
@@ -117,6 +117,7 @@ class ShopPages:
         router.add_api_route("/order", self.order, methods=["GET"])
         router.add_api_route("/pay", self.pay, methods=["POST"], dependencies=forms)
         router.add_api_route("/shop.css", stylesheet, methods=["GET"])
+        router.add_api_route("/favicon.ico", icon, methods=["GET"])
 
     async def mugs(self) -> Response:
         """What is for sale. Each form carries a fresh order id, so that it is one order only."""

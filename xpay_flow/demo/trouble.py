@@ -56,7 +56,7 @@ DAYS: Final = {
     ),
     "jammed": Day(
         title="Packing fails",
-        text="Our own handler fails until it is mended; then deliver again on the payment's page.",
+        text="Our own handler fails until it is mended; then deliver again on the payment’s page.",
         jammed=True,
     ),
 }
