@@ -32,7 +32,7 @@ from .effects import (
     RunHandler,
     TakeTurn,
 )
-from .errors import ConfigurationError
+from .errors import ConfigurationError, StoreUnavailable
 from .payment import Payment
 from .ports import (
     AsyncClock,
@@ -115,9 +115,21 @@ class AsyncPorts:
     handlers: dict[HandlerName, AsyncHandler] = attrs.Factory(dict[HandlerName, AsyncHandler])
 
 
-def run(flow: Command[T], ports: Ports) -> T:
-    """Run a flow to its end, blocking."""
-    return cast(T, _drive(flow, lambda effect: perform(effect, ports)))
+def run(flow: Command[T], ports: Ports, *, deadline_ms: int | None = None) -> T:
+    """Run a flow to its end, blocking.
+
+    Args:
+        deadline_ms: after this moment no store operation is begun; the flow meets StoreUnavailable
+            instead. One that has begun cannot be stopped: that is for the store's own time-outs.
+    """
+
+    def in_time(effect: Effect) -> object:
+        stored = isinstance(effect, Load | Commit)
+        if deadline_ms is not None and stored and ports.clock.now_ms() > deadline_ms:
+            raise StoreUnavailable("the store took so long that whoever asked has given up")
+        return perform(effect, ports)
+
+    return cast(T, _drive(flow, in_time))
 
 
 def run_query(flow: Query[T], reader: Reader, clock: Clock) -> T:

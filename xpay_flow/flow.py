@@ -281,11 +281,15 @@ class Flow(_Face[Handler]):
         return self.run(flows.file_event(intent_alias(intent_id), event, self.rules)).intent.state
 
     def handle(self, request: WebRequest) -> WebResponse:
-        """Answer one HTTP request to the library's routes; adapters call this."""
+        """Answer one HTTP request to the library's routes; adapters call this.
+
+        A webhook is answered 503 before xPay stops listening, between two store operations.
+        """
         answer = route(request, self.rules, self.pages)
         if isinstance(answer, Asks):
             return self.query(answer.flow)
-        response = self.run(answer.flow)
+        deadline_ms = self.ports.clock.now_ms() + int(self.settings.webhook_deadline_s * 1000)
+        response = drive.run(answer.flow, self.ports, deadline_ms=deadline_ms)
         self._nudge()
         return response
 

@@ -6,4 +6,6 @@ import sys
 
 if "pytest" in sys.modules:
     # So that a failing duty shows both sides of the comparison, as in a test file.
-    sys.modules["pytest"].register_assert_rewrite("xpay_flow.testing.store_suite")
+    sys.modules["pytest"].register_assert_rewrite(
+        "xpay_flow.testing.adapter_suite", "xpay_flow.testing.store_suite"
+    )
