@@ -9,7 +9,6 @@ Set `is_async` for one that is given an `AsyncFlow`. Nothing here opens a socket
 by a clock that only moves when somebody waits.
 """
 
-# ruff: noqa: SIM300 - the expected value stands on the left, as in all our tests
 from __future__ import annotations
 
 import asyncio

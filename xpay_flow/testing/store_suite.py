@@ -8,7 +8,6 @@ A subclass says how to make an empty store, and how to open a kept one again; it
 special to its store, and takes nothing away.
 """
 
-# ruff: noqa: SIM300 - the expected value stands on the left, as in all our tests
 from __future__ import annotations
 
 import threading
