@@ -1,0 +1,143 @@
+"""The page of public names: signature and docstring of each."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+import xpay_flow
+from xpay_flow.errors import XPayFlowError
+
+from .markdown import code, docstring, table
+
+INTRODUCTION = """\
+These names are promises: a name that goes away is a release note.
+What is in other modules may change.
+"""
+LINE_CHARS_MAX = 100
+# Beyond `xpay_flow` itself: what those need who write stores, adapters and tests.
+MODULES = {
+    "xpay_flow_asgi": ("routes", "flow_from"),
+    "xpay_flow_wsgi": ("routes", "flow_from"),
+    "xpay_flow_fastapi": ("routes", "flow_from"),
+    "xpay_flow.endpoints": ("WebRequest", "WebResponse"),
+    "xpay_flow.ports": ("Reader", "Store", "Listing", "Transport", "Clock", "Ids"),
+    "xpay_flow.sandbox": ("Sandbox", "FaultPlan", "WebhookFault", "ApiFault"),
+    "xpay_flow.testing.world": ("World",),
+}
+
+
+def api_page() -> str:
+    parts = [f"# Public names\n\n{INTRODUCTION}", "## xpay_flow"]
+    for name in xpay_flow.__all__:
+        value = getattr(xpay_flow, name)
+        if not (isinstance(value, type) and issubclass(value, XPayFlowError)):
+            parts.append(_entry(name, value))
+    parts.append("The errors have [a page of their own](errors.md).")
+    for module, names in MODULES.items():
+        parts.append(f"## {module}")
+        found = importlib.import_module(module)
+        parts.extend(_entry(name, getattr(found, name)) for name in names)
+    return "\n\n".join(parts) + "\n"
+
+
+def _entry(name: str, value: object) -> str:
+    if isinstance(value, type):
+        return "\n\n".join(_class(name, value))
+    if isinstance(value, types.FunctionType):
+        return f"### {name}\n\n{_signature(name, value)}\n\n{docstring(value)}"
+    return f"### {name}\n\nAn instance of `{type(value).__name__}`; see there."
+
+
+def _class(name: str, kind: type) -> Iterator[str]:
+    yield f"### {name}"
+    if attrs.has(kind):
+        yield docstring(kind)
+        yield _fields(kind)
+    else:
+        if "__init__" in vars(kind) and not getattr(kind, "_is_protocol", False):
+            yield _signature(name, kind)
+        yield docstring(kind)
+    for method, function in _methods(kind):
+        yield f"#### {name}.{method}"
+        yield _signature(method, function)
+        yield docstring(function)
+
+
+def _methods(kind: type) -> Iterator[tuple[str, Any]]:
+    """What may be called or read on an instance, in the order of the source."""
+    bases = [base for base in reversed(kind.__mro__) if base.__module__.startswith("xpay_flow")]
+    seen: dict[str, Any] = {}
+    for base in bases:
+        seen |= {n: v for n, v in vars(base).items() if not n.startswith("_")}
+    for name in seen:
+        value = inspect.getattr_static(kind, name)
+        function = value.__func__ if isinstance(value, classmethod) else value
+        if isinstance(function, types.FunctionType | property):
+            yield name, function
+
+
+def _signature(name: str, value: Any) -> str:
+    if isinstance(value, property):
+        told = inspect.signature(value.fget).return_annotation if value.fget else "object"
+        return f"```text\n{name}: {told}\n```"
+    kind = "async " if inspect.iscoroutinefunction(value) else ""
+    signature = inspect.signature(value)
+    told = signature.return_annotation
+    arrow = "" if told in (inspect.Signature.empty, "None", None) else f" -> {told}"
+    arguments = list(_arguments(signature))
+    shown = f"{kind}{name}({', '.join(arguments)}){arrow}"
+    if len(shown) > LINE_CHARS_MAX:
+        shown = "\n".join([f"{kind}{name}(", *(f"    {a}," for a in arguments), f"){arrow}"])
+    return f"```text\n{shown}\n```"
+
+
+def _arguments(signature: inspect.Signature) -> Iterator[str]:
+    keyword_only = False
+    for parameter in signature.parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
+            keyword_only = True
+            yield "*"
+        yield _argument(parameter)
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(parameter.kind.name, "")
+    told = f"{stars}{parameter.name}: {parameter.annotation}"
+    given = parameter.default is not parameter.empty
+    return f"{told} = {_shown(parameter.default)}" if given else told
+
+
+def _shown(default: object) -> str:
+    """A default in a few characters, and the same on every run."""
+    if default is xpay_flow.LIFECYCLE:
+        return "LIFECYCLE"
+    return default.__name__ if isinstance(default, type) else repr(default)
+
+
+def _fields(kind: type[Any]) -> str:
+    rows = (
+        (code(field.name), code(_type(field)), _default(field))
+        for field in attrs.fields(kind)
+        if field.init
+    )
+    return table(("Field", "Type", "Default"), rows)
+
+
+def _type(field: attrs.Attribute[Any]) -> str:
+    return field.type if isinstance(field.type, str) else getattr(field.type, "__name__", "object")
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    if field.default is attrs.NOTHING:
+        return "required"
+    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time
+        return "empty"
+    return code(repr(field.default))

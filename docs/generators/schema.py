@@ -1,0 +1,79 @@
+"""The page of the SQLite schema, for those who query it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from xpay_flow.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS, migrate
+
+from .markdown import code, table
+
+TABLES = {
+    "intents": "One row for each attempt, or for each intent of xPay's whose news is nobody's yet.",
+    "facts": "One row for each piece of news and what was decided upon it. Append-only: triggers "
+    "refuse to change or delete a row.",
+    "effects": "One row for each handler call that is owed, or was.",
+    "aliases": "The names under which records are found.",
+}
+COLUMNS = {
+    "seq": "the order in which rows were made",
+    "record_key": "the key of the record",
+    "version": "how many commits the record has seen",
+    "intent_id": "our id; null for news that is nobody's",
+    "receipt_id": "your order id",
+    "attempt": "1 for the first attempt upon the receipt",
+    "x_intent_id": "xPay's id, once known",
+    "state": "see the lifecycle",
+    "amount_minor": "what was asked for, in minor units",
+    "currency": "ISO 4217",
+    "refunded_minor": "the sum of all known refunds",
+    "refund_status": "`none`, `partial` or `full`",
+    "dispute_status": "`none`, `open`, `under_review`, `won` or `lost`",
+    "attention": "a JSON array of reasons; null if there is none",
+    "created_at_ms": "when the attempt was stored",
+    "deliver_at_ms": "when the next owed handler call may start; null is never",
+    "ask_at_ms": "when xPay is asked next; null is never",
+    "document": "the whole as JSON, which is what is read back",
+    "fact_id": "the identity of the news",
+    "kind": "the row of the lifecycle that speaks about it",
+    "type": "the word that its source used",
+    "source": "`webhook`, `answer` or `merchant`",
+    "event_id": "xPay's `eventId`, or a name of our own",
+    "at_ms": "when we recorded it",
+    "disposition": "what we called the news",
+    "why": "one sentence",
+    "effect_id": "also the idempotency key given to the handler",
+    "name": "of the handler",
+    "subject": "what the call is about: a refund's id, a reason, or nothing",
+    "status": "`owed`, `done`, `dropped` or `gave_up`",
+    "tries": "how often the handler was started",
+    "next_at_ms": "when it may next be started; of a running one, when its lease ends",
+    "alias": "a name: key, `intent:…`, `x:…` or `receipt:…`",
+}
+
+
+def schema_page() -> str:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        migrate(database)
+        parts = [_table(database, name) for name in TABLES]
+    return f"# SQLite schema\n\n{_introduction()}\n" + "\n".join(parts)
+
+
+def _introduction() -> str:
+    return (
+        f"This is version {len(MIGRATIONS)} of the schema (`PRAGMA user_version`), in a file whose "
+        f"`PRAGMA application_id` is {APPLICATION_ID}.\n"
+        "The columns beside `document` are there for you to query; read, do not write.\n"
+        "Times are epoch milliseconds. Renaming a column is a migration and a release note.\n"
+    )
+
+
+def _table(database: sqlite3.Connection, name: str) -> str:
+    found = database.execute(f"PRAGMA table_info({name})").fetchall()
+    rows = (
+        (code(column), kind, "" if needed or key else "may be null", COLUMNS[column])
+        for _, column, kind, needed, _, key in found
+    )
+    columns = table(("Column", "Type", "", "Means"), rows)
+    return f"## {name}\n\n{TABLES[name]}\n\n{columns}\n"

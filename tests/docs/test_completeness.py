@@ -1,0 +1,86 @@
+"""What an operator may meet is explained: reasons for attention, counters, settings."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import get_args
+
+import attrs
+
+from xpay_flow import Settings
+from xpay_flow.sandbox.faults import ApiFaultName, WebhookFaultName
+
+from .pages import DOCS, ROOT, read
+
+DECIDE = ast.parse((ROOT / "xpay_flow" / "decide.py").read_text())
+
+
+def reasons() -> set[str]:
+    """Every reason for attention that `decide` can give, read off its source."""
+    found: set[str] = set()
+    for function in ast.walk(DECIDE):
+        if isinstance(function, ast.FunctionDef) and function.name in ("_by_evidence", "_by_event"):
+            found |= _keys_and_yields(function)
+    return found
+
+
+def _keys_and_yields(function: ast.FunctionDef) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Dict):
+            found |= {_text(key).rstrip(":") for key in node.keys}
+        elif isinstance(node, ast.Yield) and isinstance(node.value, ast.JoinedStr):
+            found.add(_text(node.value.values[0]).rstrip(":"))
+    return found
+
+
+def _text(node: ast.expr | None) -> str:
+    assert isinstance(node, ast.Constant)
+    assert isinstance(node.value, str)
+    return node.value
+
+
+def counters() -> set[str]:
+    """The fixed beginnings of all counters, read off the source."""
+    sources = (ROOT / "xpay_flow").rglob("*.py")
+    calls = (re.findall(r"\bcount\(f?\"([^\"{]+)", path.read_text()) for path in sources)
+    return {name for found in calls for name in found}
+
+
+def test_every_reason_for_attention_has_a_section() -> None:
+    """Whoever is called can look up why, and what to do; and no section is about nothing."""
+    page = (DOCS / "how-to" / "handle-attention.md").read_text()
+    assert 10 < len(reasons())
+    assert reasons() == set(re.findall(r"^### `(\w+)`$", page, re.M))
+
+
+def test_every_counter_is_on_the_page_about_going_live() -> None:
+    """A counter that rises can be looked up."""
+    page = (DOCS / "how-to" / "go-live.md").read_text()
+    assert {"ask.", "create.unclear", "handler.", "webhook."} <= counters()
+    assert [] == [name for name in sorted(counters()) if f"`{name}" not in page]
+
+
+def test_every_variable_on_a_page_is_a_setting() -> None:
+    """No page names a variable that `Settings.from_env` would refuse."""
+    known = {field.metadata["env"] for field in attrs.fields(Settings) if field.init}
+    texts = [path.read_text() for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md"))]
+    named = {name for text in texts for name in re.findall(r"\bXPAY_[A-Z_]+\b", text)}
+    assert set() == named - known - {"XPAY_"}
+
+
+def test_every_fault_of_the_sandbox_is_listed() -> None:
+    """The page about tests lists the faults that there are, and no others."""
+    text = (DOCS / "how-to" / "test-your-shop.md").read_text()
+    for kind, names in (("Webhook", WebhookFaultName), ("API", ApiFaultName)):
+        line = re.search(rf"^{kind} faults are (.*)\.$", text, re.M)
+        assert line is not None
+        assert set(get_args(names)) == set(re.findall(r"`(\w+)`", line[1]))
+
+
+def test_the_readme_names_what_is_missing() -> None:
+    """The status is told where people look first."""
+    text = "\n".join(line for _, line in read(ROOT / "README.md").prose)
+    for words in ("Alpha", "has never talked to the live xPay", "refund or cancel", "PostgreSQL"):
+        assert words in text

@@ -1,0 +1,71 @@
+"""The generated pages are those that the code would write now."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xpay_flow import LIFECYCLE
+
+from .pages import DOCS, ROOT
+
+
+def docs_module(name: str) -> Any:
+    """A module of the folder `docs`. Under pytest that name is taken by these tests."""
+    if "pages_of_docs" not in sys.modules:
+        package = types.ModuleType("pages_of_docs")
+        package.__path__ = [str(DOCS)]
+        sys.modules[package.__name__] = package
+    return importlib.import_module(f"pages_of_docs.{name}")
+
+
+generate = docs_module("generate")
+lifecycle = docs_module("generators.lifecycle")
+markdown = docs_module("generators.markdown")
+schema = docs_module("generators.schema")
+
+
+@pytest.mark.parametrize("path", generate.written(), ids=lambda path: path.name)
+def test_a_generated_page_is_current(path: Path) -> None:
+    """What stands in docs/reference is what `make docs` writes."""
+    assert generate.written()[path] == path.read_text(), f"{path.relative_to(ROOT)}: run make docs"
+
+
+def test_nothing_in_the_reference_is_written_by_hand() -> None:
+    """A page in docs/reference that nobody generates would grow old."""
+    assert set(generate.written()) == set(generate.REFERENCE.iterdir())
+
+
+def test_every_state_and_every_kind_of_news_is_explained() -> None:
+    """The lifecycle's page has a sentence for each state and each row, and for nothing else."""
+    assert set(LIFECYCLE.states) == set(lifecycle.STATES)
+    assert set(LIFECYCLE.events) == set(lifecycle.EVENTS)
+
+
+def test_no_column_is_explained_that_is_not_there() -> None:
+    """The schema's page explains each column, and nothing that has gone."""
+    page = schema.schema_page()
+    assert [] == [column for column in schema.COLUMNS if f"| `{column}` |" not in page]
+
+
+def test_docstrings_become_markdown() -> None:
+    """Paragraphs are joined, sections become lists, and cells cannot break a table."""
+
+    def documented() -> None:
+        """It does this, and
+        that. Then more.
+
+        Args:
+            one, two: what they
+                mean.
+        """
+
+    expected = "It does this, and that. Then more.\n\n*Args*\n\n- `one`, `two`: what they mean."
+    assert expected == markdown.docstring(documented)
+    assert "It does this, and that." == markdown.first_sentence(documented)
+    assert "| a |\n| --- |\n| b\\|c d |" == markdown.table(["a"], [["b|c\nd"]])
