@@ -1,0 +1,63 @@
+"""That the promises hold over any story that Hypothesis can tell, in memory and on SQLite.
+
+`MACHINE_EXAMPLES=5000 pytest tests/flows/test_machine.py` goes looking for new stories; without
+it the same ones are told each time.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from xpay_flow.ports import Store
+from xpay_flow.stores import open_store
+
+from .machine import ShopMachine
+
+WANTED = os.environ.get("MACHINE_EXAMPLES")
+
+
+def told(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=int(WANTED) if WANTED else examples,
+        stateful_step_count=steps,
+        derandomize=WANTED is None,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class SQLiteShop(ShopMachine):
+    """The same shop over a file, which each process of it opens anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = TemporaryDirectory()
+
+    def open_store(self) -> Store:
+        return open_store(f"sqlite:///{Path(self._folder.name) / 'shop.db'}")
+
+    def close_store(self, store: Any) -> None:
+        store.close()
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self._folder.cleanup()
+
+
+def test_the_promises_hold_in_memory() -> None:
+    """Whatever customers, xPay, forgers, crashes and time do, in whatever order."""
+    run_state_machine_as_test(ShopMachine, settings=told(examples=250, steps=40))
+
+
+def test_the_promises_hold_on_sqlite() -> None:
+    """The same over the store that a small shop uses."""
+    run_state_machine_as_test(SQLiteShop, settings=told(examples=30, steps=30))
