@@ -1,0 +1,253 @@
+"""A worker does what is due, says so, and ends in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from xpay_flow import Asked, Delivered, Money
+from xpay_flow.cli.root import xpay_flow
+from xpay_flow.cli.worker import Result as WorkResult
+from xpay_flow.cli.worker import one_pass
+from xpay_flow.drive import run_query
+from xpay_flow.flows import find
+from xpay_flow.sandbox import FaultPlan, WebhookFault
+from xpay_flow.stores.sqlite import SQLiteStore
+from xpay_flow.system import SystemClock
+from xpay_flow.testing.world import World
+
+SHOP = """
+    from xpay_flow import AsyncFlow, Flow, Settings
+
+    URL = {url!r}
+    packed = []
+
+    def made(kind=Flow):
+        flow = kind.open(URL, Settings.sandbox(), background=False)
+        flow.on_success(lambda payment: packed.append(payment.receipt_id))
+        return flow
+
+    def make_flow():
+        return made()
+
+    async def make_async_flow():
+        return made(AsyncFlow)
+
+    def make_nothing():
+        return None
+
+    async def make_wrong():
+        return made()
+
+    def without_handlers():
+        return Flow.open(URL, Settings.sandbox(), background=False)
+
+    text = "not a flow"
+"""
+
+
+def paid(path: Path, *order_ids: str) -> None:
+    """Orders that are paid in the store, with handlers owed that nobody has called."""
+    with SQLiteStore(path) as store:
+        world = World(store)
+        for order_id in order_ids:
+            world.xpay.pay(world.start_checkout(order_id).x_intent_id or "")
+        world.deliver_webhooks()
+        world.flow.close()
+
+
+def effects(path: Path, order_id: str) -> list[str]:
+    with SQLiteStore(path) as store:
+        records = run_query(find(order_id), store.reader(), SystemClock())
+        return [effect.status for effect in records[0].effects]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    path = tmp_path / "payments.db"
+    paid(path, "order-1", "order-2")
+    return path
+
+
+@pytest.fixture
+def shop(db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module in the current folder, which opens the database."""
+    name = f"shop_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(SHOP.format(url=f"sqlite:///{db}")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield name
+    sys.modules.pop(name, None)
+
+
+def work(name: str, *options: str) -> Result:
+    return CliRunner().invoke(xpay_flow, ["worker", name, "--once", *options])
+
+
+# --- one pass --------------------------------------------------------------------------------
+
+
+def test_a_pass_delivers_asks_and_delivers_what_asking_owed() -> None:
+    """A lost webhook is made good, to the handler, within one pass."""
+    world = World(faults=FaultPlan(webhooks=(WebhookFault(fault="lose"),)))
+    world.xpay.pay(world.start_checkout().x_intent_id or "")
+    world.advance(3600)
+    told: list[WorkResult] = []
+
+    count = world.flow.run(one_pass(world.flow.rules, lambda: False, told.append))
+
+    assert [Asked, Delivered] == [type(result) for result in told]
+    assert 2 == count
+    assert ["pi_1:on_success"] == world.called("on_success")
+
+
+def test_a_pass_that_is_told_to_stop_takes_no_further_job() -> None:
+    """The job at hand is finished; the next one is left to others."""
+    world = World()
+    for order_id in ("order-1", "order-2"):
+        world.xpay.pay(world.start_checkout(order_id, Money(500, "USD")).x_intent_id or "")
+    world.deliver_webhooks()
+    told: list[WorkResult] = []
+
+    world.flow.run(one_pass(world.flow.rules, lambda: bool(told), told.append))
+
+    assert 1 == len(told)
+    assert 1 == len(world.called("on_success"))
+
+
+def test_a_pass_with_nothing_due_does_nothing() -> None:
+    """Nothing due is no result."""
+    world = World()
+
+    assert 0 == world.flow.run(one_pass(world.flow.rules, lambda: False, lambda _: None))
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attribute", ["make_flow", "make_async_flow"])
+def test_once_delivers_what_is_owed_and_ends(shop: str, db: Path, attribute: str) -> None:
+    """One line for each result, for a sync and an async flow alike."""
+    result = work(f"{shop}:{attribute}")
+
+    assert 0 == result.exit_code, result.output
+    assert 2 == result.stdout.count("on_success for pi_")
+    assert 2 == result.stdout.count(": done")
+    assert [["done"], ["done"]] == [effects(db, order) for order in ("order-1", "order-2")]
+
+
+def test_a_second_run_finds_nothing_to_do(shop: str) -> None:
+    """What is done is done."""
+    work(f"{shop}:make_flow")
+
+    assert "" == work(f"{shop}:make_flow").stdout
+
+
+def test_results_as_json_lines(shop: str) -> None:
+    """Each line is an object with kind, outcome and ids."""
+    result = work(f"{shop}:make_flow", "--json")
+
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert ["delivered", "delivered"] == [line["kind"] for line in lines]
+    assert ["done", "done"] == [line["outcome"] for line in lines]
+    assert all(line["effect_id"].endswith(":on_success") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("{shop}", "write MODULE:FLOW"),
+        ("no_such_module_here:flow", "there is no module"),
+        ("{shop}:nothing", "has no 'nothing'"),
+        ("{shop}:text", "of type str"),
+        ("{shop}:make_nothing", "made an object of type NoneType"),
+        ("{shop}:make_wrong", "let it make an AsyncFlow"),
+        ("{shop}:without_handlers", "has no handlers"),
+    ],
+)
+def test_what_is_no_flow_is_said_in_one_line(shop: str, name: str, words: str) -> None:
+    """The mistake is named, and nothing was delivered."""
+    result = work(name.format(shop=shop))
+
+    assert 1 == result.exit_code
+    assert words in result.stderr
+    assert 1 == len(result.stderr.splitlines())
+
+
+def test_a_module_missing_inside_of_theirs_keeps_its_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is the user's bug to find, not a wrong name on the command line."""
+    (tmp_path / "shop_with_bug.py").write_text("import no_such_module_at_all\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    result = work("shop_with_bug:flow")
+
+    assert isinstance(result.exception, ModuleNotFoundError)
+
+
+# --- signals ---------------------------------------------------------------------------------
+
+SLOW = """
+    import os
+    from xpay_flow import AsyncFlow, Flow, Settings
+
+    def slow(payment):
+        os.write({started}, b"!")
+        os.read({release}, 1)
+
+    def make_flow():
+        flow = Flow.open({url!r}, Settings.sandbox(), background=False)
+        flow.on_success(slow)
+        return flow
+
+    async def make_async_flow():
+        flow = AsyncFlow.open({url!r}, Settings.sandbox(), background=False)
+        flow.on_success(slow)
+        return flow
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("attribute", ["make_flow", "make_async_flow"])
+def test_a_worker_that_is_told_to_stop_finishes_what_it_is_at(
+    db: Path, tmp_path: Path, number: signal.Signals, attribute: str
+) -> None:
+    """The handler under way ends and is settled, no other is begun, and the exit code is 0."""
+    started_r, started_w = os.pipe()
+    release_r, release_w = os.pipe()
+    code = SLOW.format(url=f"sqlite:///{db}", started=started_w, release=release_r)
+    (tmp_path / "slow_shop.py").write_text(textwrap.dedent(code))
+    command = [sys.executable, "-m", "xpay_flow.cli", "worker", f"slow_shop:{attribute}", "--json"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        pass_fds=(started_w, release_r),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert b"!" == os.read(started_r, 1)
+            process.send_signal(number)
+            os.write(release_w, b"!")
+            stdout, stderr = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            for pipe in (started_r, started_w, release_r, release_w):
+                os.close(pipe)
+
+    assert 0 == process.returncode, stderr
+    assert ["done"] == [json.loads(line)["outcome"] for line in stdout.splitlines()]
+    assert [["done"], ["owed"]] == sorted(effects(db, order) for order in ("order-1", "order-2"))
+    assert "Traceback" not in stderr
