@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 
 from xpay_flow.errors import StoreUnavailable
@@ -33,7 +33,7 @@ class DocumentReader:
         return [from_document(json.loads(document)) for (document,) in found]
 
     @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
+    def _database(self) -> Generator[sqlite3.Connection, None, None]:
         try:
             with closing(sqlite3.connect(self.path, isolation_level=None)) as database:
                 yield database

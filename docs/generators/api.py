@@ -35,8 +35,8 @@ MODULES = {
 def api_page() -> str:
     parts = [f"# Public names\n\n{INTRODUCTION}", "## xpay_flow"]
     for name in xpay_flow.__all__:
-        value = getattr(xpay_flow, name)
-        if not (isinstance(value, type) and issubclass(value, XPayFlowError)):
+        value: object = getattr(xpay_flow, name)
+        if not _is_error(value):
             parts.append(_entry(name, value))
     parts.append("The errors have [a page of their own](errors.md).")
     for module, names in MODULES.items():
@@ -44,6 +44,10 @@ def api_page() -> str:
         found = importlib.import_module(module)
         parts.extend(_entry(name, getattr(found, name)) for name in names)
     return "\n\n".join(parts) + "\n"
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, XPayFlowError)
 
 
 def _entry(name: str, value: object) -> str:
@@ -76,8 +80,8 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
     for base in bases:
         seen |= {n: v for n, v in vars(base).items() if not n.startswith("_")}
     for name in seen:
-        value = inspect.getattr_static(kind, name)
-        function = value.__func__ if isinstance(value, classmethod) else value
+        value: Any = inspect.getattr_static(kind, name)
+        function: Any = getattr(value, "__func__", value)  # of a class method
         if isinstance(function, types.FunctionType | property):
             yield name, function
 

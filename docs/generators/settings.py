@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -34,6 +34,8 @@ def settings_page() -> str:
 def _default(field: attrs.Attribute[Any]) -> str:
     if field.default is attrs.NOTHING:
         return "required"
-    if isinstance(field.default, tuple):
-        return code(",".join(str(item) for item in field.default)) if field.default else "none"
-    return code(field.default)
+    default: object = field.default
+    if isinstance(default, tuple):
+        items = cast("tuple[object, ...]", default)
+        return code(",".join(map(str, items))) if items else "none"
+    return code(default)

@@ -18,7 +18,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -107,7 +107,7 @@ class Program:
 
 
 @contextlib.contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
+def _on_path(folder: Path) -> Generator[None, None, None]:
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
@@ -144,7 +144,7 @@ def environment(ports: Ports) -> Mapping[str, str]:
 
 
 @contextlib.contextmanager
-def local_xpay(ports: Ports) -> Iterator[Sandbox]:
+def local_xpay(ports: Ports) -> Generator[Sandbox, None, None]:
     """A local xPay on its port, which tells the shop's port what happens."""
     config = SandboxConfig(
         checkout_base_url=f"http://127.0.0.1:{ports.sandbox}",
@@ -156,7 +156,7 @@ def local_xpay(ports: Ports) -> Iterator[Sandbox]:
 
 
 @contextlib.contextmanager
-def served(app: Any, port: int) -> Iterator[None]:
+def served(app: Any, port: int) -> Generator[None, None, None]:
     """An ASGI app on a loopback port, in a thread."""
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -175,7 +175,7 @@ def served(app: Any, port: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_folder(folder: Path) -> Iterator[None]:
+def in_folder(folder: Path) -> Generator[None, None, None]:
     before = Path.cwd()
     os.chdir(folder)
     try:

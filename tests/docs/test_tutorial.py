@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ NEWS_S = 20.0
 
 
 @contextmanager
-def shop(folder: Path, ports: running.Ports) -> Iterator[httpx.Client]:
+def shop(folder: Path, ports: running.Ports) -> Generator[httpx.Client, None, None]:
     """`uvicorn shop:app`, as in the second terminal."""
     command = [sys.executable, "-m", "uvicorn", "shop:app", "--port", str(ports.shop)]
     with subprocess.Popen(
