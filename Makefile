@@ -26,8 +26,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 demo: $(VENV)/.demo ## a small shop and a local xPay on this machine (ARGS=--once: one purchase, no browser)
 	$(BIN)/xpay-flow demo $(ARGS)
 
-test: $(VENV)/.dev ## the tests (ARGS is passed to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## the tests, on all cores (ARGS is passed to pytest)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 check: lint types contracts wheel ## lint, types, import contracts, wheel
 
