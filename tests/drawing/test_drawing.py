@@ -261,6 +261,14 @@ def test_a_verdict_has_a_colour_a_sign_and_a_word(tone: str, verdict: str) -> No
     assert 4 == len({tuple(found) for found in signs.values()})
 
 
+def test_our_own_alarm_is_worth_a_look_although_it_was_applied() -> None:
+    """A handler that was given up does not look like good news."""
+    gave_up = entry("handler_gave_up", "shop", "applied")
+
+    assert '<g class="xf-warn">' in sequence_svg(told(gave_up))
+    assert '<g class="xf-good">' in sequence_svg(told(entry("stored", "shop", "applied")))
+
+
 def test_mermaid_has_a_line_for_each_entry_and_a_band_for_each_that_needs_a_look() -> None:
     """Verdicts that need a look are banded, and every verdict is written."""
     timeline = told(entry("a"), entry("b", verdict="contradictory"), entry("c", verdict="failed"))

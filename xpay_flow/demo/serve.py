@@ -26,7 +26,7 @@ from .trouble import Trouble
 HOST: Final = "127.0.0.1"
 # A customer who watches should not wait long; the defaults of `Settings` are for shops.
 ASK_SCHEDULE_S: Final = (3, 5, 10, 30, 60, 300, 900)
-RETRY_SCHEDULE_S: Final = (2, 4, 8)
+RETRY_SCHEDULE_S: Final = (1, 2, 4)
 LEASE_S: Final = 5
 POLL_S: Final = 1.0
 # An open page that waits for news must not keep the process from ending.

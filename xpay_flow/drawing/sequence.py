@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ..events import CREATE_UNRESOLVED, HANDLER_GAVE_UP
 from ..timeline import Entry, Timeline
 from .svg import code_width, document, path, tag
 from .text import cut, elapsed, mermaid, xml
@@ -34,6 +35,8 @@ _TONES: Final[dict[str, Tone]] = {
     "failed": "bad",
     "missing": "bad",
 }
+# Our own news that asks for a person; that it was applied is not the point.
+_ALARMS: Final = frozenset({HANDLER_GAVE_UP, CREATE_UNRESOLVED})
 # Each tone has its own sign as well, drawn around (0, 0), for those who do not see the colour.
 _SIGNS: Final[dict[Tone, str]] = {
     "good": "M-5 0l3.5 4 6.5 -8",
@@ -59,6 +62,8 @@ class Arrow:
 
 def tone_of(entry: Entry) -> Tone:
     """How a verdict is to be taken: good news, no news, worth a look, bad."""
+    if entry.who == "shop" and entry.what in _ALARMS:
+        return "warn"
     return _TONES.get(entry.verdict, "plain")
 
 
