@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from . import running
-from .pages import Page, pages, read
+from .pages import DOCS, Page, pages, read
 
 PROGRAMS = [page for page in pages() if page.blocks_in("python")]
 
@@ -43,6 +44,21 @@ def test_every_block_has_a_language_that_is_checked() -> None:
     """No block hides from the tests behind an unknown language."""
     known = {"python", "sh", "sql", "json", "text", "mermaid", "toml", "html", "ini"}
     odd = [b.where for page in pages() for b in page.blocks if b.language not in known]
+    assert [] == odd
+
+
+SENTENCE_ENDS = re.compile(r"[a-z`)*\"\]]\.(\*\*)? (?=[A-Z`\[*])")
+
+
+def test_a_sentence_has_a_line_of_its_own() -> None:
+    """In docs/ a review shows sentences; cells, quotations, generated pages and records are exempt."""
+    odd = [
+        f"{page.name}:{number}"
+        for page in pages()
+        if DOCS in page.path.parents and page.path.parent.name not in ("reference", "decisions")
+        for number, line in page.prose
+        if not line.startswith(("|", ">")) and SENTENCE_ENDS.search(line)
+    ]
     assert [] == odd
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,12 +11,13 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import httpx
 import pytest
 
-from xpay_flow.sandbox import FaultPlan, Sandbox
+from xpay_flow.sandbox import FaultPlan
 
 from . import running
 from .pages import DOCS, read
@@ -33,23 +33,38 @@ FORM = {
 NEWS_S = 20.0
 
 
+def command(words: str, ports: running.Ports) -> list[str]:
+    """The command of the page that begins with these words, for this interpreter."""
+    lines = [line for block in PAGE.blocks_in("sh") for line in block.text.splitlines()]
+    (line,) = [line for line in lines if line.startswith(words)]
+    program, *arguments = ports.in_text(line).split()
+    module = {"uvicorn": "uvicorn", "xpay-flow": "xpay_flow.cli"}[program]
+    return [sys.executable, "-m", module, *arguments]
+
+
 @contextmanager
-def shop(folder: Path, ports: running.Ports) -> Generator[httpx.Client, None, None]:
-    """`uvicorn shop:app`, as in the second terminal."""
-    command = [sys.executable, "-m", "uvicorn", "shop:app", "--port", str(ports.shop)]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+def running_in(folder: Path, words: list[str]) -> Generator[None, None, None]:
+    """A command in a terminal of its own."""
+    with subprocess.Popen(words, cwd=folder, stdout=DEVNULL, stderr=DEVNULL) as process:
         try:
-            assert process.stdout is not None
-            said = ""
-            while "Uvicorn running" not in said:
-                said = process.stdout.readline()
-                assert said, "the shop has ended"
-            with httpx.Client(base_url=f"http://127.0.0.1:{ports.shop}") as browser:
-                yield browser
+            yield
         finally:
             process.terminate()
+
+
+@contextmanager
+def browser_of(port: int) -> Generator[httpx.Client, None, None]:
+    """A browser at the address of this port, once somebody listens there."""
+    deadline = time.monotonic() + NEWS_S
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as browser:
+        while True:
+            try:
+                browser.get("/")
+            except httpx.ConnectError:
+                assert time.monotonic() < deadline, f"nobody listens on port {port}"
+            else:
+                break
+        yield browser
 
 
 def save_files(folder: Path, ports: running.Ports) -> None:
@@ -97,68 +112,73 @@ def ports() -> running.Ports:
 
 
 @pytest.fixture
-def xpay(ports: running.Ports) -> Iterator[Sandbox]:
-    with running.local_xpay(ports) as sandbox:
-        yield sandbox
+def xpay(ports: running.Ports, tmp_path: Path) -> Iterator[httpx.Client]:
+    """The first terminal."""
+    words = [*command("xpay-flow sandbox", ports), "--port", str(ports.sandbox)]
+    with running_in(tmp_path, words), browser_of(ports.sandbox) as overview:
+        yield overview
 
 
-def test_the_tutorial_can_be_followed(xpay: Sandbox, ports: running.Ports, tmp_path: Path) -> None:
-    """Buying, being declined, losing a webhook and reading the timeline go as the tutorial says."""
+@pytest.fixture
+def browser(ports: running.Ports, tmp_path: Path) -> Iterator[httpx.Client]:
+    """The second terminal, and a browser that shows the shop."""
     save_files(tmp_path, ports)
-    with shop(tmp_path, ports) as browser:
-        # 4. Buy a mug.
-        back = press(buy(browser), "approve")
-        assert ("/xpay/return", ports.shop) == (back.url.path, back.url.port)
-        assert {"status": "SUCCESS", "final": True} == status(browser, back, wait=20)
-        assert "The mug shop" in back.text
-        (first,) = orders(browser)
-        assert "paid, 19.99 USD: send the mug" == fulfilled(browser, first)
+    words = [word.replace("8000", str(ports.shop)) for word in command("uvicorn", ports)]
+    with running_in(tmp_path, words), browser_of(ports.shop) as shop:
+        yield shop
 
-        # 5. Be declined, then pay.
-        checkout_url = buy(browser)
-        assert "The payment was not made" in press(checkout_url, "decline").text
-        _, second = orders(browser)
-        assert "waiting for the payment" == orders(browser)[second]
-        back = press(checkout_url, "approve")
-        assert "SUCCESS" == status(browser, back, wait=20, seen="FAILED")["status"]
-        assert "paid, 19.99 USD: send the mug" == fulfilled(browser, second)
 
-        # 6. Lose a webhook.
-        save_faults(ports, (tmp_path / "faults.json").read_text())
-        assert xpay.faults == FaultPlan.from_json((tmp_path / "faults.json").read_text())
-        back = press(buy(browser), "approve")
-        assert "PENDING" == status(browser, back)["status"]
-        assert "SUCCESS" == status(browser, back, wait=20)["status"]
-        *_, third = orders(browser)
-        assert "paid, 19.99 USD: send the mug" == fulfilled(browser, third)
+def test_the_tutorial_can_be_followed(
+    xpay: httpx.Client, browser: httpx.Client, ports: running.Ports, tmp_path: Path
+) -> None:
+    """Buying, being declined, losing a webhook and reading the timeline go as the tutorial says."""
+    # 4. Buy a mug.
+    back = press(buy(browser), "approve")
+    assert ("/xpay/return", ports.shop) == (back.url.path, back.url.port)
+    assert {"status": "SUCCESS", "final": True} == status(browser, back, wait=20)
+    assert "Thank you, it is paid" in browser.get(back.url).text
+    (first,) = orders(browser)
+    assert "paid, 19.99 USD: send the mug" == fulfilled(browser, first)
+
+    # 5. Be declined, then pay.
+    checkout_url = buy(browser)
+    assert "The payment was not made" in press(checkout_url, "decline").text
+    _, second = orders(browser)
+    assert "waiting for the payment" == orders(browser)[second]
+    back = press(checkout_url, "approve")
+    assert "SUCCESS" == status(browser, back, wait=20, seen="FAILED")["status"]
+    assert "paid, 19.99 USD: send the mug" == fulfilled(browser, second)
+
+    # 6. Lose a webhook.
+    save_faults(xpay, (tmp_path / "faults.json").read_text())
+    back = press(buy(browser), "approve")
+    assert "Waiting for the bank" in back.text
+    assert "PENDING" == status(browser, back)["status"]
+    assert "SUCCESS" == status(browser, back, wait=20)["status"]
+    *_, third = orders(browser)
+    assert "paid, 19.99 USD: send the mug" == fulfilled(browser, third)
 
     # 7. Read what happened.
-    told = timeline(tmp_path, second)
+    told = timeline(tmp_path, second, ports)
     both = ("intent.failed", "intent.success")
     assert list(both) == said_by_webhook(told, *both)
-    told = timeline(tmp_path, third)
+    told = timeline(tmp_path, third, ports)
     assert [] == said_by_webhook(told, "intent.success")
     assert ["SUCCESS"] == [e["what"] for e in told["entries"] if e["how"] == "API answer"][-1:]
 
 
-def save_faults(ports: running.Ports, plan: str) -> None:
+def save_faults(xpay: httpx.Client, plan: str) -> None:
     """Put a plan into the form of the overview page."""
-    form = {"act": "faults", "faults": plan}
-    response = httpx.post(f"http://127.0.0.1:{ports.sandbox}/_sandbox/", data=form)
+    response = xpay.post("/_sandbox/", data={"act": "faults", "faults": plan})
     assert 303 == response.status_code
+    assert FaultPlan.from_json(plan).to_dict() == xpay.get("/_sandbox/api/faults").json()
 
 
-def timeline(folder: Path, order_id: str) -> dict[str, Any]:
+def timeline(folder: Path, order_id: str, ports: running.Ports) -> dict[str, Any]:
     """The tutorial's own command, with `--json` added."""
-    (command,) = (block.text.strip() for block in PAGE.blocks_in("sh") if "timeline" in block.text)
-    words = re.sub(r"order-\w+", order_id, command).split()[1:]
+    words = [re.sub(r"^order-\w+", order_id, w) for w in command("xpay-flow timeline", ports)]
     done = subprocess.run(
-        [sys.executable, "-c", "from xpay_flow.cli import main; main()", *words, "--json"],
-        cwd=folder,
-        env={**os.environ, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+        [*words, "--json"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert 0 == done.returncode, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
