@@ -1,0 +1,56 @@
+"""python -m benchmarks [--short] [--json] [--picture PATH]"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import deciding, handlers, importing, machine, served, stages, webhooks
+from .measure import FULL, SHORT, Group, Size
+from .plot import drawn
+from .table import as_json, print_table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure everything, show it, and draw it."""
+    asked = _parser().parse_args(arguments)
+    facts = machine.described()
+    with tempfile.TemporaryDirectory(prefix="xpay-flow-bench-") as folder:
+        groups = measured(SHORT if asked.short else FULL, Path(folder))
+    asked.picture.parent.mkdir(parents=True, exist_ok=True)
+    asked.picture.write_text(drawn(groups, facts), encoding="utf-8")
+    if asked.json:
+        print(json.dumps(as_json(groups, facts)))
+    else:
+        print_table(groups, facts)
+        print(f"Drawn in {asked.picture}")
+
+
+def measured(size: Size, folder: Path) -> list[Group]:
+    """Every figure there is."""
+    return [
+        *machine.measured(size, folder),
+        *webhooks.measured(size, folder),
+        *served.measured(size, folder),
+        *stages.measured(size, folder),
+        *handlers.measured(size, folder),
+        *deciding.measured(size),
+        *importing.measured(size),
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="some seconds, and rough figures")
+    parser.add_argument("--json", action="store_true", help="every sample, instead of the table")
+    parser.add_argument(
+        "--picture", type=Path, default=Path("artefacts/bench.svg"), help="where to draw it"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

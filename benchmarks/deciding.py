@@ -1,0 +1,115 @@
+"""How many decisions a second? Beside two state machines that only move a state.
+
+All are told the same five pieces of news of one payment: created, opened, failed, paid, and a
+second failure that comes late. `decide` also compares money, recognises copies, collects evidence,
+and says what is owed and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Final
+
+from transitions import Machine
+
+from xpay_flow import LIFECYCLE, Event, decide, messages
+from xpay_flow.testing import builders as b
+
+from .calling import Refused
+from .measure import Contestant, Group, Size, compared
+
+OPPONENT: Final = "a state looked up in a dict"
+
+NEWS: Final[tuple[Event, ...]] = (
+    b.created(),
+    b.webhook(messages.INTENT_CHECKOUT_OPENED, "whe_opened"),
+    b.failed("whe_failed"),
+    b.paid("whe_paid"),
+    b.failed("whe_late"),
+)
+
+
+class Order:
+    """What `transitions` moves."""
+
+    state: str
+
+
+def measured(size: Size) -> list[Group]:
+    """Seconds for one decision."""
+    tellers: dict[str, Callable[[Sequence[Event]], str]] = {
+        OPPONENT: looked_up(),
+        "transitions, moving a model": moved_model(),
+        "decide": decided,
+    }
+    contestants = {name: _telling(tell, NEWS, size) for name, tell in tellers.items()}
+    contestants["decide, each piece twice"] = _telling(decided, [*NEWS, *NEWS], size)
+    return [compared("one decision", contestants, size.turns, opponent=OPPONENT)]
+
+
+def _telling(
+    tell: Callable[[Sequence[Event]], str], news: Sequence[Event], size: Size
+) -> Contestant:
+    def turn() -> list[float]:
+        began = perf_counter()
+        ends = [tell(news) for _ in range(size.stories_a_turn)]
+        took = perf_counter() - began
+        if set(ends) != {"success"}:
+            raise Refused(f"the stories ended in {set(ends)}")
+        return [took / (size.stories_a_turn * len(news))]
+
+    return turn
+
+
+def looked_up() -> Callable[[Sequence[Event]], str]:
+    """The least that can be done: one dictionary, no checks."""
+    table = {pair: move.target for pair, move in LIFECYCLE.cells.items()}
+
+    def tell(news: Sequence[Event]) -> str:
+        state = "initiated"
+        for event in news:
+            state = table[state, event.kind]
+        return state
+
+    return tell
+
+
+def moved_model() -> Callable[[Sequence[Event]], str]:
+    """One model for all stories, put back each time: making one for each costs far more."""
+    order = Order()
+    machine = Machine(
+        model=order,
+        states=list(LIFECYCLE.states),
+        initial="initiated",
+        auto_transitions=False,
+        transitions=[
+            {
+                "trigger": event,
+                "source": state,
+                "dest": move.target if move.target != state else None,
+            }
+            for (state, event), move in LIFECYCLE.cells.items()
+        ],
+    )
+
+    def tell(news: Sequence[Event]) -> str:
+        machine.set_state("initiated", order)
+        for event in news:
+            machine.events[event.kind].trigger(order)
+        return order.state
+
+    return tell
+
+
+def decided(news: Sequence[Event]) -> str:
+    """The same through the pure core."""
+    intent = INTENT
+    for event in news:
+        intent = decide(intent, event).intent
+    return intent.state
+
+
+_stored = b.attempt().record.intent
+assert _stored is not None
+INTENT: Final = _stored
