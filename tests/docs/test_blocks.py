@@ -51,7 +51,7 @@ SENTENCE_ENDS = re.compile(r"[a-z`)*\"\]]\.(\*\*)? (?=[A-Z`\[*])")
 
 
 def test_a_sentence_has_a_line_of_its_own() -> None:
-    """In docs/ a review shows sentences; cells, quotations, generated pages and records are exempt."""
+    """A review shows sentences; cells, quotations, generated pages and records are exempt."""
     odd = [
         f"{page.name}:{number}"
         for page in pages()

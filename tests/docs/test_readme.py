@@ -12,7 +12,7 @@ import pytest
 from . import running
 from .pages import ROOT, read
 
-NEWS_S = 20.0
+NEWS_S = 60.0  # on a busy machine; usually at once
 
 
 def test_the_shop_of_the_readme_takes_a_payment(
@@ -28,7 +28,7 @@ def test_the_shop_of_the_readme_takes_a_payment(
             program.run(read(ROOT / "README.md"))
             shop: Any = program.modules["shop"]
             with running.served(shop.app, ports.shop):
-                pay = httpx.post(f"http://127.0.0.1:{ports.shop}/orders/42/pay")
+                pay = httpx.post(f"http://127.0.0.1:{ports.shop}/orders/42/pay", timeout=NEWS_S)
                 assert 303 == pay.status_code
                 (intent,) = xpay.intents()
                 assert xpay.fwd_url(intent.x_intent_id) == pay.headers["location"]
