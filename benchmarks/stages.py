@@ -21,8 +21,8 @@ from xpay_flow import Flow
 from xpay_flow.flows import filing, webhook
 from xpay_flow.stores import sqlite
 
-from .calling import Refused, wsgi_caller
-from .measure import WARM_UP_TURNS, Group, Row, Size
+from .calling import Caller, Refused, wsgi_caller
+from .measure import WARM_UP_TURNS, Group, Row, Size, Turns
 from .orders import SETTINGS, Order, fill, orders, unpaid
 from .shops import PREFIX
 from .wear import wear_in_ours
@@ -92,24 +92,19 @@ def measured(size: Size, folder: Path) -> list[Group]:
     return [_as_group([spent[at : at + count] for at in range(count, len(spent), count)])]
 
 
-def _spent(
-    watch: Stopwatch, call: Callable[[list[Order]], object], order: Order
-) -> defaultdict[str, float]:
+def _spent(watch: Stopwatch, call: Caller, order: Order) -> dict[str, float]:
     watch.spent.clear()
-    call([order])
-    return watch.spent.copy()
+    (took,) = call([order])
+    return {WHOLE: took, **watch.spent}
 
 
-def _as_group(turns: list[list[defaultdict[str, float]]]) -> Group:
-    whole = Row(
-        name=WHOLE,
-        turns=tuple(tuple(sum(spent.values()) for spent in turn) for turn in turns),
-    )
-    steps = dict.fromkeys(step for turn in turns for spent in turn for step in spent)
-    rows = [
-        Row(name=step, turns=tuple(tuple(s[step] for s in turn) for turn in turns), against=whole)
-        for step in steps
-    ]
+def _as_group(turns: list[list[dict[str, float]]]) -> Group:
+    def taken(step: str) -> Turns:
+        return tuple(tuple(spent[step] for spent in turn) for turn in turns)
+
+    whole = Row(name=WHOLE, turns=taken(WHOLE))
+    steps = [step for step in turns[0][0] if step != WHOLE]
+    rows = [Row(name=step, turns=taken(step), against=whole) for step in steps]
     rows.sort(key=lambda row: -sum(row.seconds))
     return Group(
         title="where a webhook's time goes (Flow, in process)",
