@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test check lint types contracts docs wheel bench clean
+.PHONY: help demo test check lint types contracts docs wheel pictures bench clean
 .DEFAULT_GOAL := help
 
 help: ## show these commands
@@ -50,6 +50,9 @@ wheel: $(VENV)/.dev ## build the wheel and look inside
 
 docs: $(VENV)/.dev ## write the generated pages of docs/reference
 	$(BIN)/python -m docs.generate
+
+pictures: $(VENV)/.dev ## take the pictures of the README again, in Chromium
+	$(BIN)/python -m tests.browser.pictures
 
 bench: $(VENV)/.dev ## figures, as ratios in one run
 	$(BIN)/python -m benchmarks

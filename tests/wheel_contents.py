@@ -17,6 +17,9 @@ NEEDED = {
     "xpay_flow/py.typed",
     "xpay_flow/browser/xpay-flow.js",
     "xpay_flow/browser/return.html",
+    "xpay_flow/demo/static/shop.css",
+    "xpay_flow/demo/templates/base.html",
+    "xpay_flow/sandbox/templates/checkout.html",
     "xpay_flow_fastapi/py.typed",
 }
 

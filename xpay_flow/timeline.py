@@ -91,8 +91,9 @@ def summary(intent: Intent) -> dict[str, Any]:
 
 def timeline_of(record: Record) -> Timeline:
     """The story of one record."""
-    told = [_of_fact(fact) for fact in record.facts]
-    told += [entry for effect in record.effects for entry in _of_effect(effect)]
+    # Within one commit the try comes first: a handler that is given up is why the fact is there.
+    told = [entry for effect in record.effects for entry in _of_effect(effect)]
+    told += [_of_fact(fact) for fact in record.facts]
     # The order in which the store took them. Clocks of several processes may disagree with it.
     told.sort(key=lambda entry: entry.version)
     return Timeline(
