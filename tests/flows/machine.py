@@ -34,12 +34,14 @@ from .kit import UNHURRIED, CountingStore, Crash, Fuse, FusedFlow, When, body_of
 
 T = TypeVar("T")
 
+OUR_ID = "xpay_flow_intent"
 MONEYS = (Money(1999, "USD"), Money(2500, "EUR"))
 # When a process stops: at which effect from now, and on which side of it. Mostly it does not.
 CUTS: st.SearchStrategy[tuple[int, When] | None] = st.one_of(
     st.none(),
-    st.none(),
-    st.tuples(st.integers(0, 25), st.sampled_from(("before", "after"))),
+    st.tuples(
+        st.one_of(st.integers(0, 6), st.integers(0, 25)), st.sampled_from(("before", "after"))
+    ),
 )
 PICKS = st.integers(0, 7)
 ORDERS = st.sampled_from(("order-1", "order-2"))
@@ -52,6 +54,10 @@ WEATHER: tuple[dict[str, Any], ...] = (
     {"api": [{"fault": "error_json", "took_effect": True, "times": 1}]},
     {"api": [{"fault": "error_json", "times": 1}]},
     {"webhooks": [{"fault": "no_metadata"}, {"fault": "null_receipt"}]},
+    {
+        "api": [{"fault": "lose_answer"}],
+        "webhooks": [{"fault": "no_metadata"}, {"fault": "null_receipt"}],
+    },
     {"webhooks": [{"fault": "no_metadata"}]},
     {"webhooks": [{"fault": "duplicate", "seconds": 40}, {"fault": "unknown_type"}]},
     {"webhooks": [{"fault": "wrong_signature", "attempts": 1}]},
@@ -160,6 +166,13 @@ class ShopMachine(RuleBasedStateMachine):
         for timeline in self.world.flow.recent(50):
             self.world.flow.timeline(timeline.key)
         assert written == len(self.store.changes), "a query wrote"
+
+    @rule(order=ORDERS, pick=PICKS, cut=CUTS)
+    def a_quick_purchase(self, order: str, pick: int, cut: tuple[int, When] | None) -> None:
+        """What happens most: pressed, paid, told; and the process stops while it is told."""
+        self.press_pay(order, MONEYS[0], 1, None)
+        self.customer_acts(pick, "pay")
+        self.all_webhooks(cut)
 
     # --- what happens at xPay
 
@@ -292,7 +305,7 @@ class ShopMachine(RuleBasedStateMachine):
                 self.check_paid(record)
         self.check_acknowledged(records)
         self.check_calls(records)
-        self.check_one_creation_each()
+        self.check_creations(records)
         self.before = {record.key: record for record in records}
 
     def check_growth(self, record: Record) -> None:
@@ -336,12 +349,13 @@ class ShopMachine(RuleBasedStateMachine):
             if name == "on_success":
                 assert f"{intent_id}:on_success" == key
 
-    def check_one_creation_each(self) -> None:
-        made = Counter(
-            (sold.order.metadata or {}).get("xpay_flow_intent")
-            for sold in self.world.xpay.intents()
-        )
-        assert not made or 1 == max(made.values()), "a lost answer made a second payment"
+    def check_creations(self, records: list[Record]) -> None:
+        """xPay has at most one intent for each attempt, and none for what we call rejected."""
+        made = Counter(metadata_of(sold).get(OUR_ID) for sold in self.world.xpay.intents())
+        assert all(number == 1 for number in made.values()), "a lost answer made a second payment"
+        for record in records:
+            if record.intent is not None and record.intent.state == "rejected":
+                assert record.intent.id not in made, "silence was taken for a refusal"
 
     # --- what holds at the end
 
@@ -375,7 +389,7 @@ class ShopMachine(RuleBasedStateMachine):
         return any(
             sold.succeeded
             for sold in self.world.xpay.intents()
-            if (sold.order.metadata or {}).get("xpay_flow_intent") == record.intent.id
+            if metadata_of(sold).get(OUR_ID) == record.intent.id
         )
 
     def everything_arrives(self) -> None:
@@ -423,7 +437,7 @@ class ShopMachine(RuleBasedStateMachine):
 
 
 def metadata_of(sold: Sold | None) -> dict[str, str]:
-    return dict(sold.order.metadata or {}) if sold else {"xpay_flow_intent": "pi_1"}
+    return dict(sold.order.metadata or {}) if sold else {OUR_ID: "pi_1"}
 
 
 def check_snapshot(record: Record) -> None:
