@@ -11,7 +11,7 @@ import attrs
 from xpay_flow import Settings
 from xpay_flow.sandbox.faults import ApiFaultName, WebhookFaultName
 
-from .pages import DOCS, ROOT, read
+from .pages import DOCS, ROOT, pages, read
 
 DECIDE = ast.parse((ROOT / "xpay_flow" / "decide.py").read_text())
 
@@ -86,3 +86,21 @@ def test_the_readme_names_what_is_missing() -> None:
     text = "\n".join(line for _, line in read(ROOT / "README.md").prose)
     for words in ("Alpha", "has never talked to the live xPay", "refund or cancel", "PostgreSQL"):
         assert words in text
+
+
+def test_scripts_on_pages_use_what_the_browser_helper_has() -> None:
+    """A page imports what the module exports, and passes options that its function takes."""
+    script = (ROOT / "xpay_flow" / "browser" / "xpay-flow.js").read_text()
+    exported = set(re.findall(r"^export (?:async )?function (\w+)", script, re.M))
+    options = set(re.findall(r"\w+", re.sub(r" = [\w.]+", "", _between(script, "watch({", "})"))))
+    for page in pages():
+        for block in page.blocks_in("html"):
+            imported = set(re.findall(r"\w+", _between(block.text, "import {", "}")))
+            given = set(re.findall(r"^ +(\w+):", _between(block.text, "watch({", "});"), re.M))
+            assert imported <= exported, block.where
+            assert given
+            assert given <= options, block.where
+
+
+def _between(text: str, start: str, end: str) -> str:
+    return text.partition(start)[2].partition(end)[0]
