@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import deciding, handlers, importing, machine, served, stages, webhooks
+from . import deciding, handlers, histories, importing, machine, served, stages, webhooks
 from .measure import FULL, SHORT, Group, Size
 from .plot import drawn
 from .table import as_json, print_table
@@ -36,6 +36,7 @@ def measured(size: Size, folder: Path) -> list[Group]:
         *webhooks.measured(size, folder),
         *served.measured(size, folder),
         *stages.measured(size, folder),
+        *histories.measured(size, folder),
         *handlers.measured(size, folder),
         *deciding.measured(size),
         *importing.measured(size),

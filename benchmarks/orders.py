@@ -7,7 +7,7 @@ in a shop; they are then copied into each contestant's database.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -64,17 +64,22 @@ def _order(world: World, receipt_id: str) -> Order:
 
 def fill(path: Path, given: Sequence[Order]) -> None:
     """Make a database of ours with all these orders, none of them paid."""
+    # Nothing is to be asked: there is no xPay behind the benchmarks.
+    store_at_once(path, (attrs.evolve(order.record, ask_at_ms=None) for order in given))
+
+
+def store_at_once(path: Path, records: Iterable[Record]) -> None:
+    """Make a database of ours with these records, without waiting for the disk."""
     unflushed = partial(sqlite3.connect, factory=_Unflushed)
     with mock.patch.object(sqlite3, "connect", unflushed), SQLiteStore(path) as store:
-        for order in given:
-            assert store.commit(_first(order.record))
+        for record in records:
+            assert store.commit(_first(record))
 
 
 def _first(record: Record) -> Change:
     """All at once what took a shop several commits."""
     return Change(
-        # Nothing is to be asked: there is no xPay behind the benchmarks.
-        record=attrs.evolve(record, ask_at_ms=None),
+        record=record,
         expected_version=0,
         new_facts=record.facts,
         changed_effects=record.effects,
@@ -82,7 +87,7 @@ def _first(record: Record) -> Change:
 
 
 class _Unflushed(sqlite3.Connection):
-    """Fills a file without waiting for the disk; the contestants open it anew."""
+    """Leaves flushing to the system; the contestants open the file anew."""
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         return super().execute(sql.replace("synchronous = FULL", "synchronous = OFF"), *values)

@@ -57,6 +57,7 @@ def test_every_question_is_answered(run: Run) -> None:
         "webhook over uvicorn, one at a time": "xpay-flow: AsyncFlow",
         "webhook over uvicorn, 8 at a time": "xpay-flow: AsyncFlow",
         "where a webhook's time goes (Flow, in process)": "decide",
+        "read one payment from SQLite": "400 facts",
         "from a webhook's commit to on_success": "Flow, one at a time",
         "one decision": "decide",
         "import": "import xpay_flow",
@@ -108,6 +109,8 @@ def test_a_contestant_that_does_less_is_quicker(run: Run) -> None:
     """Where one contestant does a small part of another's work, the figures show it."""
     decision = {row["name"]: row["median_s"] for row in run.groups["one decision"]}
     assert decision["a state looked up in a dict"] < decision["decide"] / 5
+    reading = {row["name"]: row["median_s"] for row in run.groups["read one payment from SQLite"]}
+    assert reading["4 facts"] < reading["400 facts"] / 5
     again = {
         row["name"]: row["median_s"]
         for row in run.groups["webhook that came before, over WSGI, in process"]
