@@ -60,7 +60,7 @@ class Shop:
         self.flow = Flow.open(
             config["store"],
             settings,
-            transport=HttpxTransport(settings, client=httpx.Client(verify=TLS)),
+            transport=HttpxTransport(settings, client=httpx.Client(verify=TLS, trust_env=False)),
             clock=self.clock,
             background=False,
         )

@@ -1,0 +1,300 @@
+"""That handlers run right after the commit, in the shop's own process, and survive what they raise.
+
+Nobody sleeps here: each test waits for an event that the handler sets, with a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from xpay_flow.background import BackgroundTask, BackgroundThread
+from xpay_flow.flow import AsyncFlow, Flow
+from xpay_flow.money import Money
+from xpay_flow.payment import Payment
+from xpay_flow.records import Record
+from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.testing.world import (
+    AsyncManualClock,
+    AsyncSandboxTransport,
+    ManualClock,
+    SandboxTransport,
+    World,
+)
+
+from .kit import body_of, signed, success_of
+
+# Far longer than anything takes, so that a fault ends the test.
+DEADLINE_S = 10
+# Nobody looks for work by the clock within a test; only news wakes the loops.
+NEVER_S = 3600.0
+
+
+class Bell:
+    """A handler that keeps the keys it was called with, and rings."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.keys: list[str] = []
+        self.rung = threading.Event()
+        self._error = error
+
+    def __call__(self, payment: Payment) -> None:
+        self.keys.append(payment.idempotency_key)
+        self.rung.set()
+        if self._error is not None:
+            raise self._error
+
+    def wait(self) -> None:
+        assert self.rung.wait(DEADLINE_S), "nobody called"
+        self.rung.clear()
+
+
+@contextmanager
+def open_shop(world: World) -> Iterator[Flow]:
+    flow = Flow(
+        world.flow.store,
+        world.settings,
+        transport=SandboxTransport(world.xpay),
+        clock=ManualClock(world.clock),
+        ids=world.ids,
+        poll_s=NEVER_S,
+    )
+    with flow:
+        world.flow = flow
+        yield flow
+
+
+def tell(flow: Flow, world: World, x_intent_id: str | None) -> None:
+    body = body_of("intent.success", **success_of(world, x_intent_id))
+    flow.receive_webhook(signed(body), body)
+
+
+def test_the_handler_runs_right_after_the_commit() -> None:
+    """News wakes the loop: nobody calls `deliver`, and no poll is due for an hour."""
+    world = World()
+    with open_shop(world) as flow:
+        bell = Bell()
+        flow.on_success(bell)
+        tell(flow, world, world.start_checkout().x_intent_id)
+        bell.wait()
+    assert ["pi_1:on_success"] == bell.keys
+    assert "done" == world.flow.store.load("receipt:order-42")[0].effects[0].status
+
+
+def test_the_loop_survives_a_handler_that_fails() -> None:
+    """The next order is fulfilled by the same loop."""
+    world = World()
+    with open_shop(world) as flow:
+        bell = Bell(RuntimeError("no paper"))
+        flow.on_success(bell)
+        for order in ("order-1", "order-2"):
+            tell(flow, world, world.start_checkout(order).x_intent_id)
+            bell.wait()
+    assert ["pi_1:on_success", "pi_2:on_success"] == bell.keys
+
+
+def test_the_loop_survives_a_store_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """What is due stays due, the log says so once, and the next news finds it."""
+    world = World()
+    store = world.flow.store
+    due = store.due
+    broken = threading.Event()
+
+    def breaks_once(*args: Any) -> Any:
+        if not broken.is_set() and args[0] == "deliver":
+            broken.set()
+            raise OSError("the disk is gone")
+        return due(*args)
+
+    store.due = breaks_once  # type: ignore[method-assign,assignment]
+    with open_shop(world) as flow:
+        bell = Bell()
+        flow.on_success(bell)
+        x_intent_id = world.start_checkout().x_intent_id
+        assert broken.wait(DEADLINE_S)
+        tell(flow, world, x_intent_id)
+        bell.wait()
+    assert ["pi_1:on_success"] == bell.keys
+    assert "what is due stays due" in caplog.text
+
+
+def test_a_process_without_handlers_leaves_the_work_to_others() -> None:
+    """It would call nobody; the orders stay owed, without a try on the books."""
+    world = World()
+    with open_shop(world) as flow:
+        tell(flow, world, world.start_checkout().x_intent_id)
+    (effect,) = world.flow.store.load("receipt:order-42")[0].effects
+    assert ("owed", 0) == (effect.status, effect.tries)
+
+
+def test_closing_waits_for_the_handler_that_is_running() -> None:
+    """A deploy ends the process between two calls, and not in the middle of one."""
+    world = World()
+    begun, let_go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(payment: Payment) -> None:
+        begun.set()
+        assert let_go.wait(DEADLINE_S)
+        ended.set()
+
+    with open_shop(world) as flow:
+        flow.on_success(slow)
+        tell(flow, world, world.start_checkout().x_intent_id)
+        assert begun.wait(DEADLINE_S)
+        threading.Thread(target=let_go.set).start()
+    assert ended.is_set()
+    assert "done" == world.flow.store.load("receipt:order-42")[0].effects[0].status
+
+
+def test_what_a_dead_process_left_is_done_at_the_next_start() -> None:
+    """`start` looks for work that nobody announced."""
+    world = World()
+    x_intent_id = world.start_checkout().x_intent_id
+    tell(world.flow, world, x_intent_id)
+    with open_shop(world) as flow:
+        bell = Bell()
+        flow.on_success(bell)
+        flow.start()
+        bell.wait()
+    assert ["pi_1:on_success"] == bell.keys
+
+
+def test_a_stopped_loop_stays_stopped() -> None:
+    """News after the end starts no thread again."""
+    worked = threading.Semaphore(0)
+    loop = BackgroundThread("test", worked.release, NEVER_S)
+    loop.nudge()
+    assert worked.acquire(timeout=DEADLINE_S)
+    loop.stop()
+    loop.nudge()
+    assert not [thread for thread in threading.enumerate() if thread.name == "test"]
+
+
+def test_a_nudge_during_the_work_is_not_lost() -> None:
+    """News that arrives while the loop works makes it look once more."""
+    rounds: list[int] = []
+    second = threading.Event()
+
+    def work() -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            loop.nudge()
+        else:
+            second.set()
+
+    loop = BackgroundThread("test", work, NEVER_S)
+    loop.nudge()
+    assert second.wait(DEADLINE_S)
+    loop.stop()
+    assert 2 == len(rounds)
+
+
+# --- the same, awaited ---------------------------------------------------------------------------
+
+
+def in_a_loop(story: Callable[[World, AsyncFlow], Any]) -> list[Record]:
+    """Run a story in an event loop, with a flow that works in the background."""
+    world = World()
+    store = MemoryStore()
+
+    async def told() -> None:
+        async with AsyncFlow(
+            store,
+            world.settings,
+            transport=AsyncSandboxTransport(world.xpay),
+            clock=AsyncManualClock(world.clock),
+            ids=world.ids,
+            poll_s=NEVER_S,
+        ) as flow:
+            async with asyncio.timeout(DEADLINE_S):
+                await story(world, flow)
+
+    asyncio.run(told())
+    return list(store.load("receipt:order-42"))
+
+
+async def paid(world: World, flow: AsyncFlow) -> None:
+    checkout = await flow.start_checkout(
+        receipt_id="order-42",
+        money=Money(1999, "USD"),
+        callback_url="https://shop.example/thanks",
+    )
+    body = body_of("intent.success", **success_of(world, checkout.x_intent_id))
+    await flow.receive_webhook(signed(body), body)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_an_async_flow_calls_both_kinds_of_handlers(blocking: bool) -> None:
+    """A coroutine in the loop, a plain function in a thread, right after the commit."""
+    keys: list[str] = []
+
+    async def story(world: World, flow: AsyncFlow) -> None:
+        rung = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def coroutine(payment: Payment) -> None:
+            keys.append(payment.idempotency_key)
+            rung.set()
+
+        def function(payment: Payment) -> None:
+            keys.append(payment.idempotency_key)
+            loop.call_soon_threadsafe(rung.set)
+
+        flow.on_success(function if blocking else coroutine)
+        await paid(world, flow)
+        await rung.wait()
+
+    (record,) = in_a_loop(story)
+    assert ["pi_1:on_success"] == keys
+    assert "done" == record.effects[0].status
+
+
+def test_closing_an_async_flow_waits_for_the_handler() -> None:
+    """The coroutine that is running may end."""
+    ended: list[bool] = []
+
+    async def story(world: World, flow: AsyncFlow) -> None:
+        begun = asyncio.Event()
+
+        async def slow(payment: Payment) -> None:
+            begun.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            ended.append(True)
+
+        flow.on_success(slow)
+        await paid(world, flow)
+        await begun.wait()
+
+    (record,) = in_a_loop(story)
+    assert [True] == ended
+    assert "done" == record.effects[0].status
+
+
+def test_an_async_loop_survives_what_its_work_raises() -> None:
+    """And is woken by the next nudge."""
+    rounds: list[int] = []
+
+    async def told() -> None:
+        again = asyncio.Event()
+
+        async def work() -> None:
+            rounds.append(1)
+            if len(rounds) == 1:
+                loop.nudge()
+                raise OSError("gone")
+            again.set()
+
+        loop = BackgroundTask("test", work, NEVER_S)
+        loop.nudge()
+        async with asyncio.timeout(DEADLINE_S):
+            await again.wait()
+            await loop.stop()
+
+    asyncio.run(told())
+    assert 2 == len(rounds)
