@@ -42,6 +42,8 @@ EVENTS = {
     "refunded_other_money": "a refund in another currency",
     "handler_gave_up": "a handler failed at each of its tries",
     "create_unresolved": "the questions about an unanswered creation have ended",
+    "amount_unresolved": "the questions about a payment of unknown amount have ended",
+    "paid_twice": "another attempt upon the same receipt is paid as well",
 }
 
 INTRODUCTION = """\
