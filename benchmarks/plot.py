@@ -5,6 +5,7 @@ A bar ends at the median, and the line across its end goes from the tenth to the
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from html import escape
@@ -20,6 +21,8 @@ _ROW: Final = 22
 _BAR: Final = 13
 _TITLE: Final = 40
 _MARGIN: Final = 20
+
+_OTHERS: Final = re.compile("by hand|transitions|httpx")
 
 _STYLE: Final = """
   text { font: 13px system-ui, sans-serif; fill: #1f2933 }
@@ -64,7 +67,7 @@ def _reach(row: Row) -> float:
 def _bar(group: Group, row: Row, scale: float, top: int) -> list[str]:
     median = statistics.median(row.seconds)
     low, high = quantile(row.seconds, 0.1), _reach(row)
-    kind = "ours" if row.against is not None and "by hand" not in row.name else "opponent"
+    kind = "opponent" if row.against is None or _OTHERS.search(row.name) else "ours"
     middle = top + _BAR / 2
     figure = duration(median)
     if row.against is not None:
