@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar, cast
 
 from flows.kit import UNHURRIED, Crash, Fuse, FusedFlow, When
 
-from xpay_flow.errors import MerchantError, OutcomeUnknown, XPayRefused
+from xpay_flow.errors import InvalidValue, MerchantError, OutcomeUnknown, XPayRefused
 from xpay_flow.money import Money
 from xpay_flow.payment import Payment
 from xpay_flow.ports import Store
@@ -89,7 +90,9 @@ class ShopHere(Shop):
 
     def redeliver(self) -> None:
         effect_id = f"{self._intent_id()}:on_success"
-        self._act(lambda: self.world.flow.redeliver("order-42", effect_id))
+        # Asked again by an operator who was not told of the first time: it is owed already.
+        with suppress(InvalidValue):
+            self._act(lambda: self.world.flow.redeliver("order-42", effect_id))
 
     def wait(self, seconds: float) -> None:
         self.world.advance(seconds)

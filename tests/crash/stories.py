@@ -25,8 +25,8 @@ class Shop(ABC):
     """
 
     xpay: Sandbox
-    crashes = 0
-    printer_works = True
+    crashes: int = 0
+    printer_works: bool = True
 
     @abstractmethod
     def start(self, money: Money = MUG) -> str:
@@ -75,6 +75,15 @@ class Shop(ABC):
         if self.crashes > before:
             self.wait(LEASE_S)
             self.deliver()
+
+    def start_sooner_or_later(self) -> str:
+        """The customer comes back until an attempt that was cut short no longer stands there."""
+        for _ in range(9):
+            if x_intent_id := self.start():
+                return x_intent_id
+            self.wait(301)
+            self.ask()
+        raise AssertionError("the order cannot be paid any more")
 
     def quiet(self) -> None:
         """Time passes, until nothing is left to arrive, to ask or to call."""
@@ -149,7 +158,7 @@ def lost_webhooks(shop: Shop) -> None:
 def refused_then_paid(shop: Shop) -> None:
     """xPay refuses the first amount; the order is corrected, cancelled, and paid late."""
     shop.start(Money(1, "USD"))
-    x_intent_id = shop.start()
+    x_intent_id = shop.start_sooner_or_later()
     shop.xpay.cancel(x_intent_id)
     for _ in range(2):
         # Nobody tells of a cancellation, so a question that was cut short is asked again.
@@ -172,12 +181,7 @@ def never_made(shop: Shop) -> None:
     shop.ask()
     shop.wait(121)
     shop.ask()
-    for _ in range(9):
-        if x_intent_id := shop.start():
-            break
-        shop.wait(301)
-        shop.ask()
-    shop.xpay.pay(x_intent_id)
+    shop.xpay.pay(shop.start_sooner_or_later())
     shop.hear()
     shop.work()
     shop.quiet()

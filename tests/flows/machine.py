@@ -424,7 +424,7 @@ class ShopMachine(RuleBasedStateMachine):
         """Exactly what was paid is fulfilled, and the books say so once."""
         intent = record.intent
         assert intent is not None
-        called = {key for name, key, intent_id in self.calls if intent_id == intent.id}
+        called = {key for _, key, intent_id in self.calls if intent_id == intent.id}
         for effect in record.effects:
             assert effect.status in ("done", "dropped"), effect
             assert (effect.status == "done") <= (effect.id in called)

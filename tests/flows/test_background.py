@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,7 +55,7 @@ class Bell:
 
 
 @contextmanager
-def open_shop(world: World) -> Iterator[Flow]:
+def open_shop(world: World) -> Generator[Flow, None, None]:
     flow = Flow(
         world.flow.store,
         world.settings,

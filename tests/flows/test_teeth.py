@@ -25,7 +25,7 @@ from xpay_flow.events import Event
 from xpay_flow.flow import Flow
 from xpay_flow.flows.webhook import Received
 from xpay_flow.ports import Store
-from xpay_flow.records import Change, Record, Work, change
+from xpay_flow.records import Change, Owed, Record, Work, change
 from xpay_flow.signing import authenticate
 from xpay_flow.stores.memory import MemoryStore
 
@@ -242,35 +242,42 @@ def believes_any_amount(patch: Patch) -> None:
 # --- bugs of the outbox --------------------------------------------------------------------------
 
 
-def claims_without_a_lease(patch: Patch) -> None:
-    """The claim is written, and the call stays due for everybody else."""
+def alter_claims(patch: Patch, alter: Callable[[Owed, int], Owed]) -> None:
+    """Change what a claim leaves on file."""
     claimed = outbox._claimed
 
-    def unleased(record: Any, intent: Any, effect: Any, now_ms: int, rules: Any) -> Any:
-        return attrs.evolve(claimed(record, intent, effect, now_ms, rules), next_at_ms=now_ms)
+    def altered(record: Record, intent: Any, effect: Owed, now_ms: int, rules: Any) -> Record:
+        after: Record = claimed(record, intent, effect, now_ms, rules)
+        taken = after.effect(effect.id)
+        assert taken is not None
+        return after.with_effect(alter(taken, now_ms)) if taken.status == "owed" else after
 
-    patch.setattr(outbox, "_claimed", unleased)
+    patch.setattr(outbox, "_claimed", altered)
+
+
+def claims_without_a_lease(patch: Patch) -> None:
+    """The claim is written, and the call stays due for everybody else."""
+    alter_claims(patch, lambda taken, now_ms: attrs.evolve(taken, next_at_ms=now_ms))
 
 
 def claims_for_ever(patch: Patch) -> None:
     """A worker that dies takes its claim with it."""
-    claimed = outbox._claimed
-
-    def for_ever(record: Any, intent: Any, effect: Any, now_ms: int, rules: Any) -> Any:
-        return attrs.evolve(claimed(record, intent, effect, now_ms, rules), next_at_ms=2**60)
-
-    patch.setattr(outbox, "_claimed", for_ever)
+    alter_claims(patch, lambda taken, now_ms: attrs.evolve(taken, next_at_ms=2**60))
 
 
 def ticks_off_before_the_call(patch: Patch) -> None:
-    """Done is written with the claim, since what could go wrong?"""
-    claimed = outbox._claimed
+    """Done is written before the call, since what could go wrong?"""
+    claim = outbox._claim
 
-    def optimistic(record: Any, intent: Any, effect: Any, now_ms: int, rules: Any) -> Any:
-        taken = claimed(record, intent, effect, now_ms, rules)
-        return attrs.evolve(taken, status="done") if taken.status == "owed" else taken
+    def optimistic(key: str, *more: Any) -> Command[Any]:
+        claimed = yield from claim(key, *more)
+        if claimed is not None:
+            record, _, effect = claimed
+            done = record.with_effect(attrs.evolve(effect, status="done"))
+            yield from commit(change(record, done))
+        return claimed
 
-    patch.setattr(outbox, "_claimed", optimistic)
+    patch.setattr(outbox, "_claim", optimistic)
 
 
 def settles_whatever_the_outcome(patch: Patch) -> None:
@@ -287,8 +294,9 @@ def gives_each_try_its_own_key(patch: Patch) -> None:
     """The idempotency key names the try, and so protects from nothing."""
     call = outbox._call
 
-    def renamed(intent: Any, effect: Any) -> Command[Any]:
-        return (yield from call(intent, attrs.evolve(effect, id=f"{effect.id}:{effect.tries}")))
+    def renamed(key: str, intent: Any, effect: Owed, rules: Any) -> Command[Any]:
+        again = attrs.evolve(effect, id=f"{effect.id}:{effect.tries}")
+        return (yield from call(key, intent, again, rules))
 
     patch.setattr(outbox, "_call", renamed)
 

@@ -221,7 +221,7 @@ def test_parked_news_survives_a_death_at_any_step(dies: int) -> None:
 @pytest.mark.parametrize("scene", [success_twice, success_and_failure, question_and_success])
 def test_news_that_meets_other_news_is_not_lost(scene: Scene) -> None:
     """The end is the same in each schedule: paid, owed once, every event on file once."""
-    ends = set()
+    ends: set[tuple[str, tuple[str, ...]]] = set()
     for turns in schedules(scene):
         world = play(scene, turns)
         record = one_intent(world)
@@ -246,7 +246,7 @@ def test_two_workers_call_a_handler_once() -> None:
 
 def test_a_refund_overtakes_the_success_or_comes_after_it() -> None:
     """on_success is called once or dropped, never forgotten; the refund is told in both cases."""
-    outcomes = set()
+    outcomes: set[str] = set()
     for turns in schedules(worker_and_refund):
         world = play(worker_and_refund, turns)
         quiet(world)
