@@ -54,8 +54,8 @@ docs: $(VENV)/.dev ## write the generated pages of docs/reference
 pictures: $(VENV)/.dev ## take the pictures of the README again, in Chromium
 	$(BIN)/python -m tests.browser.pictures
 
-bench: $(VENV)/.dev ## figures, as ratios in one run
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## figures, as ratios in one run (ARGS=--short: seconds)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist build artefacts

@@ -30,8 +30,17 @@ class BackgroundThread:
         self._wake.set()
         with self._lock:
             if not self._stopping and (self._thread is None or not self._thread.is_alive()):
-                self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
-                self._thread.start()
+                self._start()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # No more threads: whoever nudged has done its work, and this can wait for the next.
+            log.exception("%s cannot start", self._name)
+        else:
+            self._thread = thread
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish what is being done and end."""

@@ -25,6 +25,8 @@ from .lifecycle import (
 )
 from .records import HandlerName
 
+# After this there is nothing left to create.
+ENDS_CREATION: Final = PAYMENT_KINDS | {ev.CREATE_REFUSED}
 DISPUTE_KINDS: Final[dict[str, DisputeStatus]] = {
     m.INTENT_DISPUTED: "open",
     m.INTENT_DISPUTE_UNDER_REVIEW: "under_review",
@@ -122,7 +124,7 @@ def _learn(intent: Intent, event: Event, kind: str, state: str) -> Intent:
         state=state,
         checkout_url=url,
         # The request is needed to repeat an unanswered creation, and holds personal data.
-        request=None if url or kind == ev.CREATE_REFUSED else intent.request,
+        request=None if url or kind in ENDS_CREATION else intent.request,
         x_intent_ids=_with(intent.x_intent_ids, event.x_intent_id),
         money_checked=intent.money_checked or kind in PAID_KINDS,
         refunds=_refunds(intent.refunds, event) if kind == m.INTENT_REFUNDED else intent.refunds,
@@ -199,6 +201,7 @@ def _by_evidence(intent: Intent) -> Iterable[str]:
         "refund_exceeds_payment": intent.refunded_minor > intent.money.amount_minor,
         "refund_without_details": bool(kinds & REFUND_REPORTS),
         "create_unresolved": ev.CREATE_UNRESOLVED in kinds,
+        "amount_unresolved": ev.AMOUNT_UNRESOLVED in kinds,
     }
     yield from (reason for reason, holds in reasons.items() if holds)
     for dispute in intent.disputes:
@@ -211,6 +214,8 @@ def _by_event(before: Intent, event: Event, kind: str) -> Iterable[str]:
     """Reasons that follow from comparing the event with those on file."""
     if kind == ev.HANDLER_GAVE_UP:
         yield f"handler_gave_up:{event.digest}"
+    if kind == ev.PAID_TWICE:
+        yield f"paid_twice:{event.digest}"
     if event.source == "webhook" and _told_otherwise(before, event):
         yield f"event_contradiction:{event.event_id}"
     if kind == m.INTENT_REFUNDED:

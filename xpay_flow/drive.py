@@ -6,7 +6,9 @@ flow reads like ordinary code. `NoAnswer` is a value: silence is an answer that 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import math
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -32,7 +34,7 @@ from .effects import (
     RunHandler,
     TakeTurn,
 )
-from .errors import ConfigurationError, StoreUnavailable
+from .errors import ConfigurationError, StoreUnavailable, error_text
 from .payment import Payment
 from .ports import (
     AsyncClock,
@@ -52,8 +54,6 @@ from .records import HandlerName
 
 T = TypeVar("T")
 
-# What an error of a handler is cut to before it is stored: a line, not a page.
-ERROR_CHARS_MAX = 500
 NOT_AWAITED = "the handler returned something to await; use AsyncFlow, or a plain function"
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
 
@@ -66,18 +66,25 @@ class Pacer:
 
     # Small beside any limit that xPay documents (10 per second, or 60 per minute).
     BURST = 5
+    # Customers wait for 20 s at most (`create_budget_s`), and one reconciler asks at a time.
+    QUEUE_MS_MAX = 60_000
 
     def __init__(self, requests_per_minute: int) -> None:
         self._spacing_ms = 60_000 / requests_per_minute
         self._free_at_ms = 0.0
         self._lock = threading.Lock()
 
-    def take_turn(self, now_ms: int) -> float:
-        """Seconds until the turn that this call has taken."""
+    def take_turn(self, now_ms: int, patience_s: float = math.inf) -> float:
+        """Seconds until the next turn, which this call has taken unless that is too long."""
         with self._lock:
+            # A clock that was set back must not make everybody wait until it has caught up.
+            self._free_at_ms = min(self._free_at_ms, now_ms + self.QUEUE_MS_MAX)
             earliest = now_ms - self.BURST * self._spacing_ms
-            self._free_at_ms = max(self._free_at_ms, earliest) + self._spacing_ms
-            return max(0.0, (self._free_at_ms - now_ms) / 1000)
+            free_at_ms = max(self._free_at_ms, earliest) + self._spacing_ms
+            wait_s = max(0.0, (free_at_ms - now_ms) / 1000)
+            if wait_s <= patience_s:
+                self._free_at_ms = free_at_ms
+            return wait_s
 
 
 @attrs.define(kw_only=True)
@@ -106,7 +113,7 @@ class Ports:
 
 @attrs.define(kw_only=True)
 class AsyncPorts:
-    """The world of an asynchronous program. A handler may be a plain function or a coroutine."""
+    """The world of an asynchronous program. `AsyncFlow` wraps plain functions into coroutines."""
 
     store: AsyncStore
     transport: AsyncTransport
@@ -262,8 +269,8 @@ def _perform_shared(
     match effect:
         case NewId(prefix):
             return shared.ids.new(prefix)
-        case TakeTurn():
-            return shared.pacer.take_turn(clock.now_ms())
+        case TakeTurn(patience_s):
+            return shared.pacer.take_turn(clock.now_ms(), patience_s)
         case Count(name):
             shared.counters[name] += 1
             return None
@@ -274,7 +281,8 @@ def _ran(name: HandlerName, payment: Payment, handlers: dict[HandlerName, Handle
         return Ran("missing")
     try:
         returned = handler(payment)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # A handler that wants to exit has failed; it must not end the thread that delivers.
         return Ran("failed", error_text(error))
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
@@ -292,15 +300,12 @@ async def _aran(
         return Ran("missing")
     try:
         await handler(payment)
-    except Exception as error:
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Something inside the handler was cancelled, not this task.
+        return Ran("failed", error_text(error))
+    except (Exception, SystemExit) as error:
         return Ran("failed", error_text(error))
     return Ran("done")
-
-
-def error_text(error: BaseException) -> str:
-    """A handler's error as one bounded line, for the log of tries."""
-    try:
-        said = str(error)
-    except Exception:
-        said = "(its text cannot be had)"
-    return " ".join(f"{type(error).__name__}: {said}".split())[:ERROR_CHARS_MAX]

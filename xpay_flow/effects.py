@@ -13,6 +13,7 @@ refuses `yield from commit(...)` inside a `Query`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -76,7 +77,12 @@ class NewId:
 
 @attrs.frozen
 class TakeTurn:
-    """Seconds to wait before the next request to xPay may be sent; the turn is taken."""
+    """Seconds to wait before the next request to xPay may be sent.
+
+    The turn is taken, unless the wait is longer than `patience_s`: then others may have it.
+    """
+
+    patience_s: float = math.inf
 
 
 @attrs.frozen
@@ -153,8 +159,8 @@ def new_id(prefix: str) -> Command[str]:
     return fresh
 
 
-def take_turn() -> Command[float]:
-    seconds: float = yield TakeTurn()
+def take_turn(patience_s: float = math.inf) -> Command[float]:
+    seconds: float = yield TakeTurn(patience_s)
     return seconds
 
 

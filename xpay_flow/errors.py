@@ -26,12 +26,23 @@ from typing import ClassVar
 
 # An error text may quote foreign input; a log line must stay a line.
 QUOTED_CHARS_MAX = 80
+# What an error of somebody else's code is cut to before it is stored: a line, not a page.
+ERROR_CHARS_MAX = 500
 
 
 def quoted(foreign: object) -> str:
     """`foreign` in a form that is safe inside a message: one line, ASCII, at most 80 characters."""
     text = ascii(foreign)
     return text if len(text) <= QUOTED_CHARS_MAX else text[: QUOTED_CHARS_MAX - 1] + "…"
+
+
+def error_text(error: BaseException) -> str:
+    """Any error as one bounded line, for logs and timelines."""
+    try:
+        said = str(error)
+    except Exception:
+        said = "(its text cannot be had)"
+    return " ".join(f"{type(error).__name__}: {said}".split())[:ERROR_CHARS_MAX]
 
 
 class XPayFlowError(Exception):

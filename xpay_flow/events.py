@@ -22,7 +22,11 @@ Source = Literal["webhook", "answer", "merchant"]
 STORED: Final = "stored"
 FORWARDED: Final = "forwarded"
 HANDLER_GAVE_UP: Final = "handler_gave_up"
+# xPay could not be asked in time: whether it made the intent, or over how much it was paid.
 CREATE_UNRESOLVED: Final = "create_unresolved"
+AMOUNT_UNRESOLVED: Final = "amount_unresolved"
+# Another attempt upon the same receipt is paid as well.
+PAID_TWICE: Final = "paid_twice"
 # What xPay's API said when we called it.
 CREATE_ANSWERED: Final = "create_answered"
 CREATE_REFUSED: Final = "create_refused"
@@ -67,7 +71,8 @@ class Event:
         at_ms: when its source says it happened; epoch milliseconds.
         proof: why we believe it: `hmac:0` (index of the key), `ecdsa`, `api`, `own`.
         intent_id: our own id, where the message carried it in its metadata.
-        payload: the message as JSON, without secrets and personal data.
+        payload: the message as JSON, without secrets and personal data. What is signed and cannot
+            be read is kept whole, since nobody can tell what is in it.
         url: the checkout address of a create answer; never stored with the event.
     """
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -22,7 +23,7 @@ from .effects import Command, Query
 from .endpoints import Asks, Pages, WebRequest, WebResponse, overdue, route
 from .errors import ConfigurationError, InvalidValue
 from .events import own
-from .flows import Asked, Checkout, Delivered, PaymentStatus, Received, Rules
+from .flows import Asked, Checkout, Delivered, PaymentStatus, Received, Rules, Unworkable
 from .lifecycle import LIFECYCLE, Lifecycle
 from .money import Money
 from .payment import Payment
@@ -46,6 +47,8 @@ from .timeline import Timeline
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[[Payment], Any])
+
+log = logging.getLogger("xpay_flow.flow")
 
 # How often the loops look for work that nobody announced: left over, retried, or due to be asked.
 POLL_S = 5.0
@@ -89,6 +92,11 @@ class _Face(Generic[H]):
         return self._register("on_attention", handler)
 
     def _register(self, name: HandlerName, handler: H) -> H:
+        raise NotImplementedError
+
+    @property
+    def able(self) -> frozenset[HandlerName]:
+        """The handlers that are registered in this process."""
         raise NotImplementedError
 
     def _own_event(self, kind: str) -> None:
@@ -164,7 +172,7 @@ class Flow(_Face[Handler]):
         if background:
             self._loops = [
                 BackgroundThread("xpay-flow deliver", self._deliver_if_able, poll_s),
-                BackgroundThread("xpay-flow reconcile", self.reconcile, poll_s),
+                BackgroundThread("xpay-flow reconcile", self._reconcile, poll_s),
             ]
 
     @classmethod
@@ -182,6 +190,11 @@ class Flow(_Face[Handler]):
             raise ConfigurationError(f"{name} is a coroutine; use AsyncFlow, or a plain function")
         self.ports.handlers[name] = handler
         return handler
+
+    @property
+    def able(self) -> frozenset[HandlerName]:
+        """The handlers that are registered in this process."""
+        return frozenset(self.ports.handlers)
 
     def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
@@ -257,11 +270,15 @@ class Flow(_Face[Handler]):
         records = self.query(flows.recent_records(limit))
         return tuple(timeline.timeline_of(record) for record in records)
 
-    def deliver(self, *, limit: int = 100) -> tuple[Delivered, ...]:
-        """Call the handlers that are owed now."""
-        return self.run(flows.deliver(self.rules, limit=limit))
+    def deliver(self, *, limit: int = 100) -> tuple[Delivered | Unworkable, ...]:
+        """Call the handlers that are owed now.
 
-    def reconcile(self, *, limit: int | None = None) -> tuple[Asked, ...]:
+        A process that has not registered `on_success` leaves what it has no handler for to those
+        that have; register all handlers wherever you register that one.
+        """
+        return self.run(flows.deliver(self.rules, limit=limit, able=self.able))
+
+    def reconcile(self, *, limit: int | None = None) -> tuple[Asked | Unworkable, ...]:
         """Ask xPay about the intents that are due, within the rate limit."""
         asked = self.run(flows.reconcile(self.rules, limit=limit))
         if asked:
@@ -290,7 +307,9 @@ class Flow(_Face[Handler]):
             return self.query(answer.flow)
         deadline_ms = self.ports.clock.now_ms() + int(self.settings.webhook_deadline_s * 1000)
         response = drive.run(answer.flow, self.ports, deadline_ms=deadline_ms)
-        self._nudge()
+        if response.status == 200:
+            # Only news wakes us: strangers must not set the pace at which xPay is asked.
+            self._nudge()
         return response
 
     def start(self) -> None:
@@ -323,8 +342,11 @@ class Flow(_Face[Handler]):
 
     def _deliver_if_able(self) -> None:
         # A process that registered nothing leaves what is owed to those that can deliver it.
-        if self.ports.handlers:
-            self.deliver()
+        if self.able:
+            _warn(self.deliver())
+
+    def _reconcile(self) -> None:
+        _warn(self.reconcile())
 
 
 class AsyncFlow(_Face[Callable[[Payment], Any]]):
@@ -362,7 +384,7 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         if background:
             self._loops = [
                 BackgroundTask("xpay-flow deliver", self._deliver_if_able, poll_s),
-                BackgroundTask("xpay-flow reconcile", self.reconcile, poll_s),
+                BackgroundTask("xpay-flow reconcile", self._reconcile, poll_s),
             ]
 
     @classmethod
@@ -375,6 +397,11 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
     ) -> Callable[[Payment], Any]:
         self.ports.handlers[name] = _awaited_handler(handler)
         return handler
+
+    @property
+    def able(self) -> frozenset[HandlerName]:
+        """See `Flow.able`."""
+        return frozenset(self.ports.handlers)
 
     async def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
@@ -429,11 +456,11 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         records = await self.query(flows.recent_records(limit))
         return tuple(timeline.timeline_of(record) for record in records)
 
-    async def deliver(self, *, limit: int = 100) -> tuple[Delivered, ...]:
+    async def deliver(self, *, limit: int = 100) -> tuple[Delivered | Unworkable, ...]:
         """See `Flow.deliver`."""
-        return await self.run(flows.deliver(self.rules, limit=limit))
+        return await self.run(flows.deliver(self.rules, limit=limit, able=self.able))
 
-    async def reconcile(self, *, limit: int | None = None) -> tuple[Asked, ...]:
+    async def reconcile(self, *, limit: int | None = None) -> tuple[Asked | Unworkable, ...]:
         """See `Flow.reconcile`."""
         asked = await self.run(flows.reconcile(self.rules, limit=limit))
         if asked:
@@ -463,7 +490,7 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
                 response = await self.run(answer.flow)
         except TimeoutError:
             return overdue()
-        finally:
+        if response.status == 200:
             self._nudge()
         return response
 
@@ -498,8 +525,18 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
             loop.nudge()
 
     async def _deliver_if_able(self) -> None:
-        if self.ports.handlers:
-            await self.deliver()
+        if self.able:
+            _warn(await self.deliver())
+
+    async def _reconcile(self) -> None:
+        _warn(await self.reconcile())
+
+
+def _warn(results: Sequence[object]) -> None:
+    """What a pass could not work on stays due, and is due to be looked at by a person."""
+    for result in results:
+        if isinstance(result, Unworkable):
+            log.error("%s of %s failed, and stays due: %s", result.work, result.key, result.error)
 
 
 def _httpx_transport(settings: Settings) -> Transport:

@@ -6,6 +6,7 @@ answer is read up to a limit.
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import Any
 
@@ -19,15 +20,27 @@ ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 
 class HttpxTransport:
-    """The shipped transport of a synchronous program. Threads may share one."""
+    """The shipped transport of a synchronous program. Threads may share one, processes too.
+
+    Args:
+        client: your own; it must not be used across a fork.
+    """
 
     def __init__(self, settings: Settings, *, client: httpx.Client | None = None) -> None:
+        self._settings = settings
         self._client = client or httpx.Client(**_options(settings))
+        self._pid = None if client else os.getpid()
+
+    def _here(self) -> httpx.Client:
+        """The client of this process: parent and child must not speak on one connection."""
+        if self._pid not in (None, os.getpid()):
+            self._client, self._pid = httpx.Client(**_options(self._settings)), os.getpid()
+        return self._client
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """One exchange; raises NoAnswer when no whole response came back."""
         try:
-            with self._client.stream(**_arguments(request)) as response:
+            with self._here().stream(**_arguments(request)) as response:
                 body = b""
                 for chunk in response.iter_bytes():
                     body = _joined(body, chunk)
@@ -51,7 +64,7 @@ class HttpxTransport:
 
 
 class AsyncHttpxTransport:
-    """The shipped transport of an asynchronous program."""
+    """The shipped transport of an asynchronous program; its event loop lives in one process."""
 
     def __init__(self, settings: Settings, *, client: httpx.AsyncClient | None = None) -> None:
         self._client = client or httpx.AsyncClient(**_options(settings))

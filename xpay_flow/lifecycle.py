@@ -22,7 +22,7 @@ from typing import Final, Literal
 import attrs
 from transitions import Machine
 
-from .errors import InvalidValue, quoted
+from .errors import InvalidValue, SchemaMismatch, quoted
 
 Disposition = Literal[
     "applied", "duplicate", "stale", "contradictory", "mismatched", "unknown", "quarantined"
@@ -59,6 +59,8 @@ paid_other_money            created    created    =          =          =       
 refunded_other_money        created    created    =          =          =         =         =
 handler_gave_up             =          =          =          =          =         =         =
 create_unresolved           =          =          =          =          =         =         =
+amount_unresolved           =          =          =          =          =         =         =
+paid_twice                  =          =          =          =          =         =         =
 """
 # `paid_other_money` and `refunded_other_money`: the proof of payment, or the refund, is authentic
 # but names another amount or currency than we asked for. It shows that the intent exists, no more.
@@ -144,7 +146,16 @@ class Lifecycle:
         }
 
     def step(self, state: str, event: str) -> Move:
-        """Where `event` takes an intent that is in `state`."""
+        """Where `event` takes an intent that is in `state`.
+
+        Raises:
+            SchemaMismatch: the state is not one of this lifecycle: another version stored it.
+        """
+        if (state, event) not in self._targets:
+            raise SchemaMismatch(
+                f"this lifecycle has no row for {quoted(event)} in state {quoted(state)}; "
+                "start this process with the lifecycle that the stored intents were made with"
+            )
         return Move(self._targets[state, event], self.cells[state, event].disposition)
 
     def extended(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import attrs
@@ -59,9 +60,24 @@ class Money:
             raise InvalidValue(f"currency must be a string, not {quoted(self.currency)}")
         exponent(self.currency)
 
+    @classmethod
+    def restored(cls, amount_minor: int, currency: str) -> Money:
+        """Money that was checked when it was stored: its currency may be withdrawn by now."""
+        if type(amount_minor) is not int or not 0 <= amount_minor <= AMOUNT_MINOR_MAX:
+            raise InvalidValue(f"amount_minor must be an int, 0 to {AMOUNT_MINOR_MAX}")
+        if type(currency) is not str or not re.fullmatch("[A-Z]{3}", currency):
+            raise InvalidValue(f"{quoted(currency)} was never a currency code")
+        money = object.__new__(cls)
+        object.__setattr__(money, "amount_minor", amount_minor)
+        object.__setattr__(money, "currency", currency)
+        return money
+
     def __str__(self) -> str:
         """The amount as people write it: `19.99 USD`."""
-        digits = exponent(self.currency)
+        try:
+            digits = exponent(self.currency)
+        except InvalidValue:
+            return f"{self.amount_minor} {self.currency} (minor units)"
         if not digits:
             return f"{self.amount_minor} {self.currency}"
         whole, rest = divmod(self.amount_minor, 10**digits)

@@ -65,6 +65,7 @@ class Owed:
         id: also the idempotency key given to the handler; it never changes.
         subject: what it is about: a refund's id, a reason for attention, or nothing.
         next_at_ms: when it may next be started. A running one has its lease's end here.
+        forced: a person asked for it again, so it is not dropped as overtaken.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Owed:
     status: OwedStatus = "owed"
     tries: int = 0
     next_at_ms: int
+    forced: bool = False
     log: tuple[Try, ...] = ()
 
     def logged(self, entry: Try) -> tuple[Try, ...]:

@@ -117,6 +117,10 @@ class Terms:
         if self.cancel_url is not None:
             _check_url("cancel_url", self.cancel_url)
         _check_metadata(self.metadata)
+        try:
+            self.to_request("", "").encode()
+        except UnicodeEncodeError:
+            raise InvalidValue("a text holds half a surrogate pair, which UTF-8 has not") from None
 
     def to_request(self, intent_id: str, metadata_key: str) -> str:
         """The body of create-intent, as text: a repeat must send identical bytes."""

@@ -39,7 +39,10 @@ class Created:
 
 @attrs.frozen
 class Refused:
-    """A definite error. `http_status`, `error_code` and `description` are xPay's."""
+    """A definite error: this request did nothing. A creation under the same key may have before.
+
+    `http_status`, `error_code` and `description` are xPay's.
+    """
 
     http_status: int
     error_code: str
@@ -178,7 +181,7 @@ def _request(
 
 def _send(request: HttpRequest, patience_s: float = math.inf) -> Command[HttpResponse | NoAnswer]:
     """One exchange, after waiting for our turn under the rate limit, if that is not too long."""
-    wait_s = yield from take_turn()
+    wait_s = yield from take_turn(patience_s)
     if wait_s > patience_s:
         return NoAnswer(f"our turn under the rate limit comes in {wait_s:.0f} s only; not sent")
     if wait_s > 0:
@@ -196,7 +199,7 @@ def _insist(request: HttpRequest, settings: Settings) -> Command[HttpResponse | 
         if isinstance(response, NoAnswer):
             unclear = Unclear(f"xPay did not answer: {response}")
         elif _is_passing(response):
-            unclear = Unclear(f"xPay answered {response.status}", answered=True)
+            unclear = _unsettled(response)
         else:
             return response
         wait_s = _wait_s(response, tried)
@@ -205,6 +208,11 @@ def _insist(request: HttpRequest, settings: Settings) -> Command[HttpResponse | 
             return unclear
         yield from pause(wait_s)
         spent_s += wait_s
+
+
+def _unsettled(response: HttpResponse) -> Unclear:
+    # Below 500 it speaks of another request under this key, or of the pace: no answer yet.
+    return Unclear(f"xPay answered {response.status}", answered=response.status >= 500)
 
 
 def _wait_s(response: HttpResponse | NoAnswer, tried: int) -> float:

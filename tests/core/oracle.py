@@ -33,6 +33,8 @@ SPEAKS_FOR: Final[Mapping[str, str]] = {
     "create_answered": "created",
     "create_refused": "rejected",
     "create_unresolved": "initiated",
+    "amount_unresolved": "initiated",
+    "paid_twice": "initiated",
     "forwarded": "redirected",
     "handler_gave_up": "initiated",
     "intent.created": "created",
@@ -100,6 +102,7 @@ def truth_of(
     disputes = told_disputes(facts)
     reasons = attention(asked, facts, believed, refunds, disputes)
     checked = any(event.kind in SHOWS_AMOUNT_PAID for event in believed)
+    paid = [e for e in believed if e.kind in SHOWS_AMOUNT_PAID | {"intent.refunded"}]
     reached = {"initiated"} | {speaks_for[e.kind] for e in believed}
     return Truth(
         state=max(reached | ({"created"} if misread else set()), key=ranks.index),
@@ -119,7 +122,7 @@ def truth_of(
             | {"refunded_other_money" for e in facts if is_foreign_refund(asked, e)}
         ),
         evidence=frozenset(f"{e.event_id}#{e.digest}" for e in facts),
-        request_is_kept=not any(e.url or e.kind == "create_refused" for e in facts),
+        request_is_kept=not paid and not any(e.url or e.kind == "create_refused" for e in facts),
         owed=frozenset(
             {("on_success", "") for _ in range(checked)}
             | {("on_failed", "") for e in facts if is_failure(e)}
@@ -200,7 +203,14 @@ def dispute_status(disputes: Mapping[str, set[str]]) -> str:
 
 # News that is no sign of an intent at xPay.
 SAYS_NOTHING_OF_XPAY = frozenset(
-    {"stored", "create_refused", "handler_gave_up", "create_unresolved"}
+    {
+        "stored",
+        "create_refused",
+        "handler_gave_up",
+        "create_unresolved",
+        "amount_unresolved",
+        "paid_twice",
+    }
 )
 
 
@@ -229,12 +239,14 @@ def attention(
         "refused_yet_real": "create_refused" in kinds and bool(kinds - SAYS_NOTHING_OF_XPAY),
         "second_xpay_intent": len(x_ids) > 1,
         "create_unresolved": "create_unresolved" in kinds,
+        "amount_unresolved": "amount_unresolved" in kinds,
         "refund_exceeds_payment": total > asked.amount_minor,
         "refund_without_details": bool(reports),
     }
     return frozenset(
         {reason for reason, holds in plain.items() if holds}
         | {f"handler_gave_up:{e.digest}" for e in facts if e.kind == "handler_gave_up"}
+        | {f"paid_twice:{e.digest}" for e in facts if e.kind == "paid_twice"}
         | {f"event_contradiction:{i}" for i, digests in contents.items() if len(digests) > 1}
         | {f"refund_without_amount:{r}" for r, amounts in refunds.items() if None in amounts}
         | {f"refund_contradiction:{r}" for r, amounts in refunds.items() if len(amounts) > 1}

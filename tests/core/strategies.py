@@ -122,10 +122,12 @@ ALPHABET: Final[tuple[Event, ...]] = (
     refunded("whe_7", "rf_2", 1000, "EUR"),
     disputed("whe_8", "disputed", "dp_1"),
 )
-# Twelve more, about what happens after a payment and what names too little.
+# Fourteen more, about what happens after a payment and what names too little.
 AFTERMATH: Final[tuple[Event, ...]] = (
     own(ev.HANDLER_GAVE_UP, "eff_1"),
+    own(ev.PAID_TWICE, "pi_2"),
     own(ev.CREATE_UNRESOLVED),
+    own(ev.AMOUNT_UNRESOLVED),
     report("FAILED", error_code="risk_check_failed"),
     report("PARTIALLY_REFUNDED"),
     report("REFUNDED"),
@@ -189,7 +191,14 @@ reports = st.builds(
     x_intent_id=st.sampled_from(["in_A", "in_A", "in_B"]),
 )
 creations = st.sampled_from(
-    [created(), created("in_B"), refused(), own(ev.STORED), own(ev.CREATE_UNRESOLVED)]
+    [
+        created(),
+        created("in_B"),
+        refused(),
+        own(ev.STORED),
+        own(ev.CREATE_UNRESOLVED),
+        own(ev.AMOUNT_UNRESOLVED),
+    ]
 )
 acts = st.sampled_from(
     [own(ev.FORWARDED), own(ev.HANDLER_GAVE_UP, "eff_1"), own(ev.HANDLER_GAVE_UP, "eff_2")]

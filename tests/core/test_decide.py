@@ -10,6 +10,7 @@ import pytest
 
 from xpay_flow import events as ev
 from xpay_flow.decide import Decision, Owes, decide, is_overtaken
+from xpay_flow.errors import SchemaMismatch
 from xpay_flow.events import Event
 from xpay_flow.intent import Intent, Refund, Stamped
 from xpay_flow.lifecycle import Disposition
@@ -298,6 +299,8 @@ REASONS: dict[str, list[Event]] = {
     "refund_exceeds_payment": [refunded("e1", "rf_1", 2501)],
     "refund_without_details": [report("REFUNDED")],
     "create_unresolved": [own(ev.CREATE_UNRESOLVED)],
+    "amount_unresolved": [own(ev.AMOUNT_UNRESOLVED)],
+    "paid_twice:pi_2": [own(ev.PAID_TWICE, "pi_2")],
     "handler_gave_up:eff_1": [own(ev.HANDLER_GAVE_UP, "eff_1")],
     "event_contradiction:e1": [failed("e1", "card_decline"), failed("e1", "lost_card")],
     "refund_contradiction:rf_1": [refunded("e1", "rf_1", 1), refunded("e2", "rf_1", 2)],
@@ -405,8 +408,8 @@ def test_yen_are_compared_like_any_money() -> None:
 
 
 def test_a_kind_without_a_row_is_our_own_mistake() -> None:
-    """Foreign types arrive as `unknown`; a kind that the table lacks cannot come from outside."""
-    with pytest.raises(KeyError):
+    """Foreign types arrive as `unknown`; a kind that the table lacks names another lifecycle."""
+    with pytest.raises(SchemaMismatch, match="no_such_kind"):
         decide(an_intent(), own("no_such_kind"))
 
 

@@ -177,7 +177,9 @@ def test_disputes_leave_the_state_alone(state: str, event: str) -> None:
     assert Move(state, "applied") == LIFECYCLE.step(state, event)
 
 
-@pytest.mark.parametrize("event", ["handler_gave_up", "create_unresolved"])
+@pytest.mark.parametrize(
+    "event", ["handler_gave_up", "create_unresolved", "amount_unresolved", "paid_twice"]
+)
 @pytest.mark.parametrize("state", RANKS)
 def test_our_own_troubles_move_nothing(state: str, event: str) -> None:
     """What went wrong on our side is kept, and says nothing about the payment."""

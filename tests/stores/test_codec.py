@@ -192,7 +192,7 @@ def test_a_member_of_a_newer_version_is_refused(path: tuple[str | int, ...]) -> 
         (("version",), "2"),
         (("intent", "attempt"), 1.0),
         (("intent", "money", "amount_minor"), -1),
-        (("intent", "money", "currency"), "XYZ"),
+        (("intent", "money", "currency"), "usd"),
         (("intent", "metadata"), [["cart"]]),
         (("intent", "disputes", 0, "seen"), ["appealed"]),
         (("effects", 0, "status"), "paused"),

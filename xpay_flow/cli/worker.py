@@ -17,11 +17,12 @@ from typing import Any
 import attrs
 
 from xpay_flow import Asked, AsyncFlow, ConfigurationError, Delivered, Flow, StoreError
-from xpay_flow.effects import Command, due, now
+from xpay_flow.effects import Command
 from xpay_flow.flow import POLL_S
-from xpay_flow.flows import Rules
-from xpay_flow.flows.outbox import deliver_record
-from xpay_flow.flows.reconcile import ask
+from xpay_flow.flows import Rules, Unworkable
+from xpay_flow.flows.outbox import Able, deliver_record
+from xpay_flow.flows.passes import work_through
+from xpay_flow.flows.reconcile import ask_record
 from xpay_flow.records import Work
 
 from .loading import checked, find_flow
@@ -31,7 +32,8 @@ from .stopping import on_stop
 # Keys read at once; the next pass reads the next ones.
 BATCH = 100
 
-Result = Delivered | Asked
+Result = Delivered | Asked | Unworkable
+_Do = Callable[[str], Command[Sequence[Result]]]
 
 
 @attrs.frozen(kw_only=True)
@@ -73,29 +75,35 @@ def worker(flow: str, once: bool, as_json: bool, poll_s: float) -> None:
 
 
 def one_pass(
-    rules: Rules, stopping: Callable[[], bool], tell: Callable[[Result], None]
+    rules: Rules, able: Able, stopping: Callable[[], bool], tell: Callable[[Result], None]
 ) -> Command[int]:
     """Everything that is due now, one job after the other; how many results there were.
 
     What asking has made owed is delivered in the same pass.
     """
+
+    def deliver_one(key: str) -> Command[Sequence[Result]]:
+        return told((yield from deliver_record(key, rules, able)))
+
+    def ask_one(key: str) -> Command[Sequence[Result]]:
+        return told((yield from ask_record(key, rules)))
+
+    def told(found: Sequence[Result]) -> Sequence[Result]:
+        for result in found:
+            tell(result)
+        return found
+
     results = 0
-    steps: tuple[Work, ...] = ("deliver", "ask", "deliver")
-    for work in steps:
-        for key in (yield from due(work, (yield from now()), BATCH)):
-            if stopping():
-                return results
-            for result in (yield from _do(work, key, rules)):
-                tell(result)
-                results += 1
+    steps: tuple[tuple[Work, _Do], ...] = (
+        ("deliver", deliver_one),
+        ("ask", ask_one),
+        ("deliver", deliver_one),
+    )
+    for work, do in steps:
+        done = yield from work_through(work, do, BATCH, stopping=stopping)
+        told([result for result in done if isinstance(result, Unworkable)])
+        results += sum(not isinstance(result, Unworkable) for result in done)
     return results
-
-
-def _do(work: Work, key: str, rules: Rules) -> Command[Sequence[Result]]:
-    if work == "deliver":
-        return (yield from deliver_record(key, rules))
-    asked = yield from ask(key, rules)
-    return () if asked is None else (asked,)
 
 
 def _work(flow: Flow, job: _Job) -> None:
@@ -107,7 +115,7 @@ def _work(flow: Flow, job: _Job) -> None:
             while not stop.is_set():
                 found = 0
                 try:
-                    found = flow.run(one_pass(flow.rules, stop.is_set, job.tell))
+                    found = flow.run(one_pass(flow.rules, flow.able, stop.is_set, job.tell))
                 except StoreError as error:
                     _or_raise(error, job)
                 if job.once:
@@ -131,7 +139,7 @@ async def _work_async(made: Any, job: _Job) -> None:
             while not stop.is_set():
                 found = 0
                 try:
-                    found = await flow.run(one_pass(flow.rules, stop.is_set, job.tell))
+                    found = await flow.run(one_pass(flow.rules, flow.able, stop.is_set, job.tell))
                 except StoreError as error:
                     _or_raise(error, job)
                 if job.once:
@@ -167,6 +175,8 @@ def _tell(result: Result) -> None:
     if isinstance(result, Delivered):
         why = f" ({result.error})" if result.error else ""
         click.echo(f"{at} {result.name} for {result.intent_id}: {result.outcome}{why}")
+    elif isinstance(result, Unworkable):
+        click.echo(f"{at} {result.work} of {result.key} failed, and stays due: {result.error}")
     else:
         state = f", state {result.state}" if result.state else ""
         about = result.intent_id or result.key
@@ -174,6 +184,10 @@ def _tell(result: Result) -> None:
 
 
 def _tell_json(result: Result) -> None:
-    kind = "delivered" if isinstance(result, Delivered) else "asked"
-    line = {"kind": kind, "at_ms": time.time_ns() // 1_000_000, **attrs.asdict(result)}
+    kinds = {Delivered: "delivered", Asked: "asked", Unworkable: "unworkable"}
+    line = {
+        "kind": kinds[type(result)],
+        "at_ms": time.time_ns() // 1_000_000,
+        **attrs.asdict(result),
+    }
     click.echo(json.dumps(line))

@@ -106,7 +106,7 @@ def open_flow(payments_path: Path, xpay_url: str) -> AsyncFlow:
 @contextlib.contextmanager
 def listening(port: int) -> Generator[socket.socket, None, None]:
     """A socket of this machine on `port`, or on a free one where that is taken; 0 is any."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
         # A port that was in use a moment ago, by ourselves, can be taken again at once.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

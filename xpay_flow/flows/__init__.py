@@ -7,6 +7,7 @@ news came, `queries` reads. `filing` is what they share: read, decide, commit.
 from .checkout import Checkout, forward, start_checkout
 from .filing import Filed, Rules, file_event
 from .outbox import Delivered, deliver, redeliver
+from .passes import Unworkable
 from .queries import PaymentStatus, find, recent_records, status
 from .reconcile import Asked, reconcile
 from .webhook import Received, receive_webhook
@@ -19,6 +20,7 @@ __all__ = [
     "PaymentStatus",
     "Received",
     "Rules",
+    "Unworkable",
     "deliver",
     "file_event",
     "find",

@@ -14,15 +14,17 @@ from .. import events as ev
 from .. import messages as m
 from .. import xpay
 from ..effects import Command, commit, count, load, new_id, now
-from ..errors import AlreadyPaid, OutcomeUnknown, ReceiptInUse, StoreContended
+from ..errors import AlreadyPaid, InvalidValue, OutcomeUnknown, ReceiptInUse, StoreContended
 from ..intent import Intent
+from ..ports import FOUND_MAX
 from ..records import Record, attempt_key, intent_alias, receipt_alias
 from ..terms import Terms
+from ..wire import IntentAnswer
 from .filing import COMMIT_TRIES, Rules, adopt, file_event, load_intent, stored_attempt
 
 # xPay forgets a key after 24 hours; a repeat later than this could make a second intent.
 REPEATABLE_MS = (m.IDEMPOTENCY_RETENTION_S - 3600) * 1000
-# States in which the customer may still pay on the page of this attempt.
+# States in which an attempt does not stand in the way of another.
 CLOSED = frozenset({"rejected", "cancelled"})
 
 
@@ -62,6 +64,10 @@ def start_checkout(terms: Terms, rules: Rules, *, new_attempt: bool = False) -> 
         open_attempt = None if new_attempt else _open_attempt(attempts, terms, now_ms)
         if open_attempt is not None:
             return (yield from create_at_xpay(open_attempt, rules, resumed=True))
+        if len(attempts) >= FOUND_MAX:
+            raise InvalidValue(
+                f"receipt {terms.receipt_id!a} has {FOUND_MAX} attempts; use another"
+            )
         stored = yield from _store_attempt(terms, len(attempts) + 1, rules)
         if stored is not None:
             return (yield from create_at_xpay(stored, rules, resumed=False))
@@ -125,6 +131,7 @@ def create_at_xpay(record: Record, rules: Rules, *, resumed: bool) -> Command[Ch
     if intent.request is None:
         raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
     answer = yield from xpay.create_intent(intent.request, intent.idempotency_key, rules.settings)
+    answer = _believable(answer, intent, rules, resumed=resumed)
     if isinstance(answer, xpay.Unclear):
         yield from count("create.unclear")
         raise OutcomeUnknown(answer.detail, intent.id, answered=answer.answered)
@@ -136,7 +143,37 @@ def create_at_xpay(record: Record, rules: Rules, *, resumed: bool) -> Command[Ch
     created = ev.from_create_answer(answer.answer, answer.url, now_ms)
     filed = yield from file_event(record.key, created, rules)
     yield from adopt(answer.answer.x_intent_id, rules)
+    if ev.CREATE_REFUSED in filed.intent.kinds:
+        # Somebody had closed this attempt meanwhile, and another may be open: one page per order.
+        raise OutcomeUnknown("the attempt was closed while xPay was asked; try again", intent.id)
     return _checkout(filed.intent, answer.url, resumed=resumed)
+
+
+def _believable(
+    answer: xpay.Created | xpay.Refused | xpay.Unclear,
+    intent: Intent,
+    rules: Rules,
+    *,
+    resumed: bool,
+) -> xpay.Created | xpay.Refused | xpay.Unclear:
+    """The answer, or `Unclear` where it cannot be what it seems."""
+    if resumed and isinstance(answer, xpay.Refused) and answer.http_status == 400:
+        # "Concurrent idempotent call: 400 or 409": the first request may still be running.
+        return xpay.Unclear(f"xPay answered 400: {answer.description}", answered=True)
+    if isinstance(answer, xpay.Created) and not _is_about(answer.answer, intent, rules):
+        return xpay.Unclear("xPay answered about another order")
+    return answer
+
+
+def _is_about(answer: IntentAnswer, intent: Intent, rules: Rules) -> bool:
+    """Nothing in the answer speaks of another order, amount or intent than ours."""
+    told = {
+        answer.receipt_id: intent.receipt_id,
+        answer.amount_minor: intent.money.amount_minor,
+        answer.currency: intent.money.currency,
+        answer.metadata.get(rules.settings.metadata_key): intent.id,
+    }
+    return all(said is None or said == ours for said, ours in told.items())
 
 
 def _checkout(intent: Intent, url: str, *, resumed: bool) -> Checkout:

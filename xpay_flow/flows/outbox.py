@@ -6,19 +6,22 @@ claim that runs out, and the call is made again with the same idempotency key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
 from .. import events as ev
 from ..decide import decide, is_overtaken
-from ..effects import Command, Ran, commit, count, due, load, now, run_handler
-from ..errors import StoreContended, UnknownIntent
+from ..effects import Command, Ran, commit, count, load, now, run_handler
+from ..errors import InvalidValue, StoreContended, UnknownIntent
 from ..intent import Intent
 from ..payment import payment_of
 from ..records import HandlerName, Owed, OwedStatus, Record, Try, change, receipt_alias
-from .filing import COMMIT_TRIES, Rules, with_decision
+from .filing import COMMIT_TRIES, Rules, file_event, with_decision
+from .passes import Unworkable, work_through
 from .queries import find
+
+Able = Collection[HandlerName]
 
 NO_ON_SUCCESS = "no on_success handler is registered in this process"
 
@@ -38,72 +41,90 @@ class Delivered:
     error: str = ""
 
 
-def deliver(rules: Rules, *, limit: int = 100) -> Command[tuple[Delivered, ...]]:
-    """Call every handler that is owed now, on at most `limit` intents, longest due first."""
-    keys = yield from due("deliver", (yield from now()), limit)
-    delivered: list[Delivered] = []
-    for key in keys:
-        delivered.extend((yield from deliver_record(key, rules)))
-    return tuple(delivered)
+def deliver(
+    rules: Rules, *, limit: int = 100, able: Able | None = None
+) -> Command[tuple[Delivered | Unworkable, ...]]:
+    """Call every handler that is owed now, on at most `limit` intents, longest due first.
+
+    Args:
+        able: the handlers that this process has; None is all. See `deliver_record`.
+    """
+    return (yield from work_through("deliver", lambda key: deliver_record(key, rules, able), limit))
 
 
-def deliver_record(key: str, rules: Rules) -> Command[Sequence[Delivered]]:
-    """Call the handlers that one intent is owed, one after the other, each at most once."""
+def deliver_record(
+    key: str, rules: Rules, able: Able | None = None
+) -> Command[Sequence[Delivered]]:
+    """Call the handlers that one intent is owed, one after the other, each at most once.
+
+    A process without `on_success` leaves what it has no handler for to those that have one. One
+    with `on_success` is taken for a whole shop: other handlers that it lacks are not wanted.
+    """
     delivered: list[Delivered] = []
     tried: set[str] = set()
-    while (claimed := (yield from _claim(key, tried, rules))) is not None:
+    while (claimed := (yield from _claim(key, tried, rules, able))) is not None:
         record, intent, effect = claimed
         tried.add(effect.id)
-        if effect.status == "dropped":
+        if effect.status == "owed":
+            ran = yield from _call(record.key, intent, effect, rules)
+            outcome = yield from _settle(record.key, effect, ran, rules)
+        else:
             outcome = Delivered(
                 effect_id=effect.id,
                 name=effect.name,
                 intent_id=intent.id,
-                outcome="dropped",
+                outcome=effect.status,
                 error=effect.log[-1].error,
             )
-        else:
-            ran = yield from _call(intent, effect)
-            outcome = yield from _settle(record.key, effect, ran, rules)
         yield from count(f"handler.{outcome.name}.{outcome.outcome}")
         delivered.append(outcome)
     return delivered
 
 
-def _claim(key: str, tried: set[str], rules: Rules) -> Command[tuple[Record, Intent, Owed] | None]:
-    """Take the next due effect for this process, or drop it if newer news has overtaken it."""
+def _claim(
+    key: str, tried: set[str], rules: Rules, able: Able | None
+) -> Command[tuple[Record, Intent, Owed] | None]:
+    """Take the next due effect for this process, or end it: overtaken, or tried too often."""
     for _ in range(COMMIT_TRIES):
         now_ms = yield from now()
         found = yield from load(key)
         record = found[0] if found else None
         if record is None or record.intent is None:
             return None
-        effect = next((e for e in record.effects if _is_due(e, now_ms) and e.id not in tried), None)
+        due_now = (e for e in record.effects if _is_due(e, now_ms, able) and e.id not in tried)
+        effect = next(due_now, None)
         if effect is None:
             return None
-        claimed = _claimed(record, record.intent, effect, now_ms, rules)
-        step = change(record, record.with_effect(claimed))
-        if (yield from commit(step)):
+        after = _claimed(record, record.intent, effect, now_ms, rules)
+        claimed = after.effect(effect.id)
+        step = change(record, after)
+        if claimed is not None and (yield from commit(step)):
             return step.record, record.intent, claimed
     return None
 
 
-def _is_due(effect: Owed, now_ms: int) -> bool:
-    return effect.status == "owed" and effect.next_at_ms <= now_ms
+def _is_due(effect: Owed, now_ms: int, able: Able | None) -> bool:
+    mine = able is None or effect.name in able or "on_success" in able
+    return mine and effect.status == "owed" and effect.next_at_ms <= now_ms
 
 
-def _claimed(record: Record, intent: Intent, effect: Owed, now_ms: int, rules: Rules) -> Owed:
-    overtaken = is_overtaken(intent, effect.name)
+def _claimed(record: Record, intent: Intent, effect: Owed, now_ms: int, rules: Rules) -> Record:
+    overtaken = None if effect.forced else is_overtaken(intent, effect.name)
     if overtaken is not None:
         log = _logged(record, effect, now_ms, "dropped", overtaken)
-        return attrs.evolve(effect, status="dropped", log=log)
-    return attrs.evolve(
+        return record.with_effect(attrs.evolve(effect, status="dropped", log=log))
+    if effect.tries > len(rules.settings.retry_schedule_s):
+        # Every try ended without a word: the handler takes its process with it.
+        log = _logged(record, effect, now_ms, "gave_up", "no try of this call has come to an end")
+        return _given_up(record, intent, attrs.evolve(effect, log=log), now_ms, rules)
+    claimed = attrs.evolve(
         effect,
         tries=effect.tries + 1,
-        # Until then it is ours. A handler that runs longer may be called a second time meanwhile.
+        # Until then it is ours. A handler that runs longer may be called again meanwhile.
         next_at_ms=now_ms + rules.settings.lease_s * 1000,
         log=_logged(record, effect, now_ms, "started"),
     )
+    return record.with_effect(claimed)
 
 
 def _logged(
@@ -114,13 +135,16 @@ def _logged(
     )
 
 
-def _call(intent: Intent, effect: Owed) -> Command[Ran]:
+def _call(key: str, intent: Intent, effect: Owed, rules: Rules) -> Command[Ran]:
     siblings = yield from load(receipt_alias(intent.receipt_id))
     also_paid = tuple(
         other.intent.id
         for other in siblings
         if other.intent is not None and other.intent.id != intent.id and other.intent.is_paid
     )
+    if also_paid and effect.name == "on_success":
+        twice = ev.own(ev.PAID_TWICE, (yield from now()), subject=",".join(also_paid))
+        yield from file_event(key, twice, rules)
     payment = payment_of(intent, effect.name, effect.subject, effect.id, also_paid)
     ran = yield from run_handler(effect.name, payment)
     if ran.outcome == "missing" and effect.name == "on_success":
@@ -167,7 +191,12 @@ def _settled(
     if effect.tries <= len(schedule):
         next_at_ms = now_ms + schedule[effect.tries - 1] * 1000
         return record.with_effect(attrs.evolve(effect, next_at_ms=next_at_ms, log=log))
-    given_up = record.with_effect(attrs.evolve(effect, status="gave_up", log=log))
+    return _given_up(record, intent, attrs.evolve(effect, log=log), now_ms, rules)
+
+
+def _given_up(record: Record, intent: Intent, effect: Owed, now_ms: int, rules: Rules) -> Record:
+    """No more tries, and a person is told."""
+    given_up = record.with_effect(attrs.evolve(effect, status="gave_up"))
     if effect.name == "on_attention":
         # Nobody is left to tell; it stays visible on the timeline and in the intent's attention.
         return given_up
@@ -191,8 +220,11 @@ def redeliver(name: str, effect_id: str) -> Command[Owed]:
     Args:
         name: of the intent, as in `find`.
 
+    An overtaken call is made all the same: who asks for it knows better.
+
     Raises:
         UnknownIntent: nothing owed has this id.
+        InvalidValue: the call is neither given up nor dropped.
     """
     for _ in range(COMMIT_TRIES):
         now_ms = yield from now()
@@ -200,8 +232,15 @@ def redeliver(name: str, effect_id: str) -> Command[Owed]:
             effect = record.effect(effect_id)
             if effect is None:
                 continue
+            if effect.status not in ("gave_up", "dropped"):
+                raise InvalidValue(
+                    f"{effect_id} is {effect.status}; only a call that was given up or dropped "
+                    "can be owed again"
+                )
             log = _logged(record, effect, now_ms, "owed again")
-            owed = attrs.evolve(effect, status="owed", tries=0, next_at_ms=now_ms, log=log)
+            owed = attrs.evolve(
+                effect, status="owed", tries=0, next_at_ms=now_ms, forced=True, log=log
+            )
             if (yield from commit(change(record, record.with_effect(owed)))):
                 return owed
             break

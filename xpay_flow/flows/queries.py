@@ -22,7 +22,6 @@ PublicStatus = Literal["SUCCESS", "FAILED", "PENDING"]
 LOOK_EVERY_S = 0.5
 
 _PUBLIC: dict[str, PublicStatus] = {
-    "success": "SUCCESS",
     "failed": "FAILED",
     "cancelled": "FAILED",
     "rejected": "FAILED",
@@ -58,13 +57,18 @@ def status(
         seen: no news to whoever asks. With it, a success that follows a failure can be awaited.
     """
     until_ms = (yield from now()) + int(wait_s * 1000)
+    # Counted, too: a clock that is set back must not make a query wait for an hour.
+    looks_left = int(wait_s / LOOK_EVERY_S) + 1
     while True:
         found = yield from load(x_intent_alias(x_intent_id))
         intents = [record.intent for record in found if record.intent is not None]
         result = public_status(intents[0]) if intents else UNKNOWN_PAYMENT
         left_s = (until_ms - (yield from now())) / 1000
-        if result.final or result.status not in ("PENDING", seen) or left_s <= 0:
+        if result.final or result.status not in ("PENDING", seen):
             return result
+        if left_s <= 0 or not looks_left:
+            return result
+        looks_left -= 1
         yield from pause(min(LOOK_EVERY_S, left_s))
 
 

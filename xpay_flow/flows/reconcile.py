@@ -6,17 +6,28 @@ intents, and every request waits for its turn under the rate limit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from .. import events as ev
 from .. import xpay
-from ..effects import Command, commit, count, due, load, now
+from ..decide import decide
+from ..effects import Command, commit, count, load, now
 from ..errors import OutcomeUnknown, XPayRefused
 from ..intent import Intent
 from ..records import Record, change
 from ..wire import IntentAnswer
 from .checkout import REPEATABLE_MS, create_at_xpay
-from .filing import Rules, adopt, file_event, next_question_ms
+from .filing import (
+    COMMIT_TRIES,
+    Rules,
+    adopt,
+    file_event,
+    next_question_ms,
+    with_decision,
+)
+from .passes import Unworkable, work_through
 from .webhook import find_owner
 
 # A list can lag behind a creation whose answer was an error; by then it should not.
@@ -40,26 +51,26 @@ class Asked:
     state: str | None = None
 
 
-def reconcile(rules: Rules, *, limit: int | None = None) -> Command[tuple[Asked, ...]]:
+def reconcile(rules: Rules, *, limit: int | None = None) -> Command[tuple[Asked | Unworkable, ...]]:
     """Ask xPay about the intents that are due, longest due first; at most `limit` of them."""
-    keys = yield from due("ask", (yield from now()), limit or rules.settings.ask_batch)
-    asked: list[Asked] = []
-    for key in keys:
-        answer = yield from ask(key, rules)
-        if answer is not None:
-            yield from count(f"ask.{answer.outcome}")
-            asked.append(answer)
-    return tuple(asked)
+    batch = limit or rules.settings.ask_batch
+    return (yield from work_through("ask", lambda key: ask_record(key, rules), batch))
 
 
-def ask(key: str, rules: Rules) -> Command[Asked | None]:
-    """Ask about one record; None when another process has just taken it."""
+def ask_record(key: str, rules: Rules) -> Command[Sequence[Asked]]:
+    """Ask about one record; nothing when another process has just taken it."""
     found = yield from load(key)
-    if not found:
-        return None
-    record = yield from _claim(found[0], rules)
+    record = (yield from _claim(found[0], rules)) if found else None
     if record is None:
-        return None
+        return ()
+    asked = yield from _ask(record, rules)
+    yield from count(f"ask.{asked.outcome}")
+    if record.asks >= len(rules.settings.ask_schedule_s):
+        yield from _end_of_schedule(key, rules)
+    return (asked,)
+
+
+def _ask(record: Record, rules: Rules) -> Command[Asked]:
     if record.intent is None:
         return (yield from _look_for_owner(record, rules))
     if not record.intent.x_intent_ids:
@@ -67,7 +78,7 @@ def ask(key: str, rules: Rules) -> Command[Asked | None]:
     outcome = "nothing new"
     for x_intent_id in record.intent.x_intent_ids:
         outcome = yield from _ask_about(record, x_intent_id, rules)
-    return (yield from _asked(key, outcome))
+    return (yield from _asked(record.key, outcome))
 
 
 def _claim(record: Record, rules: Rules) -> Command[Record | None]:
@@ -79,8 +90,36 @@ def _claim(record: Record, rules: Rules) -> Command[Record | None]:
         return None
     asks = record.asks + 1
     next_ms = next_question_ms(asks, now_ms, rules.settings)
+    if next_ms is None:
+        # The last question: if we die over it, it is asked again; `_end_of_schedule` ends it.
+        next_ms = now_ms + rules.settings.lease_s * 1000
     step = change(record, attrs.evolve(record, asks=asks, ask_at_ms=next_ms))
     return step.record if (yield from commit(step)) else None
+
+
+def _end_of_schedule(key: str, rules: Rules) -> Command[None]:
+    """The last question is answered: say what stayed open, and ask no more."""
+    for _ in range(COMMIT_TRIES):
+        now_ms = yield from now()
+        record = (yield from load(key))[0]
+        if record.ask_at_ms is None or record.asks < len(rules.settings.ask_schedule_s):
+            return
+        after = record
+        open_question = _open_question(record.intent)
+        if record.intent is not None and open_question is not None:
+            decision = decide(record.intent, ev.own(open_question, now_ms), rules.lifecycle)
+            after = with_decision(record, decision, now_ms, rules)
+        if (yield from commit(change(record, attrs.evolve(after, ask_at_ms=None)))):
+            return
+
+
+def _open_question(intent: Intent | None) -> str | None:
+    """What a person must ask xPay, since we got no answer."""
+    if intent is None:
+        return None
+    if intent.is_paid and not intent.is_settled:
+        return ev.AMOUNT_UNRESOLVED
+    return ev.CREATE_UNRESOLVED if intent.state == "initiated" else None
 
 
 def _asked(key: str, outcome: str) -> Command[Asked]:
@@ -140,9 +179,6 @@ def _resolve_creation(record: Record, intent: Intent, rules: Rules) -> Command[A
         outcome = yield from _look_it_up(record, intent, rules)
     else:
         outcome = "unclear"
-    if outcome == "unclear" and record.ask_at_ms is None:
-        # The schedule has ended, so a person must ask xPay.
-        yield from file_event(record.key, ev.own(ev.CREATE_UNRESOLVED, now_ms), rules)
     return (yield from _asked(record.key, outcome))
 
 

@@ -18,6 +18,7 @@ import attrs
 from xpay_flow.errors import SchemaMismatch, quoted
 from xpay_flow.events import Event
 from xpay_flow.intent import Intent
+from xpay_flow.money import Money
 from xpay_flow.records import Fact, Owed, Record
 from xpay_flow.wire import JSON
 
@@ -126,7 +127,9 @@ def _read_object(kind: type, document: JSON) -> Any:
         raise _mismatch(kind, f"it is {quoted(document)}")
     members = _members_read(kind)
     try:
-        return kind(**{name: members[name](value) for name, value in document.items()})
+        # What was stored was checked then; a currency may have been withdrawn since.
+        build: Callable[..., Any] = Money.restored if kind is Money else kind
+        return build(**{name: members[name](value) for name, value in document.items()})
     except KeyError as error:
         raise _mismatch(kind, f"its member {error} is not known to this version") from None
     except (TypeError, ValueError) as error:

@@ -1,0 +1,72 @@
+"""How is everything that is due done, when some of it cannot be?
+
+Record after record, longest due first. One that fails does not stop the others, however often it
+fails: it is told apart, stays due, and the pass reaches as far as if it were not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import attrs
+
+from ..effects import Command, count, due, now
+from ..errors import StoreUnavailable, error_text
+from ..records import Work
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Unworkable:
+    """A record that could not be worked on; it stays due, and a person should look.
+
+    Args:
+        error: what was raised, on one line.
+    """
+
+    key: str
+    work: Work
+    error: str
+
+
+def never() -> bool:
+    """Nobody wants this pass to stop early."""
+    return False
+
+
+def work_through(
+    work: Work,
+    do: Callable[[str], Command[Sequence[T]]],
+    limit: int,
+    *,
+    stopping: Callable[[], bool] = never,
+) -> Command[tuple[T | Unworkable, ...]]:
+    """Do one kind of work on up to `limit` records that are due, and on more for each that fails.
+
+    Raises:
+        StoreUnavailable: the store itself failed; what is due stays due.
+    """
+    now_ms = yield from now()
+    results: list[T | Unworkable] = []
+    seen: set[str] = set()
+    failed = 0
+    while True:
+        keys = yield from due(work, now_ms, limit + failed)
+        fresh = [key for key in keys if key not in seen][: limit + failed - len(seen)]
+        before = failed
+        for key in fresh:
+            if stopping():
+                return tuple(results)
+            seen.add(key)
+            try:
+                results.extend((yield from do(key)))
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                failed += 1
+                results.append(Unworkable(key=key, work=work, error=error_text(error)))
+                yield from count(f"{work}.unworkable")
+        if failed == before:
+            return tuple(results)
