@@ -85,6 +85,8 @@ class ShopMachine(RuleBasedStateMachine):
         self.acknowledged: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
         self.handlers_work = True
+        # A story that has failed is over; what its end would be does not matter.
+        self.failed = False
 
     @initialize()
     def open(self) -> None:
@@ -297,6 +299,7 @@ class ShopMachine(RuleBasedStateMachine):
     def every_promise(self) -> None:
         if not hasattr(self, "world"):
             return
+        self.failed = True
         records = self.records()
         for record in records:
             self.check_growth(record)
@@ -307,6 +310,7 @@ class ShopMachine(RuleBasedStateMachine):
         self.check_calls(records)
         self.check_creations(records)
         self.before = {record.key: record for record in records}
+        self.failed = False
 
     def check_growth(self, record: Record) -> None:
         """Nothing recorded is ever forgotten, and no intent moves down."""
@@ -362,6 +366,11 @@ class ShopMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
+        if not self.failed:
+            self.end_well()
+        self.close_store(self.store.inner)
+
+    def end_well(self) -> None:
         self.handlers_work = True
         self.world.xpay.set_faults(FaultPlan())
         self.restart()
@@ -369,7 +378,6 @@ class ShopMachine(RuleBasedStateMachine):
         self.everything_arrives()
         self.every_promise()
         self.check_the_end()
-        self.close_store(self.store.inner)
 
     def lost_webhooks_are_noticed(self) -> None:
         """No webhook comes any more: whatever is still asked about is found by asking."""

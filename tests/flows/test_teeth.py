@@ -372,9 +372,7 @@ def cuts(story: Callable[[Shop], None]) -> Check:
 
 def machine() -> None:
     """The stateful machine, over as many stories as each run of the tests tells."""
-    quickly = settings(
-        told(examples=250, steps=40), phases=[Phase.generate], report_multiple_bugs=False
-    )
+    quickly = settings(told(examples=250, steps=40), phases=[Phase.generate])
     run_state_machine_as_test(ShopMachine, settings=quickly)
 
 
