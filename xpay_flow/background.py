@@ -56,7 +56,7 @@ class BackgroundThread:
             self._wake.clear()
             try:
                 self._work()
-            except Exception:
+            except (Exception, SystemExit):
                 log.exception("%s failed; what is due stays due", self._name)
             if not self._stopping:
                 self._wake.wait(self._every_s)

@@ -66,19 +66,19 @@ class Pacer:
 
     # Small beside any limit that xPay documents (10 per second, or 60 per minute).
     BURST = 5
-    # Customers wait for 20 s at most (`create_budget_s`), and one reconciler asks at a time.
-    QUEUE_MS_MAX = 60_000
 
     def __init__(self, requests_per_minute: int) -> None:
         self._spacing_ms = 60_000 / requests_per_minute
         self._free_at_ms = 0.0
+        self._seen_ms = 0
         self._lock = threading.Lock()
 
     def take_turn(self, now_ms: int, patience_s: float = math.inf) -> float:
         """Seconds until the next turn, which this call has taken unless that is too long."""
         with self._lock:
             # A clock that was set back must not make everybody wait until it has caught up.
-            self._free_at_ms = min(self._free_at_ms, now_ms + self.QUEUE_MS_MAX)
+            self._free_at_ms -= max(0, self._seen_ms - now_ms)
+            self._seen_ms = now_ms
             earliest = now_ms - self.BURST * self._spacing_ms
             free_at_ms = max(self._free_at_ms, earliest) + self._spacing_ms
             wait_s = max(0.0, (free_at_ms - now_ms) / 1000)

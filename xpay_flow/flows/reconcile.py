@@ -93,7 +93,11 @@ def _claim(record: Record, rules: Rules) -> Command[Record | None]:
     if next_ms is None:
         # The last question: if we die over it, it is asked again; `_end_of_schedule` ends it.
         next_ms = now_ms + rules.settings.lease_s * 1000
-    step = change(record, attrs.evolve(record, asks=asks, ask_at_ms=next_ms))
+    intent = record.intent
+    if intent is not None and now_ms - intent.created_at_ms >= REPEATABLE_MS:
+        # It can be sent no more, and holds the customer's data.
+        intent = attrs.evolve(intent, request=None)
+    step = change(record, attrs.evolve(record, intent=intent, asks=asks, ask_at_ms=next_ms))
     return step.record if (yield from commit(step)) else None
 
 
