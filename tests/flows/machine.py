@@ -88,10 +88,13 @@ class ShopMachine(RuleBasedStateMachine):
         # A story that has failed is over; what its end would be does not matter.
         self.failed = False
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(weather=st.sampled_from(WEATHER), cut=CUTS)
+    def open(self, weather: dict[str, Any], cut: tuple[int, When] | None) -> None:
+        """The shop opens, and the first customer presses Pay."""
         self.world = World(CountingStore(self.open_store()), config=UNHURRIED, flow_type=FusedFlow)
         self._begin()
+        self.the_weather_changes(weather)
+        self.press_pay("order-1", MONEYS[0], 1, cut)
 
     def _begin(self) -> None:
         cast(FusedFlow, self.world.flow).fuse = self.fuse
@@ -461,6 +464,14 @@ def check_snapshot(record: Record) -> None:
     assert truth.request_is_kept or not seen.request_is_kept
     assert attrs.evolve(truth, request_is_kept=seen.request_is_kept) == seen
     assert sorted(truth.owed) == sorted((e.name, e.subject) for e in record.effects)
+
+
+def differences(one: Any, other: Any) -> list[tuple[str, object, object]]:
+    """The fields in which two values differ, for whoever reads a failure."""
+    pairs = (
+        (f.name, getattr(one, f.name), getattr(other, f.name)) for f in attrs.fields(type(one))
+    )
+    return [pair for pair in pairs if pair[1] != pair[2]]
 
 
 def is_resolved(record: Record) -> bool:

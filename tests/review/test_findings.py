@@ -527,7 +527,7 @@ def test_a_payment_of_unknown_amount_is_put_up_for_attention_in_the_end() -> Non
 
 
 def test_a_receipt_with_too_many_attempts_says_so() -> None:
-    """A hundred attempts upon one receipt are a mistake of the shop's, and it is told what to do."""
+    """A hundred attempts upon one receipt are a mistake, and the shop is told what to do."""
     world = quiet_world()
     script = scripted(world)
     script.then(*FOUND_MAX * [error(400, messages.BAD_REQUEST, "no such country")])
