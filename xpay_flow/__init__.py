@@ -40,7 +40,7 @@ from .timeline import Timeline
 if TYPE_CHECKING:
     from .endpoints import Pages
     from .flow import AsyncFlow, Flow
-    from .flows import Asked, Checkout, Delivered, PaymentStatus, Received
+    from .flows import Asked, Checkout, Delivered, PaymentStatus, Received, Unworkable
 
 __version__ = "0.1.0"
 
@@ -77,6 +77,7 @@ __all__ = [
     "Timeline",
     "UnknownIntent",
     "UntrustedMessage",
+    "Unworkable",
     "XPayError",
     "XPayFlowError",
     "XPayRefused",
@@ -94,6 +95,7 @@ _LATE = {
     "Pages": "endpoints",
     "PaymentStatus": "flows",
     "Received": "flows",
+    "Unworkable": "flows",
 }
 
 

@@ -24,6 +24,7 @@ from xpay_flow import (
     Received,
     Settings,
     Timeline,
+    Unworkable,
 )
 from xpay_flow.endpoints import AsyncHandles, Handles, WebRequest, WebResponse
 
@@ -77,8 +78,8 @@ def the_words_of_a_shop(request: WebRequest) -> None:
     assert_type(flow.status("in_1", wait_s=2), PaymentStatus)
     assert_type(flow.timeline("order-42"), Timeline)
     assert_type(flow.recent(), tuple[Timeline, ...])
-    assert_type(flow.deliver(), tuple[Delivered, ...])
-    assert_type(flow.reconcile(), tuple[Asked, ...])
+    assert_type(flow.deliver(), tuple[Delivered | Unworkable, ...])
+    assert_type(flow.reconcile(), tuple[Asked | Unworkable, ...])
     assert_type(flow.handle(request), WebResponse)
     assert_type(flow.counters, Counter[str])
 
@@ -95,8 +96,8 @@ async def the_same_words_awaited(request: WebRequest) -> None:
     assert_type(await async_flow.status("in_1", wait_s=2), PaymentStatus)
     assert_type(await async_flow.timeline("order-42"), Timeline)
     assert_type(await async_flow.recent(), tuple[Timeline, ...])
-    assert_type(await async_flow.deliver(), tuple[Delivered, ...])
-    assert_type(await async_flow.reconcile(), tuple[Asked, ...])
+    assert_type(await async_flow.deliver(), tuple[Delivered | Unworkable, ...])
+    assert_type(await async_flow.reconcile(), tuple[Asked | Unworkable, ...])
     assert_type(await async_flow.handle(request), WebResponse)
 
 
