@@ -6,6 +6,7 @@ from typing import Any
 
 from xpay_flow import XPayFlowError, __version__
 
+from .check import check
 from .demo import demo
 from .diagram import diagram
 from .doctor import doctor
@@ -31,5 +32,5 @@ def xpay_flow() -> None:
     """Take payments through xPay Checkout without losing, doubling or misreporting one."""
 
 
-for command in (demo, sandbox, worker, timeline, diagram, doctor):
+for command in (demo, sandbox, worker, check, timeline, diagram, doctor):
     xpay_flow.add_command(command)

@@ -1,0 +1,131 @@
+"""How far does a search go? A few scenes, each searched to its end, and a number of faults.
+
+Everything at once would be a product of parties that hardly meet. So the life of a payment is cut
+into scenes that overlap: each begins where another has led, and together they reach from the click
+to the handler. A bug that needs parties of two scenes at once, or kinds of faults of two scenes, is
+outside the bound, and `in_words` says which parties and faults each scene has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+Group = Literal["click", "forward", "webhook", "worker", "reconciler"]
+FaultKind = Literal[
+    "repeat", "loss", "store", "silence", "handler", "death", "hang", "forgery", "flaw"
+]
+
+FAULT_WORDS: Mapping[FaultKind, str] = {
+    "repeat": "a delivery repeated after its 2xx",
+    "loss": "a delivery lost for good",
+    "store": "a commit that fails, or applies and reports a failure",
+    "silence": "a request or an answer of xPay's lost",
+    "handler": "a handler that fails",
+    "death": "a flow, or the whole process, that dies",
+    "hang": "time that passes while flows run",
+    "forgery": "a forged webhook",
+    "flaw": "a webhook wrong in amount, currency, merchant, type or content",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Scene:
+    """One small world, searched to its end.
+
+    Args:
+        parties: which flows may run, and how many of each kind at once.
+        at_once: how many flows of any kind run at once.
+        faults: the kinds of faults that can happen here.
+        begun: the payment was begun without trouble before the scene opens.
+        clicks: how often Pay is pressed for the one order.
+        failures: how many charges may fail before one works.
+        tells_creation: xPay also sends `intent.created`, which can overtake its answer.
+    """
+
+    name: str
+    parties: Mapping[Group, int] = attrs.field(hash=False)
+    at_once: int = 2
+    faults: frozenset[FaultKind]
+    begun: bool = True
+    clicks: int = 0
+    failures: int = 0
+    tells_creation: bool = False
+
+    @property
+    def has_time(self) -> bool:
+        """Somebody here waits for a moment; without such a party time changes nothing."""
+        return bool({"worker", "reconciler"} & set(self.parties))
+
+    @property
+    def delivers(self) -> bool:
+        """Handlers are called here; elsewhere it is enough that they are owed."""
+        return "worker" in self.parties
+
+    def in_words(self) -> str:
+        """Who takes part, how many at once, and what can go wrong."""
+        people = ", ".join(f"{count} {group}" for group, count in self.parties.items())
+        charges = f"; up to {self.failures} failed charge(s)" if self.failures else ""
+        wrong = "; ".join(FAULT_WORDS[kind] for kind in FAULT_WORDS if kind in self.faults)
+        return f"{self.name}: {people}, {self.at_once} at once{charges}. Faults: {wrong}"
+
+
+@attrs.frozen(kw_only=True)
+class Bound:
+    """Any `faults` faults of each scene's kinds, in any places. Everything else is free.
+
+    Args:
+        transitions_max: give up on a scene, UNFINISHED, after so many.
+    """
+
+    name: str = "custom"
+    faults: int = 2
+    scenes: tuple[Scene, ...]
+    transitions_max: int = 5_000_000
+
+    def in_words(self) -> str:
+        """The bound as a few lines."""
+        head = (
+            f"any {self.faults} fault(s) of the kinds named, one order, one payment, the customer "
+            "pays or walks away, deliveries in any order:"
+        )
+        return "\n".join([head, *(f"  {scene.in_words()}" for scene in self.scenes)])
+
+
+BEGINNING = Scene(
+    name="beginning",
+    parties={"click": 2, "webhook": 1, "reconciler": 1},
+    faults=frozenset({"silence", "store", "death"}),
+    begun=False,
+    clicks=2,
+    tells_creation=True,
+)
+NEWS = Scene(
+    name="news",
+    parties={"webhook": 2},
+    faults=frozenset({"repeat", "store", "death", "forgery", "flaw"}),
+    failures=1,
+)
+HANDLERS = Scene(
+    name="handlers",
+    parties={"webhook": 1, "worker": 2},
+    faults=frozenset({"store", "handler", "death", "hang"}),
+)
+OVERTAKEN = Scene(
+    name="overtaken",
+    parties={"webhook": 1, "worker": 1},
+    faults=frozenset({"store", "handler", "death"}),
+    failures=1,
+)
+SILENCE = Scene(
+    name="silence",
+    parties={"webhook": 1, "reconciler": 1, "forward": 1},
+    faults=frozenset({"loss", "silence", "store", "death"}),
+)
+SCENES = (NEWS, HANDLERS, OVERTAKEN, SILENCE, BEGINNING)
+
+DEFAULT = Bound(name="default", scenes=SCENES)
+DEEP = Bound(name="deep", faults=3, scenes=SCENES)
+BOUNDS = {bound.name: bound for bound in (DEFAULT, DEEP)}

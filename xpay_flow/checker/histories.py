@@ -1,0 +1,172 @@
+"""What can a flow do next? Real code, run once for each different past.
+
+A flow is a deterministic function of the answers to its effects. So everything it can ever do is a
+tree: a node is a past, and its edges are the answers that the next effect may get. The tree is
+grown by running the real generator, and walked without running anything. That is why a search of a
+hundred thousand states runs the flow far less often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import attrs
+
+from xpay_flow.effects import Count, NewId, Now, Pause, TakeTurn
+
+from .contents import Raised
+from .shop import AnyFlow
+
+# A step that needs no other party is taken together with the one before it. More of them in a row
+# than this is a loop that waits for something that cannot happen here.
+SILENT_MAX = 1000
+
+
+class HiddenState(Exception):
+    """Code under check did something else when given the same past.
+
+    It depends on something besides the answers to its effects: a global, the wall clock,
+    randomness, or memory shared between requests.
+    """
+
+
+@attrs.frozen(eq=False)
+class Kind:
+    """A kind of task: its name in stories, its group, and how to make a flow of it.
+
+    Args:
+        subject: what it is about, such as an event; tasks of one kind are interchangeable.
+    """
+
+    name: str
+    group: str
+    make: Callable[[], AnyFlow] = attrs.field(repr=False)
+    subject: Any = None
+
+
+@attrs.define(eq=False)
+class Node:
+    """One past of one kind of task.
+
+    Args:
+        op: the effect that waits to be performed; None at the end.
+        result: what the flow returned, or a `Raised`, at the end.
+        fresh: something durable or external happened at the step that led here, so that dying now
+            differs from having died before.
+        clock: the step that led here read the clock: only then does the time tell pasts apart.
+        named: how many names this flow was given.
+    """
+
+    kind: Kind
+    parent: Node | None
+    answer: Any
+    now_ms: int
+    fresh: bool = False
+    named: int = 0
+    id: int = 0
+    op: Any = None
+    result: Any = None
+    clock: bool = False
+    generator: AnyFlow | None = None
+    untimed: dict[Hashable, Node] = attrs.Factory(dict[Hashable, "Node"])
+    timed: dict[tuple[Hashable, int], Node] = attrs.Factory(dict[tuple[Hashable, int], "Node"])
+
+
+class Histories:
+    """The trees of all kinds of tasks."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.resumptions = 0
+        self._roots: dict[tuple[Kind, int | None], Node] = {}
+
+    def start(self, kind: Kind, now_ms: int) -> Node:
+        """The node of a task that has just begun and waits for its first effect."""
+        node = self._roots.get((kind, None)) or self._roots.get((kind, now_ms))
+        if node is None:
+            node = Node(kind, None, None, now_ms)
+            self._grow(node, kind.make())
+            self._roots[kind, now_ms if node.clock else None] = node
+        return node
+
+    def step(self, node: Node, key: Hashable, answer: Any, now_ms: int, *, fresh: bool) -> Node:
+        """The node after `answer`; `key` stands for the answer and is cheap to compare.
+
+        Args:
+            fresh: this step does something durable or external.
+        """
+        child = node.untimed.get(key) or node.timed.get((key, now_ms))
+        if child is None:
+            generator, node.generator = node.generator, None
+            child = Node(node.kind, node, answer, now_ms, fresh, node.named)
+            self._grow(child, generator or self._replayed(node))
+            if child.clock:
+                node.timed[key, now_ms] = child
+            else:
+                node.untimed[key] = child
+        return child
+
+    def _grow(self, node: Node, generator: AnyFlow) -> None:
+        self.resumptions += 1
+        advance(node, generator)
+        node.generator = generator if node.op is not None else None
+        node.id = len(self.nodes)
+        self.nodes.append(node)
+
+    def _replayed(self, node: Node) -> AnyFlow:
+        """A fresh flow brought to `node`, which must ask for the same things on its way."""
+        path = [node]
+        while path[-1].parent is not None:
+            path.append(path[-1].parent)
+        generator = node.kind.make()
+        for past in reversed(path):
+            named = past.parent.named if past.parent else 0
+            again = Node(past.kind, past.parent, past.answer, past.now_ms, named=named)
+            self.resumptions += 1
+            advance(again, generator)
+            if again.op != past.op:
+                raise HiddenState(
+                    f"{node.kind.name} asked for {past.op!r} at first, and for {again.op!r} "
+                    "when run again with the same answers"
+                )
+        return generator
+
+
+def advance(node: Node, generator: AnyFlow) -> None:
+    """Resume the flow with the node's answer, up to the next effect that others can see."""
+    answer = node.answer
+    try:
+        effect = _resumed(generator, answer)
+        for _ in range(SILENT_MAX):
+            if not isinstance(effect, Now | NewId | TakeTurn | Pause | Count):
+                node.op = effect
+                return
+            effect = generator.send(_silently(node, effect))
+    except StopIteration as end:
+        node.result = end.value
+        return
+    except Exception as error:
+        node.result = Raised(error)
+        return
+    raise HiddenState(f"{node.kind.name} waits for ever: {SILENT_MAX} pauses in a row")
+
+
+def _resumed(generator: AnyFlow, answer: Any) -> Any:
+    # A generator that has not begun takes None, which is the answer of every root.
+    return generator.throw(answer.error) if isinstance(answer, Raised) else generator.send(answer)
+
+
+def _silently(node: Node, effect: Any) -> Any:
+    """The answer to an effect that no other party sees."""
+    match effect:
+        case Now():
+            node.clock = True
+            return node.now_ms
+        case NewId(prefix):
+            node.named += 1
+            return f"{prefix}_{node.kind.name}_{node.named}".replace(" ", "_")
+        case TakeTurn():
+            return 0.0
+        case _:
+            return None

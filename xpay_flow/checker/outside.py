@@ -1,0 +1,228 @@
+"""What is not the shop's: xPay, the customer, the clock, and what handlers did to the world.
+
+A value, so that a search can go back to it. Written from xPay's documentation, small, and strict
+about what may happen; it answers in the same bytes as the real one, which the real code reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+
+from xpay_flow import messages as m
+from xpay_flow.payment import Payment
+from xpay_flow.ports import HttpRequest, HttpResponse
+from xpay_flow.settings import Settings
+
+# 2026-01-05T09:30:00Z, as good as any.
+START_MS = 1_767_605_400_000
+# "Twice" is all that matters; counting on would make the number of states endless.
+CALLS_COUNTED_MAX = 2
+
+Delivery = Literal["owed", "acknowledged", "dropped"]
+
+
+@attrs.frozen
+class XIntent:
+    """An intent at xPay.
+
+    Args:
+        reachable: the customer has its address.
+        failures: how many charges failed; `paid`: one worked.
+    """
+
+    number: int
+    idempotency_key: str
+    request: str
+    reachable: bool = False
+    failures: int = 0
+    paid: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"in_{self.number}"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        asked: dict[str, Any] = json.loads(self.request)
+        return asked
+
+    @property
+    def status(self) -> str:
+        if self.paid:
+            return m.STATUS_SUCCESS
+        return m.STATUS_FAILED if self.failures else m.STATUS_CREATED
+
+
+@attrs.frozen
+class News:
+    """One webhook event: what it says, about which intent, and what is wrong with it.
+
+    Args:
+        flaw: nothing, or why it should not count as what it says: `forged` (wrong signature),
+            `wrong amount`, `wrong currency`, `foreign` (another merchant's intent), `unknown type`,
+            `other content` (the id of another event).
+    """
+
+    event_type: str
+    x_number: int
+    nth: int = 1
+    flaw: str = ""
+
+    @property
+    def event_id(self) -> str:
+        word = self.event_type.rpartition(".")[2]
+        told = "" if self.flaw in ("", "other content", "forged") else f"_{self.flaw[:5].strip()}"
+        return f"whe_{word}_{self.x_number}_{self.nth}{told}"
+
+    def __str__(self) -> str:
+        number = f" #{self.nth}" if self.nth > 1 else ""
+        return f"{self.event_type}{number}" + (f" ({self.flaw})" if self.flaw else "")
+
+
+@attrs.frozen
+class Outside:
+    """Everything outside the shop's store and its running flows.
+
+    Args:
+        clicks: how often Pay was pressed.
+        news: every event of xPay's, and whether it still owes its delivery.
+        calls: (handler, idempotency key, how often it was called to the end).
+        tells_creation: xPay sends `intent.created`.
+        crashed: an error that escaped from a flow and is none of ours.
+    """
+
+    now_ms: int = START_MS
+    clicks: int = 0
+    forwards: int = 0
+    intents: tuple[XIntent, ...] = ()
+    news: tuple[tuple[News, Delivery], ...] = ()
+    calls: tuple[tuple[str, str, int], ...] = ()
+    tells_creation: bool = False
+    crashed: str = ""
+
+    def intent(self, number: int) -> XIntent:
+        return self.intents[number - 1]
+
+    def with_intent(self, changed: XIntent) -> Outside:
+        intents = tuple(changed if i.number == changed.number else i for i in self.intents)
+        return attrs.evolve(self, intents=intents)
+
+    def with_news(self, news: News) -> Outside:
+        """xPay owes one more delivery."""
+        told: tuple[tuple[News, Delivery], ...] = (*self.news, (news, "owed"))
+        return attrs.evolve(self, news=tuple(sorted(told, key=lambda pair: str(pair[0]))))
+
+    def told(self, news: News, delivery: Delivery) -> Outside:
+        """The delivery of one event has come to this."""
+        known = self if any(n == news for n, _ in self.news) else self.with_news(news)
+        changed = tuple((n, delivery if n == news else d) for n, d in known.news)
+        return attrs.evolve(self, news=changed)
+
+    def with_call(self, name: str, payment: Payment) -> Outside:
+        """A handler was called to its end."""
+        key = payment.idempotency_key
+        counts = {(called, at): count for called, at, count in self.calls}
+        counts[name, key] = min(counts.get((name, key), 0) + 1, CALLS_COUNTED_MAX)
+        calls = tuple(sorted((*at, count) for at, count in counts.items()))
+        return attrs.evolve(self, calls=calls)
+
+
+def charge(outside: Outside, number: int, *, works: bool) -> Outside:
+    """The customer tries to pay on the page of one intent; xPay will tell."""
+    intent = outside.intent(number)
+    if works:
+        after = outside.with_intent(attrs.evolve(intent, paid=True))
+        return after.with_news(News(m.INTENT_SUCCESS, number))
+    failures = intent.failures + 1
+    after = outside.with_intent(attrs.evolve(intent, failures=failures))
+    return after.with_news(News(m.INTENT_FAILED, number, failures))
+
+
+def answer(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outside]:
+    """xPay's answer to a request, and the world after it took effect."""
+    url = urlsplit(request.url)
+    if request.method == "POST" and url.path == m.CREATE_INTENT_PATH:
+        return _created(outside, request)
+    if request.method == "GET" and url.path.startswith(m.GET_INTENT_PATH):
+        wanted = url.path.removeprefix(m.GET_INTENT_PATH)
+        for intent in outside.intents:
+            if intent.id == wanted:
+                return _json(200, _told(intent)), outside
+    if request.method == "GET" and url.path == m.LIST_INTENTS_PATH and parse_qs(url.query):
+        return _json(200, {"data": [_told(i) for i in outside.intents], "metadata": {}}), outside
+    error = {"errorCode": m.RESOURCE_NOT_FOUND, "errorDescription": "No such object"}
+    return _json(404, error), outside
+
+
+def _created(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outside]:
+    key = dict(request.headers).get(m.IDEMPOTENCY_HEADER, "")
+    known = [i for i in outside.intents if key and i.idempotency_key == key]
+    if known:
+        intent, after = known[0], outside
+    else:
+        intent = XIntent(len(outside.intents) + 1, key, request.body.decode())
+        after = attrs.evolve(outside, intents=(*outside.intents, intent))
+        if outside.tells_creation:
+            after = after.with_news(News(m.INTENT_CREATED, intent.number))
+    # A repeat is answered with the first answer, so the status is the one at creation.
+    told = _told(intent) | {"status": m.STATUS_CREATED, "fwdUrl": fwd_url(intent)}
+    return _json(200, told), after
+
+
+def fwd_url(intent: XIntent) -> str:
+    """The address of the checkout; its id is another one than the intent's, as at xPay."""
+    return f"https://pay.xpaycheckout.com/c/{intent.number:016d}"
+
+
+def _told(intent: XIntent) -> dict[str, Any]:
+    asked = intent.asked
+    return {
+        "xIntentId": intent.id,
+        "status": intent.status,
+        "amount": asked["amount"],
+        "currency": asked["currency"],
+        "receiptId": asked.get("receiptId"),
+        "metadata": asked.get("metadata", {}),
+    }
+
+
+def _json(status: int, value: object) -> HttpResponse:
+    body = json.dumps(value, separators=(",", ":")).encode()
+    return HttpResponse(status, {"content-type": "application/json"}, body)
+
+
+def delivery(
+    outside: Outside, news: News, settings: Settings
+) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    """Headers and body of one delivery, signed with the shop's first key."""
+    body = json.dumps(dict(_members(outside, news, settings)), separators=(",", ":")).encode()
+    key = "not the key of this shop" if news.flaw == "forged" else settings.webhook_secrets[0]
+    signature = hmac.new(key.encode(), body, hashlib.sha512).digest()
+    return ((m.HMAC_HEADER, base64.b64encode(signature).decode()),), body
+
+
+def _members(outside: Outside, news: News, settings: Settings) -> Iterator[tuple[str, Any]]:
+    asked = outside.intent(news.x_number).asked
+    foreign = news.flaw == "foreign"
+    yield "eventId", news.event_id
+    yield "eventType", "intent.rewarded" if news.flaw == "unknown type" else news.event_type
+    yield "eventTime", START_MS + news.nth
+    yield "intentId", "in_of_another" if foreign else f"in_{news.x_number}"
+    yield "receiptId", "another-order" if foreign else asked.get("receiptId")
+    yield "status", news.event_type.rpartition(".")[2].upper()
+    yield "amount", asked["amount"] + (news.flaw in ("wrong amount", "other content"))
+    yield "currency", "JPY" if news.flaw == "wrong currency" else asked["currency"]
+    if news.event_type == m.INTENT_FAILED:
+        yield "errorCode", "insufficient_funds"
+    metadata = dict(asked.get("metadata", {}))
+    if foreign:
+        metadata[settings.metadata_key] = "pi_of_another"
+    yield "metadata", metadata

@@ -1,0 +1,184 @@
+"""Which promises must hold? The design's, as functions of what can be seen from outside.
+
+A property looks at one moment: the records, xPay, the calls made. `fulfilled` and `owed` are of
+another sort: from everywhere, some continuation must still reach them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from xpay_flow.decide import decide
+from xpay_flow.events import Event
+from xpay_flow.intent import Intent
+from xpay_flow.lifecycle import Lifecycle
+from xpay_flow.records import Record
+
+from .outside import Outside
+
+
+@attrs.frozen
+class View:
+    """One moment: what the shop has stored, and the world outside.
+
+    Args:
+        told: what the status query would tell a browser now, for each intent at xPay.
+        wrote: a status query asked for something that writes.
+    """
+
+    records: tuple[Record, ...]
+    outside: Outside
+    lifecycle: Lifecycle
+    told: tuple[str, ...] = ()
+    wrote: bool = False
+
+    @property
+    def intents(self) -> tuple[Intent, ...]:
+        return tuple(r.intent for r in self.records if r.intent is not None)
+
+    @property
+    def really_paid(self) -> bool:
+        """The money asked for has been paid at xPay."""
+        return any(intent.paid for intent in self.outside.intents)
+
+    def called(self, name: str) -> dict[str, int]:
+        """How often a handler was called to its end, by idempotency key."""
+        return {key: count for called, key, count in self.outside.calls if called == name}
+
+
+Property = Callable[[View], str | None]
+PROPERTIES: dict[str, Property] = {}
+
+
+def promise(check: Property) -> Property:
+    """Adds a property: it says what is wrong, or None."""
+    PROPERTIES[check.__name__] = check
+    return check
+
+
+@promise
+def webhooks_decide(view: View) -> str | None:
+    """Only authenticated evidence moves an intent to failed, cancelled or success."""
+    if any(news.flaw == "forged" for news, _ in view.outside.news):
+        return "a forged webhook was acknowledged"
+    for intent in view.intents:
+        if intent.is_paid and not view.really_paid:
+            return f"{intent.id} is {intent.state}, and nobody has paid at xPay"
+        if intent.state == "failed" and not any(i.failures for i in view.outside.intents):
+            return f"{intent.id} is failed, and no charge has failed at xPay"
+    return None
+
+
+@promise
+def order_does_not_matter(view: View) -> str | None:
+    """The snapshot is what its facts lead to, taken in another order."""
+    for record in view.records:
+        if record.intent is None:
+            continue
+        events = [fact.event for fact in record.facts]
+        for order in (events, events[::-1]):
+            again = _folded(record.intent, order, view.lifecycle)
+            if _knowledge(again) != _knowledge(record.intent):
+                return f"{record.intent.id}: the facts on file lead to {again.state}"
+    return None
+
+
+@promise
+def paid_once(view: View) -> str | None:
+    """One order is fulfilled under one idempotency key."""
+    keys = view.called("on_success")
+    return f"on_success was called for {', '.join(keys)}" if len(keys) > 1 else None
+
+
+@promise
+def recorded_once(view: View) -> str | None:
+    """An acknowledged event is on file, once."""
+    on_file = [fact.event.event_id for record in view.records for fact in record.facts]
+    for news, delivery in view.outside.news:
+        if delivery == "acknowledged" and news.event_id not in on_file:
+            return f"{news} was acknowledged and is not on file"
+    for record in view.records:
+        ids = [fact.id for fact in record.facts]
+        if len(ids) != len(set(ids)):
+            return f"{record.key} holds one fact twice"
+    return None
+
+
+@promise
+def no_second_payment(view: View) -> str | None:
+    """One order has one intent at xPay that a customer can pay."""
+    reachable = [intent.id for intent in view.outside.intents if intent.reachable]
+    return f"the customer can pay {' and '.join(reachable)}" if len(reachable) > 1 else None
+
+
+@promise
+def wrong_money_is_never_paid(view: View) -> str | None:
+    """on_success is called only after the asked amount was paid in the asked currency."""
+    if view.called("on_success") and not view.really_paid:
+        return "on_success was called, and the money asked for was not paid"
+    return None
+
+
+@promise
+def redirects_are_read_only(view: View) -> str | None:
+    """The status query reads, and says SUCCESS only of what is paid."""
+    if view.wrote:
+        return "the status query asked for something that writes"
+    if "SUCCESS" in view.told and not view.really_paid:
+        return "the browser is told SUCCESS before anybody paid"
+    return None
+
+
+@promise
+def hostile_bytes_cause_one_error(view: View) -> str | None:
+    """No error that is none of ours escapes, and none at all from the webhook's endpoint."""
+    return view.outside.crashed or None
+
+
+def called_once(view: View) -> str | None:
+    """While nothing went wrong, each handler is called once. Holds before the first fault only."""
+    twice = [key for _, key, count in view.outside.calls if count > 1]
+    return f"called twice though nothing failed: {', '.join(twice)}" if twice else None
+
+
+def fulfilled(view: View) -> bool:
+    """What is paid at xPay was told to on_success."""
+    return not view.really_paid or bool(view.called("on_success"))
+
+
+def owed(view: View) -> bool:
+    """What is paid at xPay is on file with on_success owed or done."""
+    return not view.really_paid or any(
+        effect.name == "on_success" and effect.status in ("owed", "done")
+        for record in view.records
+        for effect in record.effects
+    )
+
+
+def _folded(intent: Intent, events: list[Event], lifecycle: Lifecycle) -> Intent:
+    again = Intent(
+        id=intent.id,
+        receipt_id=intent.receipt_id,
+        attempt=intent.attempt,
+        money=intent.money,
+        idempotency_key=intent.idempotency_key,
+        created_at_ms=intent.created_at_ms,
+    )
+    for event in events:
+        again = decide(again, event, lifecycle).intent
+    return again
+
+
+def _knowledge(intent: Intent) -> tuple[object, ...]:
+    return (
+        intent.state,
+        intent.x_intent_ids,
+        intent.money_checked,
+        intent.refunds,
+        intent.disputes,
+        intent.attention,
+        intent.kinds,
+        intent.evidence,
+    )
