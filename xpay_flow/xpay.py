@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -96,18 +96,8 @@ def get_intent(x_intent_id: str, settings: Settings) -> Command[IntentAnswer | R
     "Do not poll hard": who asks decides when to ask again.
     """
     path = m.GET_INTENT_PATH + quote(x_intent_id, safe="")
-    response = yield from _send(_request(settings, "GET", path, query=EXPAND))
-    if isinstance(response, NoAnswer):
-        return Unclear(f"xPay did not answer: {response}")
-    if _is_passing(response):
-        return Unclear(f"xPay answered {response.status}", answered=True)
-    if not 200 <= response.status < 300:
-        return _refused(response)
-    try:
-        answer = read_intent(response.body)
-    except UntrustedMessage as error:
-        return Unclear(f"xPay's answer cannot be read: {error}", answered=True)
-    if answer.x_intent_id != x_intent_id:
+    answer = yield from _read(_request(settings, "GET", path, query=EXPAND), read_intent)
+    if isinstance(answer, IntentAnswer) and answer.x_intent_id != x_intent_id:
         return Unclear("xPay answered about another intent", answered=True)
     return answer
 
@@ -127,18 +117,12 @@ def list_intents(
         query.append(("statuses", wanted))
     if offset is not None:
         query.append(("offset", offset))
-    response = yield from _send(_request(settings, "GET", m.LIST_INTENTS_PATH, query=query))
-    if isinstance(response, NoAnswer):
-        return Unclear(f"xPay did not answer: {response}")
-    if _is_passing(response):
-        return Unclear(f"xPay answered {response.status}", answered=True)
-    if not 200 <= response.status < 300:
-        return _refused(response)
-    try:
-        intents, next_offset = read_intent_page(response.body)
-    except UntrustedMessage as error:
-        return Unclear(f"xPay's answer cannot be read: {error}", answered=True)
-    return Page(intents=intents, offset=next_offset)
+    return (yield from _read(_request(settings, "GET", m.LIST_INTENTS_PATH, query=query), _page))
+
+
+def _page(body: bytes) -> Page:
+    intents, offset = read_intent_page(body)
+    return Page(intents=intents, offset=offset)
 
 
 def or_raise(flow: Command[T | Refused | Unclear]) -> Command[T]:
@@ -187,6 +171,21 @@ def _send(request: HttpRequest, patience_s: float = math.inf) -> Command[HttpRes
     if wait_s > 0:
         yield from pause(wait_s)
     return (yield from exchange(request))
+
+
+def _read(request: HttpRequest, reader: Callable[[bytes], T]) -> Command[T | Refused | Unclear]:
+    """One question, and what its answer says."""
+    response = yield from _send(request)
+    if isinstance(response, NoAnswer):
+        return Unclear(f"xPay did not answer: {response}")
+    if _is_passing(response):
+        return Unclear(f"xPay answered {response.status}", answered=True)
+    if not 200 <= response.status < 300:
+        return _refused(response)
+    try:
+        return reader(response.body)
+    except UntrustedMessage as error:
+        return Unclear(f"xPay's answer cannot be read: {error}", answered=True)
 
 
 def _insist(request: HttpRequest, settings: Settings) -> Command[HttpResponse | Unclear]:
