@@ -10,22 +10,24 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Exchange, Ran, RunHandler
+from xpay_flow.effects import Commit, Exchange, Ran, RunHandler
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import NoAnswer
+from xpay_flow.records import Record
 
 from . import outside as world
 from .bounds import Scene
-from .contents import Raised, ask
+from .contents import Raised, ask, held
 from .explore import NEVER_STUCK
 from .histories import HiddenState, Node, advance
 from .judging import first_wrong, view_of
 from .outside import Outside
 from .properties import fulfilled, owed
 from .shop import AnyFlow, Shop
-from .story import HANDLER_FAILED, LOST, NO_ANSWER, Step
+from .story import HANDLER_FAILED, LOST, NO_ANSWER, Seen, Step
 from .task_moves import with_crash
 from .verdict import Violation
+from .whereabouts import where_of
 
 
 def confirm(violation: Violation, shop: Shop, scene: Scene, empty: Any) -> Violation:
@@ -71,8 +73,10 @@ def _retold(story: Sequence[Step], shop: Shop, now: Outside) -> tuple[tuple[Step
             node, flow = task
             if type(node.op) is not type(step.op):
                 raise HiddenState(f"told again, it asks for {node.op!r} where it was {step.op!r}")
+            where, before = where_of(flow), _contents(node.op, shop)
             answer, now = _performed(node.op, step, shop, now)
-            step = attrs.evolve(step, op=node.op, answer=answer)
+            seen = Seen(where=where, before=before, after=_contents(node.op, shop))
+            step = attrs.evolve(step, op=node.op, answer=answer, seen=seen)
             task = Node(node.kind, node, answer, now.now_ms, named=node.named), flow
             advance(*task)
             now = with_crash(now, task[0])
@@ -82,6 +86,10 @@ def _retold(story: Sequence[Step], shop: Shop, now: Outside) -> tuple[tuple[Step
             running.setdefault(step.after, []).append(task)
         told.append(step)
     return tuple(told), now
+
+
+def _contents(op: Any, shop: Shop) -> tuple[Record, ...] | None:
+    return held(shop.store) if isinstance(op, Commit) else None
 
 
 def _performed(op: Any, step: Step, shop: Shop, now: Outside) -> tuple[Any, Outside]:

@@ -7,6 +7,8 @@ from typing import Any, Literal, cast
 import attrs
 
 from xpay_flow.effects import Commit, Due, Exchange, Load, RunHandler
+from xpay_flow.flows import Checkout
+from xpay_flow.records import Record
 
 from .bounds import FAULT_WORDS, FaultKind
 from .contents import Raised
@@ -20,6 +22,29 @@ LOST = "the connection was lost"
 NO_ANSWER = "timed out"
 HANDLER_FAILED = "RuntimeError: the handler failed"
 
+# What a fault did this time, where its kind can do more than one thing.
+_FAULT_TOLD: dict[tuple[FaultKind, How], str] = {
+    ("store", "not applied"): "the commit fails and changes nothing",
+    ("store", "applied"): "the commit takes effect, and a failure is reported",
+    ("silence", "not applied"): "the request is lost",
+    ("silence", "applied"): "the request takes effect, and its answer is lost",
+    ("handler", "not applied"): "the handler fails",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Seen:
+    """What live code showed when the story was told again.
+
+    Args:
+        where: the line that asked for the effect, such as `xpay_flow/flows/outbox.py:123`.
+        before, after: everything in the store around a write; None around anything else.
+    """
+
+    where: str
+    before: tuple[Record, ...] | None = None
+    after: tuple[Record, ...] | None = None
+
 
 @attrs.frozen(kw_only=True)
 class Step:
@@ -29,6 +54,7 @@ class Step:
         before, after: the task's past before and after, by number; None where there is none.
         how: what became of `op`: done, or a fault and whether it took effect all the same.
         outside: the world after a step that is not the work of an effect.
+        seen: None until the story was told again with live code.
     """
 
     what: What
@@ -41,38 +67,29 @@ class Step:
     note: str = ""
     fault: FaultKind | None = None
     outside: Outside | None = attrs.field(default=None, repr=False)
+    seen: Seen | None = attrs.field(default=None, repr=False)
 
-    def in_words(self) -> str:
-        """One line."""
-        who = self.kind.name if self.kind else {"time": "time"}.get(self.what, "")
-        text = {
-            "starts": f"{who} begins",
-            "does": f"{who}: {_told(self.op)} → {self._answered()}",
-            "ends": f"{who} ends: {self.note[:100]}",
-        }.get(self.what, self.note)
-        return f"{text}   ✗ fault: {FAULT_WORDS[self.fault]}" if self.fault else text
+    @property
+    def where(self) -> str:
+        """The line of code that asked for the effect, once live code has shown it."""
+        return self.seen.where if self.seen else ""
 
-    def ends_of_arrow(self) -> tuple[str, str]:
-        """From whom to whom, for a sequence diagram."""
-        who = self.kind.name if self.kind else "Customer"
-        to: dict[Any, str] = {Load: "Store", Commit: "Store", Due: "Store", Exchange: "xPay"}
-        if self.what == "does":
-            kind = cast(Any, type(self.op))
-            return who, "Handlers" if kind is RunHandler else to.get(kind, who)
-        if self.what in ("customer", "xpay"):
-            return ("Customer" if self.what == "customer" else "xPay"), "xPay"
-        caller = "xPay" if self.kind and self.kind.group == "webhook" else "Customer"
-        if self.kind and self.kind.group in ("click", "webhook", "forward"):
-            return (caller, who) if self.what == "starts" else (who, caller)
-        return who, who
+    @property
+    def asked(self) -> str:
+        """What is done, without who does it."""
+        return _told(self.op) if self.what == "does" else self.note
 
-    def _answered(self) -> str:
+    @property
+    def answered(self) -> str:
+        """What an effect is answered."""
         if isinstance(self.answer, Raised):
             return f"{type(self.answer.error).__name__} ({self.how})"
         match self.op:
             case Load():
                 found = ", ".join(f"{r.key} v{r.version}" for r in self.answer)
                 return found or "nothing"
+            case Due():
+                return ", ".join(map(str, self.answer)) or "nothing"
             case Exchange():
                 return str(getattr(self.answer, "status", f"no answer ({self.how})"))
             case RunHandler():
@@ -81,6 +98,54 @@ class Step:
                 return "written" if self.answer else "lost the race"
             case _:
                 return str(self.answer)[:80]
+
+    @property
+    def end(self) -> str:
+        """How a task ended, for whoever waited for it."""
+        if isinstance(self.answer, Checkout):
+            return f"to the checkout of {self.answer.x_intent_id}"
+        return str(self.answer)[:100]
+
+    @property
+    def trouble(self) -> str:
+        """What the fault did; empty where there is none."""
+        if self.fault is None:
+            return ""
+        return _FAULT_TOLD.get((self.fault, self.how), FAULT_WORDS[self.fault])
+
+    def in_words(self, who: str = "") -> str:
+        """One line.
+
+        Args:
+            who: the task's name in this story, where several are of one kind.
+        """
+        who = who or (self.kind.name if self.kind else "")
+        text = {
+            "starts": f"{who} begins",
+            "does": f"{who}: {self.asked} → {self.answered}",
+            "ends": f"{who} ends: {self.end}",
+        }.get(self.what, self.note)
+        return f"{text}   ✗ fault: {self.trouble}" if self.fault else text
+
+    def ends_of_arrow(self, who: str) -> tuple[str, str]:
+        """From whom to whom; the same name twice for what a party does by itself.
+
+        Args:
+            who: the task's name in this story.
+        """
+        to: dict[Any, str] = {Load: "Store", Commit: "Store", Due: "Store", Exchange: "xPay"}
+        if self.what == "does":
+            kind = cast(Any, type(self.op))
+            return who, "Handlers" if kind is RunHandler else to.get(kind, who)
+        if self.what in ("customer", "xpay"):
+            return ("Customer" if self.what == "customer" else "xPay"), "xPay"
+        caller = "xPay" if self.kind and self.kind.group == "webhook" else "Customer"
+        if self.kind and self.kind.group in ("click", "webhook", "forward"):
+            if self.what == "starts":
+                return caller, who
+            if self.what == "ends":
+                return who, caller
+        return who, who
 
 
 def _told(op: Any) -> str:

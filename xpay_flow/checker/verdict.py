@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
 
 from .bounds import FAULT_WORDS, Bound, FaultKind
 from .story import Step
+from .telling import Told, as_mermaid, as_text, told
 
 Verdict = Literal["EXHAUSTED", "VIOLATED", "UNFINISHED"]
 
@@ -21,6 +22,38 @@ ASSUMPTIONS = (
     "xPay does what its documentation says; it answers a repeated key with the first answer",
 )
 
+# What no verdict speaks of.
+OUTSIDE = (
+    "parties, or kinds of faults, of two scenes at once; more faults, flows or orders than said",
+    "threads that share memory inside one process",
+    "a store that keeps concurrent flows less apart than the one that was run",
+    "real networks, TLS, and how fast anything is",
+    "an xPay that does otherwise than documented",
+    "rules of the business that nobody has stated as a promise",
+)
+# The one promise that no single moment breaks.
+NEVER_STUCK = "never_stuck"
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How far a search has come, for whoever waits for it.
+
+    Args:
+        scene: the one that is being searched.
+        faults: how many faults the states have that are being looked at.
+        states, transitions: seen in this scene so far.
+        seconds: since this scene was begun.
+        frontier: states met and not yet looked at.
+    """
+
+    scene: str
+    faults: int
+    states: int
+    transitions: int
+    seconds: float
+    frontier: int
+
 
 @attrs.frozen(kw_only=True)
 class Violation:
@@ -28,6 +61,9 @@ class Violation:
 
     Args:
         confirmed: the story was told again with live code, and ended the same.
+        no_return: the number, from 0, of the step after which nothing helps any more. Where that
+            is what is wrong and it is None, it is the last one.
+        seed: what `replay` needs to do it again.
     """
 
     scene: str
@@ -36,30 +72,28 @@ class Violation:
     story: tuple[Step, ...]
     faults: int
     confirmed: bool = False
+    no_return: int | None = None
+    seed: str = ""
+
+    @property
+    def told(self) -> Told:
+        """The story laid out, with what deserves a mark."""
+        return told(self.promise, self.sentence, self.story, self._no_return)
+
+    @property
+    def _no_return(self) -> int | None:
+        if self.promise != NEVER_STUCK or not self.story:
+            return None
+        return len(self.story) - 1 if self.no_return is None else self.no_return
 
     def as_text(self) -> str:
-        """The story for a terminal."""
+        """The story for a terminal; each flow has a thread of its own."""
         head = f"{self.promise}: {self.sentence}\n  scene {self.scene}, {self.faults} fault(s)"
-        return "\n".join([head, *(f"  {n:3} {s.in_words()}" for n, s in enumerate(self.story, 1))])
+        return "\n".join([head, *(f"  {line}" for line in as_text(self.told))])
 
     def as_mermaid(self) -> str:
-        """The story as Mermaid's `sequenceDiagram`; faults have a red band."""
-        names: dict[str, str] = {}
-        lines: list[str] = []
-        for step in self.story:
-            source, target = (names.setdefault(n, f"p{len(names)}") for n in step.ends_of_arrow())
-            text = step.in_words().replace(";", ",").replace("#", " no. ").replace(":", " ", 1)
-            arrow = f"{source}->>{target}: {text}"
-            band = (
-                ["rect rgba(220, 38, 38, 0.16)", arrow, "end"]
-                if step.fault is not None
-                else [arrow]
-            )
-            lines += band
-        last = next(reversed(names.values()), "p0")
-        told = f"{self.promise}, {self.sentence}".replace(";", ",").replace("#", " no. ")
-        parties = [f"participant {short} as {name}" for name, short in names.items()]
-        return "\n  ".join(["sequenceDiagram", *parties, *lines, f"Note over {last}: {told}"])
+        """The story as Mermaid's `sequenceDiagram`; faults are red, and have a note."""
+        return as_mermaid(self.told)
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +103,8 @@ class Searched:
     Args:
         resumptions: how often a real generator was resumed; `store_calls`: real store operations.
         unused: kinds of faults of the bound that never could happen.
+        histogram: numbers of states: under `faults` with no fault, with one, with two, …; under
+            `running` likewise by how many flows run.
     """
 
     scene: str
@@ -80,15 +116,28 @@ class Searched:
     seconds: float
     unused: tuple[FaultKind, ...] = ()
     violation: Violation | None = None
+    histogram: Mapping[str, tuple[int, ...]] = attrs.field(
+        factory=dict[str, tuple[int, ...]], hash=False
+    )
+
+    @property
+    def states_per_s(self) -> float:
+        """How fast states were seen; 0 where it went too fast to tell."""
+        return self.states / self.seconds if self.seconds else 0.0
 
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """The verdict of a whole check."""
+    """The verdict of a whole check.
+
+    Args:
+        target: what was checked, as it was named.
+    """
 
     bound: Bound
     searched: tuple[Searched, ...]
     assumptions: tuple[str, ...] = ASSUMPTIONS
+    target: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -149,7 +198,9 @@ class Result:
                 "sentence": broken.sentence,
                 "faults": broken.faults,
                 "confirmed": broken.confirmed,
-                "story": [step.in_words() for step in broken.story],
+                "seed": broken.seed,
+                "story": [broken.told.lanes.words(number) for number in range(len(broken.story))],
+                "where": [step.where for step in broken.story],
                 "mermaid": broken.as_mermaid(),
             },
         }

@@ -1,0 +1,89 @@
+"""What did a write change in the store? Only what differs, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from xpay_flow.records import Fact, Owed, Record
+
+
+@attrs.frozen(kw_only=True)
+class Changed:
+    """One difference.
+
+    Args:
+        what: the name of what differs.
+        was, now: empty where it was not there before, or is not there any more.
+    """
+
+    record: str
+    what: str
+    was: str
+    now: str
+
+    @property
+    def is_loss(self) -> bool:
+        """Something that was on file is gone; nothing on file ever should be."""
+        return bool(self.was) and not self.now
+
+
+def changes(before: Sequence[Record], after: Sequence[Record]) -> tuple[Changed, ...]:
+    """Every difference between two contents of a store, record by record."""
+    old = {record.key: record for record in before}
+    new = {record.key: record for record in after}
+    found: list[Changed] = []
+    for key in sorted({*old, *new}):
+        nothing = Record(key=key)
+        was, now = old.get(key, nothing), new.get(key, nothing)
+        found += [
+            Changed(record=key, what=what, was=one, now=other)
+            for what, one, other in _compared(was, now)
+            if one != other
+        ]
+    return tuple(found)
+
+
+def _compared(was: Record, now: Record) -> Iterator[tuple[str, str, str]]:
+    yield "version", _version(was), _version(now)
+    yield "state", _state(was), _state(now)
+    yield from _paired("fact", _facts(was.facts), _facts(now.facts))
+    yield from _paired("effect", _effects(was.effects), _effects(now.effects))
+    yield "questions to xPay", _asks(was), _asks(now)
+
+
+def _paired(
+    what: str, was: dict[str, tuple[str, str]], now: dict[str, tuple[str, str]]
+) -> Iterator[tuple[str, str, str]]:
+    for name in dict.fromkeys((*was, *now)):
+        label = (was.get(name) or now[name])[0]
+        yield f"{what} {label}", was.get(name, ("", ""))[1], now.get(name, ("", ""))[1]
+
+
+def _version(record: Record) -> str:
+    return str(record.version) if record.version else ""
+
+
+def _state(record: Record) -> str:
+    return record.intent.state if record.intent else ""
+
+
+def _facts(facts: Sequence[Fact]) -> dict[str, tuple[str, str]]:
+    return {fact.id: (fact.event.kind, fact.disposition) for fact in facts}
+
+
+def _effects(effects: Sequence[Owed]) -> dict[str, tuple[str, str]]:
+    return {
+        effect.id: (
+            f"{effect.name} {effect.subject}".strip(),
+            f"{effect.status}, {effect.tries} tried" if effect.tries else effect.status,
+        )
+        for effect in effects
+    }
+
+
+def _asks(record: Record) -> str:
+    if not record.version:
+        return ""
+    return f"{record.asks} put, {'one' if record.ask_at_ms is not None else 'none'} to come"
