@@ -42,10 +42,10 @@ def test_the_shipped_stores_need_no_installation(
 
 
 def test_the_package_offers_what_it_ships() -> None:
-    """The metadata of the wheel and the source tree name the same stores."""
+    """What a source tree has without metadata is in the wheel's, and says the same."""
     project = tomllib.loads((Path(stores.__file__).parents[2] / "pyproject.toml").read_text())
     shipped = {name: point.value for name, point in stores._SHIPPED.items()}
-    assert shipped == project["project"]["entry-points"][GROUP]
+    assert shipped.items() <= project["project"]["entry-points"][GROUP].items()
 
 
 def test_a_strangers_store_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_a_stranger_cannot_take_the_place_of_a_shipped_store(
     assert isinstance(open_store("memory://"), MemoryStore)
 
 
-@pytest.mark.parametrize("url", ["postgresql://bob:hunter2@db/shop", "pay ments\n://bob:hunter2@"])
+@pytest.mark.parametrize("url", ["oracle://bob:hunter2@db/shop", "pay ments\n://bob:hunter2@"])
 def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
     """The text names the schemes there are and what to do, and no password."""
     with pytest.raises(ConfigurationError, match=r"memory.*sqlite.*Install") as caught:

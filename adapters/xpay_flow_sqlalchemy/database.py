@@ -1,0 +1,155 @@
+"""What becomes of one use of the database? An answer, or StoreUnavailable; never a half.
+
+A connection that failed in any way is not used again. What the database itself asks to be tried
+again (a deadlock, a conflict of serialization) is, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from xpay_flow.errors import ERROR_CHARS_MAX, ConfigurationError, StoreUnavailable, XPayFlowError
+
+from .columns import MYSQL
+from .engines import afresh_in_children
+
+T = TypeVar("T")
+
+TRIES: Final = 3
+
+# "could not serialize access" and "deadlock detected", of PostgreSQL; "Deadlock found" and "Record
+# has changed since last read", of MariaDB. Nothing of the transaction is left then.
+_TRY_AGAIN: Final[frozenset[object]] = frozenset({"40001", "40P01", 1213, 1020})
+_DIALECTS: Final = ("postgresql", "sqlite", *MYSQL)
+_PG_DRIVERS: Final = ("psycopg", "psycopg_async", "asyncpg")
+
+
+class Database:
+    """An engine, and what we expect of it."""
+
+    def __init__(self, engine: Engine) -> None:
+        name, driver = engine.dialect.name, engine.dialect.driver
+        if name not in _DIALECTS:
+            raise ConfigurationError(
+                f"there is no store for {name}; there is one for {', '.join(_DIALECTS)}"
+            )
+        if name == "postgresql" and driver not in _PG_DRIVERS:
+            # Of the others we do not know how they tell a commit that no standby has.
+            raise ConfigurationError(
+                f"use PostgreSQL with one of {', '.join(_PG_DRIVERS)}, not with {driver}"
+            )
+        self.engine = engine
+        self.closed = False
+        self.is_postgresql = name == "postgresql"
+        # PostgreSQL needs one statement for whatever we do; others need a transaction.
+        self._usual = self._with(isolation_level="AUTOCOMMIT") if self.is_postgresql else engine
+        self._cannot_write = self._with(postgresql_readonly=True) if self.is_postgresql else engine
+        afresh_in_children(engine)
+
+    def _with(self, **options: Any) -> Engine:
+        return self.engine.execution_options(**options)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` finds. Raises StoreUnavailable."""
+        return self._tried(lambda: self._once(self._usual, work), _is_worth_another_look)
+
+    def read_only(self, work: Callable[[Connection], T]) -> T:
+        """The same, in a transaction in which the database refuses to write."""
+        return self._tried(
+            lambda: self._once(self._cannot_write, _guarded(work)), _is_worth_another_look
+        )
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` answers, once that is durable. Raises StoreUnavailable."""
+        return self._tried(lambda: self._once(self._usual, work), _was_undone)
+
+    def _tried(self, once: Callable[[], T], again: Callable[[BaseException | None], bool]) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return once()
+            except StoreUnavailable as error:
+                if self.closed or not again(error.__cause__):
+                    raise
+        return once()
+
+    def _once(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        with self._connected(engine) as connection:
+            step = "work"
+            try:
+                answer = work(connection)
+                step = "COMMIT"
+                connection.commit()
+            except BaseException as error:
+                connection.invalidate()
+                # asyncpg raises from several trees, so what is not ours is taken to be a driver's.
+                if isinstance(error, Exception) and not isinstance(error, XPayFlowError):
+                    raise StoreUnavailable(_words(step, error)) from error
+                raise
+            return answer
+
+    def _connected(self, engine: Engine) -> Connection:
+        if self.closed:
+            raise StoreUnavailable("the store is closed")
+        try:
+            return engine.connect()
+        except Exception as error:
+            raise StoreUnavailable(_words("connect", error)) from error
+
+
+# How each database is told that a transaction will only read; PostgreSQL is told as it begins.
+_READ_ONLY: Final = {
+    **dict.fromkeys(MYSQL, ("SET TRANSACTION READ ONLY", "")),
+    "sqlite": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+    "postgresql": ("", ""),
+}
+
+
+def _guarded(work: Callable[[Connection], T]) -> Callable[[Connection], T]:
+    def guarded(connection: Connection) -> T:
+        before, after = _READ_ONLY[connection.dialect.name]
+        if before:
+            connection.execute(text(before))
+        answer = work(connection)
+        if after:
+            connection.execute(text(after))
+        return answer
+
+    return guarded
+
+
+def _was_undone(error: BaseException | None) -> bool:
+    """Whether nothing is left of the transaction, and the database asks to try it again."""
+    if not isinstance(error, DBAPIError):
+        return False
+    return bool({*_codes(error.orig)} & _TRY_AGAIN)
+
+
+def _is_worth_another_look(error: BaseException | None) -> bool:
+    """Reading again does no harm: the connection may have been lost since it was last used."""
+    return _was_undone(error) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+def _codes(error: object) -> tuple[object, ...]:
+    arguments = getattr(error, "args", ())
+    return (getattr(error, "sqlstate", None), arguments[0] if arguments else None)
+
+
+def _words(step: str, error: Exception) -> str:
+    told = _told(error)
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if step == "connect":
+        return f"the database cannot be reached: {told}"
+    if step == "COMMIT" or lost or not isinstance(error, DBAPIError):
+        return f"whether the change took effect is not known: {told}"
+    return f"the database did not answer, and nothing was changed: {told}"
+
+
+def _told(error: Exception) -> str:
+    """The first line of the driver's own words; those that follow may quote a row."""
+    cause = getattr(error, "orig", None) or error
+    first = str(cause).partition("\n")[0]
+    return f"{type(cause).__name__}: {first}"[:ERROR_CHARS_MAX]

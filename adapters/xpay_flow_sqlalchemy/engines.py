@@ -1,0 +1,226 @@
+"""Which engine does a URL mean? A bounded pool whose waits end before a webhook's time is up.
+
+Everything here may be said otherwise in the URL, or by an engine of your own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import monotonic
+from typing import Any, Final
+from weakref import WeakSet
+
+import attrs
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from xpay_flow.errors import ConfigurationError, MissingExtra
+
+from .columns import MYSQL
+from .names import DEFAULT_PREFIX, Names
+
+# At most so many connections of one process; PostgreSQL's own limit is 100 over all processes.
+KEPT: Final = 5
+MORE_IN_A_RUSH: Final = 5
+# xPay stops listening after 2 s, and we answer 503 after 1.5 s. A webhook waits at most once for a
+# connection, and its statements for others that hold the same row.
+POOL_WAIT_S: Final = 0.7
+CONNECT_S: Final = 2
+STATEMENT_MS: Final = 1200
+# A connection that rested longer is asked whether it still lives before it is used. Asking each
+# time would be one round trip more for each webhook.
+RESTED_S: Final = 5.0
+
+# The driver that a bare scheme means, and the extra that brings each.
+_DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+_EXTRAS: Final = {"psycopg": "postgresql", "asyncpg": "asyncpg"}
+_OURS: Final = "sqlalchemy+"
+
+
+@attrs.frozen
+class Place:
+    """What a store's URL says: where the database is, and what our tables are called there."""
+
+    url: URL
+    names: Names
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the driver is one that is awaited."""
+        return bool(self.url.get_dialect().is_async)
+
+
+def place(url: str) -> Place:
+    """Read a URL of ours.
+
+    Beside what SQLAlchemy and the driver understand, it may say `table_prefix` and
+    `table_schema`; see `Names`.
+    """
+    try:
+        parsed = make_url(url.removeprefix(_OURS))
+    except ArgumentError:
+        raise ConfigurationError(
+            "this is not the URL of a database; write postgresql://user:password@host/database"
+        ) from None
+    scheme = parsed.drivername
+    if scheme in _DRIVERS:
+        parsed = parsed.set(drivername=f"{scheme}+{_DRIVERS[scheme]}")
+    if scheme == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError("a database in memory loses payments; in tests use memory://")
+    names = Names(
+        prefix=_one(parsed, "table_prefix") or DEFAULT_PREFIX, schema=_one(parsed, "table_schema")
+    )
+    return Place(parsed.difference_update_query(["table_prefix", "table_schema"]), names)
+
+
+def _one(url: URL, name: str) -> str | None:
+    value = url.query.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise ConfigurationError(f"the URL says {name} more than once")
+
+
+def open_engine(url: URL) -> Engine:
+    """The engine of a program that blocks."""
+    engine: Engine = _made(create_engine, url, **_pool_options())
+    _watch(engine)
+    return engine
+
+
+def open_async_engine(url: URL) -> AsyncEngine:
+    """The engine of a program that awaits."""
+    engine: AsyncEngine = _made(create_async_engine, url, **_pool_options())
+    _watch(engine.sync_engine)
+    return engine
+
+
+def plain_engine(url: URL) -> Engine:
+    """An engine for migrations: nothing is kept, and statements take as long as they take."""
+    engine: Engine = _made(create_engine, url, patient=True, poolclass=NullPool)
+    return engine
+
+
+def plain_async_engine(url: URL) -> AsyncEngine:
+    """The same for a driver that is awaited."""
+    engine: AsyncEngine = _made(create_async_engine, url, patient=True, poolclass=NullPool)
+    return engine
+
+
+def _pool_options() -> dict[str, Any]:
+    # The connection used last is taken first, so that those of a rush grow old and are few.
+    return {
+        "pool_size": KEPT,
+        "max_overflow": MORE_IN_A_RUSH,
+        "pool_timeout": POOL_WAIT_S,
+        "pool_use_lifo": True,
+    }
+
+
+def _made(create: Any, url: URL, *, patient: bool = False, **options: Any) -> Any:
+    driver = url.drivername.partition("+")[2]
+    if url.get_backend_name() in MYSQL:
+        # A lock that covers gaps would make strangers wait for each other.
+        options["isolation_level"] = "READ COMMITTED"
+    arguments = _connect_arguments(driver or url.drivername, patient)
+    asked = {name: value for name, value in arguments.items() if name not in url.query}
+    try:
+        return create(url, connect_args=asked, hide_parameters=True, **options)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(driver, "mysql" if url.get_backend_name() in MYSQL else "sqlalchemy")
+        raise MissingExtra(error.name or driver, extra) from error
+    except (ArgumentError, TypeError) as error:
+        raise ConfigurationError(f"the URL of the database cannot be used: {error}") from None
+
+
+def _connect_arguments(driver: str, patient: bool) -> dict[str, Any]:
+    """How long each driver may wait, in its own words."""
+    statement_ms = 0 if patient else STATEMENT_MS
+    match driver:
+        case "psycopg" | "psycopg_async":
+            return {
+                "connect_timeout": CONNECT_S,
+                "options": f"-c statement_timeout={statement_ms}",
+                # A server that has vanished, and not closed the connection.
+                "tcp_user_timeout": 2 * STATEMENT_MS,
+            }
+        case "asyncpg":
+            return {
+                "timeout": CONNECT_S,
+                "server_settings": {"statement_timeout": str(statement_ms)},
+            }
+        case "pymysql" | "aiomysql":
+            return _mysql_arguments(driver, patient)
+        case "sqlite" | "pysqlite":
+            return {"timeout": POOL_WAIT_S}
+        case _:
+            return {}
+
+
+def _mysql_arguments(driver: str, patient: bool) -> dict[str, Any]:
+    # Without the strict mode, a text that is too long would be cut, in silence.
+    settings = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
+    if patient:
+        return {"connect_timeout": CONNECT_S, "init_command": settings}
+    limited = {
+        "connect_timeout": CONNECT_S,
+        "init_command": f"{settings}, innodb_lock_wait_timeout = 1",
+    }
+    waits = {"read_timeout": 2, "write_timeout": 2}
+    return limited | (waits if driver == "pymysql" else {})
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+def _watch(engine: Engine) -> None:
+    """Have rested connections asked, and SQLite told what it is to keep."""
+    dialect: Any = engine.dialect
+
+    @event.listens_for(engine, "checkin")
+    def rest(_: object, record: Any) -> None:
+        record.info["xpay_flow_rests_since"] = monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wake(connection: Any, record: Any, _: object) -> None:
+        since = record.info.get("xpay_flow_rests_since")
+        if since is not None and monotonic() - since > RESTED_S and not _lives(connection):
+            raise DisconnectionError  # The pool closes it and opens another.
+
+    def _lives(connection: Any) -> bool:
+        try:
+            return bool(dialect.do_ping(connection))
+        except dialect.loaded_dbapi.Error:
+            return False
+
+    if dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    # As in `xpay_flow.stores.sqlite`: durable against a power cut, and readers do not wait.
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+# A connection must not be used by two processes. A forked child starts with an empty pool, and
+# leaves the parent's connections open: closing them would end them for the parent, too.
+_engines: WeakSet[Engine] = WeakSet()
+
+
+def afresh_in_children(engine: Engine) -> None:
+    """Have forked processes make connections of their own."""
+    _engines.add(engine)
+
+
+def _in_child() -> None:
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_in_child)

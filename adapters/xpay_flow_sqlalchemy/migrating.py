@@ -1,0 +1,119 @@
+"""How are the tables made and changed, where nobody else does it? What `xpay-flow db` does.
+
+The steps are those of `migrations`; Alembic keeps the account of them in a table of its own, so
+that a shop that takes them in its own tree is not interfered with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from xpay_flow.errors import ConfigurationError, StoreUnavailable
+
+from . import schema
+from .engines import Place, place, plain_async_engine, plain_engine
+from .names import Names
+from .tables import Tables
+
+T = TypeVar("T")
+
+_BRANCH = "xpay_flow"
+
+
+def upgrade(url: str, *, to: int | None = None) -> int:
+    """Take every step that is missing, or those up to version `to`; the version afterwards.
+
+    Raises:
+        ConfigurationError: the tables are kept by migrations of the shop's own.
+        StoreUnavailable: the database did not answer, or refused; see its words.
+    """
+    target = f"{_BRANCH}@head" if to is None else f"{_BRANCH}_{to}"
+    return _changed(url, lambda config: command.upgrade(config, target))
+
+
+def downgrade(url: str, *, to: int) -> int:
+    """Take back the steps after version `to`; 0 is no tables, and only where there is no payment.
+
+    Raises:
+        ConfigurationError: payments would be lost, or the tables are kept by the shop's own
+            migrations.
+        StoreUnavailable: the database did not answer, or refused; see its words.
+    """
+    target = f"{_BRANCH}_{to}" if to else "base"
+    return _changed(url, lambda config: command.downgrade(config, target))
+
+
+def current(url: str) -> int:
+    """The version of the schema; 0 is no tables."""
+    return _told(place(url), lambda connection, tables: schema.current(connection, tables)[0])
+
+
+def check(url: str) -> None:
+    """Raise SchemaMismatch unless this version of the library can work on the tables."""
+    _told(place(url), schema.check)
+
+
+def _changed(url: str, act: Callable[[Config], None]) -> int:
+    where = place(url)
+
+    def change(connection: Connection, tables: Tables) -> int:
+        _refuse_a_strangers(connection, tables)
+        act(_config(connection, where.names))
+        connection.commit()
+        return schema.current(connection, tables)[0]
+
+    return _told(where, change)
+
+
+def _config(connection: Connection, names: Names) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["names"] = names
+    return config
+
+
+def _refuse_a_strangers(connection: Connection, tables: Tables) -> None:
+    """Tables that our account does not know were made in a tree of the shop's own."""
+    names = tables.names
+    kept = MigrationContext.configure(
+        connection,
+        opts={"version_table": names.of("alembic_version"), "version_table_schema": names.schema},
+    )
+    if schema.current(connection, tables)[0] and not kept.get_current_heads():
+        raise ConfigurationError(
+            f"{names.path('intents')} is there and was not made by xpay-flow db; "
+            "the migrations that made it must change it"
+        )
+
+
+def _told(where: Place, ask: Callable[[Connection, Tables], T]) -> T:
+    """The answer, over whichever kind of driver the URL names."""
+    tables = Tables(names=where.names)
+    try:
+        if where.is_async:
+            return asyncio.run(_awaited(where, lambda connection: ask(connection, tables)))
+        engine = plain_engine(where.url)
+        with engine.connect() as connection:
+            return ask(connection, tables)
+    except (SQLAlchemyError, OSError) as error:
+        raise StoreUnavailable(f"the database did not do it: {error}") from error
+
+
+async def _awaited(where: Place, ask: Callable[[Connection], T]) -> T:
+    engine = plain_async_engine(where.url)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(ask)
+    finally:
+        await engine.dispose()

@@ -1,0 +1,50 @@
+"""Is the schema one that this version can work on? A small table of its versions says so.
+
+Each migration adds a row with its number and with the oldest code that can still work on what it
+leaves. A migration that only adds leaves that as it was, so the schema may go ahead of the code:
+first the database, then one process after another, and no moment at which nothing works.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, inspect, select
+
+from xpay_flow.errors import SchemaMismatch
+
+from .tables import Tables
+
+# What this version of the code reads and writes.
+CODE: Final = 1
+
+_UPGRADE: Final = "run xpay-flow db upgrade, or your own migrations"
+
+
+def current(connection: Connection, tables: Tables) -> tuple[int, int]:
+    """The version of the schema, and the oldest code that works on it; (0, 0) is no schema."""
+    versions = tables.schema_versions
+    if not inspect(connection).has_table(versions.name, schema=versions.schema):
+        return 0, 0
+    newest = select(versions).order_by(versions.c.version.desc()).limit(1)
+    found = connection.execute(newest).one_or_none()
+    return (found.version, found.oldest_code) if found else (0, 0)
+
+
+def check(connection: Connection, tables: Tables) -> None:
+    """Raise SchemaMismatch if this code cannot work on the schema; the text says what to do."""
+    version, oldest_code = current(connection, tables)
+    if not version:
+        raise SchemaMismatch(
+            f"there is no table {tables.schema_versions.fullname} in the database; {_UPGRADE}"
+        )
+    if version < CODE:
+        raise SchemaMismatch(
+            f"the database has schema {version}, and this version of xpay-flow needs {CODE}; "
+            f"{_UPGRADE}"
+        )
+    if oldest_code > CODE:
+        raise SchemaMismatch(
+            f"the database has schema {version}, which needs a newer xpay-flow: this one knows "
+            f"schema {CODE}, and {oldest_code} is the least"
+        )

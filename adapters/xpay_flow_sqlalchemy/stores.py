@@ -1,0 +1,238 @@
+"""How are records kept in a database of your own? Two faces of one store: called, or awaited.
+
+The awaited one runs the very same code: SQLAlchemy suspends it wherever the driver waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from xpay_flow.records import Change, Record, Work
+
+from . import schema
+from .database import Database
+from .engines import (
+    Place,
+    open_async_engine,
+    open_engine,
+    place,
+    plain_async_engine,
+)
+from .postgresql import OneStatement
+from .reading import Reading, is_a_name
+from .tables import Tables
+from .writing import Writing
+
+
+class SQLAlchemyReader:
+    """What a query may use: transactions in which the database itself refuses to write."""
+
+    def __init__(self, database: Database, reading: Reading) -> None:
+        self._database = database
+        self._reading = reading
+
+    def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        if not is_a_name(alias):
+            return []
+        return self._database.read_only(partial(self._reading.load, alias=alias))
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        return self._database.read_only(partial(self._reading.recent, limit=limit))
+
+
+class _Store:
+    """The store, on an engine whose driver may or may not be awaited underneath."""
+
+    def __init__(self, engine: Engine, tables: Tables) -> None:
+        self._tables = tables
+        self._database = Database(engine)
+        self._reading = Reading(tables)
+        self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
+
+    def check(self) -> None:
+        """Raise SchemaMismatch unless this version can work on the tables as they are."""
+        self._database.read(partial(schema.check, tables=self._tables))
+
+    def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        if not is_a_name(alias):
+            return []
+        return self._database.read(partial(self._reading.load, alias=alias))
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        return self._database.read(partial(self._reading.recent, limit=limit))
+
+    def commit(self, change: Change) -> bool:
+        """See `xpay_flow.ports.Store`."""
+        return self._database.write(partial(self._writing.commit, change=change))
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Store`."""
+        found = partial(self._reading.due, work=work, now_ms=now_ms, limit=limit)
+        return self._database.read(found)
+
+    def reader(self) -> SQLAlchemyReader:
+        """The same records, in transactions in which the database refuses to write."""
+        return SQLAlchemyReader(self._database, self._reading)
+
+    def close(self) -> None:
+        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        self._database.closed = True
+
+
+class SQLAlchemyStore(_Store):
+    """Records in PostgreSQL, MariaDB, MySQL or SQLite. See `xpay_flow.ports.Store`.
+
+    Threads may share one, and forked processes start with connections of their own.
+
+    Args:
+        engine: yours; closing the store leaves it open. See `from_url` for one of ours.
+        tables: with a prefix, a schema or a `MetaData` of your own.
+
+    Raises:
+        ConfigurationError: there is no store for this kind of database or driver.
+        SchemaMismatch: the tables are missing, too old or too new; the text says what to do.
+        StoreUnavailable: the database did not answer.
+    """
+
+    def __init__(self, engine: Engine, tables: Tables | None = None) -> None:
+        super().__init__(engine, tables or Tables())
+        self._engine_of_ours: Engine | None = None
+        self.check()
+
+    @classmethod
+    def from_url(cls, url: str) -> SQLAlchemyStore:
+        """`postgresql://…`, `mysql://…`, `mariadb://…` or `sqlalchemy+sqlite:///…`.
+
+        After a question mark it takes what the driver takes, and `table_prefix` and
+        `table_schema`.
+        """
+        where = place(url)
+        engine = open_engine(where.url)
+        try:
+            store = cls(engine, Tables(names=where.names))
+        except BaseException:
+            engine.dispose()
+            raise
+        store._engine_of_ours = engine
+        return store
+
+    def close(self) -> None:
+        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        super().close()
+        if self._engine_of_ours is not None:
+            self._engine_of_ours.dispose()
+
+    def __enter__(self) -> SQLAlchemyStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncSQLAlchemyReader:
+    """The awaited face of a reader."""
+
+    def __init__(self, reader: SQLAlchemyReader) -> None:
+        self._reader = reader
+
+    async def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        return await greenlet_spawn(self._reader.load, alias)
+
+    async def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        return await greenlet_spawn(self._reader.recent, limit)
+
+
+class AsyncSQLAlchemyStore:
+    """The same store for `AsyncFlow`, on a driver that is awaited (asyncpg, aiomysql, psycopg).
+
+    It belongs to one event loop. The tables are looked at when it is first used; with `from_url`,
+    at once.
+
+    Args:
+        engine: yours; closing the store leaves it open.
+        tables: with a prefix, a schema or a `MetaData` of your own.
+
+    Raises:
+        ConfigurationError, SchemaMismatch, StoreUnavailable: as `SQLAlchemyStore`.
+    """
+
+    def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
+        self._store = _Store(engine.sync_engine, tables or Tables())
+        self._engine_of_ours: AsyncEngine | None = None
+        self._is_checked = False
+
+    @classmethod
+    def from_url(cls, url: str) -> AsyncSQLAlchemyStore:
+        """`postgresql+asyncpg://…`, `mysql+aiomysql://…` and their likes."""
+        where = place(url)
+        tables = Tables(names=where.names)
+        # A program that cannot work should not start; and here nothing can be awaited.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _check_once(where, tables)).result()
+        engine = open_async_engine(where.url)
+        store = cls(engine, tables)
+        store._engine_of_ours, store._is_checked = engine, True
+        return store
+
+    async def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        await self.check()
+        return await greenlet_spawn(self._store.load, alias)
+
+    async def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        await self.check()
+        return await greenlet_spawn(self._store.recent, limit)
+
+    async def commit(self, change: Change) -> bool:
+        """See `xpay_flow.ports.Store`."""
+        await self.check()
+        return await greenlet_spawn(self._store.commit, change)
+
+    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Store`."""
+        await self.check()
+        return await greenlet_spawn(self._store.due, work, now_ms, limit)
+
+    def reader(self) -> AsyncSQLAlchemyReader:
+        """The same records, in transactions in which the database refuses to write."""
+        return AsyncSQLAlchemyReader(self._store.reader())
+
+    async def check(self) -> None:
+        """Look at the tables once; see `SQLAlchemyStore`."""
+        if not self._is_checked:
+            await greenlet_spawn(self._store.check)
+            self._is_checked = True
+
+    async def aclose(self) -> None:
+        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        self._store.close()
+        if self._engine_of_ours is not None:
+            await self._engine_of_ours.dispose()
+
+    async def __aenter__(self) -> AsyncSQLAlchemyStore:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+async def _check_once(where: Place, tables: Tables) -> None:
+    engine = plain_async_engine(where.url)
+    try:
+        await AsyncSQLAlchemyStore(engine, tables).check()
+    finally:
+        await engine.dispose()

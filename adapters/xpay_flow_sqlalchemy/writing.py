@@ -1,0 +1,98 @@
+"""How is a change put down, on a database that takes one statement at a time?
+
+The first statement says who wins: the unique key of a new record, or the version of a known one,
+whose row is then ours until the end of the transaction. What follows is safe from other writers.
+PostgreSQL is told all of it at once, see `postgresql`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from xpay_flow.records import Change
+from xpay_flow.stores.rows import (
+    EFFECT_COLUMNS,
+    INTENT_COLUMNS,
+    Row,
+    effect_row,
+    fact_row,
+    intent_row,
+)
+
+from .tables import Tables
+
+
+class Writing:
+    """The statements that write, built once for a set of tables."""
+
+    def __init__(self, tables: Tables) -> None:
+        intents, effects, aliases = tables.intents, tables.effects, tables.aliases
+        self._put_new = insert(intents)
+        self._put_next = (
+            update(intents)
+            .where(
+                intents.c.record_key == bindparam("known_key"),
+                intents.c.version == bindparam("expected_version"),
+            )
+            .values({name: bindparam(name) for name in INTENT_COLUMNS[1:]})
+        )
+        self._put_fact = insert(tables.facts)
+        self._put_effect = insert(effects)
+        self._replace_effect = (
+            update(effects)
+            .where(
+                effects.c.record_key == bindparam("known_key"),
+                effects.c.effect_id == bindparam("known_id"),
+            )
+            .values({name: bindparam(name) for name in EFFECT_COLUMNS[2:]})
+        )
+        self._aliases = select(aliases.c.alias).where(
+            aliases.c.record_key == bindparam("known_key")
+        )
+        self._put_alias = insert(aliases)
+        self._drop_alias = delete(aliases).where(
+            aliases.c.record_key == bindparam("known_key"),
+            aliases.c.alias == bindparam("known_alias"),
+        )
+
+    def commit(self, connection: Connection, change: Change) -> bool:
+        """Put the change down, in the connection's transaction; False is a lost race."""
+        if not self._put(connection, change):
+            return False
+        key = change.record.key
+        if facts := [fact_row(key, fact) for fact in change.new_facts]:
+            connection.execute(self._put_fact, facts)
+        for effect in change.changed_effects:
+            self._put_owed(connection, effect_row(key, effect))
+        self._put_aliases(connection, change)
+        return True
+
+    def _put(self, connection: Connection, change: Change) -> bool:
+        row = intent_row(change.record)
+        if not change.expected_version:
+            try:
+                connection.execute(self._put_new, row)
+            except IntegrityError:
+                # No column is left empty, so it is the key: another made this record.
+                connection.rollback()
+                return False
+            return True
+        known = {"known_key": row.pop("record_key"), "expected_version": change.expected_version}
+        return connection.execute(self._put_next, {**known, **row}).rowcount == 1
+
+    def _put_owed(self, connection: Connection, row: Row) -> None:
+        known: dict[str, Any] = {"known_key": row["record_key"], "known_id": row["effect_id"]}
+        rest = {name: row[name] for name in EFFECT_COLUMNS[2:]}
+        if not connection.execute(self._replace_effect, {**known, **rest}).rowcount:
+            connection.execute(self._put_effect, row)
+
+    def _put_aliases(self, connection: Connection, change: Change) -> None:
+        key, wanted = change.record.key, change.record.aliases
+        known = set(connection.execute(self._aliases, {"known_key": key}).scalars())
+        if new := [{"record_key": key, "alias": alias} for alias in sorted(wanted - known)]:
+            connection.execute(self._put_alias, new)
+        if old := [{"known_key": key, "known_alias": alias} for alias in sorted(known - wanted)]:
+            connection.execute(self._drop_alias, old)

@@ -1,0 +1,72 @@
+"""`xpay-flow db`: make, change and look at the tables of a store in an SQL database."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from xpay_flow import ConfigurationError
+
+from .needs import click
+from .stores import store_option
+
+
+@click.group(short_help="Make and change the tables in PostgreSQL, MariaDB or MySQL.")
+def db() -> None:
+    """Make, change and look at the tables that the SQLAlchemy store uses.
+
+    Shops with Alembic migrations of their own take the same steps there. The store in an SQLite
+    file (sqlite:///) needs none of this: it brings its file up to date when it is opened.
+    """
+
+
+@db.command("upgrade", short_help="Make the tables, or bring them up to date.")
+@store_option
+@click.option("--to", type=click.IntRange(1), help="This version; else the newest.")
+def upgrade(store_url: str | None, to: int | None) -> None:
+    """Make the tables, or bring them up to date. Doing it again changes nothing."""
+    version = _migrating().upgrade(_named(store_url), to=to)
+    click.echo(f"The database has schema {version}.")
+
+
+@db.command("downgrade", short_help="Take back the newest changes of the tables.")
+@store_option
+@click.option("--to", type=click.IntRange(0), required=True, help="This version; 0 is no tables.")
+def downgrade(store_url: str | None, to: int) -> None:
+    """Take back the changes of the tables after a version.
+
+    Where that would delete payments, it is refused.
+    """
+    version = _migrating().downgrade(_named(store_url), to=to)
+    click.echo(f"The database has schema {version}." if version else "The tables are gone.")
+
+
+@db.command("current", short_help="Say which version the tables have.")
+@store_option
+def current(store_url: str | None) -> None:
+    """Say which version the tables have; 0 is no tables."""
+    click.echo(_migrating().current(_named(store_url)))
+
+
+@db.command("check", short_help="Say whether this xpay-flow can work on the tables.")
+@store_option
+def check(store_url: str | None) -> None:
+    """Say whether this version of xpay-flow can work on the tables; exit code 1 if not."""
+    _migrating().check(_named(store_url))
+    click.echo("This xpay-flow can work on the database.")
+
+
+def _named(store_url: str | None) -> str:
+    if store_url is None:
+        raise click.UsageError("say which database: --store postgresql://user@host/shop")
+    if store_url.startswith(("sqlite:", "memory:")):
+        raise ConfigurationError(
+            "this store needs no migrations: it brings itself up to date when it is opened"
+        )
+    return store_url
+
+
+def _migrating() -> ModuleType:
+    # Asked for when it is needed: SQLAlchemy is an extra, and takes its time to import.
+    from xpay_flow_sqlalchemy import migrating
+
+    return migrating
