@@ -1,0 +1,187 @@
+"""How is a thread stopped at every call into its driver, without its help? By its profiler hook.
+
+`sys.setprofile` tells of each call of a function in C before it happens (`c_call`), and of each
+call of a function in Python. Waiting in the hook parks the thread. Raising in it keeps the call
+from happening, so a thread that was killed never reaches its driver again, whatever it catches.
+
+Python takes the hook away when it raises. So a trace function is set for the one event that
+follows at once, the exception in the frame that called, and puts the hook back.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, Final, Protocol
+
+from .drivers import Driver, Statement, Table, place, text_in
+
+_LOCKS: Final = (type(threading.Lock()), type(threading.RLock()))
+
+
+class Died(BaseException):
+    """Raised where a killed thread would act. No store has a reason to catch it."""
+
+
+class Listener(Protocol):
+    """Who is told, on the thread itself. Each method may wait, and may raise instead."""
+
+    @property
+    def dead(self) -> bool: ...
+
+    def arrived(self, statement: Statement) -> None:
+        """The statement is about to reach its driver."""
+        ...
+
+    def passed(self, statement: Statement, failed: bool) -> None:
+        """The driver is done with it."""
+        ...
+
+    def wants(self, is_free: Callable[[], bool]) -> None:
+        """A lock that another thread holds is about to be waited for."""
+        ...
+
+
+class Watch:
+    """The hook of one thread. Also remembers the connections that the thread has used."""
+
+    def __init__(self, table: Table, listener: Listener) -> None:
+        self._table, self._listener = table, listener
+        self._inside: Statement | None = None
+        self._frame: FrameType | None = None
+        self._seen: dict[int, tuple[Driver, Any]] = {}
+
+    @contextmanager
+    def on_this_thread(self) -> Generator[None, None, None]:
+        """Listen to the thread that enters, until it leaves."""
+        before = sys.getprofile()
+        sys.setprofile(self._hook)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
+    def drop(self) -> None:
+        """Let go of every connection used here, without a commit."""
+        for driver, target in self._seen.values():
+            # A connection may be bound to another thread, which then drops it itself.
+            with suppress(Exception):
+                driver.drop(target)
+
+    # --- what Python tells -----------------------------------------------------------------------
+
+    def _hook(self, frame: FrameType, event: str, arg: Any) -> None:
+        try:
+            if event == "c_call":
+                self._c_call(frame, arg)
+            elif event == "call":
+                self._python_call(frame)
+            elif self._inside is not None:
+                self._returned(frame, event, arg)
+        except BaseException:
+            self._put_back(frame)
+            raise
+
+    def _c_call(self, frame: FrameType, called: Any) -> None:
+        if self._inside is not None:
+            return
+        name = called.__name__
+        if name == "acquire" and isinstance(called.__self__, _LOCKS):
+            self._lock(called.__self__)
+            return
+        entry = self._table.in_c(called, frame)
+        if entry is None:
+            return
+        if entry.opens:
+            self._bar_the_dead()
+            return
+        target = getattr(called, "__self__", None)
+        statement = Statement(
+            driver=entry.driver, call=entry.call, target=target, where=place(frame)
+        )
+        self._arrive(statement, frame)
+
+    def _python_call(self, frame: FrameType) -> None:
+        if self._inside is not None:
+            return
+        entry = self._table.in_python(frame.f_code)
+        if entry is None:
+            return
+        if entry.opens:
+            self._bar_the_dead()
+            return
+        names = frame.f_locals
+        statement = Statement(
+            driver=entry.driver,
+            call=entry.call,
+            target=names.get("self"),
+            where=place(frame.f_back),
+            texts=text_in(names),
+        )
+        self._arrive(statement, frame)
+
+    def _arrive(self, statement: Statement, frame: FrameType) -> None:
+        self._bar_the_dead()
+        self._remember(statement)
+        statement.open_work = bool(getattr(statement.target, "in_transaction", False))
+        self._listener.arrived(statement)
+        self._inside, self._frame = statement, frame
+
+    def _returned(self, frame: FrameType, event: str, arg: Any) -> None:
+        if frame is not self._frame or event not in ("c_return", "c_exception", "return"):
+            return
+        statement = self._inside
+        self._inside = self._frame = None
+        assert statement is not None
+        # A function in Python that ends by an exception returns None, as one that answers nothing.
+        failed = event == "c_exception"
+        self._listener.passed(statement, failed)
+
+    # --- what follows ----------------------------------------------------------------------------
+
+    def _bar_the_dead(self) -> None:
+        if self._listener.dead:
+            raise Died
+
+    def _remember(self, statement: Statement) -> None:
+        target = statement.target
+        if target is not None:
+            self._seen[id(target)] = (statement.driver, target)
+            # Each time: the store may have set its own patience since.
+            statement.driver.surface(target, self._said)
+
+    def _said(self, text: str) -> None:
+        if self._inside is not None:
+            self._inside.texts.append(text)
+
+    def _lock(self, lock: Any) -> None:
+        if not _is_free(lock):
+            self._bar_the_dead()
+            self._listener.wants(lambda: _is_free(lock))
+
+    def _put_back(self, frame: FrameType) -> None:
+        """Have the hook again as soon as the exception is on its way."""
+        self._inside = self._frame = None
+        before = sys.gettrace()
+
+        def once(_: FrameType, event: str, __: Any) -> Any:
+            if event == "exception":
+                sys.settrace(before)
+                sys.setprofile(self._hook)
+            return once
+
+        for caller in (frame, frame.f_back):
+            if caller is not None:
+                caller.f_trace, caller.f_trace_lines = once, False
+        sys.settrace(lambda *_: None)
+
+
+def _is_free(lock: Any) -> bool:
+    # Tried and not asked: an RLock does not tell, and one's own counts as free.
+    if lock.acquire(blocking=False):
+        lock.release()
+        return True
+    return False

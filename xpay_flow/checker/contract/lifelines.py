@@ -1,0 +1,243 @@
+"""How does exactly one of several threads go on? Each waits at its statements for permission.
+
+A thread is *parked* (at a statement, before a method call, or at a lock that another one holds),
+*running*, or *done*. A running one that stands still waits for somebody else, inside its driver or
+at a lock that we cannot see. How that is told, without a guess about how long things take:
+
+* SQLite never waits: its busy timeout is set to 0 before each statement, so that a held lock is an
+  error at once. That a wait ends well is covered by the schedules in which the other goes first.
+* A lock taken by `lock.acquire()` is seen before the call; the thread is parked until it is free.
+* Otherwise (`with lock:`, a database server) the thread counts as waiting when it was looked at
+  `LOOKS` times, `LOOK_S` apart, and always stood at the very same instruction. A slow statement may be
+  taken for a waiting one. Then two threads truly run at once for a moment, which is a real
+  execution too: it can end the search UNFINISHED, and never makes a false story.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Literal
+
+import attrs
+
+from xpay_flow.errors import StoreError
+from xpay_flow.ports import Store
+
+from .drivers import Statement, Table
+from .gate import Died, Watch
+
+LOOK_S: Final = 0.004
+LOOKS: Final = 4
+# A thread that stands still for so long, when nobody else can go, is stuck for good.
+STUCK_LOOKS: Final = 500
+
+# go on; die here; the statement fails; it is applied and reports a failure.
+Act = Literal["go", "die", "refuse", "spoil"]
+State = Literal["parked", "running", "done"]
+
+
+@attrs.frozen
+class Begin:
+    """Parked before a method call."""
+
+    number: int
+
+
+@attrs.frozen
+class Waiting:
+    """Parked at a lock that another thread holds."""
+
+    is_free: Callable[[], bool] = attrs.field(repr=False)
+
+
+class Unknown:
+    """The answer of a method that raised StoreError: it may or may not have happened."""
+
+    def __repr__(self) -> str:
+        return "it is not known"
+
+
+@attrs.frozen
+class Raised:
+    """The answer of a method that raised what it must not raise."""
+
+    error: BaseException = attrs.field(eq=False)
+
+
+@attrs.define(eq=False)
+class Done:
+    """One method call, as it went; times are ticks of the run's own clock."""
+
+    began: int | None = None
+    ended: int | None = None
+    answer: Any = None
+
+
+class Room:
+    """What the threads of one run share: news for the scheduler, and a clock that only counts."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.news: SimpleQueue[None] = SimpleQueue()
+        self._ticks = 0
+
+    def tick(self) -> int:
+        self._ticks += 1
+        return self._ticks
+
+
+class Lifeline:
+    """One thread that makes its calls upon a store, one after the other.
+
+    Args:
+        opened: gives the store, on this thread.
+        calls: what to call; each gives its answer in a form that can be compared.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        opened: Callable[[], Store],
+        calls: Sequence[Callable[[Store], Any]],
+        found: Callable[[Store], Any],
+    ) -> None:
+        self._room, self._opened, self._calls, self._found = room, opened, calls, found
+        # A queue and not a lock, which our own hook would stop at.
+        self._go: SimpleQueue[Act] = SimpleQueue()
+        self._spoil = False
+        self._steered = False
+        self._watch = Watch(room.table, self)
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self.dead = False
+        self.state: State = "running"
+        self.at: Begin | Waiting | Statement | None = None
+        self.failed = False
+        self.done = [Done() for _ in calls]
+        self.found: Any = None
+        self.broken: Exception | None = None
+        self._todo: Literal["look", "leave"] = "leave"
+
+    # --- for the scheduler -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def release(self, act: Act) -> None:
+        """Let it go to its next point."""
+        self.state = "running"
+        self._go.put(act)
+
+    def stance(self) -> tuple[int, int] | None:
+        """Where it stands; the same twice means that it has not moved."""
+        frame = sys._current_frames().get(self._thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
+        return None if frame is None else (id(frame), frame.f_lasti)
+
+    def look(self) -> Any:
+        """What its store now holds, as its own process sees it."""
+        self._todo = "look"
+        self.release("go")
+        return self.found if settle(self._room, [self], STUCK_LOOKS) else Unknown()
+
+    def leave(self) -> bool:
+        """End the thread and its connections, without a commit; False if it cannot end."""
+        self._todo, self.dead = "leave", True
+        self._go.put("die")
+        self._thread.join(LOOK_S * STUCK_LOOKS)
+        return not self._thread.is_alive()
+
+    # --- on its own thread -----------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            with self._watch.on_this_thread():
+                self._work()
+        except Died:
+            pass
+        except Exception as error:
+            self.broken = error
+        finally:
+            self._watch.drop()
+            self.dead, self.state = True, "done"
+            self._room.news.put(None)
+
+    def _work(self) -> None:
+        store = self._opened()
+        self._steered = True
+        for number, (call, done) in enumerate(zip(self._calls, self.done, strict=True)):
+            self._park(Begin(number))
+            done.began = self._room.tick()
+            try:
+                answer = _answer(call, store)
+            finally:
+                done.ended = self._room.tick()
+            if self.dead:
+                raise Died
+            done.answer = answer
+        self._steered = False
+        self._wait("done")
+        while self._todo == "look":
+            self.found = _answer(self._found, store)
+            self._wait("done")
+
+    def arrived(self, statement: Statement) -> None:
+        if not self._steered:
+            return
+        act = self._park(statement)
+        if act == "refuse":
+            raise statement.driver.error()
+        self._spoil = act == "spoil"
+
+    def passed(self, statement: Statement, failed: bool) -> None:
+        self.failed = failed
+        if self._spoil:
+            self._spoil = False
+            raise statement.driver.error()
+
+    def wants(self, is_free: Callable[[], bool]) -> None:
+        if self._steered:
+            self._park(Waiting(is_free))
+
+    def _park(self, at: Begin | Waiting | Statement) -> Act:
+        self.at = at
+        act = self._wait("parked")
+        self.at, self.failed = None, False
+        if act == "die" or self.dead:
+            self.dead = True
+            self._watch.drop()
+            raise Died
+        return act
+
+    def _wait(self, state: State) -> Act:
+        self.state = state
+        self._room.news.put(None)
+        return self._go.get()
+
+
+def _answer(call: Callable[[Store], Any], store: Store) -> Any:
+    try:
+        return call(store)
+    except StoreError:
+        return Unknown()
+    except Exception as error:
+        return Raised(error)
+
+
+def settle(room: Room, lifelines: Sequence[Lifeline], looks_max: int = LOOKS) -> bool:
+    """Wait until each thread is parked, done or stands still. True if none stands still."""
+    looks, before = 0, None
+    while any(line.state == "running" for line in lifelines):
+        try:
+            room.news.get(timeout=LOOK_S)
+            looks = 0
+            continue
+        except Empty:
+            pass
+        now = [line.stance() for line in lifelines if line.state == "running"]
+        looks = looks + 1 if now == before else 0
+        before = now
+        if looks >= looks_max:
+            return False
+    return True

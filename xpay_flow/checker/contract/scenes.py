@@ -1,0 +1,164 @@
+"""Which methods meet? Pairs and triples upon small contents, each a scene of its own.
+
+A scene is prepared, and then has two or three lifelines, each of one or two calls. Its answers and
+the contents in the end are compared with those of `MemoryStore`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from xpay_flow.money import Money
+from xpay_flow.ports import Listing, Store
+from xpay_flow.records import Change, Record, Work, change, intent_alias, receipt_alias
+from xpay_flow.testing import builders as b
+
+# Later than anything here is due.
+_LATE_MS: Final = 2 * b.NOW_MS
+_MANY: Final = 10
+
+
+@attrs.frozen(kw_only=True)
+class Call:
+    """One method call: what it asks of a store, and how a story tells it.
+
+    Args:
+        change: of a commit, the change; a read has none.
+        needs_listing: it is made only upon a store that can list.
+    """
+
+    words: str
+    ask: Callable[[Store], Any] = attrs.field(repr=False)
+    change: Change | None = attrs.field(default=None, repr=False)
+    needs_listing: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Scene:
+    """What is stored before, and who calls what at the same time."""
+
+    name: str
+    before: tuple[Change, ...]
+    lifelines: tuple[tuple[Call, ...], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a record of this scene ever has."""
+        calls = (call.change for line in self.lifelines for call in line)
+        steps = (*self.before, *(step for step in calls if step is not None))
+        return tuple(sorted({name for step in steps for name in step.record.aliases}))
+
+    def found(self, store: Store) -> tuple[Any, ...]:
+        """Everything that a store holds of this scene, in a form that can be compared."""
+        loaded = tuple((name, tuple(store.load(name))) for name in self.names)
+        works: tuple[Work, ...] = ("deliver", "ask")
+        due = tuple((work, tuple(store.due(work, _LATE_MS, _MANY))) for work in works)
+        return loaded + due
+
+    def prepare(self, store: Store) -> None:
+        """Put there what is stored before."""
+        for step in self.before:
+            if store.commit(step) is not True:
+                raise NotPrepared(f"a plain commit of {step.record.key} was refused")
+
+    def of(self, store: Store) -> Scene:
+        """The scene without what this store cannot be asked."""
+        listing = isinstance(store, Listing)
+        lines = (
+            tuple(call for call in line if listing or not call.needs_listing)
+            for line in self.lifelines
+        )
+        return attrs.evolve(self, lifelines=tuple(line for line in lines if line))
+
+
+class NotPrepared(Exception):
+    """A store refuses the simplest commits, one after the other."""
+
+
+# --- calls ---------------------------------------------------------------------------------------
+
+
+def commit(words: str, step: Change) -> Call:
+    return Call(words=f"commit({words})", ask=lambda store: store.commit(step), change=step)
+
+
+def load(words: str, alias: str) -> Call:
+    return Call(words=f"load({words})", ask=lambda store: tuple(store.load(alias)))
+
+
+def due(work: Work) -> Call:
+    return Call(
+        words=f"due({work})", ask=lambda store: tuple(store.due(work, _LATE_MS, _MANY))
+    )
+
+
+def _recent(store: Store) -> tuple[Record, ...]:
+    assert isinstance(store, Listing)
+    return tuple(store.recent(_MANY))
+
+
+RECENT: Final = Call(words="recent", ask=_recent, needs_listing=True)
+
+
+# --- contents ------------------------------------------------------------------------------------
+
+_NEW = b.attempt()
+_NEW_TOO = b.attempt(money=Money(5, "EUR"))
+_OTHER = b.attempt("order-2", at_ms=b.NOW_MS + 7)
+_PAID = b.next_change(_NEW.record, b.paid())
+_FAILED = b.next_change(_NEW.record, b.failed(x_intent_id="in_2"))
+_REFUNDED = b.next_change(_PAID.record, b.refunded())
+
+
+def _renamed(step: Change) -> Change:
+    """The same news, and one name lost."""
+    lost = intent_alias("pi_order-1_1")
+    return attrs.evolve(
+        step, record=attrs.evolve(step.record, aliases=step.record.aliases - {lost})
+    )
+
+
+def _delivered(record: Record) -> Change:
+    """The owed effect is done, and nothing else changes."""
+    (owed,) = record.effects
+    after = record.with_effect(attrs.evolve(owed, status="done", tries=1))
+    return change(record, after)
+
+
+_RECEIPT = receipt_alias("order-1")
+_PAY = commit("v1→v2, paid", _PAID)
+_FAIL = commit("v1→v2, failed", _FAILED)
+_MAKE = commit("new", _NEW)
+_MAKE_TOO = commit("new, other money", _NEW_TOO)
+_MAKE_OTHER = commit("new, other order", _OTHER)
+_REFUND = commit("v2→v3, refunded", _REFUNDED)
+_DELIVER = commit("v2→v3, delivered", _delivered(_PAID.record))
+_RENAME = commit("v1→v2, a name more and one less", _renamed(_PAID))
+_LOAD = load("receipt", _RECEIPT)
+_LOAD_X = load("x intent", "x:in_1")
+_LOAD_OLD = load("intent", intent_alias("pi_order-1_1"))
+
+
+def _scene(name: str, before: Sequence[Change], *lifelines: Sequence[Call]) -> Scene:
+    return Scene(name=name, before=tuple(before), lifelines=tuple(map(tuple, lifelines)))
+
+
+SCENES: Final[tuple[Scene, ...]] = (
+    _scene("two makers", (), [_MAKE], [_MAKE_TOO]),
+    _scene("two writers", (_NEW,), [_PAY], [_FAIL]),
+    _scene("two deciders", (_NEW, _PAID), [_REFUND], [_DELIVER]),
+    _scene("a stale writer", (_NEW, _PAID), [_REFUND], [_FAIL, _LOAD]),
+    _scene("two orders", (_NEW,), [_PAY], [_MAKE_OTHER]),
+    _scene("a writer and a reader", (_NEW,), [_PAY], [_LOAD]),
+    _scene("a name comes and one goes", (_NEW,), [_RENAME], [_LOAD_X, _LOAD_OLD]),
+    _scene("a maker and a reader", (), [_MAKE], [_LOAD]),
+    _scene("a writer and a worker", (_NEW,), [_PAY], [due("deliver"), _LOAD]),
+    _scene("a writer and a list", (_NEW,), [_PAY], [due("ask"), RECENT]),
+    _scene("a reader who looks twice", (_NEW,), [_PAY], [_LOAD, _LOAD]),
+    _scene("each reads what it wrote", (_NEW,), [_PAY, _LOAD], [_FAIL, _LOAD]),
+    _scene("two writers and a reader", (_NEW,), [_PAY], [_FAIL], [_LOAD]),
+    _scene("two makers and a list", (), [_MAKE], [_MAKE_OTHER], [RECENT]),
+)

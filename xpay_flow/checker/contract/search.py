@@ -1,0 +1,237 @@
+"""Is a store what the port says? Every schedule within a bound is run, the simplest first.
+
+All scenes are run without a switch or a fault, then with one, then with two; so the first story of
+what goes wrong takes the fewest. Each run begins with `reset()`, and is then the plain rule of
+`schedule` with a few deviations; a run that went shows where the next deviation can be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import attrs
+
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.ports import Store
+
+from .drivers import DRIVERS, Driver, Statement, Table
+from .judging import Judge
+from .scenes import SCENES, Scene
+from .schedule import Deviation, Fate, House, Mode, Step, Told, opened, play
+from .verdict import (
+    ASSUMPTIONS,
+    ContractBound,
+    ContractResult,
+    ContractViolation,
+    SceneFigures,
+    violation_of,
+)
+
+DEFAULT: Final = ContractBound()
+# A statement that ends the work cannot be told apart, failed or not, from the end of the process.
+_NO_FAULT: Final = ("close", "rollback")
+
+
+def check_store(
+    make: Callable[[], Store],
+    *,
+    reset: Callable[[], None] | None = None,
+    bound: ContractBound = DEFAULT,
+    scenes: Iterable[Scene] = SCENES,
+    drivers: Iterable[Driver] = DRIVERS,
+) -> ContractResult:
+    """Run the store's methods against each other at every statement of its driver, with crashes.
+
+    Args:
+        make: opens the store, as another process would: new connections to the same data. Called
+            many times; what it makes is not closed, but dropped, as by a process that dies.
+        reset: empties the data. Without one, each `make()` must give a store of its own, and then
+            nothing is shown about processes and about what outlives them.
+        drivers: the table of drivers; `(*DRIVERS, mine)` adds one.
+
+    Raises:
+        ConfigurationError: `make` needs a `reset`, or what it makes cannot be checked.
+    """
+    probe = make()
+    _refuse_async(probe)
+    table = Table(drivers, getattr(probe, "statements", ()))
+    house = House(
+        make=make, reset=reset or (lambda: None), lasting=reset is not None, table=table
+    )
+    if reset is None:
+        _must_be_apart(house, next(iter(SCENES[1:])))
+    search = _Search(house, bound, [scene.of(probe) for scene in scenes])
+    getattr(probe, "close", lambda: None)()
+    return search.run()
+
+
+def _refuse_async(store: object) -> None:
+    import inspect
+
+    if inspect.iscoroutinefunction(getattr(store, "commit", None)):
+        raise ConfigurationError(
+            "an async store is not covered by the contract check: its awaits are the event "
+            "loop's, which is not steered. Check the blocking store that shares its statements"
+        )
+
+
+def _must_be_apart(house: House, scene: Scene) -> None:
+    with opened(house) as store:
+        scene.prepare(store)
+    with opened(house) as store:
+        if any(store.load(name) for name in scene.names):
+            raise ConfigurationError(
+                "two stores that were made share their data, so the check must know how to empty "
+                "it: pass reset=…"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class _Job:
+    """A run to do: a scene, a mode, and where to leave the plain rule."""
+
+    scene: int
+    mode: Mode
+    script: tuple[Deviation, ...] = ()
+    switches: int = 0
+    faults: int = 0
+
+    @property
+    def cost(self) -> int:
+        return self.switches + self.faults
+
+
+class _Search:
+    def __init__(self, house: House, bound: ContractBound, scenes: list[Scene]) -> None:
+        self._house, self._bound, self._scenes = house, bound, scenes
+        self._judges = [Judge(scene) for scene in scenes]
+        self._figures = [SceneFigures(scene=scene.name) for scene in scenes]
+        self._seen: set[str] = set()
+        self._runs = 0
+
+    def run(self) -> ContractResult:
+        started = time.perf_counter()
+        jobs = [
+            _Job(scene=number, mode=mode)
+            for number in range(len(self._scenes))
+            for mode in self._house.modes
+        ]
+        violation: ContractViolation | None = None
+        while jobs and violation is None and self._runs < self._bound.runs_max:
+            jobs, violation = self._level(jobs)
+        return ContractResult(
+            bound=self._bound,
+            scenes=tuple(self._figures),
+            seen=tuple(sorted(self._seen)),
+            lasting=self._house.lasting,
+            complete=not jobs,
+            seconds=time.perf_counter() - started,
+            notes=self._notes(),
+            violation=violation and self._confirmed(violation),
+        )
+
+    def _level(self, jobs: list[_Job]) -> tuple[list[_Job], ContractViolation | None]:
+        """All runs of one cost, and those of the next; stops after a scene that was violated."""
+        cost, later, broken = jobs[0].cost, list[_Job](), list[ContractViolation]()
+        where = (jobs[0].scene, jobs[0].mode)
+        waiting = jobs[::-1]
+        while waiting and self._runs < self._bound.runs_max:
+            job = waiting.pop()
+            if broken and where != (job.scene, job.mode):
+                break
+            where = (job.scene, job.mode)
+            told, violation = self._one(job)
+            if violation is not None:
+                broken.append(violation)
+                continue
+            more = list(self._from(job, told))
+            waiting += [new for new in more if new.cost == cost][::-1]
+            later += [new for new in more if new.cost > cost]
+        later.sort(key=lambda job: (job.cost, job.scene, job.mode))
+        return [*waiting, *later], min(broken, key=lambda v: len(v.events), default=None)
+
+    def _one(self, job: _Job) -> tuple[Told, ContractViolation | None]:
+        scene = self._scenes[job.scene]
+        told = play(self._house, scene, job.mode, job.script)
+        self._count(job, told)
+        breach = self._judges[job.scene].judge(told)
+        if breach is None:
+            return told, None
+        return told, violation_of(scene, job.mode, told, breach, job.script, job.cost)
+
+    def _count(self, job: _Job, told: Told) -> None:
+        statements = [step.at for step in told.steps if isinstance(step.at, Statement)]
+        self._seen |= {statement.driver.name for statement in statements}
+        self._runs += 1
+        was = self._figures[job.scene]
+        self._figures[job.scene] = attrs.evolve(
+            was,
+            runs=was.runs + 1,
+            statements=was.statements + len(statements),
+            faults=was.faults + job.faults,
+            diverged=was.diverged + told.diverged,
+        )
+
+    # --- what to run next ------------------------------------------------------------------------
+
+    def _from(self, job: _Job, told: Told) -> Iterator[_Job]:
+        """The runs that leave this one at a later step than it left the plain rule."""
+        first = max((deviation.step + 1 for deviation in job.script), default=0)
+        for place, step in enumerate(told.steps[first:], first):
+            for deviation, switches, faults in self._choices(job, place, step):
+                new = attrs.evolve(
+                    job,
+                    script=(*job.script, deviation),
+                    switches=job.switches + switches,
+                    faults=job.faults + faults,
+                )
+                if self._is_within(new):
+                    yield new
+
+    def _choices(
+        self, job: _Job, place: int, step: Step
+    ) -> Iterator[tuple[Deviation, int, int]]:
+        # To leave a lifeline before a step that nobody can notice is to leave it after.
+        if step.free or not step.quiet:
+            for other in step.others:
+                yield Deviation(place, other), int(not step.free), 0
+        if not step.quiet:
+            for fate in self._fates(job, step):
+                yield Deviation(place, step.line, fate), 0, 1
+
+    def _fates(self, job: _Job, step: Step) -> Iterator[Fate]:
+        if not isinstance(step.at, Statement):
+            return
+        writes = any(call.change for call in self._scenes[job.scene].lifelines[step.line])
+        if writes and self._house.lasting:
+            yield "die" if job.mode == "processes" else "crash"
+        # What an error does to a method is the same in both modes.
+        if job.mode == self._house.modes[0] and step.at.call not in _NO_FAULT:
+            yield "refuse"
+            if writes:
+                yield "spoil"
+
+    def _is_within(self, job: _Job) -> bool:
+        bound = self._bound
+        most = bound.switches_with_fault if job.faults else bound.switches
+        return job.faults <= bound.faults and job.switches <= most
+
+    # --- at the end ------------------------------------------------------------------------------
+
+    def _confirmed(self, violation: ContractViolation) -> ContractViolation:
+        """The same, done again."""
+        number = next(n for n, s in enumerate(self._scenes) if s.name == violation.scene)
+        told = play(self._house, self._scenes[number], violation.mode, violation.script)
+        again = self._judges[number].judge(told)
+        return attrs.evolve(
+            violation, confirmed=again is not None and again.rule == violation.rule
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        if self._house.lasting:
+            return ASSUMPTIONS
+        return (*ASSUMPTIONS, "the store keeps nothing beyond its object, so none was reopened")
+
+
