@@ -1,25 +1,35 @@
-"""What is checked? A store, rules, handlers, and the flows that a shop runs."""
+"""What is checked? A store, rules, handlers, and the flows that a shop runs.
+
+A party may be a flow of ours, a flow of your own, or a plain function that knows nothing of flows.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 import attrs
 
 from xpay_flow import flows
 from xpay_flow.effects import Ran, RunHandler
-from xpay_flow.endpoints import Asks, Does, Pages, WebRequest, route
-from xpay_flow.errors import error_text
+from xpay_flow.endpoints import Asks, Does, Pages, WebRequest, WebResponse, json_response, route
+from xpay_flow.errors import ConfigurationError, XPayFlowError, error_text
 from xpay_flow.flow import AsyncFlow, Flow
-from xpay_flow.flows import Rules
-from xpay_flow.ports import Store
+from xpay_flow.flows import Checkout, Rules
+from xpay_flow.ports import NoAnswer, Store
+from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.terms import Terms
+from xpay_flow.xpay import Created
 
-AnyFlow = Generator[Any, Any, Any]
+from .bounds import Group, Scene
+from .guard import guarded
+from .hidden import HiddenState
+from .plain import AnyFlow as AnyFlow
+from .plain import plain
 
 
 class SnapshotStore(Store, Protocol):
@@ -47,6 +57,10 @@ class Shop:
         handlers: called for real, once for each different payment that they are given.
         click, forward, deliver, reconcile, respond: make the flows.
         replaced: what stands in for something of the real shop, in words.
+        absent: parties that this shop does not have. One without a worker fulfils orders itself.
+        allows: hidden inputs that its code may take all the same; see `guard`.
+        reads_all: its code may look at any field of a record, so that no two records count as
+            alike that differ anywhere.
     """
 
     store: SnapshotStore
@@ -58,6 +72,9 @@ class Shop:
     reconcile: Callable[[Rules], AnyFlow] = flows.reconcile
     respond: Callable[[WebRequest, Rules], AnyFlow] = answering
     replaced: tuple[str, ...] = ()
+    absent: frozenset[Group] = frozenset()
+    allows: frozenset[str] = frozenset()
+    reads_all: bool = False
 
     @classmethod
     def of(cls, flow: Flow | AsyncFlow) -> Shop:
@@ -69,6 +86,58 @@ class Shop:
             store = MemoryStore()
         handlers: dict[Any, Callable[..., object]] = dict(flow.ports.handlers)
         return cls(store=store, rules=flow.rules, handlers=handlers, replaced=tuple(replaced))
+
+    @classmethod
+    def plain(
+        cls,
+        *,
+        webhook: Callable[..., object],
+        click: Callable[..., object] = flows.start_checkout,
+        forward: Callable[..., object] | None = None,
+        deliver: Callable[..., object] | None = None,
+        reconcile: Callable[..., object] | None = None,
+        handlers: Mapping[str, Callable[..., object]] | None = None,
+        store: SnapshotStore | None = None,
+        settings: Settings | None = None,
+        allows: AbstractSet[str] = frozenset(),
+    ) -> Shop:
+        """A shop written by hand: each party a plain function, a flow, or, as None, nobody.
+
+        Args:
+            webhook: `(request, ports)`; returns a status, or anything that has one. What a port
+                raises and it lets out is answered 500, as every framework does.
+            click: `(terms, ports)`; returns a `Checkout` or xPay's `Created`.
+            forward: `(intent_id, ports)`; `deliver`, `reconcile`: `(ports)`.
+        """
+        parties: dict[Group, Callable[..., object] | None] = {
+            "forward": forward,
+            "worker": deliver,
+            "reconciler": reconcile,
+        }
+        return cls(
+            store=store or MemoryStore(),
+            rules=Rules(settings or Settings.sandbox()),
+            handlers=handlers or {"on_success": _does_nothing},
+            respond=_Endpoint(webhook),
+            click=_Click(click),
+            forward=_party(forward),
+            deliver=_party(deliver),
+            reconcile=_party(reconcile),
+            absent=frozenset(group for group, party in parties.items() if party is None),
+            allows=frozenset(allows),
+            reads_all=True,
+        )
+
+    def fitted(self, scene: Scene) -> Scene:
+        """The scene with this shop's parties only.
+
+        Where nobody works off what is owed, an order has to be fulfilled, and not only owed: so
+        there the worker stays as a party of none.
+        """
+        parties = {group: n for group, n in scene.parties.items() if group not in self.absent}
+        if "worker" in self.absent:
+            parties["worker"] = 0
+        return attrs.evolve(scene, parties=parties)
 
     def shortened(self, faults: int) -> Shop:
         """The shop with as many entries in each schedule as faults can spoil, and no more.
@@ -94,9 +163,97 @@ class Shop:
         if handler is None:
             return Ran("missing")
         try:
-            returned = handler(op.payment)
-            if inspect.iscoroutine(returned):
-                asyncio.run(returned)
+            with guarded(self.allows):
+                returned = handler(op.payment)
+                if inspect.iscoroutine(returned):
+                    asyncio.run(returned)
+        except HiddenState:
+            raise
         except Exception as error:
             return Ran("failed", error_text(error))
         return Ran("done")
+
+
+# --- plain functions in the places of flows ------------------------------------------------------
+
+
+def _flowing(party: Callable[..., object], rules: Rules) -> Callable[..., AnyFlow]:
+    """A party as a maker of flows: a flow as it is, and a plain function made into one."""
+    if inspect.isgeneratorfunction(party):
+        return lambda *args: party(*args, rules)
+    return plain(party, rules.settings)
+
+
+def _party(party: Callable[..., object] | None) -> Callable[..., AnyFlow]:
+    """The flow of a party that is given its input, if any, and rules; nobody does nothing."""
+
+    def flow(*args: Any) -> AnyFlow:
+        *given, rules = args
+        return _flowing(party, rules)(*given) if party is not None else _nothing()
+
+    return flow
+
+
+def _nothing() -> AnyFlow:
+    yield from ()
+
+
+def _does_nothing(_: object) -> None: ...
+
+
+@attrs.frozen
+class _Endpoint:
+    """A plain webhook behind a framework; other routes are ours."""
+
+    webhook: Callable[..., object]
+
+    def __call__(self, request: WebRequest, rules: Rules) -> AnyFlow:
+        if request.path != "/webhook" or request.method != "POST":
+            return answering(request, rules)
+        return self._answered(request, rules)
+
+    def _answered(self, request: WebRequest, rules: Rules) -> AnyFlow:
+        try:
+            returned = yield from _flowing(self.webhook, rules)(request)
+        except (XPayFlowError, NoAnswer):
+            return json_response(500, {})
+        return response_of(returned)
+
+
+@attrs.frozen
+class _Click:
+    """A plain function that begins a payment."""
+
+    click: Callable[..., object]
+
+    def __call__(self, terms: Terms, rules: Rules) -> AnyFlow:
+        begun = yield from _flowing(self.click, rules)(terms)
+        if isinstance(begun, Created):
+            return Checkout(
+                url=begun.url,
+                intent_id="",
+                x_intent_id=begun.answer.x_intent_id,
+                state="created",
+                resumed=False,
+            )
+        return begun
+
+
+def response_of(returned: Any) -> WebResponse:
+    """What a framework makes of what an endpoint returned.
+
+    Raises:
+        ConfigurationError: there is no status in it.
+    """
+    if isinstance(returned, WebResponse):
+        return returned
+    if returned is None or isinstance(returned, str | bytes | Mapping):
+        return json_response(200, {})
+    named = (getattr(returned, name, None) for name in ("status", "status_code"))
+    parts: tuple[Any, ...] = (*returned,) if isinstance(returned, tuple) else (returned,)
+    for status in (*named, *parts):
+        if isinstance(status, int) and not isinstance(status, bool):
+            return json_response(status, {})
+    raise ConfigurationError(
+        f"the webhook returned {returned!r:.80}; return a status such as 200"
+    )
