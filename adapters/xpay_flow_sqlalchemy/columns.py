@@ -30,7 +30,7 @@ class Name(TypeDecorator[str]):
         if dialect.name in MYSQL:
             # The usual collations take trailing blanks for nothing, and many take A for a.
             collation = "utf8mb4_nopad_bin" if _is_mariadb(dialect) else "utf8mb4_0900_bin"
-            length = self.impl_instance.length
+            length = getattr(self.impl_instance, "length", None)
             return mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
         if dialect.name == "postgresql":
             # Not by a language: an index by one breaks when the system's library is renewed.

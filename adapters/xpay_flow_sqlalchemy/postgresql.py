@@ -55,13 +55,13 @@ class OneStatement:
 
     def __init__(self, tables: Tables) -> None:
         intents = tables.intents
-        values = {name: bindparam(name) for name in INTENT_COLUMNS}
+        values: dict[str, Any] = {name: bindparam(name) for name in INTENT_COLUMNS}
         new = insert(intents).values(values).on_conflict_do_nothing(index_elements=["record_key"])
-        key = values.pop("record_key")
+        del values["record_key"]
         following = (
             update(intents)
             .where(
-                intents.c.record_key == key,
+                intents.c.record_key == bindparam("known_key"),
                 intents.c.version == bindparam("expected_version", type_=BigInteger),
             )
             .values(values)
@@ -87,17 +87,19 @@ class OneStatement:
 
 def _values(change: Change) -> dict[str, Any]:
     record = change.record
-    values: dict[str, Any] = {
-        **intent_row(record),
+    row = intent_row(record)
+    if change.expected_version:
+        # A value that is named like a column would be set, too.
+        row["known_key"] = row.pop("record_key")
+        row["expected_version"] = change.expected_version
+    return {
+        **row,
         "facts": _sent([fact_row(record.key, fact) for fact in change.new_facts]),
         "effects": _sent([effect_row(record.key, effect) for effect in change.changed_effects]),
         "aliases": _sent(
             [{"record_key": record.key, "alias": alias} for alias in sorted(record.aliases)]
         ),
     }
-    if change.expected_version:
-        values["expected_version"] = change.expected_version
-    return values
 
 
 def _sent(rows: Iterable[Row]) -> str:
