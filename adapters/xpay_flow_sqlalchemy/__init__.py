@@ -11,8 +11,9 @@ from __future__ import annotations
 from xpay_flow.errors import MissingExtra
 
 try:
-    import alembic as _alembic  # noqa: F401 - asked for here, so that the error names the extra
-    import sqlalchemy as _sqlalchemy  # noqa: F401
+    # Asked for here, so that the error names the extra.
+    import alembic as alembic
+    import sqlalchemy as sqlalchemy
 except ImportError:
     raise MissingExtra("xpay_flow_sqlalchemy", "sqlalchemy") from None
 

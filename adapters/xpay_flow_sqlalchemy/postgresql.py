@@ -175,7 +175,13 @@ def _listen(driver: Any, seen: list[str]) -> None:
         if function == _WAITS_FOR_STANDBY:
             seen.append(function)
 
+    def note_diagnostic(told: Any) -> None:
+        note(told.source_function)
+
+    def note_message(_: Any, told: Any) -> None:
+        note(told.server_source_function)
+
     if hasattr(driver, "add_notice_handler"):
-        driver.add_notice_handler(lambda told: note(told.source_function))
+        driver.add_notice_handler(note_diagnostic)
     else:
-        driver.add_log_listener(lambda _, told: note(told.server_source_function))
+        driver.add_log_listener(note_message)

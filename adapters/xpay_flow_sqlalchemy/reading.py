@@ -11,8 +11,19 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, Table, bindparam, literal_column, select, union_all
-from sqlalchemy.sql.selectable import CTE, CompoundSelect
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Integer,
+    Table,
+    bindparam,
+    literal_column,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy.sql.selectable import CTE
 
 from xpay_flow.ports import FOUND_MAX
 from xpay_flow.records import Record, Work
@@ -62,39 +73,45 @@ def is_a_name(alias: str) -> bool:
         return False  # Half a character.
 
 
-def _whole(tables: Tables, heads: Select[Any], order: str) -> CompoundSelect[Any]:
+def _whole(tables: Tables, heads: Any, order: str) -> Executable:
     """The records of `heads`, each as a row of its own and one for each of its parts."""
-    found = heads.cte("found")
+    found: CTE = heads.cte("found")
+    head: Any = select(
+        found.c.seq.label("record_seq"),
+        _number(HEAD).label("part"),
+        found.c.seq.label("seq"),
+        found.c.document.label("document"),
+    )
     return union_all(
-        select(
-            found.c.seq.label("record_seq"),
-            literal_column(str(HEAD)).label("part"),
-            found.c.seq.label("seq"),
-            found.c.document.label("document"),
-        ),
+        head,
         _parts(found, FACT, tables.facts),
         _parts(found, EFFECT, tables.effects),
-    ).order_by(*(literal_column(word) for word in order.split(", ")))
+    ).order_by(text(order))
 
 
-def _parts(found: CTE, part: int, table: Table) -> Select[Any]:
-    return select(found.c.seq, literal_column(str(part)), table.c.seq, table.c.document).join_from(
+def _parts(found: CTE, part: int, table: Table) -> Any:
+    return select(found.c.seq, _number(part), table.c.seq, table.c.document).join_from(
         found, table, table.c.record_key == found.c.record_key
     )
 
 
-def _due(intents: Table, work: Work) -> Select[Any]:
+def _number(part: int) -> ColumnElement[int]:
+    """As it is, in the statement's own text."""
+    return literal_column(str(part), Integer)
+
+
+def _due(intents: Table, work: Work) -> Any:
     due = intents.c[f"{work}_at_ms"]
     late = select(intents.c.record_key).where(due <= bindparam("now_ms"))
     return late.order_by(due, intents.c.record_key).limit(bindparam("limit"))
 
 
-def _records(rows: Iterable[Row[Any]]) -> list[Record]:
+def _records(rows: Iterable[Any]) -> list[Record]:
     return [_record(list(parts)) for _, parts in groupby(rows, attrgetter("record_seq"))]
 
 
-def _record(rows: Sequence[Row[Any]]) -> Record:
-    texts: tuple[list[str], ...] = ([], [], [])
+def _record(rows: Sequence[Any]) -> Record:
+    texts: dict[int, list[str]] = {HEAD: [], FACT: [], EFFECT: []}
     for row in rows:
         texts[row.part].append(row.document)
     (head,) = texts[HEAD]
