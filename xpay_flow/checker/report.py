@@ -228,5 +228,7 @@ def _left_out(result: Result) -> Html:
 
 
 def _sentence(words: str) -> str:
-    # The company writes its name with a small letter, also where a sentence begins.
-    return f"{words}." if words.startswith("xPay") else f"{words[:1].upper()}{words[1:]}."
+    first = words.partition(" ")[0]
+    # Names such as `intent.failed` and xPay's are written small, also where a sentence begins.
+    is_name = first.startswith("xPay") or not first.isalpha()
+    return f"{words if is_name else words[:1].upper() + words[1:]}."

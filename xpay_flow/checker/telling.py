@@ -58,14 +58,17 @@ def told(promise: str, sentence: str, story: Sequence[Step], no_return: int | No
 
 
 def as_text(story: Told) -> Iterator[str]:
-    """Numbered lines; beside them a thread for each flow, from its beginning to its end."""
+    """What is broken, then numbered lines; beside them a thread for each flow, from its beginning
+    to its end."""
+    sentence = cut(story.sentence, 2 * LINE_CHARS_MAX)
+    yield sentence
     for number in range(len(story.lanes.rows)):
         threads = _threads(story.lanes, number)
         line = cut(story.lanes.words(number), LINE_CHARS_MAX)
         mark = story.mark(number)
         yield f"{number + 1:3}  {threads}{line}" + (f"   ◀ {mark}" if mark else "")
     width = len(_threads(story.lanes, 0))
-    yield f"{'✗':>3}  {' ' * width}{story.sentence}"
+    yield f"{'✗':>3}  {' ' * width}{sentence}"
 
 
 def _threads(lanes: Lanes, number: int) -> str:

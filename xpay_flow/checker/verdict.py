@@ -88,8 +88,9 @@ class Violation:
 
     def as_text(self) -> str:
         """The story for a terminal; each flow has a thread of its own."""
-        head = f"{self.promise}: {self.sentence}\n  scene {self.scene}, {self.faults} fault(s)"
-        return "\n".join([head, *(f"  {line}" for line in as_text(self.told))])
+        lines = as_text(self.told)
+        head = f"{next(lines)}\n  scene {self.scene}, {self.faults} fault(s)"
+        return "\n".join([head, *(f"  {line}" for line in lines)])
 
     def as_mermaid(self) -> str:
         """The story as Mermaid's `sequenceDiagram`; faults are red, and have a note."""

@@ -40,7 +40,6 @@ def _frames(flow: AnyFlow) -> Iterator[FrameType]:
 
 
 def _short(path: Path) -> str:
-    for folder in (PACKAGE.parent, Path.cwd()):
-        if path.is_relative_to(folder) and (folder != PACKAGE.parent or PACKAGE in path.parents):
-            return path.relative_to(folder).as_posix()
-    return path.as_posix()
+    folder = PACKAGE.parent if path.is_relative_to(PACKAGE) else Path.cwd()
+    short = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return short.as_posix()

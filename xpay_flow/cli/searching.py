@@ -1,0 +1,49 @@
+"""How does one wait for a long search? With a line on a terminal that says how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+
+from xpay_flow.checker.verdict import Progress
+
+from .needs import rich as rich  # first, so that a missing package is named
+
+Watch = Callable[[Progress], None]
+
+
+@contextmanager
+def watched() -> Iterator[Watch | None]:
+    """What to tell of a search while it runs; None where nobody would see it.
+
+    On standard error, so that what is printed at the end can be piped.
+    """
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield None
+        return
+    status = Status("", console=console)
+
+    def tell(progress: Progress) -> None:
+        status.update(told(progress))
+        # Begun with the first news, so that a search that is soon over shows nothing.
+        status.start()
+
+    try:
+        yield tell
+    finally:
+        status.stop()
+
+
+def told(progress: Progress) -> str:
+    """How far a search has come, and how fast."""
+    rate = progress.states / progress.seconds if progress.seconds else 0
+    faults = f"{progress.faults} fault{'s' * (progress.faults != 1)}"
+    return (
+        f"{progress.scene}, {faults}: {progress.states:,} states, "
+        f"{progress.transitions:,} transitions, {progress.frontier:,} to look at, "
+        f"{rate:,.0f} states/s, {progress.seconds:.0f} s"
+    )
