@@ -1,0 +1,332 @@
+"""What the databases themselves refuse, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.records import attempt_key
+from xpay_flow.testing import builders as b
+from xpay_flow.testing.store_suite import put, together
+from xpay_flow_sqlalchemy import SQLAlchemyStore, engines, migrating
+from xpay_flow_sqlalchemy import database as databases
+
+from .conftest import POSTGRESQL_VARIABLE
+from .kit import BlockingStore, Place
+from .servers import absent
+
+KINDS = ["postgresql", "mariadb", "sqlite"]
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLAlchemyStore]:
+    """An empty store on each database in turn."""
+    if request.param == "sqlite":
+        url = f"sqlalchemy+sqlite:///{tmp_path}/payments.db"
+        migrating.upgrade(url)
+    else:
+        place: Place = request.getfixturevalue(request.param)
+        place.empty()
+        url = place.by(request.param)
+    with SQLAlchemyStore.from_url(url) as store:
+        yield store
+
+
+def told(statement: str) -> Callable[[Connection], Any]:
+    return lambda connection: connection.execute(text(statement))
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def test_the_database_refuses_a_reader_that_writes(store: SQLAlchemyStore) -> None:
+    """A reader's transactions are read-only to the database itself, each of them."""
+    first = put(store, b.attempt())
+    reader = store.reader()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"(?i)read.?only"):
+            reader._database.read_only(told("DELETE FROM xpay_flow_aliases"))
+        assert [first] == list(reader.load(first.key))
+    second = put(store, b.next_change(first, b.paid()))
+    assert [second] == list(reader.load(first.key)), "the same connections write for others"
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE xpay_flow_facts SET why = 'x'", "DELETE FROM xpay_flow_facts"]
+)
+def test_facts_cannot_be_changed(store: SQLAlchemyStore, statement: str) -> None:
+    """Not even plain SQL changes what is on file."""
+    first = put(store, b.attempt())
+    with pytest.raises(StoreUnavailable, match="append-only"):
+        store._database.write(told(statement))
+    assert [first] == list(store.load(first.key))
+
+
+def test_a_fact_is_on_file_once(store: SQLAlchemyStore) -> None:
+    """A second copy of one event is refused by the database, and the whole change with it."""
+    first = put(store, b.attempt())
+    step = b.next_change(first, b.paid())
+    (again,) = first.facts
+    twice = type(step)(
+        record=step.record,
+        expected_version=step.expected_version,
+        new_facts=(*step.new_facts, again),
+        changed_effects=step.changed_effects,
+    )
+    with pytest.raises(StoreUnavailable, match="nothing was changed"):
+        store.commit(twice)
+    assert [first] == list(store.load(first.key))
+
+
+def test_a_part_belongs_to_a_record(store: SQLAlchemyStore) -> None:
+    """No part is left without its record."""
+    put(store, b.attempt())
+    with pytest.raises(StoreUnavailable, match=r"(?i)foreign key"):
+        store._database.write(told("DELETE FROM xpay_flow_intents"))
+
+
+def test_names_are_compared_to_the_byte(store: SQLAlchemyStore) -> None:
+    """Capitals, accents and blanks at the end make another order."""
+    names = ("order-1", "Order-1", "órder-1", "order-1 ", "order-1\u00a0")
+    made = [put(store, b.attempt(name)) for name in names]
+    for name, record in zip(names, made, strict=True):
+        assert [record] == list(store.load(attempt_key(name, 1)))
+
+
+def test_the_longest_names_fit(store: SQLAlchemyStore) -> None:
+    """Ids of 255 characters outside of the basic plane are kept whole."""
+    name = "\U0001f6d2" * 255
+    record = put(store, b.attempt(name))
+    event = b.webhook("intent.success", name, x_intent_id=name, amount_minor=1999, currency="USD")
+    record = put(store, b.next_change(record, event))
+    assert [record] == list(store.load(f"x:{name}"))
+
+
+def test_people_can_query(store: SQLAlchemyStore) -> None:
+    """The columns say what the record says."""
+    put(store, *b.history(b.created(), b.paid(), b.refunded("rf_1", 500)))
+    query = (
+        "SELECT receipt_id, state, amount_minor, currency, refunded_minor, created_at_ms"
+        " FROM xpay_flow_intents"
+    )
+    rows = store._database.read(lambda connection: connection.execute(text(query)).all())
+    assert [("order-1", "success", 1999, "USD", 500, b.NOW_MS)] == [tuple(row) for row in rows]
+
+
+# --- several at once -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+def test_no_isolation_makes_two_win(postgresql: Place, level: str) -> None:
+    """However strict a database is set, of two writers one wins and the other hears of it."""
+    postgresql.empty()
+    options = f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}"
+    with SQLAlchemyStore.from_url(postgresql.by("postgresql", options=options)) as store:
+        for n in range(10):
+            first = put(store, b.attempt(f"order-{n}"))
+            steps = [b.next_change(first, b.failed(f"whe_{i}")) for i in range(3)]
+            won = together(*(lambda step=step: store.commit(step) for step in steps))
+            assert [False, False, True] == sorted(won)
+
+
+class Conflict(Exception):
+    """What a driver raises when the database wants the transaction again."""
+
+    sqlstate = "40001"
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_conflict_is_tried_again_and_not_for_ever(store: SQLAlchemyStore, failures: int) -> None:
+    """What the database asks to repeat is repeated twice, and then it is unavailable."""
+    tries: list[int] = []
+
+    def work(connection: Connection) -> str:
+        tries.append(1)
+        if len(tries) <= failures:
+            raise OperationalError("…", {}, Conflict("could not serialize access"))
+        return "done"
+
+    if failures < databases.TRIES:
+        assert "done" == store._database.write(work)
+    else:
+        with pytest.raises(StoreUnavailable, match="serialize"):
+            store._database.write(work)
+    assert min(failures + 1, databases.TRIES) == len(tries)
+
+
+def test_two_that_wait_for_each_other_both_get_through(mariadb: Place) -> None:
+    """A deadlock that the database breaks costs a try, and no payment."""
+    mariadb.empty()
+    with SQLAlchemyStore.from_url(mariadb.by("mariadb")) as store:
+        first, second = (put(store, b.attempt(f"order-{n}")) for n in (1, 2))
+        both = threading.Barrier(2)
+        tries: list[str] = []
+
+        def cross(mine: str, other: str) -> str:
+            def work(connection: Connection) -> str:
+                _touch(connection, mine)
+                tries.append(mine)
+                if len(tries) <= 2:
+                    both.wait(10)
+                _touch(connection, other)
+                return mine
+
+            return store._database.write(work)
+
+        keys = (first.key, second.key)
+        assert [*keys] == together(lambda: cross(*keys), lambda: cross(*keys[::-1]))
+        assert 3 == len(tries)
+
+
+def _touch(connection: Connection, key: str) -> None:
+    update = text("UPDATE xpay_flow_intents SET ask_at_ms = ask_at_ms + 1 WHERE record_key = :key")
+    connection.execute(update, {"key": key})
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def test_a_closed_store_is_unavailable(store: SQLAlchemyStore) -> None:
+    """Whoever uses it afterwards gets the one error that a store has for that."""
+    reader = store.reader()
+    store.close()
+    for use in (lambda: store.commit(b.attempt()), lambda: reader.load("x")):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            use()
+
+
+def test_errors_quote_no_row(store: SQLAlchemyStore) -> None:
+    """What goes to a log holds neither the checkout's address nor the order's data."""
+    step = b.history(b.created())[-1]
+    first = put(store, b.attempt())
+    again = type(step)(
+        record=step.record, expected_version=1, new_facts=(*step.new_facts, *first.facts)
+    )
+    with pytest.raises(StoreUnavailable) as caught:
+        store.commit(again)
+    assert "secret=" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def ended(place: Place) -> None:
+    """End all other connections to the database, as an operator or a failover would."""
+    place.answer(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+def test_looking_survives_a_lost_connection(postgresql: Place) -> None:
+    """A connection that was ended while it rested costs a reader nothing."""
+    postgresql.empty()
+    with SQLAlchemyStore.from_url(postgresql.by("postgresql")) as store:
+        first = put(store, b.attempt())
+        ended(postgresql)
+        assert [first] == list(store.load(first.key))
+        ended(postgresql)
+        assert [first] == list(store.reader().load(first.key))
+        put(store, b.next_change(first, b.paid()))
+
+
+def test_writing_over_a_lost_connection_is_not_known(postgresql: Place) -> None:
+    """A writer is not told that nothing happened when nobody knows, and the next try is fine."""
+    postgresql.empty()
+    with SQLAlchemyStore.from_url(postgresql.by("postgresql")) as store:
+        first = put(store, b.attempt())
+        ended(postgresql)
+        with pytest.raises(StoreUnavailable, match="not known"):
+            store.commit(b.next_change(first, b.paid()))
+        put(store, b.next_change(first, b.paid()))
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+asyncpg"])
+def test_a_rested_connection_is_asked_first(
+    postgresql: Place, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    """After a quiet time, a connection that was ended meanwhile is noticed before it is used."""
+    postgresql.empty()
+    monkeypatch.setattr(engines, "RESTED_S", -1.0)
+    url = postgresql.by(driver)
+    store = BlockingStore(url) if "async" in driver else SQLAlchemyStore.from_url(url)
+    first = put(store, b.attempt())
+    ended(postgresql)
+    put(store, b.next_change(first, b.paid()))
+    store.close()
+
+
+def test_waiting_for_a_row_ends_in_time(postgresql: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that somebody else holds is an answer of 503 before xPay stops listening."""
+    postgresql.empty()
+    monkeypatch.setattr(engines, "STATEMENT_MS", 50)
+    with SQLAlchemyStore.from_url(postgresql.by("postgresql")) as store:
+        first = put(store, b.attempt())
+        with postgresql.engine().begin() as other:
+            _touch(other, first.key)
+            with pytest.raises(StoreUnavailable, match=r"nothing was changed.*statement timeout"):
+                store.commit(b.next_change(first, b.paid()))
+        put(store, b.next_change(first, b.paid()))
+
+
+def test_a_rush_waits_for_a_connection_and_not_for_ever(
+    postgresql: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections are bounded; who gets none in time hears that the store is unavailable."""
+    for name, value in (("KEPT", 1), ("MORE_IN_A_RUSH", 0), ("POOL_WAIT_S", 0.05)):
+        monkeypatch.setattr(engines, name, value)
+    postgresql.empty()
+    with SQLAlchemyStore.from_url(postgresql.by("postgresql")) as store:
+
+        def nested(connection: Connection) -> None:
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                store.load("x")
+
+        store._database.read(nested)
+        put(store, b.attempt())
+
+
+# --- a standby that does not answer --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg_async", "postgresql+asyncpg"])
+def test_a_commit_that_no_standby_has_is_not_acknowledged(postgresql: Place, driver: str) -> None:
+    """Ending the wait for the standby is not an acknowledgement, though PostgreSQL commits."""
+    postgresql.empty()
+    names = postgresql.answer("SHOW synchronous_standby_names")
+    if names != [("nobody",)]:
+        absent(f"the server of {POSTGRESQL_VARIABLE} must have synchronous_standby_names=nobody")
+    with postgresql.connected() as admin:
+        name = postgresql.url.database
+        admin.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = 'on'"))
+        url = postgresql.by(driver)
+        store = BlockingStore(url) if "async" in driver else SQLAlchemyStore.from_url(url)
+        try:
+            told = together(lambda: _refused(store), lambda: _cancel_the_wait(admin))
+        finally:
+            admin.execute(text(f"ALTER DATABASE {name} RESET synchronous_commit"))
+            store.close()
+    assert "standby" in str(told[0])
+    assert [(1,)] == postgresql.answer("SELECT count(*) FROM xpay_flow_intents")
+
+
+def _refused(store: SQLAlchemyStore | BlockingStore) -> str:
+    with pytest.raises(StoreUnavailable) as caught:
+        store.commit(b.attempt())
+    return str(caught.value)
+
+
+def _cancel_the_wait(admin: Connection) -> str:
+    waiting = text(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        " WHERE wait_event = 'SyncRep' AND datname = current_database()"
+    )
+    for _ in range(10_000):
+        if admin.execute(waiting).all():
+            return ""
+    raise AssertionError("nobody waits for a standby")
