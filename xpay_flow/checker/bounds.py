@@ -21,7 +21,7 @@ FaultKind = Literal[
 FAULT_WORDS: Mapping[FaultKind, str] = {
     "repeat": "a delivery repeated after its 2xx",
     "loss": "a delivery lost for good",
-    "store": "a commit that fails, or applies and reports a failure",
+    "store": "an operation of the store that fails, or a commit that applies and reports a failure",
     "silence": "a request or an answer of xPay's lost",
     "handler": "a handler that fails",
     "death": "a flow, or the whole process, that dies",

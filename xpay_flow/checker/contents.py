@@ -2,6 +2,11 @@
 
 Contents are numbered; equal contents have one number. The store is called only for a pair of
 contents and operation that was never asked before.
+
+Versions: a flow under check is given the same version for the same content of a record, whichever
+way led there, and the real store is given the real ones. So two ways to one content do not differ
+for ever by how many commits they took. What is lost by it: a flow that read a record, was overtaken,
+and found the record as it was again would lose a race, and wins it here.
 """
 
 from __future__ import annotations
@@ -13,9 +18,9 @@ import attrs
 
 from xpay_flow.effects import Commit, Due, Load, Recent
 from xpay_flow.errors import StoreError
-from xpay_flow.records import Record, Work
+from xpay_flow.records import Change, Fact, Owed, Record, Work
 
-from .essence import essence, key_of, quiet_essence
+from .essence import key_of, quiet_essence, record_essence
 from .shop import SnapshotStore
 
 
@@ -39,19 +44,23 @@ WORKS: tuple[Work, Work] = ("deliver", "ask")
 
 
 class Contents:
-    """All contents of one store that a search has met."""
+    """All contents of one store that a search has met.
 
-    def __init__(self, store: SnapshotStore) -> None:
-        self._store = store
+    Args:
+        alike: give equal contents one version; turned off in a test that compares.
+    """
+
+    def __init__(self, store: SnapshotStore, *, alike: bool = True) -> None:
+        self._store, self._alike = store, alike
         self._snapshots: list[Any] = []
         self._numbers: dict[Hashable, int] = {}
         self.records: list[tuple[Record, ...]] = []
+        self._versions: dict[Hashable, int] = {}
         self._answers: dict[tuple[int, int], Answered] = {}
         self._answer_keys: dict[Hashable, int] = {}
         self._values: list[Any] = []
         self._op_keys: dict[Any, int] = {}
-        self._quiet: dict[tuple[int, int], int] = {}
-        self._quiet_first: dict[Hashable, int] = {}
+        self._quiet: dict[tuple[int, int], Hashable] = {}
         self.calls = 0
         self.first = self._number()
 
@@ -66,13 +75,12 @@ class Contents:
         """A number that stands for an operation: equal operations have one."""
         return self._op_keys.setdefault(op, len(self._op_keys))
 
-    def quiet(self, content: int, now_ms: int) -> int:
-        """The contents that stand for these while no flow runs: see `quiet_essence`."""
+    def quiet(self, content: int, now_ms: int) -> Hashable:
+        """What stands for these contents and this moment while no flow runs: see `quiet_essence`."""
         found = self._quiet.get((content, now_ms))
         if found is None:
             alike = quiet_essence(self.records[content], now_ms)
-            found = self._quiet_first.setdefault(alike, content)
-            self._quiet[content, now_ms] = found
+            found = self._quiet[content, now_ms] = alike
         return found
 
     def opened(self, content: int) -> SnapshotStore:
@@ -92,11 +100,17 @@ class Contents:
     def _performed(self, content: int, op: Any) -> Answered:
         self._store.restore(self._snapshots[content])
         self.calls += 1
+        if isinstance(op, Commit) and self._alike:
+            op = Commit(self._really(content, op.change))
         value = ask(self._store, op)
         after = self._number() if isinstance(op, Commit) else content
-        key = self._answer_keys.setdefault(
-            repr(value) if isinstance(value, Raised) else key_of(value), len(self._values)
-        )
+        if value.__class__ is tuple and value and isinstance(value[0], Record):
+            value = tuple(attrs.evolve(record, version=self._version(record)) for record in value)
+        return self._answered(value, after)
+
+    def _answered(self, value: Any, after: int) -> Answered:
+        alike = repr(value) if isinstance(value, Raised) else key_of(value)
+        key = self._answer_keys.setdefault(alike, len(self._values))
         if key == len(self._values):
             self._values.append(value)
         return Answered(key, self._values[key], after)
@@ -104,11 +118,45 @@ class Contents:
     def _number(self) -> int:
         """The number of what the store holds now."""
         records = held(self._store)
-        number = self._numbers.setdefault(essence(records), len(self._snapshots))
+        alike = tuple((record_essence(record), self._version(record)) for record in records)
+        number = self._numbers.setdefault(alike, len(self._snapshots))
         if number == len(self._snapshots):
             self._snapshots.append(self._store.snapshot())
             self.records.append(records)
         return number
+
+    def _version(self, record: Record) -> int:
+        if not self._alike:
+            return record.version
+        return self._versions.setdefault(record_essence(record), len(self._versions) + 1)
+
+    def _really(self, content: int, asked: Change) -> Change:
+        """The change with versions as the store has them."""
+        stored = next((r for r in self.records[content] if r.key == asked.record.key), None)
+        if stored is None:
+            return asked
+        expected = stored.version
+        if asked.expected_version != self._version(stored):
+            # Some version that is not there: the flow read another content.
+            expected = stored.version - 1 if asked.expected_version else 0
+        said, version = asked.record.version, expected + 1
+        facts = tuple(_at(fact, said, version) for fact in asked.record.facts)
+        effects = tuple(_logged_at(effect, said, version) for effect in asked.record.effects)
+        return Change(
+            record=attrs.evolve(asked.record, version=version, facts=facts, effects=effects),
+            expected_version=expected,
+            new_facts=tuple(_at(fact, said, version) for fact in asked.new_facts),
+            changed_effects=tuple(_logged_at(e, said, version) for e in asked.changed_effects),
+        )
+
+
+def _at(fact: Fact, said: int, version: int) -> Fact:
+    return attrs.evolve(fact, version=version) if fact.version == said else fact
+
+
+def _logged_at(effect: Owed, said: int, version: int) -> Owed:
+    log = tuple(attrs.evolve(t, version=version) if t.version == said else t for t in effect.log)
+    return attrs.evolve(effect, log=log)
 
 
 def ask(store: SnapshotStore, op: Any) -> Any:

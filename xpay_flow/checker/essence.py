@@ -1,65 +1,62 @@
-"""When do two values have the same future? What of them can a decision depend on?"""
+"""When do two values have the same future? What of them can a decision depend on?
+
+When a fact was recorded, in which words and in which order is for people to read: no decision looks
+at it, nor at when an effect that is settled would have been next. A version is only ever compared
+with one that was read before, so `Contents` gives equal records one version.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Any
 
-from xpay_flow.records import Owed, Record
+from xpay_flow.records import Fact, Owed, Record
+
+RecordEssence = tuple[Hashable, ...]
 
 
-def essence(records: tuple[Record, ...]) -> Hashable:
-    """What stands for records.
-
-    When a fact was recorded, in which words and in which order is for people to read: no decision
-    looks at it, nor at when an effect that is settled would have been next.
-    """
-    return tuple(map(_of_record, records))
+def record_essence(record: Record) -> RecordEssence:
+    """What stands for a record, whatever its version."""
+    return _of_record(record, 0, 0)
 
 
 def quiet_essence(records: tuple[Record, ...], now_ms: int) -> Hashable:
-    """What stands for records that no running flow has read.
+    """What stands for records while no flow runs, and so none has read the clock.
 
-    A version is only ever compared with the one that was read before, so with no reader left it
-    says nothing. A moment that has come is as good as now.
+    Then a moment that has come is as good as now, and one to come is as far off as it is.
     """
-    return tuple(
-        (
-            record.key,
-            record.intent,
-            frozenset(fact.id for fact in record.facts),
-            frozenset(_of_effect(effect, now_ms) for effect in record.effects),
-            record.asks if record.ask_at_ms is not None else 0,
-            _not_before(record.ask_at_ms, now_ms),
-        )
-        for record in records
-    )
+    return tuple(_of_record(record, now_ms, now_ms) for record in records)
 
 
-def _of_record(record: Record) -> Hashable:
+def owed_essence(effect: Owed) -> Hashable:
+    """What stands for a handler call that is owed or settled."""
+    return _of_effect(effect, 0, 0)
+
+
+def _of_record(record: Record, not_before_ms: int, from_ms: int) -> RecordEssence:
+    asked = record.ask_at_ms is not None
     return (
         record.key,
-        record.version,
         record.intent,
-        frozenset(fact.id for fact in record.facts),
-        frozenset(_of_effect(effect, 0) for effect in record.effects),
-        record.asks if record.ask_at_ms is not None else 0,
-        record.ask_at_ms,
+        frozenset(map(_of_fact, record.facts)),
+        frozenset(_of_effect(effect, not_before_ms, from_ms) for effect in record.effects),
+        record.asks if asked else 0,
+        max(record.ask_at_ms, not_before_ms) - from_ms if record.ask_at_ms is not None else None,
     )
 
 
-def _of_effect(effect: Owed, now_ms: int) -> Hashable:
+def _of_fact(fact: Fact) -> str:
+    return fact.id
+
+
+def _of_effect(effect: Owed, not_before_ms: int, from_ms: int) -> Hashable:
     if effect.status != "owed":
         return (effect.id, effect.status)
-    return (effect.id, effect.status, effect.tries, _not_before(effect.next_at_ms, now_ms))
-
-
-def _not_before(at_ms: int | None, now_ms: int) -> int | None:
-    return None if at_ms is None else max(at_ms, now_ms)
+    return (effect.id, effect.tries, max(effect.next_at_ms, not_before_ms) - from_ms)
 
 
 def key_of(value: Any) -> Hashable:
     """What stands for an answer of a store: records, keys, or whether a commit won."""
     if value.__class__ is tuple and value and isinstance(value[0], Record):
-        return essence(value)
+        return tuple((record_essence(record), record.version) for record in value)
     return value if isinstance(value, Hashable) else repr(value)

@@ -2,8 +2,9 @@
 
 A flow is a deterministic function of the answers to its effects. So everything it can ever do is a
 tree: a node is a past, and its edges are the answers that the next effect may get. The tree is
-grown by running the real generator, and walked without running anything. That is why a search of a
-hundred thousand states runs the flow far less often.
+grown by running the real generator, and walked without running anything. Pasts that left a flow in
+the same rest are one node: see `frames`. That is why a search of a hundred thousand states runs the
+flow far less often.
 """
 
 from __future__ import annotations
@@ -13,9 +14,22 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Count, NewId, Now, Pause, TakeTurn
+from xpay_flow.effects import (
+    Commit,
+    Count,
+    Due,
+    Exchange,
+    Load,
+    NewId,
+    Now,
+    Pause,
+    Recent,
+    TakeTurn,
+)
 
+from .bounds import Group
 from .contents import Raised
+from .frames import rest_of
 from .shop import AnyFlow
 
 # A step that needs no other party is taken together with the one before it. More of them in a row
@@ -40,7 +54,7 @@ class Kind:
     """
 
     name: str
-    group: str
+    group: Group
     make: Callable[[], AnyFlow] = attrs.field(repr=False)
     subject: Any = None
 
@@ -52,8 +66,6 @@ class Node:
     Args:
         op: the effect that waits to be performed; None at the end.
         result: what the flow returned, or a `Raised`, at the end.
-        fresh: something durable or external happened at the step that led here, so that dying now
-            differs from having died before.
         clock: the step that led here read the clock: only then does the time tell pasts apart.
         named: how many names this flow was given.
     """
@@ -62,7 +74,6 @@ class Node:
     parent: Node | None
     answer: Any
     now_ms: int
-    fresh: bool = False
     named: int = 0
     id: int = 0
     op: Any = None
@@ -74,12 +85,18 @@ class Node:
 
 
 class Histories:
-    """The trees of all kinds of tasks."""
+    """The trees of all kinds of tasks.
 
-    def __init__(self) -> None:
+    Args:
+        merging: pasts that left a flow in the same rest are one; off in a test that compares.
+    """
+
+    def __init__(self, *, merging: bool = True) -> None:
+        self._merging = merging
         self.nodes: list[Node] = []
         self.resumptions = 0
         self._roots: dict[tuple[Kind, int | None], Node] = {}
+        self._rests: dict[Hashable, Node] = {}
 
     def start(self, kind: Kind, now_ms: int) -> Node:
         """The node of a task that has just begun and waits for its first effect."""
@@ -87,25 +104,33 @@ class Histories:
         if node is None:
             node = Node(kind, None, None, now_ms)
             self._grow(node, kind.make())
-            self._roots[kind, now_ms if node.clock else None] = node
+            self._roots[kind, now_ms if node.clock else None] = self._alike(node)
         return node
 
-    def step(self, node: Node, key: Hashable, answer: Any, now_ms: int, *, fresh: bool) -> Node:
-        """The node after `answer`; `key` stands for the answer and is cheap to compare.
-
-        Args:
-            fresh: this step does something durable or external.
-        """
+    def step(self, node: Node, key: Hashable, answer: Any, now_ms: int) -> Node:
+        """The node after `answer`; `key` stands for the answer and is cheap to compare."""
         child = node.untimed.get(key) or node.timed.get((key, now_ms))
         if child is None:
             generator, node.generator = node.generator, None
-            child = Node(node.kind, node, answer, now_ms, fresh, node.named)
+            child = Node(node.kind, node, answer, now_ms, node.named)
             self._grow(child, generator or self._replayed(node))
+            alike = self._alike(child)
             if child.clock:
-                node.timed[key, now_ms] = child
+                node.timed[key, now_ms] = alike
             else:
-                node.untimed[key] = child
+                node.untimed[key] = alike
+            child = alike
         return child
+
+    def _alike(self, node: Node) -> Node:
+        """The first node from which a flow goes on as it does from this one."""
+        if node.generator is None or not self._merging or isinstance(node.op, Commit):
+            # A flow that is about to commit has most of its past in its hands.
+            return node
+        rest = rest_of(node.generator)
+        if rest is None:
+            return node
+        return self._rests.setdefault((node.kind, node.named, _asked(node.op), rest), node)
 
     def _grow(self, node: Node, generator: AnyFlow) -> None:
         self.resumptions += 1
@@ -131,6 +156,14 @@ class Histories:
                     "when run again with the same answers"
                 )
         return generator
+
+
+def _asked(op: Any) -> Hashable:
+    """What stands for the effect that a flow waits for."""
+    if isinstance(op, Exchange):
+        request = op.request
+        return request.method, request.url, tuple(request.headers.items()), request.body
+    return op if isinstance(op, Load | Due | Recent) else repr(op)
 
 
 def advance(node: Node, generator: AnyFlow) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from xpay_flow import messages as m
 from xpay_flow.effects import Load, Now, Pause
 from xpay_flow.endpoints import WebRequest
@@ -9,7 +11,7 @@ from xpay_flow.endpoints import WebRequest
 from .bounds import Scene
 from .contents import Contents, Raised, ask, held
 from .outside import Outside
-from .properties import PROPERTIES, View, called_once, fulfilled, owed
+from .properties import OF_RECORDS, PROPERTIES, Property, View, called_once, fulfilled, owed
 from .shop import Shop, SnapshotStore
 
 Wrong = tuple[str, str]
@@ -61,44 +63,46 @@ def _asked(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> s
 
 
 class Judge:
-    """What is wrong with a moment, looked up by its numbers."""
+    """What is wrong with a situation, looked up by its number."""
 
-    def __init__(
-        self, shop: Shop, scene: Scene, contents: Contents, outsides: list[Outside]
-    ) -> None:
-        self._shop, self._contents, self._outsides = shop, contents, outsides
+    def __init__(self, shop: Shop, scene: Scene, contents: Contents) -> None:
+        self._shop, self._contents = shop, contents
         self._goal = fulfilled if scene.delivers else owed
-        self._views: dict[tuple[int, int], View] = {}
-        self._wrong: dict[tuple[int, int], Wrong | None] = {}
+        self._wrong: dict[int, Wrong | None] = {}
+        self._of_records: dict[int, Wrong | None] = {}
         self._told: dict[tuple[int, int], tuple[str | None, ...]] = {}
 
-    def wrong(self, content: int, outside: int, faults: int) -> Wrong | None:
+    def wrong(self, situation: int, content: int, outside: Outside, faults: int) -> Wrong | None:
         """The first property that does not hold, and what is wrong; None if all hold."""
-        key = (content, outside)
-        if key not in self._wrong:
-            self._wrong[key] = first_wrong(self.view(content, outside), 1)
-        return self._wrong[key] or (
-            first_wrong(self.view(content, outside), 0) if not faults else None
-        )
+        if situation not in self._wrong:
+            self._wrong[situation] = self._first_wrong(content, outside)
+        found = self._wrong[situation]
+        if found is None and not faults:
+            return first_wrong(
+                self.view(content, outside), {"handlers_are_called_once": called_once}
+            )
+        return found
 
-    def hopeful(self, content: int, outside: int) -> bool:
+    def _first_wrong(self, content: int, outside: Outside) -> Wrong | None:
+        view = self.view(content, outside)
+        if content not in self._of_records:
+            self._of_records[content] = first_wrong(view, OF_RECORDS)
+        return self._of_records[content] or first_wrong(view, PROPERTIES)
+
+    def hopeful(self, content: int, outside: Outside) -> bool:
         """The goal of this scene is reached."""
         return self._goal(self.view(content, outside))
 
-    def view(self, content: int, outside: int) -> View:
-        """The moment with these numbers."""
-        key = (content, outside)
-        if key not in self._views:
-            now = self._outsides[outside]
-            told = self._asked_once(content, len(now.intents), now.now_ms)
-            self._views[key] = View(
-                records=self._contents.records[content],
-                outside=now,
-                lifecycle=self._shop.rules.lifecycle,
-                told=tuple(word or "" for word in told),
-                wrote=None in told,
-            )
-        return self._views[key]
+    def view(self, content: int, outside: Outside) -> View:
+        """The moment with these contents and this world."""
+        told = self._asked_once(content, len(outside.intents), outside.now_ms)
+        return View(
+            records=self._contents.records[content],
+            outside=outside,
+            lifecycle=self._shop.rules.lifecycle,
+            told=tuple(word or "" for word in told),
+            wrote=None in told,
+        )
 
     def _asked_once(self, content: int, count: int, now_ms: int) -> tuple[str | None, ...]:
         # Nobody waits in a query here, so the time does not matter to it.
@@ -109,10 +113,16 @@ class Judge:
         return self._told[key]
 
 
-def first_wrong(view: View, faults: int) -> Wrong | None:
-    """The first property that does not hold at a moment reached with so many faults."""
-    checks = dict(PROPERTIES)
+def all_wrong(view: View, faults: int) -> dict[str, str]:
+    """Every promise that is broken at a moment reached with so many faults, and how."""
+    checks = {**OF_RECORDS, **PROPERTIES}
     if not faults:
         checks["handlers_are_called_once"] = called_once
+    said = ((name, check(view)) for name, check in checks.items())
+    return {name: text for name, text in said if text}
+
+
+def first_wrong(view: View, checks: Mapping[str, Property]) -> Wrong | None:
+    """The first property that does not hold."""
     said = ((name, check(view)) for name, check in checks.items())
     return next(((name, text) for name, text in said if text), None)

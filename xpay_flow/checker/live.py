@@ -5,7 +5,7 @@ So nothing that the search remembers, merges or fuses can cause a false alarm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -20,12 +20,12 @@ from .bounds import Scene
 from .contents import Raised, ask, held
 from .explore import NEVER_STUCK
 from .histories import HiddenState, Node, advance
-from .judging import first_wrong, view_of
-from .outside import Outside
+from .judging import all_wrong, view_of
+from .outside import Happening, Outside
 from .properties import fulfilled, owed
 from .shop import AnyFlow, Shop
 from .story import HANDLER_FAILED, LOST, NO_ANSWER, Seen, Step
-from .task_moves import with_crash
+from .turns import ending, outcome
 from .verdict import Violation
 from .whereabouts import where_of
 
@@ -40,23 +40,30 @@ def confirm(violation: Violation, shop: Shop, scene: Scene, empty: Any) -> Viola
         HiddenState: it ends otherwise, so the code depends on something that is not an answer.
     """
     shop.store.restore(empty)
-    story, now = _retold(violation.story, shop, Outside(tells_creation=scene.tells_creation))
-    view = view_of(shop, shop.store, now)
+    first = Outside(tells_creation=scene.tells_creation)
+    told = list(retelling(violation.story, shop, first))
+    view = view_of(shop, shop.store, told[-1][1] if told else first)
+    sentence = violation.sentence
     if violation.promise == NEVER_STUCK[0]:
         broken = not (fulfilled(view) if scene.delivers else owed(view))
     else:
-        wrong = first_wrong(view, violation.faults)
-        broken = wrong is not None and wrong[0] == violation.promise
+        wrong = all_wrong(view, violation.faults)
+        broken = violation.promise in wrong
+        sentence = wrong.get(violation.promise, sentence)
     if not broken:
         raise HiddenState(
             f"told again with live code, this story breaks nothing:\n{violation.as_text()}"
         )
-    return attrs.evolve(violation, story=story, confirmed=True)
+    story = tuple(step for step, _ in told)
+    return attrs.evolve(violation, story=story, sentence=sentence, confirmed=True)
 
 
-def _retold(story: Sequence[Step], shop: Shop, now: Outside) -> tuple[tuple[Step, ...], Outside]:
-    """The story as it went, and the world after it; the store is left as it was then."""
-    told: list[Step] = []
+def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple[Step, Outside]]:
+    """Each step as it went, and the world after it; the store is left as it was then.
+
+    Raises:
+        HiddenState: a flow asks for something else than in the story, or does not end with it.
+    """
     running: dict[int, list[tuple[Node, AnyFlow]]] = {}
     for step in story:
         task = None if step.before is None else running[step.before].pop()
@@ -64,8 +71,7 @@ def _retold(story: Sequence[Step], shop: Shop, now: Outside) -> tuple[tuple[Step
             running.clear()
         if step.what == "starts":
             assert step.kind is not None
-            assert step.outside is not None
-            now, flow = step.outside, step.kind.make()
+            now, flow = _world_after(now, step.happens), step.kind.make()
             task = Node(step.kind, None, None, now.now_ms), flow
             advance(*task)
         elif step.what == "does":
@@ -79,13 +85,23 @@ def _retold(story: Sequence[Step], shop: Shop, now: Outside) -> tuple[tuple[Step
             step = attrs.evolve(step, op=node.op, answer=answer, seen=seen)
             task = Node(node.kind, node, answer, now.now_ms, named=node.named), flow
             advance(*task)
-            now = with_crash(now, task[0])
-        elif step.outside is not None:
-            now = step.outside
+        elif step.what == "ends":
+            assert task is not None
+            if task[0].op is not None:
+                raise HiddenState(f"told again, it asks for {task[0].op!r} where it had ended")
+            now = _world_after(now, ending(task[0]))
+            step = attrs.evolve(step, answer=outcome(task[0].result))
+        else:
+            now = _world_after(now, step.happens)
         if step.after is not None and task is not None:
             running.setdefault(step.after, []).append(task)
-        told.append(step)
-    return tuple(told), now
+        yield step, now
+
+
+def _world_after(now: Outside, happens: Iterable[Happening]) -> Outside:
+    for happening in happens:
+        now = world.happened(now, happening)
+    return now
 
 
 def _contents(op: Any, shop: Shop) -> tuple[Record, ...] | None:
@@ -103,6 +119,7 @@ def _performed(op: Any, step: Step, shop: Shop, now: Outside) -> tuple[Any, Outs
         if step.how != "done":
             return Ran("failed", HANDLER_FAILED), now
         ran = shop.ran(op)
-        return ran, now.with_call(op.name, op.payment) if ran.outcome == "done" else now
+        key = op.payment.idempotency_key
+        return ran, now.with_call(op.name, key) if ran.outcome == "done" else now
     answer = None if step.how == "not applied" else ask(shop.store, op)
     return (answer if step.how == "done" else Raised(StoreUnavailable(LOST))), now

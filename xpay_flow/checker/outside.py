@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 
 from xpay_flow import messages as m
-from xpay_flow.payment import Payment
 from xpay_flow.ports import HttpRequest, HttpResponse
 from xpay_flow.settings import Settings
 
@@ -27,6 +26,8 @@ START_MS = 1_767_605_400_000
 CALLS_COUNTED_MAX = 2
 
 Delivery = Literal["owed", "acknowledged", "dropped"]
+# One thing that happens to the world: a word, and what it is about.
+Happening = tuple[Any, ...]
 
 
 @attrs.frozen
@@ -126,13 +127,37 @@ class Outside:
         changed = tuple((n, delivery if n == news else d) for n, d in known.news)
         return attrs.evolve(self, news=changed)
 
-    def with_call(self, name: str, payment: Payment) -> Outside:
+    def with_call(self, name: str, key: str) -> Outside:
         """A handler was called to its end."""
-        key = payment.idempotency_key
         counts = {(called, at): count for called, at, count in self.calls}
         counts[name, key] = min(counts.get((name, key), 0) + 1, CALLS_COUNTED_MAX)
         calls = tuple(sorted((*at, count) for at, count in counts.items()))
         return attrs.evolve(self, calls=calls)
+
+
+def happened(outside: Outside, happening: Happening) -> Outside:
+    """The world after one thing more."""
+    match happening:
+        case ("pressed",):
+            return attrs.evolve(outside, clicks=outside.clicks + 1)
+        case ("forwarded",):
+            return attrs.evolve(outside, forwards=outside.forwards + 1)
+        case ("at", now_ms):
+            return attrs.evolve(outside, now_ms=now_ms)
+        case ("later", ms):
+            return attrs.evolve(outside, now_ms=outside.now_ms + ms)
+        case ("charged", number, works):
+            return charge(outside, number, works=works)
+        case ("told", news, delivery):
+            return outside.told(news, delivery)
+        case ("reachable", number):
+            return outside.with_intent(attrs.evolve(outside.intent(number), reachable=True))
+        case ("called", name, key):
+            return outside.with_call(name, key)
+        case ("crashed", error):
+            return attrs.evolve(outside, crashed=error)
+        case _:
+            raise ValueError(f"nothing that happens: {happening!r}")
 
 
 def charge(outside: Outside, number: int, *, works: bool) -> Outside:

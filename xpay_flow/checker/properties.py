@@ -49,12 +49,20 @@ class View:
 
 
 Property = Callable[[View], str | None]
+# Those that look at the records alone, and need to be worked out once for the same records.
+OF_RECORDS: dict[str, Property] = {}
 PROPERTIES: dict[str, Property] = {}
 
 
 def promise(check: Property) -> Property:
     """Adds a property: it says what is wrong, or None."""
     PROPERTIES[check.__name__] = check
+    return check
+
+
+def promise_of_records(check: Property) -> Property:
+    """Adds a property that looks at nothing but the records."""
+    OF_RECORDS[check.__name__] = check
     return check
 
 
@@ -71,7 +79,7 @@ def webhooks_decide(view: View) -> str | None:
     return None
 
 
-@promise
+@promise_of_records
 def order_does_not_matter(view: View) -> str | None:
     """The snapshot is what its facts lead to, taken in another order."""
     for record in view.records:

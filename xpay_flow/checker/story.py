@@ -13,7 +13,7 @@ from xpay_flow.records import Record
 from .bounds import FAULT_WORDS, FaultKind
 from .contents import Raised
 from .histories import Kind
-from .outside import Outside
+from .outside import Happening
 
 What = Literal["starts", "does", "ends", "dies", "customer", "xpay", "time"]
 How = Literal["done", "not applied", "applied"]
@@ -53,7 +53,7 @@ class Step:
     Args:
         before, after: the task's past before and after, by number; None where there is none.
         how: what became of `op`: done, or a fault and whether it took effect all the same.
-        outside: the world after a step that is not the work of an effect.
+        happens: what happened to the world by a step that is not an effect.
         seen: None until the story was told again with live code.
     """
 
@@ -66,7 +66,7 @@ class Step:
     how: How = "done"
     note: str = ""
     fault: FaultKind | None = None
-    outside: Outside | None = attrs.field(default=None, repr=False)
+    happens: tuple[Happening, ...] = ()
     seen: Seen | None = attrs.field(default=None, repr=False)
 
     @property

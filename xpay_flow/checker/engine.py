@@ -1,0 +1,321 @@
+"""Is there any way into trouble? Every state of a model, the fewest faults first.
+
+A state is a situation and a crew: what is stored and what the world is like, by one number, and the
+tasks at work, by their numbers. States are met in order of faults and then of steps, so the first
+story that breaks a promise has the fewest faults and is the shortest with so many, and it is the
+same one on every run.
+
+The engine knows nothing of payments: see `Model`.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import attrs
+
+Ending = Literal["seen all", "wrong", "gave up"]
+Crew = tuple[int, ...]
+
+# How many bits of a state's number tell its crew; the rest tells the situation.
+CREW_BITS = 24
+CREW_MASK = (1 << CREW_BITS) - 1
+# Between two looks at the clock.
+PROGRESS_EVERY = 5_000
+
+
+class Way(NamedTuple):
+    """A way on: the situation it leads to, its price in faults, and who joins the crew.
+
+    Args:
+        joined: tasks that take the mover's place; None when all tasks are gone.
+        label: what happened, for a story.
+    """
+
+    situation: int
+    cost: int
+    joined: Crew | None
+    label: Any
+
+
+class Overtaking(NamedTuple):
+    """The label of a step with others that had read before it: their labels, and its own."""
+
+    readers: tuple[Any, ...]
+    step: Any
+
+
+class _Overtaken(NamedTuple):
+    """A step with others that had read before it: who did not, who did and goes on, and how."""
+
+    situation: int
+    kept: Crew
+    joined: Crew
+    cost: int
+    labels: tuple[Any, ...]
+
+    def keeping(self, task: int) -> _Overtaken:
+        return self._replace(kept=(*self.kept, task))
+
+    def with_way(self, on: Way) -> _Overtaken:
+        """One more had read before, and goes on like this afterwards."""
+        return _Overtaken(
+            on.situation,
+            self.kept,
+            self.joined + (on.joined or ()),
+            self.cost + on.cost,
+            (*self.labels, on.label),
+        )
+
+
+class Model(Protocol):
+    """What can happen. Every answer depends on its arguments alone."""
+
+    at_once: int
+    opening: tuple[int, Crew]
+
+    def of_task(self, situation: int, task: int, budget: int) -> Sequence[Way]:
+        """What one task can do, with up to `budget` faults at least."""
+        ...
+
+    def of_rest(self, situation: int, crew: Crew, budget: int) -> Sequence[Way]:
+        """What the world can do, and which tasks can begin, while these are at work."""
+        ...
+
+    def changes(self, before: int, after: int) -> bool:
+        """A task that has read before this step could have read something else."""
+        ...
+
+    def overtaken(self, before: int, after: int, task: int) -> Sequence[Way]:
+        """How a waiting task goes on that had read before this step, which another has taken."""
+        ...
+
+    def overtaken_starts(self, before: int, after: int, crew: Crew, budget: int) -> Sequence[Way]:
+        """The same for tasks that had begun just before this step."""
+        ...
+
+    def settled(self, situation: int) -> int:
+        """The first situation that is like this one while no task is at work."""
+        ...
+
+    def wrong(self, situation: int, faults: int) -> Any:
+        """What is wrong with a situation; None if nothing is."""
+        ...
+
+
+@attrs.frozen
+class Count:
+    """How far a search has come."""
+
+    faults: int
+    states: int
+    transitions: int
+    frontier: int
+    seconds: float
+
+
+class Engine:
+    """One search through a model.
+
+    Args:
+        faults: search everything with up to so many.
+        transitions_max, seconds_max: give up after so many.
+        watch: told now and then how far the search has come.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        faults: int,
+        *,
+        transitions_max: int = 50_000_000,
+        seconds_max: float = float("inf"),
+        watch: Callable[[Count], None] | None = None,
+    ) -> None:
+        self._model, self._faults_max = model, faults
+        self._transitions_max, self._seconds_max = transitions_max, seconds_max
+        self._watch = watch
+        # Per state: its number in full, where it was come from, how, and at what price.
+        self._keys: list[int] = []
+        self._numbers: dict[int, int] = {}
+        self._parents = array("l")
+        self._labels: list[Any] = []
+        self._prices = array("b")
+        # Every way from one state to another, for walking backwards.
+        self._sources = array("l")
+        self._targets = array("l")
+        self._crews: list[Crew] = []
+        self._crew_numbers: dict[Crew, int] = {}
+        self.wrong: tuple[Any, int] | None = None
+        self.exhausted = -1
+        self._began = 0.0
+
+    @property
+    def states(self) -> int:
+        return len(self._keys)
+
+    @property
+    def transitions(self) -> int:
+        return len(self._sources)
+
+    def state(self, number: int) -> tuple[int, Crew]:
+        """The situation and the crew of a state."""
+        key = self._keys[number]
+        return key >> CREW_BITS, self._crews[key & CREW_MASK]
+
+    def price(self, number: int) -> int:
+        """The fewest faults with which a state is reached."""
+        return self._prices[number]
+
+    def reaching(self, goal: Callable[[int], bool]) -> bytearray:
+        """Which states can still reach a situation with this goal, walking every way backwards."""
+        incoming: list[list[int]] = [[] for _ in self._keys]
+        for source, target in zip(self._sources, self._targets, strict=True):
+            incoming[target].append(source)
+        reaching = bytearray(goal(key >> CREW_BITS) for key in self._keys)
+        todo = [number for number, good in enumerate(reaching) if good]
+        while todo:
+            for source in incoming[todo.pop()]:
+                if not reaching[source]:
+                    reaching[source] = 1
+                    todo.append(source)
+        return reaching
+
+    def labels(self, number: int) -> list[Any]:
+        """What happened on the way to a state."""
+        found: list[Any] = []
+        while self._parents[number] >= 0:
+            found.append(self._labels[number])
+            number = self._parents[number]
+        return found[::-1]
+
+    def run(self) -> Ending:
+        """Search until all is seen, something is wrong, or a limit is hit."""
+        self._began = time.perf_counter()
+        layers: list[list[int]] = [[] for _ in range(self._faults_max + 1)]
+        situation, crew = self._model.opening
+        layers[0].append(self._met(self._key(situation, crew), -1, None, 0))
+        for faults, layer in enumerate(layers):
+            # Grows while it is walked: steps without a fault stay in the layer.
+            for at, number in enumerate(layer):
+                if self._prices[number] != faults:
+                    continue
+                wrong = self._model.wrong(self._keys[number] >> CREW_BITS, faults)
+                if wrong is not None:
+                    self.wrong = (wrong, number)
+                    return "wrong"
+                self._expand(number, faults, layers)
+                if len(self._sources) > self._transitions_max:
+                    return "gave up"
+                if not at % PROGRESS_EVERY and self._is_late(faults, len(layer) - at):
+                    return "gave up"
+            self.exhausted = faults
+        return "seen all"
+
+    def _is_late(self, faults: int, frontier: int) -> bool:
+        seconds = time.perf_counter() - self._began
+        if self._watch is not None:
+            count = Count(faults, len(self._keys), len(self._sources), frontier, seconds)
+            self._watch(count)
+        return seconds > self._seconds_max
+
+    def _expand(self, number: int, faults: int, layers: list[list[int]]) -> None:
+        """Take every way on from one state."""
+        model, at_once = self._model, self._model.at_once
+        situation, crew = self.state(number)
+        budget = self._faults_max - faults
+        previous = -1
+        for index, task in enumerate(crew):
+            if task == previous:
+                continue  # Tasks with the same past are interchangeable.
+            previous = task
+            rest = crew[:index] + crew[index + 1 :]
+            for way in model.of_task(situation, task, budget):
+                if way.cost <= budget and (rest or way.joined is not None):
+                    self._take(number, faults, way, rest, layers)
+                    if at_once > 1 and model.changes(situation, way.situation):
+                        self._overtake(number, faults, way, rest, (task,), layers)
+        for way in model.of_rest(situation, crew, budget):
+            if way.cost <= budget and (crew or way.joined is not None):
+                self._take(number, faults, way, crew, layers)
+                if at_once > 1 and model.changes(situation, way.situation):
+                    self._overtake(number, faults, way, crew, (), layers)
+
+    def _take(
+        self, number: int, faults: int, way: Way, rest: Crew, layers: list[list[int]]
+    ) -> None:
+        situation, cost, joined, label = way
+        crew = () if joined is None else rest if not joined else tuple(sorted(rest + joined))
+        price = faults + cost
+        key = self._key(situation, crew)
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._met(key, number, label, price)
+            layers[price].append(found)
+        elif self._prices[found] > price:
+            # Met before at a higher price: this way is the better one.
+            self._prices[found], self._parents[found], self._labels[found] = price, number, label
+            layers[price].append(found)
+        self._sources.append(number)
+        self._targets.append(found)
+
+    def _overtake(
+        self,
+        number: int,
+        faults: int,
+        way: Way,
+        rest: Crew,
+        mover: Crew,
+        layers: list[list[int]],
+    ) -> None:
+        """The same step, with others that had read before it."""
+        if way.joined is None:
+            return
+        before = self._keys[number] >> CREW_BITS
+        start = _Overtaken(way.situation, (), way.joined, way.cost, ())
+        group = rest + (mover or way.joined or (-1,))
+        if not rest and len(group) >= self._model.at_once:
+            return
+        budget = self._faults_max - faults
+        for after in self._who_waits(before, start, rest, group, budget):
+            if after.labels and after.cost <= budget:
+                label = Overtaking(after.labels, way.label)
+                joined = Way(after.situation, after.cost, after.joined, label)
+                self._take(number, faults, joined, after.kept, layers)
+
+    def _who_waits(
+        self, before: int, at: _Overtaken, waiting: Crew, group: Crew, budget: int
+    ) -> Iterator[_Overtaken]:
+        """Every choice of who of the waiting had read before, and of who had begun before."""
+        if waiting:
+            task, others = waiting[0], waiting[1:]
+            yield from self._who_waits(before, at.keeping(task), others, group, budget)
+            for on in self._model.overtaken(before, at.situation, task):
+                yield from self._who_waits(before, at.with_way(on), others, group, budget)
+            return
+        yield at
+        if len(group) < self._model.at_once:
+            for on in self._model.overtaken_starts(before, at.situation, group, budget - at.cost):
+                more = on.joined or (-1,)
+                yield from self._who_waits(before, at.with_way(on), (), group + more, budget)
+
+    def _key(self, situation: int, crew: Crew) -> int:
+        if not crew:
+            situation = self._model.settled(situation)
+        at = self._crew_numbers.get(crew)
+        if at is None:
+            at = self._crew_numbers[crew] = len(self._crews)
+            self._crews.append(crew)
+        return situation << CREW_BITS | at
+
+    def _met(self, key: int, parent: int, label: Any, price: int) -> int:
+        number = len(self._keys)
+        self._keys.append(key)
+        self._numbers[key] = number
+        self._parents.append(parent)
+        self._labels.append(label)
+        self._prices.append(price)
+        return number

@@ -1,0 +1,198 @@
+"""What can a paused flow still depend on? Two flows with equal rests go on alike.
+
+A paused generator goes on from its place in the code, with the local variables that the code may
+still read, and with what lies on its stack, such as the iterator of a loop. Nothing else of its past
+can matter. So pasts that ended in the same rest are one, and the tree of pasts stays small.
+
+Whatever is not understood stands for itself alone, and so never makes two rests equal.
+"""
+
+from __future__ import annotations
+
+import dis
+import gc
+from collections.abc import Generator, Hashable, Iterator
+from functools import cache
+from types import CodeType, FrameType, FunctionType, GeneratorType
+from typing import Any
+
+import attrs
+
+from xpay_flow.flows import Rules
+from xpay_flow.records import Owed, Record
+
+from .essence import owed_essence, record_essence
+
+# Deeper values than this are not compared.
+DEPTH_MAX = 12
+ITERATORS = tuple(type(iter(it)) for it in ((), [], range(0), {}, "", b"", {}.values(), {}.items()))
+
+
+class _NotUnderstood(Exception):
+    """A value whose future cannot be told from looking at it."""
+
+
+def rest_of(flow: Generator[Any, Any, Any]) -> Hashable | None:
+    """What stands for the rest of a paused flow; None if it cannot be told."""
+    try:
+        return tuple(_frames(flow))
+    except _NotUnderstood:
+        return None
+
+
+def _frames(flow: Any) -> Iterator[Hashable]:
+    while flow is not None:
+        if type(flow) is not GeneratorType or flow.gi_frame is None:
+            raise _NotUnderstood
+        frame, inner = flow.gi_frame, flow.gi_yieldfrom
+        code, place = frame.f_code, frame.f_lasti
+        live = _live_at(code, place)
+        values = frame.f_locals
+        if place not in _places(code):
+            raise _NotUnderstood
+        named = tuple((n, _digest(values[n], 0)) for n in sorted(live) if n in values)
+        yield code, place, named, tuple(_stack(flow, frame, inner))
+        flow = inner
+
+
+def _stack(flow: Any, frame: FrameType, inner: Any) -> Iterator[Hashable]:
+    """What lies on the stack of a frame: what it refers to after its code and its variables."""
+    found = gc.get_referents(flow)
+    at = max((n for n, value in enumerate(found) if value is frame.f_code), default=None)
+    if at is None:
+        raise _NotUnderstood
+    for value in found[at + 1 + len(frame.f_locals) :]:
+        if value is not inner:
+            yield _digest(value, 0)
+
+
+def _digest(value: Any, depth: int) -> Hashable:
+    """What stands for a value; equal digests have equal futures."""
+    if depth > DEPTH_MAX:
+        raise _NotUnderstood
+    kind = type(value)
+    if kind is Record:
+        return (Record, record_essence(value), value.version)
+    if kind is Owed:
+        return (Owed, owed_essence(value), value.id)
+    if kind in (list, tuple):
+        return (kind, tuple(_digest(item, depth + 1) for item in value))
+    if kind in (set, frozenset):
+        return (kind, frozenset(_digest(item, depth + 1) for item in value))
+    if kind is dict:
+        items = ((_digest(k, depth + 1), _digest(v, depth + 1)) for k, v in value.items())
+        return (dict, tuple(items))
+    if kind is range:
+        return (kind, value.start, value.stop, value.step)
+    if kind in ITERATORS:
+        made, arguments, *position = value.__reduce__()
+        return (kind, made is iter, _digest(tuple(arguments), depth + 1), tuple(position))
+    if kind is FunctionType:
+        return _of_function(value, depth)
+    if isinstance(value, GeneratorType):
+        return tuple(_frames(value))
+    if attrs.has(kind) and kind is not Rules:
+        return _of_attrs(value, depth)
+    return _pinned(value)
+
+
+def _of_function(function: FunctionType, depth: int) -> Hashable:
+    """A function made on the way is told by its code and what it has closed over."""
+    cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
+    held = (cells, function.__defaults__ or (), function.__kwdefaults__ or {})
+    return (function.__code__, id(function.__globals__), _digest(held, depth + 1))
+
+
+def _of_attrs(value: Any, depth: int) -> Hashable:
+    kind = type(value)
+    try:
+        hash(value)
+    except TypeError:
+        fields = attrs.fields(kind)
+        return (kind, tuple(_digest(getattr(value, f.name), depth + 1) for f in fields))
+    return (kind, value)
+
+
+def _pinned(value: Any) -> Hashable:
+    if value is None or isinstance(value, str | int | float | bytes | bool | type):
+        return (type(value), value)
+    # Its identity; kept for ever, so that no other value comes to have it.
+    _PINS[id(value)] = value
+    return (id, id(value))
+
+
+_PINS: dict[int, Any] = {}
+
+
+@cache
+def _places(code: CodeType) -> frozenset[int]:
+    return frozenset(i.offset for i in dis.get_instructions(code))
+
+
+@cache
+def _live_at(code: CodeType, place: int) -> frozenset[str]:
+    """The local variables that may be read after `place`, before they are written again."""
+    instructions = list(dis.get_instructions(code))
+    index = {i.offset: n for n, i in enumerate(instructions)}
+    ahead = [_next(code, instructions, index, n) for n in range(len(instructions))]
+    live: list[frozenset[str]] = [frozenset()] * len(instructions)
+    changed = True
+    while changed:
+        changed = False
+        for n in range(len(instructions) - 1, -1, -1):
+            after = frozenset().union(*(live[m] for m in ahead[n]))
+            now = _before(instructions[n], after)
+            if now != live[n]:
+                live[n], changed = now, True
+    return frozenset().union(*(live[m] for m in ahead[index[place]])) | _cells(code)
+
+
+def _cells(code: CodeType) -> frozenset[str]:
+    # Shared with inner functions, so who reads them is not to be seen here.
+    return frozenset(code.co_cellvars) | frozenset(code.co_freevars)
+
+
+_READS = ("LOAD_FAST", "LOAD_CLOSURE", "DELETE_FAST")
+_LEAVES = (
+    "JUMP_FORWARD",
+    "JUMP_BACKWARD",
+    "JUMP_BACKWARD_NO_INTERRUPT",
+    "JUMP_NO_INTERRUPT",
+    "JUMP",
+)
+_ENDS = ("RETURN_VALUE", "RETURN_CONST", "RERAISE", "RAISE_VARARGS")
+
+
+def _before(instruction: dis.Instruction, after: frozenset[str]) -> frozenset[str]:
+    name, told = instruction.opname, instruction.argval
+    names = told if isinstance(told, tuple) else (told,)
+    if name.startswith("STORE_FAST_LOAD_FAST"):
+        return (after - {names[0]}) | {names[-1]}
+    if name.startswith(_READS):
+        return after | {n for n in names if isinstance(n, str)}
+    if name.startswith("STORE_FAST"):
+        return after - set(names)
+    return after
+
+
+def _next(
+    code: CodeType, instructions: list[dis.Instruction], index: dict[int, int], n: int
+) -> list[int]:
+    """Where the code may be after an instruction: on, over a jump, or in an exception's handler."""
+    instruction, found = instructions[n], list[int]()
+    name = instruction.opname
+    goes_on = name not in _ENDS and name not in _LEAVES
+    if goes_on and n + 1 < len(instructions):
+        found.append(n + 1)
+    if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
+        found.append(index[instruction.argval])
+    for start, end, target, *_ in _handlers(code):
+        if start <= instruction.offset < end:
+            found.append(index[target])
+    return found
+
+
+@cache
+def _handlers(code: CodeType) -> tuple[tuple[int, int, int], ...]:
+    parse = getattr(dis, "_parse_exception_table")  # noqa: B009  # private, and typeshed hides it
+    return tuple((entry.start, entry.end, entry.target) for entry in parse(code))

@@ -1,0 +1,25 @@
+"""What does the search leave out, because it would show nothing new? Each can be turned off."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Reductions:
+    """Sound ways to search less; a test turns each off and compares what is found.
+
+    Args:
+        turns: several effects of a flow are one step; see `turns`.
+        rests: pasts that left a flow in the same rest are one; see `frames`.
+        versions: equal contents have one version; see `contents`.
+        quiet: situations that differ in nothing to come are one while no flow runs.
+    """
+
+    turns: bool = True
+    rests: bool = True
+    versions: bool = True
+    quiet: bool = True
+
+
+NONE = Reductions(turns=False, rests=False, versions=False, quiet=False)

@@ -1,0 +1,361 @@
+"""What can one flow do in one turn, and what can go wrong with it?
+
+A turn is any number of reads and then one write, with the end that follows it. Others come between
+turns, and not within: a read may be put off to just before the write, unless somebody changes its
+answer meanwhile. For that case a flow is overtaken: it has read, another writes, and it goes on with
+what it has read (see `overtaken`). A commit that expects a version that is gone changes nothing, now
+or later, so it may be made at once. A handler's call changes nothing that another flow reads, so it
+is made with the write before it. Nothing between two changes leaves a trace, so to die is to die
+right after a change.
+
+Everything is worked out once for each different situation and then looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from xpay_flow.effects import Commit, Due, Load, Ran, Recent, RunHandler
+from xpay_flow.errors import StoreUnavailable, XPayFlowError
+from xpay_flow.flows import Checkout
+
+from .bounds import FaultKind, Scene
+from .contents import Answered, Contents, Raised
+from .histories import Histories, Node
+from .outside import Happening
+from .shop import Shop
+from .story import HANDLER_FAILED, LOST, How, Step
+
+READS = (Load, Due, Recent)
+# Somebody waits for the end of these.
+AWAITED = ("click", "webhook")
+# More reads in a row than these are a flow that waits for others: they come between then.
+READS_MAX = 12
+
+
+@attrs.frozen
+class Turn:
+    """What one task did.
+
+    Args:
+        content: the store's contents afterwards.
+        happens: what happened to the world by it.
+        joined: the task as it is afterwards, and who began meanwhile; nobody once it has ended.
+        steps: the turn in detail; `early` are those that another's write has overtaken.
+        changed: something durable or external was done.
+        died: the task is dead.
+        cost: its price in faults.
+    """
+
+    content: int
+    happens: tuple[Happening, ...]
+    joined: tuple[int, ...]
+    steps: tuple[Step, ...]
+    early: tuple[Step, ...] = ()
+    changed: bool = False
+    died: bool = False
+    cost: int = 0
+
+
+@attrs.frozen
+class _Begun:
+    """A turn that is under way: where it has come to."""
+
+    content: int
+    node: Node
+    now_ms: int
+    budget: int
+    steps: tuple[Step, ...] = ()
+    happens: tuple[Happening, ...] = ()
+    changed: bool = False
+    cost: int = 0
+
+    def then(
+        self, node: Node, step: Step, content: int | None = None, *happens: Happening
+    ) -> _Begun:
+        after = self.content if content is None else content
+        changed = self.changed or after != self.content or bool(happens)
+        steps, did = (*self.steps, step), (*self.happens, *happens)
+        fault = step.fault is not None
+        budget, cost = self.budget - fault, self.cost + fault
+        return _Begun(after, node, self.now_ms, budget, steps, did, changed, cost)
+
+    def turn(self, *joined: int, died: bool = False) -> Turn:
+        return Turn(
+            self.content,
+            self.happens,
+            joined,
+            self.steps,
+            changed=self.changed,
+            died=died,
+            cost=self.cost + died,
+        )
+
+
+class Turns:
+    """The turns of all flows in one scene.
+
+    Args:
+        whole: as said above; if not, each effect is a turn of its own, to compare with.
+    """
+
+    def __init__(
+        self, shop: Shop, scene: Scene, contents: Contents, histories: Histories, *, whole: bool
+    ) -> None:
+        self._shop, self._scene, self._contents = shop, scene, contents
+        self._histories, self._whole = histories, whole
+        self._ends: dict[tuple[Any, Any], Node] = {}
+        self._ran: dict[tuple[str, str], Ran] = {}
+        self._op_keys: dict[int, int] = {}
+        self._found: dict[tuple[int, int, int], tuple[int, tuple[Turn, ...]]] = {}
+        self._overtaken: dict[tuple[int, int, int, int], tuple[Turn, ...]] = {}
+
+    def of(self, content: int, number: int, now_ms: int, budget: int) -> tuple[Turn, ...]:
+        """Every turn of a task, with up to `budget` faults; none if it waits for xPay."""
+        key = (content, number, now_ms)
+        found = self._found.get(key)
+        if found is None or found[0] < budget:
+            begun = _Begun(content, self._histories.nodes[number], now_ms, budget)
+            found = self._found[key] = (budget, tuple(self._on(begun)))
+        return found[1]
+
+    def overtaken(self, before: int, after: int, number: int, now_ms: int) -> tuple[Turn, ...]:
+        """How a task goes on that had read from `before` when another made `after` of it.
+
+        Only where it makes a difference: elsewhere the read might as well have come after, or
+        the whole turn before.
+        """
+        key = (before, after, number, now_ms)
+        found = self._overtaken.get(key)
+        if found is None:
+            begun = _Begun(before, self._histories.nodes[number], now_ms, 0)
+            found = self._overtaken[key] = tuple(self._late(begun, after))
+        return found
+
+    def answered(
+        self, content: int, number: int, now_ms: int, budget: int, *, changed: bool
+    ) -> tuple[Turn, ...]:
+        """How a turn goes on whose one step was answered by xPay: it dies, rests or ends.
+
+        Args:
+            changed: the request did something at xPay.
+        """
+        node = self._histories.nodes[number]
+        begun = _Begun(content, node, now_ms, budget, changed=changed)
+        return tuple(self._after(begun, rests=True))
+
+    def rest(self, node: Node) -> int:
+        """The number by which a resting task is known: tasks that ended alike are alike."""
+        if node.op is not None:
+            return node.id
+        return self._ends.setdefault((node.kind, outcome(node.result)), node).id
+
+    # --- reads -------------------------------------------------------------------------------
+
+    def _on(self, begun: _Begun) -> Iterator[Turn]:
+        op = begun.node.op
+        if isinstance(op, READS):
+            yield from self._read(begun)
+        elif isinstance(op, Commit):
+            yield from self._committed(begun)
+        elif isinstance(op, RunHandler):
+            yield from self._called(begun)
+        elif op is None:
+            yield from self._ended(begun)
+        elif begun.steps:
+            yield begun.turn(self.rest(begun.node))
+
+    def _read(self, begun: _Begun) -> Iterator[Turn]:
+        done = self._asked(begun.content, begun.node)
+        read = self._with(begun, done.key, done.value)
+        if not self._whole or len(read.steps) > READS_MAX:
+            yield from self._rests(read)
+        else:
+            yield from self._on(read)
+        if self._can(begun, "store"):
+            fails = self._with(begun, LOST, _lost(), how="not applied", fault="store")
+            yield from self._on(fails) if self._whole else self._rests(fails)
+
+    def _late(self, begun: _Begun, after: int) -> Iterator[Turn]:
+        while isinstance(begun.node.op, READS) and len(begun.steps) <= READS_MAX:
+            done = self._asked(begun.content, begun.node)
+            differs = self._asked(after, begun.node).key != done.key
+            begun = self._with(begun, done.key, done.value)
+            if differs:
+                yield from self._overtaken_at(begun, after)
+
+    def _overtaken_at(self, read: _Begun, after: int) -> Iterator[Turn]:
+        """It has read what is no longer so, and is about to do something else."""
+        node = read.node
+        late = _Begun(after, node, read.now_ms, 0)
+        if isinstance(node.op, READS):
+            turns: Iterator[Turn] = iter([late.turn(self.rest(node))])
+        elif isinstance(node.op, Commit):
+            turns = self._lost_race(late)
+        else:
+            # To end, to call a handler or to ask xPay came as well before the other's write.
+            return
+        for turn in turns:
+            yield attrs.evolve(turn, early=read.steps)
+
+    def _lost_race(self, late: _Begun) -> Iterator[Turn]:
+        done = self._asked(late.content, late.node)
+        if done.content != late.content:
+            # Nobody has touched what it writes: it wins, whenever it comes to it.
+            yield late.turn(self.rest(late.node))
+        else:
+            yield from self._after(self._with(late, done.key, done.value))
+
+    # --- writes ------------------------------------------------------------------------------
+
+    def _committed(self, begun: _Begun) -> Iterator[Turn]:
+        done = self._asked(begun.content, begun.node)
+        yield from self._after(self._with(begun, done.key, done.value, done.content))
+        if not self._can(begun, "store"):
+            return
+        fails = self._with(begun, LOST, _lost(), how="not applied", fault="store")
+        yield from self._after(fails)
+        if done.content != begun.content:
+            applied = self._with(begun, LOST, _lost(), done.content, how="applied", fault="store")
+            yield from self._after(applied)
+
+    def _called(self, begun: _Begun) -> Iterator[Turn]:
+        op = begun.node.op
+        ran = self._really_ran(op)
+        called = ("called", op.name, op.payment.idempotency_key)
+        happens = [called] if ran.outcome == "done" else []
+        yield from self._after(self._with(begun, repr(ran), ran, None, *happens))
+        if self._can(begun, "handler"):
+            failed = Ran("failed", HANDLER_FAILED)
+            on = self._with(begun, repr(failed), failed, how="not applied", fault="handler")
+            yield from self._after(on)
+
+    def _really_ran(self, op: RunHandler) -> Ran:
+        key = (op.name, repr(op.payment))
+        if key not in self._ran:
+            self._ran[key] = self._shop.ran(op)
+        return self._ran[key]
+
+    def _after(self, begun: _Begun, *, rests: bool = False) -> Iterator[Turn]:
+        """A write is done: now it may die, end, call a handler, or let others come."""
+        node = begun.node
+        if begun.changed and self._can(begun, "death"):
+            yield self._dead(begun)
+        if isinstance(node.op, RunHandler) and self._whole and not rests:
+            yield from self._called(begun)
+        else:
+            yield from self._rests(begun)
+
+    def _rests(self, begun: _Begun) -> Iterator[Turn]:
+        """Others may come, unless it has ended: then it does so at once."""
+        node = begun.node
+        if node.op is None and (self._whole or node.kind.group not in AWAITED):
+            yield from self._ended(begun)
+            if not self._may_die_waiting(begun):
+                return
+        yield begun.turn(self.rest(node))
+
+    def _may_die_waiting(self, begun: _Begun) -> bool:
+        """Its answer may be late, and one death of the process take it and others with it."""
+        awaited = begun.node.kind.group in AWAITED and begun.changed
+        return awaited and self._scene.at_once > 1 and self._can(begun, "death")
+
+    def _dead(self, begun: _Begun) -> Turn:
+        kind = begun.node.kind
+        step = Step(
+            what="dies",
+            kind=kind,
+            before=self.rest(begun.node),
+            note=f"{kind.name} dies",
+            fault="death",
+        )
+        return attrs.evolve(begun, steps=(*begun.steps, step)).turn(died=True)
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def _ended(self, begun: _Begun) -> Iterator[Turn]:
+        """Whoever waits for the end hears of it: xPay its answer, the customer the address."""
+        node = begun.node
+        happens = tuple(ending(node))
+        end = outcome(node.result)
+        step = Step(what="ends", kind=node.kind, before=self.rest(node), answer=end, note=f"{end}")
+        done = attrs.evolve(
+            begun,
+            steps=(*begun.steps, step),
+            happens=(*begun.happens, *happens),
+            changed=begun.changed or bool(happens),
+        )
+        yield done.turn()
+        if any(told[0] == "told" for told in happens) and self._scene.parties["webhook"] > 1:
+            # It took long, so xPay has sent it again meanwhile.
+            again = self._histories.start(node.kind, begun.now_ms)
+            start = Step(what="starts", kind=node.kind, after=self.rest(again))
+            yield attrs.evolve(done.turn(self.rest(again)), steps=(*begun.steps, start, step))
+
+    # --- one step ----------------------------------------------------------------------------
+
+    def _can(self, begun: _Begun, fault: FaultKind) -> bool:
+        return begun.budget > 0 and fault in self._scene.faults
+
+    def _asked(self, content: int, node: Node) -> Answered:
+        key = self._op_keys.get(node.id)
+        if key is None:
+            key = self._op_keys[node.id] = self._contents.key_of(node.op)
+        return self._contents.perform(content, node.op, key)
+
+    def _with(
+        self,
+        begun: _Begun,
+        key: Any,
+        answer: Any,
+        content: int | None = None,
+        *happens: Happening,
+        how: How = "done",
+        fault: FaultKind | None = None,
+    ) -> _Begun:
+        """The turn one step on."""
+        node = begun.node
+        child = self._histories.step(node, key, answer, begun.now_ms)
+        step = Step(
+            what="does",
+            kind=node.kind,
+            before=self.rest(node),
+            after=self.rest(child),
+            op=node.op,
+            answer=answer,
+            how=how,
+            fault=fault,
+        )
+        return begun.then(child, step, content, *happens)
+
+
+def _lost() -> Raised:
+    return Raised(StoreUnavailable(LOST))
+
+
+def ending(node: Node) -> Iterator[Happening]:
+    """What happens to the world when a task has ended like this."""
+    if (error := crash(node)) is not None:
+        yield ("crashed", error)
+    if node.kind.group == "webhook" and outcome(node.result) == 200:
+        yield ("told", node.kind.subject, "acknowledged")
+    elif isinstance(node.result, Checkout) and node.result.x_intent_id:
+        yield ("reachable", int(node.result.x_intent_id.removeprefix("in_")))
+
+
+def crash(node: Node) -> str | None:
+    """An error that is none of ours, or any that an endpoint lets out."""
+    error = node.result.error if isinstance(node.result, Raised) else None
+    if error is None or (isinstance(error, XPayFlowError) and node.kind.group != "webhook"):
+        return None
+    return f"{node.kind.name}: {type(error).__name__}: {error}"
+
+
+def outcome(result: Any) -> Any:
+    """How a task ended, as far as anybody outside can tell."""
+    if isinstance(result, Raised):
+        return type(result.error).__name__
+    return result if isinstance(result, Checkout) else getattr(result, "status", None)
