@@ -62,7 +62,7 @@ def place(url: str) -> Place:
     """
     try:
         parsed = make_url(url.removeprefix(_OURS))
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(
             "this is not the URL of a database; write postgresql://user:password@host/database"
         ) from None
