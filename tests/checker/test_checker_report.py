@@ -14,7 +14,7 @@ from xpay_flow.checker.report import report_html
 from xpay_flow.checker.verdict import ASSUMPTIONS, OUTSIDE, Result, Searched
 from xpay_flow.checker.verify import check
 
-from .planted import PLANTED
+from .example_report import example
 
 VOID = {"meta", "br", "rect", "path", "circle"}
 
@@ -52,12 +52,6 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def broken(name: str) -> Result:
-    """The verdict upon one planted bug."""
-    planted = next(planted for planted in PLANTED if planted.name == name)
-    return check(planted.make(), attrs.evolve(DEFAULT, scenes=(planted.scene,)))
-
-
 def exhausted() -> Result:
     """A verdict upon the shipped flow, with one scene's states counted by sort."""
     bound = attrs.evolve(DEFAULT, name="no fault", faults=0, scenes=SCENES[:2])
@@ -70,7 +64,7 @@ def exhausted() -> Result:
 @pytest.mark.parametrize("name", ["newest wins", "gives up soon", "chokes on types", "new key"])
 def test_a_broken_promise_is_shown_whole(name: str) -> None:
     """The page of a violation has promise, sentence, each step, its code, and each write."""
-    result = broken(name)
+    result = example(name)
     found = result.violation
     assert found is not None
     shown = Page(report_html(result)).text
@@ -86,7 +80,7 @@ def test_a_broken_promise_is_shown_whole(name: str) -> None:
 
 def test_a_lost_update_is_red() -> None:
     """What a write took away from the store is shown as gone."""
-    source = report_html(broken("newest wins"))
+    source = report_html(example("newest wins"))
     assert '<tr class="lost"><td>fact intent.failed</td>' in source
     assert '<td class="now">gone</td>' in source
 
@@ -126,7 +120,7 @@ def test_what_never_happened_is_said() -> None:
     assert f"would tell more: {SCENES[1].name}" in shown
 
 
-@pytest.mark.parametrize("make", [exhausted, lambda: broken("gives up soon")])
+@pytest.mark.parametrize("make", [exhausted, lambda: example("gives up soon")])
 def test_the_page_needs_nothing(make: object) -> None:
     """No script, no address, nothing to fetch, and a policy that would forbid it."""
     assert callable(make)
@@ -145,7 +139,7 @@ def _without_text(source: str) -> str:
 def test_hostile_words_stay_words() -> None:
     """A target or a sentence with markup in it is shown and not obeyed."""
     hostile = '"><script>alert(1)</script>'
-    result = broken("new key")
+    result = example("new key")
     found = result.violation
     assert found is not None
     worse = attrs.evolve(found, sentence=hostile)
@@ -157,7 +151,7 @@ def test_hostile_words_stay_words() -> None:
 
 def test_the_page_is_the_same_each_time() -> None:
     """Nothing in the page depends on the moment it is written."""
-    result = broken("newest wins")
+    result = example("newest wins")
     assert report_html(result) == report_html(result)
 
 
@@ -192,3 +186,9 @@ def test_few_is_seen_beside_many() -> None:
 def test_a_search_without_time_has_no_rate() -> None:
     """Figures of a search that took no measurable time do not divide by it."""
     assert 0.0 == searched("a", 3).states_per_s
+
+
+def test_an_unknown_example_is_refused() -> None:
+    """Who asks for an example of a bug that is not planted is told which ones are."""
+    with pytest.raises(SystemExit, match="newest wins"):
+        example("no such bug")

@@ -83,11 +83,16 @@ def test_two_creations_are_the_conflict_where_two_can_be_paid() -> None:
     assert [200, 200] == [found.story[at].answer.status for at in pair]
 
 
-@pytest.mark.parametrize("name", ["finds no work", "any end"])
-def test_the_point_of_no_return_is_marked(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "change"), [("finds no work", "the customer pays"), ("any end", "commit ")]
+)
+def test_the_point_of_no_return_is_marked(name: str, change: str) -> None:
     """Where a payment is stuck, the step after which nothing helps is marked in every form."""
     found = violation_of(name)
-    assert len(found.story) - 1 == found.told.no_return
+    no_return = found.told.no_return
+    assert no_return is not None
+    assert found.story[no_return].asked.startswith(change)
+    assert not [s for s in found.story[no_return + 1 :] if s.asked.startswith("commit")]
     assert 1 == found.as_text().count("point of no return")
     assert 1 == found.as_mermaid().count("point of no return")
     assert "point of no return" in story_svg(found.told)
@@ -201,3 +206,11 @@ def test_hostile_words_stay_words() -> None:
     assert not [
         line for line in found.as_mermaid().split("\n") if line.strip().startswith("rect #")
     ]
+
+
+def test_what_is_wrong_from_the_start_is_told() -> None:
+    """A promise that is broken before anything happens has a story without steps."""
+    found = Violation(scene="s", promise="never_stuck", sentence="broken", story=(), faults=0)
+    assert 3 == len(found.as_text().split("\n"))
+    assert "broken" in found.as_mermaid()
+    assert "broken" in story_svg(found.told)

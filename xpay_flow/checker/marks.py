@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
-from xpay_flow.effects import Commit, Exchange, RunHandler
+from xpay_flow.effects import Commit, Due, Exchange, Load, Recent, RunHandler
 
 from .lanes import Lanes
 from .story import Step
+
+# Such an effect leaves no trace.
+READS = (Load, Due, Recent)
 
 Clash = Callable[[Step, Step], bool]
 
@@ -26,6 +29,19 @@ def conflict(promise: str, lanes: Lanes) -> tuple[int, int] | None:
             if first.task != second.task and clash(first.step, second.step):
                 return one, other
     return None
+
+
+def last_change(story: Sequence[Step]) -> int:
+    """The number of the last step that left a trace: what was read after it changes nothing."""
+    changed = (at for at, step in enumerate(story) if not _is_traceless(step))
+    return max(changed, default=len(story) - 1)
+
+
+def _is_traceless(step: Step) -> bool:
+    if step.what == "does":
+        return isinstance(step.op, READS)
+    # Nobody waits for a flow that ends without an answer.
+    return step.what == "starts" or (step.what == "ends" and step.answer is None)
 
 
 def _both_won(one: Step, other: Step) -> bool:

@@ -62,7 +62,7 @@ class _Sheet:
     @property
     def lane(self) -> float:
         room = WIDTH - 2 * MARGIN - NUMBERS - RAIL
-        return min(max(room / len(self.lanes.parties), LANE_MIN), LANE_MAX)
+        return min(max(room / max(len(self.lanes.parties), 1), LANE_MIN), LANE_MAX)
 
     def x(self, party: str) -> float:
         return MARGIN + NUMBERS + self.lane * (self.lanes.parties.index(party) + 0.5)

@@ -10,7 +10,7 @@ import xpay_flow
 from .bounds import FAULT_WORDS, Scene
 from .charts import charts, tone
 from .page import Html, bullets, card, el, page, pill, text
-from .properties import PROPERTIES, called_once
+from .properties import OF_RECORDS, PROPERTIES, called_once
 from .report_story import story_cards
 from .verdict import NEVER_STUCK, OUTSIDE, Result, Searched
 
@@ -195,7 +195,7 @@ def _promises(result: Result) -> Html:
 
 
 def _all_promises() -> Iterator[tuple[str, str]]:
-    for name, check in PROPERTIES.items():
+    for name, check in {**OF_RECORDS, **PROPERTIES}.items():
         yield name, _first_line(check)
     yield "handlers_are_called_once", _first_line(called_once)
     yield NEVER_STUCK, "From everywhere, what is paid at xPay can still be fulfilled."

@@ -67,8 +67,7 @@ def as_text(story: Told) -> Iterator[str]:
         line = cut(story.lanes.words(number), LINE_CHARS_MAX)
         mark = story.mark(number)
         yield f"{number + 1:3}  {threads}{line}" + (f"   ◀ {mark}" if mark else "")
-    width = len(_threads(story.lanes, 0))
-    yield f"{'✗':>3}  {' ' * width}{sentence}"
+    yield f"{'✗':>3}  {'  ' * (len(story.lanes.tasks) + 1)}{sentence}"
 
 
 def _threads(lanes: Lanes, number: int) -> str:
@@ -85,7 +84,7 @@ def _threads(lanes: Lanes, number: int) -> str:
             signs.append("└")
         else:
             signs.append("●" if row.task == task else "│")
-    return " ".join(signs) + "  "
+    return "".join(f"{sign} " for sign in signs) + "  "
 
 
 # --- Mermaid -------------------------------------------------------------------------------------

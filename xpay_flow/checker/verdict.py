@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from .bounds import FAULT_WORDS, Bound, FaultKind
+from .marks import last_change
 from .story import Step
 from .telling import Told, as_mermaid, as_text, told
 
@@ -62,7 +63,7 @@ class Violation:
     Args:
         confirmed: the story was told again with live code, and ended the same.
         no_return: the number, from 0, of the step after which nothing helps any more. Where that
-            is what is wrong and it is None, it is the last one.
+            is what is wrong and it is None, it is the last one that changed anything.
         seed: what `replay` needs to do it again.
     """
 
@@ -84,7 +85,7 @@ class Violation:
     def _no_return(self) -> int | None:
         if self.promise != NEVER_STUCK or not self.story:
             return None
-        return len(self.story) - 1 if self.no_return is None else self.no_return
+        return last_change(self.story) if self.no_return is None else self.no_return
 
     def as_text(self) -> str:
         """The story for a terminal; each flow has a thread of its own."""
