@@ -1,11 +1,17 @@
-"""The page of the SQLite schema, for those who query it."""
+"""The page of the schemas, for those who query them: the SQLite file's, and the SQL servers'."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
 
+from sqlalchemy import Table
+from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
+from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
+
 from xpay_flow.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS, migrate
+from xpay_flow_sqlalchemy import Tables
+from xpay_flow_sqlalchemy.schema import CODE
 
 from .markdown import code, table
 
@@ -57,7 +63,7 @@ def schema_page() -> str:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
         migrate(database)
         parts = [_table(database, name) for name in TABLES]
-    return f"# SQLite schema\n\n{_introduction()}\n" + "\n".join(parts)
+    return f"# SQLite schema\n\n{_introduction()}\n" + "\n".join(parts) + "\n" + _servers()
 
 
 def _introduction() -> str:
@@ -77,3 +83,31 @@ def _table(database: sqlite3.Connection, name: str) -> str:
     )
     columns = table(("Column", "Type", "", "Means"), rows)
     return f"## {name}\n\n{TABLES[name]}\n\n{columns}\n"
+
+
+def _servers() -> str:
+    tables = Tables()
+    shown = (tables.intents, tables.facts, tables.effects, tables.aliases, tables.schema_versions)
+    return (
+        "## PostgreSQL, MariaDB and MySQL\n\n"
+        "The same columns under other table names; each means what it means above.\n"
+        f"This is version {CODE} of that schema, which `{tables.schema_versions.name}` says: one "
+        "row for each version, with the oldest code that can work on it.\n"
+        'Names are compared byte by byte: `COLLATE "C"` on PostgreSQL, `utf8mb4_nopad_bin` on '
+        "MariaDB, `utf8mb4_0900_bin` on MySQL.\n\n"
+        + "\n".join(_server_table(each) for each in shown)
+    )
+
+
+def _server_table(shown: Table) -> str:
+    dialects = (postgresql_dialect(), MariaDBDialect())
+    rows = (
+        (
+            code(column.name),
+            # Without the collations, which are the same for all names.
+            *(column.type.compile(dialect).split(" ")[0] for dialect in dialects),
+            "may be null" if column.nullable else "",
+        )
+        for column in shown.columns
+    )
+    return f"### {shown.name}\n\n{table(('Column', 'PostgreSQL', 'MariaDB', ''), rows)}\n"

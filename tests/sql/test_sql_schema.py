@@ -217,8 +217,16 @@ def by_function(config: Config, tree: Path) -> None:
 
 
 def by_location(config: Config, tree: Path) -> None:
-    (ours,) = migrations.__path__
-    config.set_main_option("version_locations", f"{tree / 'versions'}\n{ours}/versions")
+    ours = "xpay_flow_sqlalchemy:migrations/versions"
+    config.set_main_option("version_locations", f"{tree / 'versions'}\n{ours}")
+
+
+def test_a_difference_would_be_seen(url: str, engine: Engine) -> None:
+    """The comparison above can fail."""
+    migrating.upgrade(url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE xpay_flow_intents DROP COLUMN currency"))
+    assert ["add_column"] == [difference[0] for difference in differences(engine, Tables())]
 
 
 @pytest.mark.parametrize("way", [by_function, by_location])
