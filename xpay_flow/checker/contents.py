@@ -5,8 +5,8 @@ contents and operation that was never asked before.
 
 Versions: a flow under check is given the same version for the same content of a record, whichever
 way led there, and the real store is given the real ones. So two ways to one content do not differ
-for ever by how many commits they took. What is lost by it: a flow that read a record, was overtaken,
-and found the record as it was again would lose a race, and wins it here.
+for ever by how many commits they took. What is lost by it: a flow that read a record, was
+overtaken, and found the record as it was again would lose a race, and wins it here.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Contents:
         return self._op_keys.setdefault(op, len(self._op_keys))
 
     def quiet(self, content: int, now_ms: int) -> Hashable:
-        """What stands for these contents and this moment while no flow runs: see `quiet_essence`."""
+        """What stands for these contents now while no flow runs: see `quiet_essence`."""
         found = self._quiet.get((content, now_ms))
         if found is None:
             alike = quiet_essence(self.records[content], now_ms)

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import attrs
 
 from .bounds import Bound, Scene
 from .contents import Contents
 from .engine import Count, Crew, Engine, Overtaking
 from .moves import Moves
 from .outside import Outside
-from .reductions import Reductions
+from .reductions import ALL, Reductions
 from .shop import Shop
 from .story import Step
 from .verdict import Searched, Verdict, Violation
@@ -41,7 +39,7 @@ class Search:
         scene: Scene,
         bound: Bound,
         *,
-        reductions: Reductions = Reductions(),
+        reductions: Reductions = ALL,
         watch: Callable[[Count], None] | None = None,
     ) -> None:
         self._scene = scene
@@ -127,7 +125,7 @@ class Search:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def uncollected() -> Generator[None, None, None]:
     """Nothing here is garbage, and looking for some would cost a fifth of the time."""
     collecting = gc.isenabled()
     gc.disable()

@@ -1,8 +1,8 @@
 """What can a paused flow still depend on? Two flows with equal rests go on alike.
 
 A paused generator goes on from its place in the code, with the local variables that the code may
-still read, and with what lies on its stack, such as the iterator of a loop. Nothing else of its past
-can matter. So pasts that ended in the same rest are one, and the tree of pasts stays small.
+still read, and with what lies on its stack, such as the iterator of a loop. Nothing else of its
+past can matter. So pasts that ended in the same rest are one, and the tree of pasts stays small.
 
 Whatever is not understood stands for itself alone, and so never makes two rests equal.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import dis
 import gc
-from collections.abc import Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from functools import cache
 from types import CodeType, FrameType, FunctionType, GeneratorType
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -25,7 +25,18 @@ from .essence import owed_essence, record_essence
 
 # Deeper values than this are not compared.
 DEPTH_MAX = 12
-ITERATORS = tuple(type(iter(it)) for it in ((), [], range(0), {}, "", b"", {}.values(), {}.items()))
+_NOTHING: dict[Any, Any] = {}
+_EMPTY: tuple[Iterable[Any], ...] = (
+    (),
+    list[Any](),
+    range(0),
+    _NOTHING,
+    _NOTHING.values(),
+    _NOTHING.items(),
+    "",
+    b"",
+)
+ITERATORS = tuple(type(iter(each)) for each in _EMPTY)
 
 
 class _NotUnderstood(Exception):
@@ -44,7 +55,8 @@ def _frames(flow: Any) -> Iterator[Hashable]:
     while flow is not None:
         if type(flow) is not GeneratorType or flow.gi_frame is None:
             raise _NotUnderstood
-        frame, inner = flow.gi_frame, flow.gi_yieldfrom
+        frame: FrameType = flow.gi_frame
+        inner: Any = cast(Any, flow).gi_yieldfrom
         code, place = frame.f_code, frame.f_lasti
         live = _live_at(code, place)
         values = frame.f_locals
@@ -70,41 +82,38 @@ def _digest(value: Any, depth: int) -> Hashable:
     """What stands for a value; equal digests have equal futures."""
     if depth > DEPTH_MAX:
         raise _NotUnderstood
-    kind = type(value)
-    if kind is Record:
-        return (Record, record_essence(value), value.version)
-    if kind is Owed:
-        return (Owed, owed_essence(value), value.id)
-    if kind in (list, tuple):
-        return (kind, tuple(_digest(item, depth + 1) for item in value))
-    if kind in (set, frozenset):
-        return (kind, frozenset(_digest(item, depth + 1) for item in value))
-    if kind is dict:
-        items = ((_digest(k, depth + 1), _digest(v, depth + 1)) for k, v in value.items())
-        return (dict, tuple(items))
-    if kind is range:
-        return (kind, value.start, value.stop, value.step)
-    if kind in ITERATORS:
-        made, arguments, *position = value.__reduce__()
-        return (kind, made is iter, _digest(tuple(arguments), depth + 1), tuple(position))
-    if kind is FunctionType:
-        return _of_function(value, depth)
-    if isinstance(value, GeneratorType):
-        return tuple(_frames(value))
+    kind: type[Any] = value.__class__
+    told = _TOLD.get(kind)
+    if told is not None:
+        return (kind, told(value, depth + 1))
     if attrs.has(kind) and kind is not Rules:
         return _of_attrs(value, depth)
     return _pinned(value)
+
+
+def _of_items(items: Iterable[Any], depth: int) -> Hashable:
+    return tuple(_digest(item, depth) for item in items)
+
+
+def _of_set(items: Iterable[Any], depth: int) -> Hashable:
+    return frozenset(_digest(item, depth) for item in items)
+
+
+def _of_iterator(iterator: Any, depth: int) -> Hashable:
+    """What it goes over, and how far it has come."""
+    made, arguments, *position = iterator.__reduce__()
+    return (made is iter, _of_items(arguments, depth), tuple(position))
 
 
 def _of_function(function: FunctionType, depth: int) -> Hashable:
     """A function made on the way is told by its code and what it has closed over."""
     cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
     held = (cells, function.__defaults__ or (), function.__kwdefaults__ or {})
-    return (function.__code__, id(function.__globals__), _digest(held, depth + 1))
+    return (function.__code__, id(function.__globals__), _digest(held, depth))
 
 
 def _of_attrs(value: Any, depth: int) -> Hashable:
-    kind = type(value)
+    kind: type[Any] = value.__class__
     try:
         hash(value)
     except TypeError:
@@ -123,6 +132,20 @@ def _pinned(value: Any) -> Hashable:
 
 _PINS: dict[int, Any] = {}
 
+_TOLD: dict[type, Callable[[Any, int], Hashable]] = {
+    Record: lambda record, _: (record_essence(record), record.version),
+    Owed: lambda effect, _: owed_essence(effect),
+    list: _of_items,
+    tuple: _of_items,
+    set: _of_set,
+    frozenset: _of_set,
+    dict: lambda value, depth: _of_items(value.items(), depth),
+    range: lambda value, _: (value.start, value.stop, value.step),
+    FunctionType: _of_function,
+    GeneratorType: lambda flow, _: tuple(_frames(flow)),
+    **dict.fromkeys(ITERATORS, _of_iterator),
+}
+
 
 @cache
 def _places(code: CodeType) -> frozenset[int]:
@@ -140,11 +163,11 @@ def _live_at(code: CodeType, place: int) -> frozenset[str]:
     while changed:
         changed = False
         for n in range(len(instructions) - 1, -1, -1):
-            after = frozenset().union(*(live[m] for m in ahead[n]))
+            after = _NOBODY.union(*(live[m] for m in ahead[n]))
             now = _before(instructions[n], after)
             if now != live[n]:
                 live[n], changed = now, True
-    return frozenset().union(*(live[m] for m in ahead[index[place]])) | _cells(code)
+    return _NOBODY.union(*(live[m] for m in ahead[index[place]])) | _cells(code)
 
 
 def _cells(code: CodeType) -> frozenset[str]:
@@ -152,6 +175,7 @@ def _cells(code: CodeType) -> frozenset[str]:
     return frozenset(code.co_cellvars) | frozenset(code.co_freevars)
 
 
+_NOBODY = frozenset[str]()
 _READS = ("LOAD_FAST", "LOAD_CLOSURE", "DELETE_FAST")
 _LEAVES = (
     "JUMP_FORWARD",
@@ -165,7 +189,7 @@ _ENDS = ("RETURN_VALUE", "RETURN_CONST", "RERAISE", "RAISE_VARARGS")
 
 def _before(instruction: dis.Instruction, after: frozenset[str]) -> frozenset[str]:
     name, told = instruction.opname, instruction.argval
-    names = told if isinstance(told, tuple) else (told,)
+    names: list[Any] = [*told] if isinstance(told, tuple) else [told]
     if name.startswith("STORE_FAST_LOAD_FAST"):
         return (after - {names[0]}) | {names[-1]}
     if name.startswith(_READS):

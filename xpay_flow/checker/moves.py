@@ -24,7 +24,7 @@ from .engine import Crew, Way
 from .histories import Histories, Kind, Node
 from .judging import Judge, Wrong
 from .outside import Happening, News, Outside
-from .reductions import Reductions
+from .reductions import ALL, Reductions
 from .shop import Shop
 from .story import NO_ANSWER, How, Step, What
 from .turns import Turn, Turns
@@ -32,6 +32,7 @@ from .turns import Turn, Turns
 HOUR_MS = 3_600_000
 # What may be wrong with a webhook that reaches the shop, each at the price of one fault.
 FLAWS = ("forged", "wrong amount", "wrong currency", "foreign", "unknown type", "other content")
+HANG: FaultKind = "hang"
 # The other may be one of these, and has taken a number then.
 NUMBERED = ("click", "forward")
 # Of which parties those at work are, in order.
@@ -98,7 +99,7 @@ class Moves:
         scene: Scene,
         contents: Contents,
         opening: Outside,
-        reductions: Reductions = Reductions(),
+        reductions: Reductions = ALL,
         *,
         judged: bool = True,
     ) -> None:
@@ -124,7 +125,7 @@ class Moves:
         self._starts_before: dict[tuple[int, int, Groups], tuple[int, tuple[Way, ...]]] = {}
         self._crew_groups: dict[Crew, Groups] = {}
         self._starts: dict[int, tuple[_Start, ...]] = {}
-        self.opening = (self.at(contents.first, opening), ())
+        self.opening: tuple[int, Crew] = (self.at(contents.first, opening), ())
 
     def at(self, content: int, outside: Outside) -> int:
         """The number of the situation with these contents and this world."""
@@ -428,7 +429,7 @@ class Moves:
             return
         # To the hour, so that the same few moments come up again and again.
         ms = -(-(due_ms - world.START_MS) // HOUR_MS) * HOUR_MS + world.START_MS - outside.now_ms
-        note, fault = f"{ms // 1000} seconds pass", "hang" if hangs else None
+        note, fault = f"{ms // 1000} seconds pass", HANG if hangs else None
         yield self._happens(situation, "time", note, ("later", ms), fault)
 
     def _happens(

@@ -22,4 +22,5 @@ class Reductions:
     quiet: bool = True
 
 
+ALL = Reductions()
 NONE = Reductions(turns=False, rests=False, versions=False, quiet=False)

@@ -1,12 +1,12 @@
 """What can one flow do in one turn, and what can go wrong with it?
 
 A turn is any number of reads and then one write, with the end that follows it. Others come between
-turns, and not within: a read may be put off to just before the write, unless somebody changes its
-answer meanwhile. For that case a flow is overtaken: it has read, another writes, and it goes on with
-what it has read (see `overtaken`). A commit that expects a version that is gone changes nothing, now
-or later, so it may be made at once. A handler's call changes nothing that another flow reads, so it
-is made with the write before it. Nothing between two changes leaves a trace, so to die is to die
-right after a change.
+turns and not within: a read may be put off to just before the write, unless somebody changes its
+answer meanwhile. For that case a flow is overtaken: it has read, another writes, and it goes on
+with what it has read (see `Turns.overtaken`). A commit that expects a version that is gone changes
+nothing, now or later, so it may be made at once. A handler's call changes nothing that another flow
+reads, so it is made with the write before it. Nothing between two changes leaves a trace, so to die
+is to die right after a change.
 
 Everything is worked out once for each different situation and then looked up.
 """
