@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from typing import IO, Any
@@ -82,7 +83,8 @@ def _bound(name: str, faults: int | None) -> Bound:
 def _searched(target: str | None, bound: Bound) -> Result:
     try:
         with watched() as watch:
-            hooks: dict[str, Any] = {} if watch is None else {"progress": watch}
+            can_tell = "progress" in inspect.signature(search).parameters
+            hooks: dict[str, Any] = {"progress": watch} if watch and can_tell else {}
             result = search(target, bound, **hooks)
     except HiddenState as error:
         raise click.ClickException(str(error)) from error
