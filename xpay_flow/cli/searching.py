@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -16,7 +16,7 @@ Watch = Callable[[Progress], None]
 
 
 @contextmanager
-def watched() -> Iterator[Watch | None]:
+def watched() -> Generator[Watch | None, None, None]:
     """What to tell of a search while it runs; None where nobody would see it.
 
     On standard error, so that what is printed at the end can be piped.
