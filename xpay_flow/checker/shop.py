@@ -254,6 +254,4 @@ def response_of(returned: Any) -> WebResponse:
     for status in (*named, *parts):
         if isinstance(status, int) and not isinstance(status, bool):
             return json_response(status, {})
-    raise ConfigurationError(
-        f"the webhook returned {returned!r:.80}; return a status such as 200"
-    )
+    raise ConfigurationError(f"the webhook returned {returned!r:.80}; return a status such as 200")
