@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from xpay_flow.errors import StoreUnavailable
 from xpay_flow.records import attempt_key
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put, together
-from xpay_flow_sqlalchemy import SQLAlchemyStore, engines, migrating
+from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, engines, migrating
 from xpay_flow_sqlalchemy import database as databases
 
 from .conftest import POSTGRESQL_VARIABLE
@@ -330,3 +331,49 @@ def _cancel_the_wait(admin: Connection) -> str:
         if admin.execute(waiting).all():
             return ""
     raise AssertionError("nobody waits for a standby")
+
+
+# --- cancelling ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "driver"),
+    [
+        ("postgresql", "postgresql+asyncpg"),
+        ("postgresql", "postgresql+psycopg_async"),
+        ("mariadb", "mariadb+aiomysql"),
+    ],
+)
+def test_a_cancelled_commit_blocks_nobody(
+    request: pytest.FixtureRequest, kind: str, driver: str
+) -> None:
+    """A webhook whose time is up lets go of its connection, and the next delivery is recorded."""
+    place: Place = request.getfixturevalue(kind)
+    place.empty()
+
+    async def story() -> bool:
+        async with AsyncSQLAlchemyStore.from_url(place.by(driver)) as store:
+            first = b.attempt()
+            assert await store.commit(first)
+            step = b.next_change(first.record, b.paid())
+            with place.engine().begin() as other:
+                _touch(other, first.record.key)
+                for _ in range(engines.KEPT + engines.MORE_IN_A_RUSH + 1):
+                    with pytest.raises(TimeoutError):
+                        async with asyncio.timeout(0.02):
+                            await store.commit(step)
+            return await store.commit(step)
+
+    assert asyncio.run(story()) is True
+
+
+def test_a_server_that_is_missing_fails_where_it_must_be_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """These tests are left out on a laptop, with a reason, and never in continuous integration."""
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no server"):
+        absent("there is no server")
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="no server"):
+        absent("there is no server")
