@@ -6,11 +6,10 @@ file. Told are the functions that were named, those that they name in turn, and 
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
 from .theirs import is_theirs, short
@@ -123,16 +122,14 @@ class Watch:
             sys.settrace(None)
 
 
-def _plain_function(given: object) -> FunctionType | None:
+def _plain_function(found: Any) -> FunctionType | None:
     """The function behind a method, a partial, a decorated function or a callable object."""
-    found: Any = given
-    while isinstance(found, functools.partial | MethodType):
-        inner: Any = found
-        found = inner.__func__ if isinstance(found, MethodType) else inner.func
-    if not isinstance(found, FunctionType | type):
-        found = vars(type(found)).get("__call__")
-    found = inspect.unwrap(found) if isinstance(found, FunctionType) else None
-    return found if isinstance(found, FunctionType) else None
+    # A partial has its function as `func`, a method as `__func__`.
+    while (within := getattr(found, "func", None) or getattr(found, "__func__", None)) is not None:
+        found = within
+    if not inspect.isfunction(found) and not inspect.isclass(found):
+        found = inspect.getattr_static(found, "__call__", None)
+    return inspect.unwrap(found) if inspect.isfunction(found) else None
 
 
 def _cells(function: FunctionType) -> Iterator[Any]:

@@ -250,8 +250,8 @@ def response_of(returned: Any) -> WebResponse:
     if returned is None or isinstance(returned, str | bytes | Mapping):
         return json_response(200, {})
     named = (getattr(returned, name, None) for name in ("status", "status_code"))
-    parts: tuple[Any, ...] = (*returned,) if isinstance(returned, tuple) else (returned,)
-    for status in (*named, *parts):
+    parts: Any = returned if isinstance(returned, tuple) else ()
+    for status in (*named, returned, *parts):
         if isinstance(status, int) and not isinstance(status, bool):
             return json_response(status, {})
     raise ConfigurationError(f"the webhook returned {returned!r:.80}; return a status such as 200")
