@@ -100,6 +100,18 @@ class Database:
             raise StoreUnavailable(_words("connect", error)) from error
 
 
+def refuse_autocommit(connection: Connection) -> None:
+    """Where a change is several statements, an engine that commits each by itself is no good."""
+    dialect: Any = connection.dialect
+    detect = getattr(dialect, "detect_autocommit_setting", None)  # Not in older versions.
+    if dialect.name == "postgresql" or detect is None:
+        return
+    if detect(connection.connection.dbapi_connection):
+        raise ConfigurationError(
+            "the engine commits each statement by itself; make it without AUTOCOMMIT"
+        )
+
+
 # How each database is told that a transaction will only read; PostgreSQL is told as it begins.
 _READ_ONLY: Final = {
     **dict.fromkeys(MYSQL, ("SET TRANSACTION READ ONLY", "")),

@@ -17,7 +17,7 @@ from sqlalchemy.util import greenlet_spawn
 from xpay_flow.records import Change, Record, Work
 
 from . import schema
-from .database import Database
+from .database import Database, refuse_autocommit
 from .engines import (
     Place,
     open_async_engine,
@@ -60,6 +60,7 @@ class _Store:
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
+        self._database.read(refuse_autocommit)
         self._database.read(partial(schema.check, tables=self._tables))
 
     def load(self, alias: str) -> Sequence[Record]:

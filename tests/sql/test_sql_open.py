@@ -191,6 +191,19 @@ def test_an_engine_of_the_shops_stays_open(path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "mariadb"])
+def test_an_engine_that_commits_each_statement_is_refused(
+    request: pytest.FixtureRequest, path: Path, kind: str
+) -> None:
+    """A change of several statements would not be atomic on it."""
+    place: Place | None = request.getfixturevalue(kind) if kind != "sqlite" else None
+    url = place.by("mariadb+pymysql") if place else f"sqlite:///{path}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+        SQLAlchemyStore(engine)
+    engine.dispose()
+
+
 def test_an_awaited_engine_of_the_shops(postgresql: Place) -> None:
     """An awaited store on an engine without a pool looks at the tables when it is first used."""
     postgresql.empty()
