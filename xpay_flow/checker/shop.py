@@ -9,7 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import attrs
 
@@ -250,8 +250,11 @@ def response_of(returned: Any) -> WebResponse:
     if returned is None or isinstance(returned, str | bytes | Mapping):
         return json_response(200, {})
     named = (getattr(returned, name, None) for name in ("status", "status_code"))
-    parts: Any = returned if isinstance(returned, tuple) else ()
-    for status in (*named, returned, *parts):
+    for status in (*named, returned, *_parts(returned)):
         if isinstance(status, int) and not isinstance(status, bool):
             return json_response(status, {})
     raise ConfigurationError(f"the webhook returned {returned!r:.80}; return a status such as 200")
+
+
+def _parts(returned: object) -> tuple[object, ...]:
+    return cast(tuple[object, ...], returned) if isinstance(returned, tuple) else ()
