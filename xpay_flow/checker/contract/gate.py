@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final, Protocol
 
-from .drivers import Driver, Statement, Table, place, text_in
+from .lookup import Table, place, text_in
+from .statements import Driver, Statement
 
 _LOCKS: Final = (type(threading.Lock()), type(threading.RLock()))
 
@@ -50,6 +51,8 @@ class Watch:
 
     def __init__(self, table: Table, listener: Listener) -> None:
         self._table, self._listener = table, listener
+        # Looked up here: the hook is called very often, and nearly always for nothing.
+        self._names, self._codes = table.names_in_c | {"acquire"}, table.codes
         self._inside: Statement | None = None
         self._frame: FrameType | None = None
         self._seen: dict[int, tuple[Driver, Any]] = {}
@@ -62,7 +65,8 @@ class Watch:
         try:
             yield
         finally:
-            sys.setprofile(before)
+            # Another profiler may be written in C, and cannot be put back from here.
+            sys.setprofile(before if callable(before) else None)
 
     def drop(self) -> None:
         """Let go of every connection used here, without a commit."""
@@ -74,22 +78,30 @@ class Watch:
     # --- what Python tells -----------------------------------------------------------------------
 
     def _hook(self, frame: FrameType, event: str, arg: Any) -> None:
+        if self._inside is not None:
+            if frame is not self._frame or event not in ("c_return", "c_exception", "return"):
+                return
+        elif event == "c_call":
+            if arg.__name__ not in self._names:
+                return
+        elif event != "call" or frame.f_code not in self._codes:
+            return
         try:
-            if event == "c_call":
-                self._c_call(frame, arg)
-            elif event == "call":
-                self._python_call(frame)
-            elif self._inside is not None:
-                self._returned(frame, event, arg)
+            self._heard(frame, event, arg)
         except BaseException:
             self._put_back(frame)
             raise
 
+    def _heard(self, frame: FrameType, event: str, arg: Any) -> None:
+        if event == "c_call":
+            self._c_call(frame, arg)
+        elif event == "call":
+            self._python_call(frame)
+        else:
+            self._returned(event)
+
     def _c_call(self, frame: FrameType, called: Any) -> None:
-        if self._inside is not None:
-            return
-        name = called.__name__
-        if name == "acquire" and isinstance(called.__self__, _LOCKS):
+        if called.__name__ == "acquire" and isinstance(called.__self__, _LOCKS):
             self._lock(called.__self__)
             return
         entry = self._table.in_c(called, frame)
@@ -105,11 +117,7 @@ class Watch:
         self._arrive(statement, frame)
 
     def _python_call(self, frame: FrameType) -> None:
-        if self._inside is not None:
-            return
         entry = self._table.in_python(frame.f_code)
-        if entry is None:
-            return
         if entry.opens:
             self._bar_the_dead()
             return
@@ -126,19 +134,19 @@ class Watch:
     def _arrive(self, statement: Statement, frame: FrameType) -> None:
         self._bar_the_dead()
         self._remember(statement)
-        statement.open_work = bool(getattr(statement.target, "in_transaction", False))
+        statement.open_before = statement.driver.is_open(statement.target)
         self._listener.arrived(statement)
+        # Only now, and each time: the store may have set its own patience, another thread its ear.
+        statement.driver.surface(statement.target, self._said)
         self._inside, self._frame = statement, frame
 
-    def _returned(self, frame: FrameType, event: str, arg: Any) -> None:
-        if frame is not self._frame or event not in ("c_return", "c_exception", "return"):
-            return
+    def _returned(self, event: str) -> None:
         statement = self._inside
         self._inside = self._frame = None
         assert statement is not None
+        statement.open_after = statement.driver.is_open(statement.target)
         # A function in Python that ends by an exception returns None, as one that answers nothing.
-        failed = event == "c_exception"
-        self._listener.passed(statement, failed)
+        self._listener.passed(statement, failed=event == "c_exception")
 
     # --- what follows ----------------------------------------------------------------------------
 
@@ -147,11 +155,8 @@ class Watch:
             raise Died
 
     def _remember(self, statement: Statement) -> None:
-        target = statement.target
-        if target is not None:
-            self._seen[id(target)] = (statement.driver, target)
-            # Each time: the store may have set its own patience since.
-            statement.driver.surface(target, self._said)
+        if statement.target is not None:
+            self._seen[id(statement.target)] = (statement.driver, statement.target)
 
     def _said(self, text: str) -> None:
         if self._inside is not None:
@@ -176,7 +181,7 @@ class Watch:
         for caller in (frame, frame.f_back):
             if caller is not None:
                 caller.f_trace, caller.f_trace_lines = once, False
-        sys.settrace(lambda *_: None)
+        sys.settrace(_nothing_more)
 
 
 def _is_free(lock: Any) -> bool:
@@ -185,3 +190,7 @@ def _is_free(lock: Any) -> bool:
         lock.release()
         return True
     return False
+
+
+def _nothing_more(_: FrameType, __: str, ___: Any) -> None:
+    """For frames that begin meanwhile."""

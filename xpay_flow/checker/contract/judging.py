@@ -110,6 +110,10 @@ def _early(told: Told) -> Breach | None:
     """What is wrong whatever the order."""
     if told.stuck:
         return Breach("stuck")
+    if isinstance(told.found, Unknown):
+        return Breach(
+            "errors", "nobody works any more, and a store that was opened does not answer"
+        )
     raised: list[Any] = [was.answer for was in told.done.values()]
     for answer in [*raised, *told.living, told.found]:
         if isinstance(answer, Raised):
@@ -125,5 +129,5 @@ def _answers(outcome: Outcome, done: dict[CallId, Done]) -> bool:
 
 def _contents(outcome: Outcome, told: Told) -> bool:
     """The store holds the same, when it is opened again and where it was open all the time."""
-    seen = (told.found, *(found for found in told.living if not isinstance(found, Unknown)))
-    return all(found == outcome.found for found in seen)
+    living = (found for found in told.living if not isinstance(found, Unknown))
+    return told.found == outcome.found and all(found == outcome.glanced for found in living)

@@ -8,8 +8,9 @@ at a lock that we cannot see. How that is told, without a guess about how long t
   error at once. That a wait ends well is covered by the schedules in which the other goes first.
 * A lock taken by `lock.acquire()` is seen before the call; the thread is parked until it is free.
 * Otherwise (`with lock:`, a database server) the thread counts as waiting when it was looked at
-  `LOOKS` times, `LOOK_S` apart, and always stood at the very same instruction. A slow statement may be
-  taken for a waiting one. Then two threads truly run at once for a moment, which is a real
+  `LOOKS` times, `LOOK_S` apart, always stood at the very same instruction, and was asleep by what
+  the kernel says (`/proc`; where there is none, many more looks are taken). A slow answer of a
+  server may be taken for a lock. Then two threads truly run at once for a moment, which is a real
   execution too: it can end the search UNFINISHED, and never makes a false story.
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal
 
@@ -26,13 +28,15 @@ import attrs
 from xpay_flow.errors import StoreError
 from xpay_flow.ports import Store
 
-from .drivers import Statement, Table
 from .gate import Died, Watch
+from .lookup import Table
+from .statements import Statement
 
-LOOK_S: Final = 0.004
-LOOKS: Final = 4
-# A thread that stands still for so long, when nobody else can go, is stuck for good.
-STUCK_LOOKS: Final = 500
+LOOK_S: Final = 0.002
+_TASKS: Final = Path("/proc/self/task")
+LOOKS: Final = 4 if _TASKS.is_dir() else 50
+# Longer than a store's own patience (10 s): who still stands, when nobody else can go, is stuck.
+STUCK_LOOKS: Final = 5_000
 
 # go on; die here; the statement fails; it is applied and reports a failure.
 Act = Literal["go", "die", "refuse", "spoil"]
@@ -76,11 +80,19 @@ class Done:
     answer: Any = None
 
 
-class Room:
-    """What the threads of one run share: news for the scheduler, and a clock that only counts."""
+Point = Begin | Waiting | Statement
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
+
+class Room:
+    """What the threads of one run share: news for the scheduler, and a clock that only counts.
+
+    Args:
+        goes_on: whether a lifeline that arrives at a point goes on at once. Asked on its thread,
+            which saves two changes of threads at most of the points.
+    """
+
+    def __init__(self, table: Table, goes_on: Callable[[Lifeline, Point], bool]) -> None:
+        self.table, self.goes_on = table, goes_on
         self.news: SimpleQueue[None] = SimpleQueue()
         self._ticks = 0
 
@@ -113,7 +125,7 @@ class Lifeline:
         self._thread = threading.Thread(target=self._main, daemon=True)
         self.dead = False
         self.state: State = "running"
-        self.at: Begin | Waiting | Statement | None = None
+        self.at: Point | None = None
         self.failed = False
         self.done = [Done() for _ in calls]
         self.found: Any = None
@@ -131,7 +143,9 @@ class Lifeline:
         self._go.put(act)
 
     def stance(self) -> tuple[int, int] | None:
-        """Where it stands; the same twice means that it has not moved."""
+        """Where it stands asleep, the same twice if it has not moved; None while it is busy."""
+        if not _is_asleep(self._thread.native_id):
+            return None
         frame = sys._current_frames().get(self._thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
         return None if frame is None else (id(frame), frame.f_lasti)
 
@@ -170,7 +184,7 @@ class Lifeline:
             self._park(Begin(number))
             done.began = self._room.tick()
             try:
-                answer = _answer(call, store)
+                answer = answer_of(call, store)
             finally:
                 done.ended = self._room.tick()
             if self.dead:
@@ -179,7 +193,7 @@ class Lifeline:
         self._steered = False
         self._wait("done")
         while self._todo == "look":
-            self.found = _answer(self._found, store)
+            self.found = answer_of(self._found, store)
             self._wait("done")
 
     def arrived(self, statement: Statement) -> None:
@@ -200,7 +214,9 @@ class Lifeline:
         if self._steered:
             self._park(Waiting(is_free))
 
-    def _park(self, at: Begin | Waiting | Statement) -> Act:
+    def _park(self, at: Point) -> Act:
+        if not self.dead and self._room.goes_on(self, at):
+            return "go"
         self.at = at
         act = self._wait("parked")
         self.at, self.failed = None, False
@@ -216,7 +232,8 @@ class Lifeline:
         return self._go.get()
 
 
-def _answer(call: Callable[[Store], Any], store: Store) -> Any:
+def answer_of(call: Callable[[Store], Any], store: Store) -> Any:
+    """What a method answers, in a form that can be compared also where it raises."""
     try:
         return call(store)
     except StoreError:
@@ -236,8 +253,18 @@ def settle(room: Room, lifelines: Sequence[Lifeline], looks_max: int = LOOKS) ->
         except Empty:
             pass
         now = [line.stance() for line in lifelines if line.state == "running"]
-        looks = looks + 1 if now == before else 0
+        looks = looks + 1 if now == before and None not in now else 0
         before = now
         if looks >= looks_max:
             return False
     return True
+
+
+def _is_asleep(native_id: int | None) -> bool:
+    """Whether a thread waits for something, as far as the system tells; if it does not, yes."""
+    try:
+        stat = (_TASKS / str(native_id) / "stat").read_text()
+    except OSError:
+        return True
+    # The name of the thread stands in brackets, and may hold anything.
+    return stat.rpartition(")")[2].split()[0] == "S"

@@ -26,6 +26,7 @@ class Outcome:
 
     answers: dict[CallId, Any] = attrs.field(hash=False)
     found: tuple[Any, ...]
+    glanced: tuple[Any, ...]
 
 
 class Reference:
@@ -46,7 +47,11 @@ class Reference:
             store = MemoryStore()
             self._scene.prepare(store)
             answers = {call: self._calls[call].ask(store) for call in order}
-            self._made[order] = Outcome(answers=answers, found=self._scene.found(store))
+            self._made[order] = Outcome(
+                answers=answers,
+                found=self._scene.found(store),
+                glanced=self._scene.glanced(store),
+            )
         return self._made[order]
 
     def is_commit(self, call: CallId) -> bool:

@@ -7,46 +7,36 @@ what befalls the one who would.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import attrs
 
 from xpay_flow.ports import Store
 
-from .drivers import Statement, Table
-from .gate import Watch
-from .lifelines import STUCK_LOOKS, Act, Begin, Done, Lifeline, Raised, Room, Waiting, settle
+from .house import House, Mode, steered
+from .lifelines import (
+    STUCK_LOOKS,
+    Act,
+    Begin,
+    Done,
+    Lifeline,
+    Point,
+    Room,
+    Unknown,
+    Waiting,
+    answer_of,
+    settle,
+)
+from .reduction import unnoticed
 from .reference import CallId
 from .scenes import Scene
 
-# One store per lifeline, as in processes of their own; or one for all, as in threads of one.
-Mode = Literal["processes", "threads"]
 Fate = Literal["go", "die", "refuse", "spoil", "crash"]
 
 # A store that tries again at every refusal has an end; one that takes more steps has none.
 STEPS_MAX: Final = 400
-
-
-@attrs.frozen(kw_only=True)
-class House:
-    """What is under check, and how to begin anew.
-
-    Args:
-        make: opens the store, as another process would.
-        reset: empties what `make` opens.
-        lasting: what was committed is there for the next `make`, too.
-    """
-
-    make: Callable[[], Store]
-    reset: Callable[[], None]
-    lasting: bool
-    table: Table
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        return ("processes", "threads") if self.lasting else ("threads",)
 
 
 @attrs.frozen
@@ -69,14 +59,9 @@ class Step:
 
     line: int
     fate: Fate
-    at: Begin | Waiting | Statement
+    at: Point
     others: tuple[int, ...]
     free: bool
-
-    @property
-    def quiet(self) -> bool:
-        """Nobody else can tell whether it was before or after."""
-        return isinstance(self.at, Waiting) or (isinstance(self.at, Statement) and self.at.quiet)
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +69,7 @@ class Told:
     """How a run went, and what it left.
 
     Args:
-        living: what each store that is still open holds, by lifeline.
+        living: the records that each store that is still open shows.
         found: what a store holds that is opened after all.
         stuck: threads waited for each other until the run was given up.
         diverged: a deviation could not be made.
@@ -97,54 +82,21 @@ class Told:
     stuck: bool
     diverged: bool
 
-
-class _Passive:
-    """Listens, and lets everything go on."""
-
-    dead = False
-
-    def arrived(self, statement: Statement) -> None: ...
-
-    def passed(self, statement: Statement, failed: bool) -> None: ...
-
-    def wants(self, is_free: Callable[[], bool]) -> None: ...
-
-
-@contextmanager
-def opened(house: House) -> Generator[Store, None, None]:
-    """A store on this thread, dropped at the end as by a process that dies."""
-    watch = Watch(house.table, _Passive())
-    try:
-        with watch.on_this_thread():
-            yield house.make()
-    finally:
-        watch.drop()
+    @cached_property
+    def unnoticed(self) -> frozenset[int]:
+        """Steps that no other lifeline can notice."""
+        return unnoticed(self.steps)
 
 
 def play(house: House, scene: Scene, mode: Mode, script: Sequence[Deviation] = ()) -> Told:
     """One run of a scene."""
-    house.reset()
-    if mode == "threads":
-        with opened(house) as store:
+    house.begin(scene)
+    if mode == "processes":
+        return _Run(house, scene, mode, script, house.make).told()
+    with steered(house) as store:
+        if not house.lasting:
             scene.prepare(store)
-            run = _Run(house, scene, mode, script, lambda: store)
-            run.go()
-            found = None if house.lasting else scene.found(store)
-    else:
-        with opened(house) as store:
-            scene.prepare(store)
-        run = _Run(house, scene, mode, script, house.make)
-        run.go()
-        found = None
-    return run.told(_reopened(house, scene) if house.lasting else found)
-
-
-def _reopened(house: House, scene: Scene) -> Any:
-    with opened(house) as store:
-        try:
-            return scene.found(store)
-        except Exception as error:
-            return Raised(error)
+        return _Run(house, scene, mode, script, lambda: store).told()
 
 
 class _Run:
@@ -156,11 +108,11 @@ class _Run:
         script: Sequence[Deviation],
         make: Callable[[], Store],
     ) -> None:
-        self._mode: Mode = mode
+        self._house, self._scene, self._mode, self._make = house, scene, mode, make
         self._script = {deviation.step: deviation for deviation in script}
-        self._room = Room(house.table)
+        self._room = Room(house.table, self._goes_on)
         self._lines = [
-            Lifeline(self._room, make, [call.ask for call in calls], scene.found)
+            Lifeline(self._room, make, [call.ask for call in calls], scene.glanced)
             for calls in scene.lifelines
         ]
         self._steps: list[Step] = []
@@ -168,7 +120,9 @@ class _Run:
         self._living: tuple[Any, ...] = ()
         self._stuck = self._diverged = False
 
-    def go(self) -> None:
+    def told(self) -> Told:
+        """Do it all."""
+        found: Any = Unknown()
         try:
             for line in self._lines:
                 line.start()
@@ -176,6 +130,8 @@ class _Run:
             while not self._stuck and self._step():
                 pass
             if not self._stuck:
+                # First as another process sees it: a look from inside may put things right.
+                found = self._found()
                 self._living = tuple(line.look() for line in self._survivors())
         finally:
             ended = [line.leave() for line in self._lines]
@@ -183,8 +139,17 @@ class _Run:
         for line in self._lines:
             if line.broken is not None:
                 raise line.broken
+        if isinstance(found, Unknown) and not self._stuck:
+            found = self._found()
+        return self._result(found)
 
-    def told(self, found: Any) -> Told:
+    def _found(self) -> Any:
+        if not self._house.lasting:
+            return answer_of(self._scene.found, self._make())
+        with steered(self._house) as store:
+            return answer_of(self._scene.found, store)
+
+    def _result(self, found: Any) -> Told:
         done = {
             (number, place): done
             for number, line in enumerate(self._lines)
@@ -215,6 +180,20 @@ class _Run:
             return True
         self._take(able)
         self._stuck = len(self._steps) > STEPS_MAX
+        return True
+
+    def _goes_on(self, line: Lifeline, at: Point) -> bool:
+        """Whether the plain rule lets it go on, with nothing to decide. On its thread."""
+        place = len(self._steps)
+        number = self._lines.index(line)
+        others_rest = all(o is line or o.state != "running" for o in self._lines)
+        if number != self._current or line.failed or not others_rest or isinstance(at, Waiting):
+            return False
+        if place in self._script or place >= STEPS_MAX:
+            return False
+        able = tuple(n for n in self._able() if n != number)
+        free = isinstance(at, Begin)
+        self._steps.append(Step(line=number, fate="go", at=at, others=able, free=free))
         return True
 
     def _able(self) -> list[int]:

@@ -7,6 +7,7 @@ what goes wrong takes the fewest. Each run begins with `reset()`, and is then th
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -16,20 +17,25 @@ import attrs
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import Store
 
-from .drivers import DRIVERS, Driver, Statement, Table
+from .drivers import DRIVERS
+from .house import House, Mode, opened
 from .judging import Judge
+from .lookup import Table
+from .reduction import matters
 from .scenes import SCENES, Scene
-from .schedule import Deviation, Fate, House, Mode, Step, Told, opened, play
+from .schedule import Deviation, Fate, Told, play
+from .statements import Driver, Statement
+from .stories import ContractViolation, violation_of
 from .verdict import (
     ASSUMPTIONS,
     ContractBound,
     ContractResult,
-    ContractViolation,
     SceneFigures,
-    violation_of,
 )
 
 DEFAULT: Final = ContractBound()
+# A run that could not be steered, since a thread was slow, is done again.
+TRIES: Final = 3
 # A statement that ends the work cannot be told apart, failed or not, from the end of the process.
 _NO_FAULT: Final = ("close", "rollback")
 
@@ -38,6 +44,7 @@ def check_store(
     make: Callable[[], Store],
     *,
     reset: Callable[[], None] | None = None,
+    keep: Callable[[], Callable[[], None]] | None = None,
     bound: ContractBound = DEFAULT,
     scenes: Iterable[Scene] = SCENES,
     drivers: Iterable[Driver] = DRIVERS,
@@ -49,6 +56,7 @@ def check_store(
             many times; what it makes is not closed, but dropped, as by a process that dies.
         reset: empties the data. Without one, each `make()` must give a store of its own, and then
             nothing is shown about processes and about what outlives them.
+        keep: copies the data as they are, and returns what brings the copy back; only for speed.
         drivers: the table of drivers; `(*DRIVERS, mine)` adds one.
 
     Raises:
@@ -58,7 +66,11 @@ def check_store(
     _refuse_async(probe)
     table = Table(drivers, getattr(probe, "statements", ()))
     house = House(
-        make=make, reset=reset or (lambda: None), lasting=reset is not None, table=table
+        make=make,
+        reset=reset or (lambda: None),
+        lasting=reset is not None,
+        table=table,
+        keep=keep,
     )
     if reset is None:
         _must_be_apart(house, next(iter(SCENES[1:])))
@@ -68,8 +80,6 @@ def check_store(
 
 
 def _refuse_async(store: object) -> None:
-    import inspect
-
     if inspect.iscoroutinefunction(getattr(store, "commit", None)):
         raise ConfigurationError(
             "an async store is not covered by the contract check: its awaits are the event "
@@ -115,8 +125,8 @@ class _Search:
         started = time.perf_counter()
         jobs = [
             _Job(scene=number, mode=mode)
-            for number in range(len(self._scenes))
-            for mode in self._house.modes
+            for number, scene in enumerate(self._scenes)
+            for mode in self._house.modes[: None if scene.small else 1]
         ]
         violation: ContractViolation | None = None
         while jobs and violation is None and self._runs < self._bound.runs_max:
@@ -134,7 +144,7 @@ class _Search:
 
     def _level(self, jobs: list[_Job]) -> tuple[list[_Job], ContractViolation | None]:
         """All runs of one cost, and those of the next; stops after a scene that was violated."""
-        cost, later, broken = jobs[0].cost, list[_Job](), list[ContractViolation]()
+        cost, later, broken = jobs[0].cost, list[_Job](), list[tuple[int, ContractViolation]]()
         where = (jobs[0].scene, jobs[0].mode)
         waiting = jobs[::-1]
         while waiting and self._runs < self._bound.runs_max:
@@ -144,17 +154,23 @@ class _Search:
             where = (job.scene, job.mode)
             told, violation = self._one(job)
             if violation is not None:
-                broken.append(violation)
+                broken.append((job.faults, violation))
                 continue
             more = list(self._from(job, told))
             waiting += [new for new in more if new.cost == cost][::-1]
             later += [new for new in more if new.cost > cost]
         later.sort(key=lambda job: (job.cost, job.scene, job.mode))
-        return [*waiting, *later], min(broken, key=lambda v: len(v.events), default=None)
+        # What takes no misfortune comes before what does, and then the shorter story.
+        simplest = min(broken, key=lambda found: (found[0], len(found[1].events)), default=None)
+        return [*waiting, *later], simplest and simplest[1]
 
     def _one(self, job: _Job) -> tuple[Told, ContractViolation | None]:
         scene = self._scenes[job.scene]
         told = play(self._house, scene, job.mode, job.script)
+        for _ in range(TRIES - 1):
+            if not told.diverged:
+                break
+            told = play(self._house, scene, job.mode, job.script)
         self._count(job, told)
         breach = self._judges[job.scene].judge(told)
         if breach is None:
@@ -179,8 +195,8 @@ class _Search:
     def _from(self, job: _Job, told: Told) -> Iterator[_Job]:
         """The runs that leave this one at a later step than it left the plain rule."""
         first = max((deviation.step + 1 for deviation in job.script), default=0)
-        for place, step in enumerate(told.steps[first:], first):
-            for deviation, switches, faults in self._choices(job, place, step):
+        for place in range(first, len(told.steps)):
+            for deviation, switches, faults in self._choices(job, told, place):
                 new = attrs.evolve(
                     job,
                     script=(*job.script, deviation),
@@ -190,33 +206,33 @@ class _Search:
                 if self._is_within(new):
                     yield new
 
-    def _choices(
-        self, job: _Job, place: int, step: Step
-    ) -> Iterator[tuple[Deviation, int, int]]:
-        # To leave a lifeline before a step that nobody can notice is to leave it after.
-        if step.free or not step.quiet:
+    def _choices(self, job: _Job, told: Told, place: int) -> Iterator[tuple[Deviation, int, int]]:
+        step = told.steps[place]
+        if step.free or place not in told.unnoticed:
             for other in step.others:
                 yield Deviation(place, other), int(not step.free), 0
-        if not step.quiet:
-            for fate in self._fates(job, step):
-                yield Deviation(place, step.line, fate), 0, 1
+        for fate in self._fates(job, told, place):
+            yield Deviation(place, step.line, fate), 0, 1
 
-    def _fates(self, job: _Job, step: Step) -> Iterator[Fate]:
-        if not isinstance(step.at, Statement):
+    def _fates(self, job: _Job, told: Told, place: int) -> Iterator[Fate]:
+        scene, step = self._scenes[job.scene], told.steps[place]
+        if not scene.small or not isinstance(step.at, Statement) or step.at.quiet:
             return
-        writes = any(call.change for call in self._scenes[job.scene].lifelines[step.line])
-        if writes and self._house.lasting:
+        writes = any(call.change for call in scene.lifelines[step.line])
+        if writes and self._house.lasting and matters(told.steps, place):
             yield "die" if job.mode == "processes" else "crash"
         # What an error does to a method is the same in both modes.
         if job.mode == self._house.modes[0] and step.at.call not in _NO_FAULT:
             yield "refuse"
-            if writes:
+            if writes and step.at.settles:
                 yield "spoil"
 
     def _is_within(self, job: _Job) -> bool:
         bound = self._bound
-        most = bound.switches_with_fault if job.faults else bound.switches
-        return job.faults <= bound.faults and job.switches <= most
+        if job.faults:
+            return job.faults <= bound.faults and job.switches <= bound.switches_with_fault
+        full = self._scenes[job.scene].small and job.mode == "processes"
+        return job.switches <= (bound.switches if full else bound.fewer)
 
     # --- at the end ------------------------------------------------------------------------------
 
@@ -225,13 +241,9 @@ class _Search:
         number = next(n for n, s in enumerate(self._scenes) if s.name == violation.scene)
         told = play(self._house, self._scenes[number], violation.mode, violation.script)
         again = self._judges[number].judge(told)
-        return attrs.evolve(
-            violation, confirmed=again is not None and again.rule == violation.rule
-        )
+        return attrs.evolve(violation, confirmed=again is not None and again.rule == violation.rule)
 
     def _notes(self) -> tuple[str, ...]:
         if self._house.lasting:
             return ASSUMPTIONS
         return (*ASSUMPTIONS, "the store keeps nothing beyond its object, so none was reopened")
-
-

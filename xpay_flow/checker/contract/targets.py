@@ -1,0 +1,110 @@
+"""Which store does a target name, and how can it be emptied without harm?
+
+* `sqlite:///shop.db`, `memory://`: the shipped stores. The SQLite store is checked in a new file in
+  a folder of its own; the file that is named is not touched.
+* `shop.db:PgStore`: a class that is made without arguments, or a function that makes a store. If
+  its data outlive it, it must offer `reset`, which empties them: on the function, on the class or
+  on the store. Nothing is emptied that holds records already.
+* `shop.db:FileStore`: a class that is made with a path, or with `from_url("sqlite:///…")`. It is
+  given a path in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xpay_flow.errors import ConfigurationError, quoted
+from xpay_flow.ports import Listing, Store
+from xpay_flow.stores import open_store
+from xpay_flow.stores.sqlite import SQLiteStore
+
+from .files import Place, a_place
+from .search import DEFAULT, check_store
+from .verdict import ContractBound, ContractResult
+
+
+def contract_of(target: str, *, bound: ContractBound = DEFAULT) -> ContractResult:
+    """Check the store that `target` names: `module:Store`, `module:make_store` or a store's URL.
+
+    Raises:
+        ConfigurationError: it names no store, or one that cannot be emptied safely.
+    """
+    scheme, is_url, _ = target.partition("://")
+    if is_url and scheme == "sqlite":
+        return _in_a_place(SQLiteStore, bound)
+    if is_url:
+        return _checked(lambda: open_store(target), None, bound)
+    found = _named(target)
+    if not callable(found):
+        raise ConfigurationError(f"{target} is no class and no function that makes a store")
+    if _needs_arguments(found):
+        return _in_a_place(found, bound)
+    return _checked(found, getattr(found, "reset", None), bound)
+
+
+def _in_a_place(kind: Callable[..., Any], bound: ContractBound) -> ContractResult:
+    """In a file of its own."""
+    with a_place() as place:
+        return check_store(_maker(kind, place), reset=place.reset, keep=place.keep, bound=bound)
+
+
+def _maker(kind: Any, place: Place) -> Callable[[], Store]:
+    from_url = getattr(kind, "from_url", None)
+    if from_url is not None:
+        return lambda: from_url(f"sqlite:///{place.file}")
+    return lambda: kind(place.file)
+
+
+def _checked(
+    make: Callable[[], Any], reset: Callable[[], None] | None, bound: ContractBound
+) -> ContractResult:
+    probe = make()
+    own = getattr(probe, "reset", None)
+    _refuse_full(probe)
+    # A method of a class that was not made yet needs an object.
+    if own is not None:
+        reset = own
+    return check_store(make, reset=reset, bound=bound)
+
+
+def _refuse_full(store: object) -> None:
+    """What holds records may be somebody's shop, and the check empties it."""
+    if isinstance(store, Listing) and not inspect.iscoroutinefunction(store.recent):
+        found = store.recent(1)
+        if found:
+            raise ConfigurationError(
+                "the store holds records, and the check would empty it: name an empty database"
+            )
+
+
+def _needs_arguments(kind: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(kind).bind()
+    except TypeError:
+        return True
+    return False
+
+
+def _named(target: str) -> Any:
+    module, colon, name = target.partition(":")
+    if not (module and colon and name):
+        raise ConfigurationError(
+            f"write MODULE:STORE, such as shop.db:PgStore, or a store's URL, not {target!a}"
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return pkgutil.resolve_name(target)
+    except ModuleNotFoundError as error:
+        # A module that is missing inside of theirs is theirs to see, with its trace.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigurationError(f"there is no module {quoted(module)} here") from None
+    except AttributeError:
+        raise ConfigurationError(f"module {module} has no {quoted(name)}") from None
