@@ -45,7 +45,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> tuple[Driver, types.ModuleType]:
     module = types.ModuleType("a_driver_in_python")
-    exec(PYTHON_DRIVER, module.__dict__)
+    exec(PYTHON_DRIVER, vars(module))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     calls = ("Connection.execute", "Connection.commit", "Connection.close", "Cursor.execute")
     return Driver(name="python", module=module.__name__, calls=calls), module
@@ -131,15 +131,17 @@ def test_the_dead_reach_no_driver(connection: sqlite3.Connection, tmp_path: Path
     reached: list[str] = []
 
     def act() -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT INTO t VALUES (1)")
+        mine = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        mine.execute("BEGIN IMMEDIATE")
         try:
-            connection.execute("COMMIT")
+            mine.execute("INSERT INTO t VALUES (1)")
         finally:
-            for what in (
-                lambda: connection.execute("COMMIT"),
-                lambda: sqlite3.connect(tmp_path / "x.db").execute("INSERT INTO t VALUES (2)"),
-            ):
+            tries: list[Callable[[], object]] = [
+                lambda: mine.execute("COMMIT"),
+                lambda: connection.execute("INSERT INTO t VALUES (2)"),
+                lambda: sqlite3.connect(tmp_path / "x.db"),
+            ]
+            for what in tries:
                 try:
                     what()
                     reached.append("driver")
@@ -147,8 +149,9 @@ def test_the_dead_reach_no_driver(connection: sqlite3.Connection, tmp_path: Path
                     reached.append("died")
 
     cuts = at_each_driver_call(act)
-    next(cuts)
-    assert ["died", "died"] == reached
+    cut = [next(cuts) for _ in range(2)][-1]
+    assert "died before call 1, execute" in cut.in_words()
+    assert ["died", "died", "died"] == reached
     assert [] == _rows(tmp_path)
 
 

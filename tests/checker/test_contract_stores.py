@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -13,9 +14,12 @@ from xpay_flow.checker.contract import (
     ContractResult,
     a_place,
     check_store,
+    lifelines,
+    schedule,
 )
 from xpay_flow.checker.contract.judging import Rule
 from xpay_flow.ports import Store
+from xpay_flow.records import Change
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
 
@@ -67,7 +71,7 @@ def test_a_broken_store_is_found(kind: Callable[[Path], Store]) -> None:
 
 def test_a_plain_store_passes() -> None:
     """The store that the broken ones are made of keeps the contract, so their faults are theirs."""
-    result = checked(broken.Plain, ONE_FAULT)
+    result = checked(broken.Plain, ContractBound(switches=1, faults=0))
     assert "EXHAUSTED" == result.verdict, result.as_text()
 
 
@@ -109,6 +113,49 @@ def test_a_file_put_in_place_by_renaming_passes() -> None:
         )
     assert "EXHAUSTED" == result.verdict, result.as_text()
     assert ("files",) == result.seen
+
+
+class Deadlocks(MemoryStore):
+    """Takes two locks, in an order that depends on the change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = Lock(), Lock()
+
+    def commit(self, change: Change) -> bool:
+        in_turn = self.both if "whe_paid" in str(change) else self.both[::-1]
+        in_turn[0].acquire()
+        _between()
+        in_turn[1].acquire()
+        try:
+            return super().commit(change)
+        finally:
+            in_turn[1].release()
+            in_turn[0].release()
+
+    @property
+    def statements(self) -> tuple[Callable[[], None], ...]:
+        return (_between,)
+
+
+def _between() -> None: ...
+
+
+def test_a_deadlock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two methods that wait for each other's locks are stuck, and the check goes on to say so."""
+    monkeypatch.setattr(lifelines, "STUCK_LOOKS", 20)
+    monkeypatch.setattr(schedule, "STUCK_LOOKS", 20)
+    made: list[Deadlocks] = []
+
+    def make() -> Store:
+        made.append(Deadlocks())
+        return made[-1]
+
+    result = check_store(make, scenes=FEW)
+    for lock in (lock for store in made for lock in store.both if lock.locked()):
+        lock.release()
+    assert result.violation is not None
+    assert ("stuck", 1) == (result.violation.rule, result.violation.cost)
 
 
 def test_the_same_bug_tells_the_same_story() -> None:

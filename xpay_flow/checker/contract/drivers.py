@@ -53,6 +53,7 @@ def _drop_file(target: Any) -> None:
             os.dup2(sink, target.fileno())
         finally:
             os.close(sink)
+        target.close()
 
 
 _SQL_CURSOR = ("execute", "executemany")

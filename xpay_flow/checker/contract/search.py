@@ -224,7 +224,7 @@ class _Search:
         # What an error does to a method is the same in both modes.
         if job.mode == self._house.modes[0] and step.at.call not in _NO_FAULT:
             yield "refuse"
-            if writes and step.at.settles:
+            if writes and step.at.settles and step.at.call != "open":
                 yield "spoil"
 
     def _is_within(self, job: _Job) -> bool:
