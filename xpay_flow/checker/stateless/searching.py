@@ -1,0 +1,218 @@
+"""What does one scene show, executed on the real store again and again?
+
+Every moment that an execution reaches is judged. At the end of one whose goal is not reached, all
+that is left to do is done without a fault, each in its turn; if that does not help, it is stuck.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from xpay_flow.ports import Store
+
+from ..bounds import Bound, Scene
+from ..explore import NEVER_STUCK, VERDICTS, uncollected
+from ..live import confirm
+from ..shop import Shop
+from ..story import Step
+from ..verdict import Searched, Violation
+from .dpor import Explorer
+from .live_run import LiveRun, Stage
+from .replay import ResetStore
+
+# So many steps outside, each followed by the flows that it begins, show whether all that is left
+# to do reaches the goal. Schedules have a few entries while under check.
+HELPS_MAX = 24
+ENDINGS = {"stopped": "wrong"}
+
+
+@attrs.frozen(kw_only=True)
+class StatelessBound(Bound):
+    """A bound for a search that remembers no states.
+
+    Args:
+        flows_max: so many flows begin in one execution. Without memory there is no other end to a
+            flow that may begin again and again.
+        executions_max, seconds_max: give up on a scene, UNFINISHED, after so many.
+    """
+
+    faults: int = 1
+    flows_max: int = 3
+    executions_max: int = 200_000
+    seconds_max: float = 120.0
+
+    def in_words(self) -> str:
+        """The bound as a few lines."""
+        return f"up to {self.flows_max} flows in one execution, {super().in_words()}"
+
+
+@attrs.frozen(kw_only=True)
+class StatelessSearched(Searched):
+    """What one scene has shown.
+
+    `states` counts moments that were judged, equal ones again and again; `transitions` counts
+    steps, those of the ways back to where an execution leaves an earlier one included.
+
+    Args:
+        executions: begun with `reset()`.
+        redundant: of these, those that turned out to show nothing new.
+    """
+
+    executions: int
+    redundant: int
+
+
+class StatelessSearch:
+    """One search through every order of the steps of one scene, on a store that can be emptied.
+
+    Args:
+        open_store: opens the store once more, as another process would.
+        reset: empties the store.
+        reduced: leave out orders that show nothing new.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        scene: Scene,
+        bound: StatelessBound,
+        open_store: Callable[[], Store],
+        reset: Callable[[], object],
+        *,
+        reduced: bool = True,
+    ) -> None:
+        self._shop, self._scene, self._bound, self._reduced = shop, scene, bound, reduced
+        self._open, self._reset = open_store, reset
+        self._stage = Stage(shop, scene, open_store, reset, flows_max=bound.flows_max)
+        self._run: _Judged | None = None
+        self._outcomes: set[tuple[object, ...]] = set()
+
+    def run(self) -> StatelessSearched:
+        """Run every execution, those without a fault first, until a promise is broken."""
+        began = time.perf_counter()
+        figures: Counter[str] = Counter()
+        ending, violation = "seen all", None
+        with uncollected():
+            for faults in range(self._bound.faults + 1):
+                left = self._bound.seconds_max - (time.perf_counter() - began)
+                explorer = self._explorer(faults, figures["executions"], left)
+                ending = explorer.run()
+                for name in ("executions", "redundant", "steps", "moments"):
+                    figures[name] += getattr(explorer, name)
+                if ending != "seen all":
+                    break
+        if ending == "stopped":
+            violation = self._violation()
+        return StatelessSearched(
+            scene=self._scene.name,
+            verdict=VERDICTS[ENDINGS.get(ending, ending)],
+            violation=violation,
+            states=figures["moments"],
+            transitions=figures["steps"],
+            executions=figures["executions"],
+            redundant=figures["redundant"],
+            resumptions=self._stage.resumptions,
+            store_calls=self._stage.store_calls,
+            seconds=time.perf_counter() - began,
+            unused=tuple(sorted(self._scene.faults - self._stage.fired)),
+        )
+
+    def outcomes(self) -> set[tuple[object, ...]]:
+        """What can be on file, be paid and have been called when no flow runs: for comparing."""
+        return set(self._outcomes)
+
+    def close(self) -> None:
+        """Let go of the stores that were opened."""
+        self._stage.close()
+
+    def _explorer(self, faults: int, executions: int, seconds: float) -> Explorer:
+        def begin() -> _Judged:
+            if self._run is not None:
+                self._run.abandon()
+            self._run = _Judged(self._stage, faults, self._outcomes)
+            return self._run
+
+        return Explorer(
+            begin,
+            self._stage.director,
+            reduced=self._reduced,
+            executions_max=self._bound.executions_max - executions,
+            seconds_max=seconds,
+        )
+
+    def _violation(self) -> Violation:
+        """What the last execution has shown, told again on the real store."""
+        run = self._run
+        assert run is not None
+        assert run.wrong is not None
+        run.abandon()
+        violation = Violation(
+            scene=self._scene.name,
+            promise=run.wrong[0],
+            sentence=run.wrong[1],
+            story=run.told,
+            faults=run.faults,
+        )
+        again = ResetStore(self._stage.store, self._reset)
+        return confirm(violation, attrs.evolve(self._shop, store=again), self._scene, ())
+
+
+class _Judged(LiveRun):
+    """An execution that is looked at."""
+
+    def __init__(self, stage: Stage, faults: int, outcomes: set[tuple[object, ...]]) -> None:
+        super().__init__(stage, faults)
+        self._moves, self._outcomes = stage.moves, outcomes
+        self.wrong: tuple[str, str] | None = None
+        self.told: tuple[Step, ...] = ()
+
+    def seen(self) -> bool:
+        """Judge this moment; False if a promise is broken."""
+        if self.quiet:
+            self._outcomes.add(self._outcome())
+        return self._holds(self._moves.wrong(self.situation, self.faults))
+
+    def over(self) -> bool:
+        """Judge the end; False if nothing helps to reach the goal any more."""
+        if self._moves.hopeful(self.situation):
+            return True
+        story = tuple(self.story)
+        holds = self._holds(None if self._helped() else NEVER_STUCK)
+        self.told = story
+        return holds
+
+    def _holds(self, wrong: tuple[str, str] | None) -> bool:
+        self.wrong, self.told = wrong, tuple(self.story) if wrong else ()
+        return wrong is None
+
+    def _helped(self) -> bool:
+        """The goal is reached when everything is done that is left to do, without a fault."""
+        done: Counter[Any] = Counter()
+        for _ in range(HELPS_MAX):
+            if self._moves.hopeful(self.situation):
+                return True
+            free = [step for step in self.director_steps(limited=False) if step.fault is None]
+            if not free:
+                return False
+            step = min(free, key=lambda step: done[step.what, step.kind])
+            done[step.what, step.kind] += 1
+            self.direct(step)
+            self.finish()
+        return self._moves.hopeful(self.situation)
+
+    def _outcome(self) -> tuple[object, ...]:
+        content, outside = self._moves.situation(self.situation)
+        return (
+            outside.intents,
+            outside.news,
+            outside.calls,
+            tuple(
+                (r.key, r.intent, frozenset(e.status for e in r.effects))
+                for r in self._stage.watching.records[content]
+            ),
+        )

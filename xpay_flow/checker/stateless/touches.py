@@ -1,0 +1,109 @@
+"""Do two steps disturb each other? They do where one changes what the other looks at or changes.
+
+What a step looks at is named: an alias in the store, xPay, the clock. When in doubt a name stands
+for too much, and two steps count as disturbing each other that do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from functools import cache
+
+import attrs
+
+from xpay_flow.effects import Commit, Due, Exchange, Load, Recent, RunHandler
+
+from ..bounds import Scene
+from ..story import How
+
+# Every record at once, for whoever lists them.
+RECORDS = "records"
+XPAY = "xPay"
+NEWS = "news"
+CLOCK = "clock"
+# Room for one more flow. Whoever ends makes some, and two who end do not disturb each other; so to
+# end counts as looking, and to begin as changing.
+ROOM = "room"
+# What the death of the process undoes or prevents.
+LIFE = "life"
+# A moment that a promise is about: records and the world outside together.
+MOMENT = "moment"
+
+
+@attrs.frozen
+class Touch:
+    """What one step looks at, and what it changes."""
+
+    reads: frozenset[Hashable] = frozenset()
+    writes: frozenset[Hashable] = frozenset()
+
+    def disturbs(self, other: Touch) -> bool:
+        """The two may not change places."""
+        return not (
+            self.writes.isdisjoint(other.writes)
+            and self.writes.isdisjoint(other.reads)
+            and self.reads.isdisjoint(other.writes)
+        )
+
+    def __or__(self, other: Touch) -> Touch:
+        return Touch(self.reads | other.reads, self.writes | other.writes)
+
+
+def touch(reads: Iterable[Hashable] = (), writes: Iterable[Hashable] = ()) -> Touch:
+    """A touch, of any iterables."""
+    return Touch(frozenset(reads), frozenset(writes))
+
+
+NOTHING = touch()
+ENDS = touch(reads=(ROOM, NEWS, LIFE))
+SEES_CLOCK = touch(reads=(CLOCK,))
+ALL_DIE = touch(reads=(ROOM,), writes=(LIFE,))
+# It lasts, so whether the process died before it can be seen.
+_LASTS = touch(reads=(LIFE,), writes=(MOMENT,))
+
+
+def of_director(scene: Scene) -> Touch:
+    """Of whoever decides what happens next outside, and who begins: all such steps alike.
+
+    It is everything that can make such a step possible or impossible, whether or not one follows.
+    """
+    reads: set[Hashable] = {LIFE}
+    if scene.has_time or "loss" in scene.faults:
+        reads.add(RECORDS)
+    return touch(reads, (ROOM, XPAY, NEWS, CLOCK, MOMENT))
+
+
+def of_effect(op: object, how: How, known: Iterable[str] = ()) -> Touch:
+    """Of an effect that was performed like this.
+
+    Args:
+        known: the aliases that a record to be committed had before.
+    """
+    if how == "not applied":
+        return NOTHING
+    match op:
+        case Load(alias):
+            return _read(alias)
+        case Due() | Recent():
+            return _read(RECORDS)
+        case Commit(change):
+            aliases = {("alias", alias) for alias in change.record.aliases.union(known)}
+            return _LASTS | touch(writes={RECORDS, ("alias", change.record.key), *aliases})
+        case Exchange(request) if request.method == "GET":
+            return touch(reads=(XPAY,))
+        case Exchange():
+            return _LASTS | touch(writes=(XPAY, NEWS))
+        case RunHandler():
+            return _LASTS
+        case _:
+            raise TypeError(f"not an effect that others can see: {op!r}")
+
+
+def of_end(*, lasts: bool) -> Touch:
+    """Of a flow's end; `lasts` if somebody outside hears of it."""
+    return ENDS | _LASTS if lasts else ENDS
+
+
+@cache
+def _read(name: str) -> Touch:
+    return touch(reads=(name if name == RECORDS else ("alias", name),))
