@@ -25,7 +25,11 @@ _OWN: Final = Driver(name="own", module="os", calls=(), drop=_nothing, failure="
 # Files are also read by these, which is nobody's payment.
 _BYSTANDERS: Final = ("importlib", "logging", "linecache", "traceback", "warnings", "tempfile")
 
-_GO_BETWEENS: Final = ("pathlib", "contextlib", "shutil")
+# Nobody wants to know the line of a library that only hands the statement on.
+_GO_BETWEENS: Final = (
+    *("pathlib", "contextlib", "shutil", "sqlalchemy", "django"),
+    *("psycopg", "psycopg2", "pymysql", "redis"),
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -95,8 +99,7 @@ class Table:
 
 def _is_bystander(frame: FrameType | None) -> bool:
     while frame is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        if name.partition(".")[0] in _BYSTANDERS:
+        if _package(frame) in _BYSTANDERS:
             return True
         frame = frame.f_back
     return False
@@ -116,9 +119,13 @@ def text_in(names: Mapping[str, Any]) -> list[str]:
 
 
 def place(frame: FrameType | None) -> str:
-    """File and line of the code that called, for a story; not those of the standard library."""
-    while frame is not None and frame.f_globals.get("__name__") in _GO_BETWEENS:
+    """File and line of the code that called, for a story."""
+    while frame is not None and _package(frame) in _GO_BETWEENS:
         frame = frame.f_back
     if frame is None:
         return ""
     return f"{PurePath(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
