@@ -1,12 +1,12 @@
 """xpay-flow for Django: its ORM as the store, its URLs, its admin, its checks and its commands.
 
-    INSTALLED_APPS = [..., "xpay_flow_django"]
+INSTALLED_APPS = [..., "xpay_flow_django"]
 
-    # shop/payments.py
-    flow = xpay_flow_django.open_flow()          # on the ORM, as XPAY_FLOW says
+# shop/payments.py
+flow = xpay_flow_django.open_flow()          # on the ORM, as XPAY_FLOW says
 
-    # shop/urls.py
-    path("xpay/", include(xpay_flow_django.routes(flow)))
+# shop/urls.py
+path("xpay/", include(xpay_flow_django.routes(flow)))
 """
 
 from __future__ import annotations

@@ -1,0 +1,91 @@
+"""What does the project's settings file say? `XPAY_FLOW`, in the words of `Settings` and ours.
+
+    XPAY_FLOW = {
+        "DATABASE": "default",
+        "MODE": "live",
+        "PUBLIC_KEY": os.environ["XPAY_PUBLIC_KEY"],
+        ...
+    }
+
+What it does not name has its default. If it names no setting at all, the environment is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+import attrs
+from django.conf import settings as project
+from django.db import DEFAULT_DB_ALIAS
+
+from xpay_flow import AsyncFlow, ConfigurationError, Flow, Settings
+from xpay_flow.errors import quoted
+from xpay_flow.settings import ENV_PREFIX
+
+NAME: Final = "XPAY_FLOW"
+DATABASE: Final = "DATABASE"
+
+_FIELDS: Final[Mapping[str, str]] = {
+    str(field.metadata["env"]).removeprefix(ENV_PREFIX): field.name
+    for field in attrs.fields(Settings)
+}
+
+
+def open_flow(**options: Any) -> Flow:
+    """A flow on Django's database, as `XPAY_FLOW` or the environment says.
+
+    Args:
+        options: those of `Flow`, such as `background=False` where `manage.py xpay_worker` runs.
+
+    Raises:
+        ConfigurationError: a setting is missing, weak, contradictory or unknown.
+    """
+    from .stores import DjangoStore
+
+    return Flow(DjangoStore(), flow_settings(), **options)
+
+
+def open_async_flow(**options: Any) -> AsyncFlow:
+    """See `open_flow`."""
+    from .stores import AsyncDjangoStore
+
+    return AsyncFlow(AsyncDjangoStore(), flow_settings(), **options)
+
+
+def flow_settings() -> Settings:
+    """The settings that the project names, or those of the environment.
+
+    Raises:
+        ConfigurationError: as `Settings`.
+    """
+    given = {name: value for name, value in _said().items() if name != DATABASE}
+    if not given:
+        return Settings.from_env()
+    if unknown := sorted(set(given) - set(_FIELDS)):
+        raise ConfigurationError("\n".join([f"{NAME}:", *(f"  {_hint(name)}" for name in unknown)]))
+    return Settings(**{_FIELDS[name]: _value(value) for name, value in given.items()})
+
+
+def database_alias() -> str:
+    """Which of `DATABASES` keeps the payments."""
+    return str(_said().get(DATABASE, DEFAULT_DB_ALIAS))
+
+
+def _said() -> Mapping[str, Any]:
+    said: dict[str, Any] = getattr(project, NAME, {})
+    if type(said) is not dict:
+        raise ConfigurationError(f"{NAME} must be a dictionary")
+    return said
+
+
+def _value(value: Any) -> Any:
+    # A list is what people write in a settings file.
+    return tuple(value) if type(value) is list else value
+
+
+def _hint(name: str) -> str:
+    close = get_close_matches(name, [DATABASE, *_FIELDS], n=1)
+    hint = f"did you mean {close[0]}?" if close else "remove it"
+    return f"{quoted(name)} is not a setting: {hint}"

@@ -1,0 +1,185 @@
+"""What becomes of one use of the database? An answer, or an error in words; never a half.
+
+The connection is the thread's own, as everywhere in Django. A change commits by itself: inside
+somebody else's transaction it could still be undone after xPay was told that it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
+
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    transaction,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.connection import ConnectionDoesNotExist
+
+from xpay_flow.errors import (
+    ERROR_CHARS_MAX,
+    ConfigurationError,
+    SchemaMismatch,
+    StoreUnavailable,
+    quoted,
+)
+
+from .standby import heard_of_standby
+
+T = TypeVar("T")
+
+TRIES: Final = 3
+VENDORS: Final = ("postgresql", "sqlite")
+
+# "could not serialize access" and "deadlock detected": nothing of the transaction is left then.
+_TRY_AGAIN: Final = frozenset({"40001", "40P01"})
+
+INSIDE: Final = (
+    "payments are committed by themselves, and this was called inside a transaction that could "
+    "still be undone: mark the view with @transaction.non_atomic_requests, or call it after the "
+    "atomic block (transaction.on_commit)"
+)
+NO_AUTOCOMMIT: Final = (
+    "the database has AUTOCOMMIT = False, and so nothing would be committed; remove it from "
+    "DATABASES"
+)
+
+# Set while one of our own views runs: Django looks after its connection when the request ends.
+in_our_view: ContextVar[bool] = ContextVar("xpay_flow_in_our_view", default=False)
+
+
+class Database:
+    """One of `DATABASES`, and what we expect of it."""
+
+    def __init__(self, alias: str) -> None:
+        try:
+            vendor = connections[alias].vendor
+        except ConnectionDoesNotExist:
+            raise ConfigurationError(f"DATABASES has no {quoted(alias)}") from None
+        if vendor not in VENDORS:
+            raise ConfigurationError(
+                f"there is no Django store for {vendor}; there is one for {', '.join(VENDORS)}, "
+                "and xpay_flow_sqlalchemy for others"
+            )
+        self.alias = alias
+        self.closed = False
+
+    def read(self, work: Callable[[], T]) -> T:
+        """What `work` finds. Raises StoreUnavailable."""
+        return self._tried(lambda: self._borrowed(lambda _: work()), reading=True)
+
+    def read_only(self, work: Callable[[], T]) -> T:
+        """The same, while the database refuses to write."""
+
+        def guarded(connection: BaseDatabaseWrapper) -> T:
+            with _refusing_to_write(connection):
+                return work()
+
+        return self._tried(lambda: self._borrowed(guarded), reading=True)
+
+    def write(self, work: Callable[[], T]) -> T:
+        """What `work` answers, once that is durable.
+
+        Raises:
+            ConfigurationError: inside a transaction of somebody else.
+            StoreUnavailable: it did not happen, or nobody knows.
+        """
+
+        def durably(connection: BaseDatabaseWrapper) -> T:
+            if not connection.in_atomic_block and not connection.get_autocommit():
+                raise ConfigurationError(NO_AUTOCOMMIT)
+            with heard_of_standby(connection), ExitStack() as stack:
+                try:
+                    stack.enter_context(transaction.atomic(using=self.alias, durable=True))
+                except RuntimeError:
+                    raise ConfigurationError(INSIDE) from None
+                return work()
+
+        return self._tried(lambda: self._borrowed(durably), reading=False)
+
+    def refresh(self) -> None:
+        """Look after the thread's connection as Django does when a request begins.
+
+        Nobody else does it for threads that work in the background.
+        """
+        if not self.closed:
+            connections[self.alias].close_if_unusable_or_obsolete()
+
+    def _tried(self, once: Callable[[], T], *, reading: bool) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return once()
+            except StoreUnavailable as error:
+                lost = reading and _is_free_and_gone(connections[self.alias])
+                if self.closed or not (lost or _was_undone(error.__cause__)):
+                    raise
+        return once()
+
+    def _borrowed(self, work: Callable[[BaseDatabaseWrapper], T]) -> T:
+        if self.closed:
+            raise StoreUnavailable("the store is closed")
+        connection = connections[self.alias]
+        opened_here = connection.connection is None and not in_our_view.get()
+        try:
+            connection.ensure_connection()
+            return work(connection)
+        except (DatabaseError, InterfaceError) as error:
+            # Is it still of use? Inside somebody's transaction this does nothing.
+            connection.close_if_unusable_or_obsolete()
+            raise _in_words(error) from error
+        finally:
+            if opened_here:
+                # Nobody would close it when this thread ends. (With a pool, this hands it back.)
+                connection.close()
+
+
+@contextmanager
+def _refusing_to_write(connection: BaseDatabaseWrapper) -> Generator[None, None, None]:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA query_only = ON")
+            try:
+                yield
+            finally:
+                cursor.execute("PRAGMA query_only = OFF")
+            return
+        # Inside a transaction this is a savepoint, and what follows it may write again.
+        with transaction.atomic(using=connection.alias):
+            cursor.execute("SET TRANSACTION READ ONLY")
+            yield
+
+
+def _is_free_and_gone(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the connection was lost, and no transaction with it."""
+    return connection.connection is None and not connection.in_atomic_block
+
+
+def _was_undone(error: BaseException | None) -> bool:
+    """Whether nothing is left of the transaction, and the database asks to try it again."""
+    return getattr(getattr(error, "__cause__", None), "sqlstate", None) in _TRY_AGAIN
+
+
+def _in_words(error: Any) -> StoreUnavailable | SchemaMismatch:
+    told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:ERROR_CHARS_MAX]
+    if _is_about_tables(error):
+        return SchemaMismatch(
+            f"our tables are not as this version needs them: run manage.py migrate ({told})"
+        )
+    return StoreUnavailable(
+        f"the database failed, and what was not acknowledged may not be kept: {told}"
+    )
+
+
+def _is_about_tables(error: BaseException) -> bool:
+    """Whether a table or a column is missing."""
+    if isinstance(error, ProgrammingError):
+        return getattr(error.__cause__, "sqlstate", None) in ("42P01", "42703")
+    return isinstance(error, OperationalError) and str(error).startswith(
+        ("no such table", "no such column")
+    )

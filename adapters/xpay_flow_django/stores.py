@@ -1,0 +1,142 @@
+"""How are records kept by Django's ORM? Two faces of one store: called, or awaited.
+
+The awaited one has the called one run where Django's own asynchronous queries run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from asgiref.sync import sync_to_async
+
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.records import Change, Record, Work
+
+from . import reading
+from .configured import database_alias
+from .database import Database
+from .fields import is_a_name
+from .writing import LostRace, put
+
+_SCHEME: Final = "django://"
+
+
+class DjangoReader:
+    """What a query may use: the database itself refuses to write meanwhile."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        if not is_a_name(alias):
+            return []
+        return self._database.read_only(partial(reading.named, alias, self._database.alias))
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        return self._database.read_only(partial(reading.recent, limit, self._database.alias))
+
+
+class DjangoStore:
+    """Records in one of Django's `DATABASES`: PostgreSQL or SQLite. See `xpay_flow.ports.Store`.
+
+    Each commit is a transaction of its own. Inside an atomic block `commit` is refused: what that
+    block undoes later would be gone after xPay was told that it is kept.
+
+    Args:
+        using: which of `DATABASES`; by default what `XPAY_FLOW` says, or else `default`.
+
+    Raises:
+        ConfigurationError: there is no such database, or no store for its kind.
+    """
+
+    def __init__(self, using: str | None = None) -> None:
+        self._database = Database(using or database_alias())
+
+    @classmethod
+    def from_url(cls, url: str) -> DjangoStore:
+        """`django://`, or `django://` and one of `DATABASES`."""
+        scheme, name = url[: len(_SCHEME)], url[len(_SCHEME) :]
+        if scheme != _SCHEME or not all(part.isidentifier() for part in name.split("-") if name):
+            raise ConfigurationError("write django://, or django://default for one of DATABASES")
+        return cls(name or None)
+
+    def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        if not is_a_name(alias):
+            return []
+        return self._database.read(partial(reading.named, alias, self._database.alias))
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        return self._database.read(partial(reading.recent, limit, self._database.alias))
+
+    def commit(self, change: Change) -> bool:
+        """See `xpay_flow.ports.Store`. Raises ConfigurationError inside an atomic block."""
+        try:
+            return self._database.write(partial(put, change, self._database.alias))
+        except LostRace:
+            return False
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Store`."""
+        # A pass of background work begins here.
+        self._database.refresh()
+        return self._database.read(partial(reading.due, work, now_ms, limit, self._database.alias))
+
+    def reader(self) -> DjangoReader:
+        """The same records; the database refuses to write while they are read."""
+        return DjangoReader(self._database)
+
+    def close(self) -> None:
+        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        self._database.closed = True
+
+
+class AsyncDjangoReader:
+    """The awaited face of a reader."""
+
+    def __init__(self, reader: DjangoReader) -> None:
+        self._reader = reader
+
+    async def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        return await sync_to_async(self._reader.load)(alias)
+
+    async def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        return await sync_to_async(self._reader.recent)(limit)
+
+
+class AsyncDjangoStore:
+    """The same store for `AsyncFlow`. Arguments and errors are those of `DjangoStore`."""
+
+    def __init__(self, using: str | None = None) -> None:
+        self._store = DjangoStore(using)
+
+    async def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        return await sync_to_async(self._store.load)(alias)
+
+    async def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.Listing`."""
+        return await sync_to_async(self._store.recent)(limit)
+
+    async def commit(self, change: Change) -> bool:
+        """See `DjangoStore.commit`."""
+        return await sync_to_async(self._store.commit)(change)
+
+    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Store`."""
+        return await sync_to_async(self._store.due)(work, now_ms, limit)
+
+    def reader(self) -> AsyncDjangoReader:
+        """The same records; the database refuses to write while they are read."""
+        return AsyncDjangoReader(self._store.reader())
+
+    async def aclose(self) -> None:
+        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        self._store.close()

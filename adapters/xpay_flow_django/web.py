@@ -1,0 +1,157 @@
+"""How do the routes come into a URLconf, and the flow out of a request?
+
+    urlpatterns = [path("xpay/", include(xpay_flow_django.routes(flow)))]
+
+This only translates; `xpay_flow.endpoints` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+from django.conf import settings as project
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, get_resolver, path
+
+from xpay_flow.endpoints import AsyncHandles, Handles, WebRequest, WebResponse
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.serving import Body, blocking, is_async, length_required, parse_query
+
+from .database import in_our_view
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+# Our views are known by this, whatever they are wrapped in.
+MARK: Final = "xpay_flow"
+_NAMES: Final = ("webhook", "payment-status", "return", "xpay-flow.js", "xpay-flow.css")
+
+
+def routes(flow: Handles | AsyncHandles) -> list[URLPattern]:
+    """The library's routes, for `path("xpay/", include(routes(flow)))`.
+
+    They are exempt from CSRF tokens, from logins and from ATOMIC_REQUESTS: xPay has none of the
+    first two, and an answer of 200 must mean that the commit is over.
+
+    Args:
+        flow: a `Flow`; or an `AsyncFlow`, which needs an ASGI server.
+    """
+    view_at: Callable[[Any, str], Any] = _awaited if is_async(flow) else _called
+    return [
+        path(name, _marked(view_at(flow, f"/{name}"), flow), name=f"xpay_flow_{_word(name)}")
+        for name in _NAMES
+    ]
+
+
+def flow_from(request: HttpRequest) -> Any:
+    """The flow of the routes in this project, for views of your own.
+
+    Raises:
+        ConfigurationError: the URLconf includes no routes, or those of several flows.
+    """
+    return flow_in(getattr(request, "urlconf", None))
+
+
+def flow_in(urlconf: str | None = None) -> Any:
+    """The flow whose routes a URLconf includes; by default `ROOT_URLCONF`."""
+    found = {id(flow): flow for view in views_in(urlconf) if (flow := getattr(view, MARK))}
+    if len(found) != 1:
+        text = "include(xpay_flow_django.routes(flow)) must stand in the URLconf, for one flow"
+        raise ConfigurationError(f"{text}; there are {len(found)}")
+    return next(iter(found.values()))
+
+
+def views_in(urlconf: str | None = None) -> Iterator[Callable[..., Any]]:
+    """Our views in a URLconf."""
+    return _ours(get_resolver(urlconf).url_patterns)
+
+
+def never_atomic(view: V) -> V:
+    """Have ATOMIC_REQUESTS leave this view alone, on each database."""
+    for alias in project.DATABASES:
+        transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
+def _ours(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Callable[..., Any]]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _ours(pattern.url_patterns)
+        elif hasattr(view := _view(pattern), MARK):
+            yield view
+
+
+def _view(pattern: Any) -> Callable[..., Any]:
+    view: Callable[..., Any] = pattern.callback
+    return view
+
+
+def _word(name: str) -> str:
+    return name.replace("-", "_").replace(".", "_")
+
+
+def _marked(view: V, flow: Handles | AsyncHandles) -> V:
+    marked: Any = never_atomic(view)
+    marked.csrf_exempt, marked.login_required = True, False
+    setattr(marked, MARK, flow)
+    found: V = marked
+    return found
+
+
+def _called(flow: Handles | AsyncHandles, at: str) -> Callable[[HttpRequest], HttpResponse]:
+    served = blocking(flow)
+
+    def view(request: HttpRequest) -> HttpResponse:
+        if (asked := _asked(request, at, flow)) is None:
+            return _answer(length_required())
+        # A server with one thread would keep xPay waiting behind a customer who waits for xPay.
+        patient = bool(request.META.get("wsgi.multithread", True))
+        token = in_our_view.set(True)
+        try:
+            return _answer(served.handle(asked, patient=patient))
+        finally:
+            in_our_view.reset(token)
+
+    return view
+
+
+def _awaited(flow: Any, at: str) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+    async def view(request: HttpRequest) -> HttpResponse:
+        if (asked := _asked(request, at, flow)) is None:
+            return _answer(length_required())
+        token = in_our_view.set(True)
+        try:
+            return _answer(await flow.handle(asked))
+        finally:
+            in_our_view.reset(token)
+
+    return view
+
+
+def _asked(request: HttpRequest, at: str, flow: Handles | AsyncHandles) -> WebRequest | None:
+    """The request in our words; None if nothing says where its body ends."""
+    meta = request.META
+    if meta.get("HTTP_TRANSFER_ENCODING") and "wsgi.version" in meta:
+        # Django reads as much as Content-Length says, and so would see an empty body.
+        return None
+    body = Body(flow)
+    # Not `request.body`: that has a limit of its own, and another answer to what is beyond it.
+    while body.wanted and (chunk := request.read(body.wanted)):
+        body.add(chunk)
+    return WebRequest(
+        method=request.method or "",
+        path=at,
+        query=parse_query(meta.get("QUERY_STRING", "").encode()),
+        headers=tuple(request.headers.items()),
+        body=bytes(body),
+    )
+
+
+def _answer(response: WebResponse) -> HttpResponse:
+    answer = HttpResponse(response.body, status=response.status)
+    # Ours are complete, and 304 has no type.
+    del answer.headers["Content-Type"]
+    for name, value in response.headers:
+        answer.headers[name] = value
+    return answer

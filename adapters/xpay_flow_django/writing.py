@@ -1,0 +1,73 @@
+"""How is a change put down? The first statement says who wins.
+
+The unique key of a new record, or the version of a known one, whose row is then ours until the end
+of the transaction. What follows is safe from other writers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError
+
+from xpay_flow.records import Change
+from xpay_flow.stores.rows import EFFECT_COLUMNS, Row, effect_row, fact_row, intent_row
+
+from .models import Alias, Effect, Fact, Intent
+
+
+class LostRace(Exception):
+    """Another has made this record; the transaction must be rolled back."""
+
+
+def put(change: Change, using: str) -> bool:
+    """Put the change down, in the transaction that is under way; False is a lost race.
+
+    Raises:
+        LostRace: as False, and nothing more can be done in this transaction.
+    """
+    if not _put_head(change, using):
+        return False
+    key = change.record.key
+    Fact.objects.using(using).bulk_create(
+        Fact(**_part(fact_row(key, fact))) for fact in change.new_facts
+    )
+    Effect.objects.using(using).bulk_create(
+        [Effect(**_part(effect_row(key, effect))) for effect in change.changed_effects],
+        update_conflicts=True,
+        unique_fields=["record", "effect_id"],
+        update_fields=EFFECT_COLUMNS[2:],
+    )
+    _put_aliases(change, using)
+    return True
+
+
+def _put_head(change: Change, using: str) -> bool:
+    row = intent_row(change.record)
+    if not change.expected_version:
+        try:
+            Intent.objects.using(using).create(**row)
+        except IntegrityError as error:
+            # No column is left empty, so it is the key.
+            raise LostRace from error
+        return True
+    known = Intent.objects.using(using).filter(
+        record_key=row.pop("record_key"), version=change.expected_version
+    )
+    return known.update(**row) == 1
+
+
+def _part(row: Row) -> dict[str, Any]:
+    """The row of a part, in the words of its model."""
+    return {"record_id": row.pop("record_key"), **row}
+
+
+def _put_aliases(change: Change, using: str) -> None:
+    key, wanted = change.record.key, change.record.aliases
+    mine = Alias.objects.using(using).filter(record_id=key)
+    known = set(mine.values_list("alias", flat=True))
+    Alias.objects.using(using).bulk_create(
+        Alias(alias=alias, record_id=key) for alias in sorted(wanted - known)
+    )
+    if known - wanted:
+        mine.filter(alias__in=known - wanted).delete()

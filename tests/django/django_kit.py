@@ -1,0 +1,155 @@
+"""What do the tests of the Django adapter share? One project, whose databases change.
+
+Import this before any model. `DATABASES` has an SQLite file, `default`, and `postgresql`; each
+test gets them empty.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+from uuid import uuid4
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connections
+from django.urls import include, path
+
+SQLITE: Final = "default"
+POSTGRESQL: Final = "postgresql"
+# For tables that the tests share and fill anew.
+FOLDER: Final = tempfile.TemporaryDirectory(prefix="xpay-flow-django-")
+
+if not settings.configured:
+    settings.configure(
+        SECRET_KEY="not a secret: these tests alone use it",
+        USE_TZ=True,
+        ALLOWED_HOSTS=["*"],
+        STATIC_URL="static/",
+        ROOT_URLCONF="django_kit",
+        DATABASES={
+            SQLITE: {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": f"{FOLDER.name}/empty.db",
+                "OPTIONS": {"timeout": 1.2},
+            },
+            POSTGRESQL: {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": "",
+                "OPTIONS": {"options": "-c statement_timeout=5000"},
+            },
+        },
+        INSTALLED_APPS=[
+            "django.contrib.contenttypes",
+            "django.contrib.auth",
+            "django.contrib.sessions",
+            "django.contrib.messages",
+            "django.contrib.admin",
+            "xpay_flow_django",
+        ],
+        MIDDLEWARE=[
+            "django.middleware.security.SecurityMiddleware",
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.middleware.common.CommonMiddleware",
+            "django.middleware.csrf.CsrfViewMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
+    )
+    django.setup()
+
+urlpatterns: list[Any] = []
+
+
+def migrated(alias: str) -> None:
+    call_command("migrate", database=alias, verbosity=0)
+    connections[alias].close()
+
+
+def new_sqlite_file() -> Path:
+    """Have `default` be a new file with empty tables."""
+    empty = Path(FOLDER.name) / "empty.db"
+    if not empty.exists():
+        point_at(SQLITE, NAME=str(empty))
+        migrated(SQLITE)
+    new = Path(FOLDER.name) / f"{uuid4().hex}.db"
+    shutil.copy(empty, new)
+    point_at(SQLITE, NAME=str(new))
+    return new
+
+
+def point_at(alias: str, **changes: Any) -> None:
+    """Change what this thread's next connection, and all of other threads, will be made of."""
+    connections[alias].close()
+    connections.settings[alias].update(changes)
+
+
+@contextmanager
+def said_of(alias: str, **changes: Any) -> Generator[None]:
+    """What `DATABASES` says of one of them, for a while."""
+    before = dict(connections.settings[alias])
+    point_at(alias, **changes)
+    try:
+        yield
+    finally:
+        connections[alias].close()
+        connections.settings[alias].clear()
+        connections.settings[alias].update(before)
+
+
+def empty_postgresql() -> None:
+    connection = connections[POSTGRESQL]
+    with connection.cursor() as cursor:
+        tables = ("alias", "effect", "fact", "intent")
+        cursor.execute("TRUNCATE " + ", ".join(f"xpay_flow_{table}" for table in tables))
+    connection.close()
+
+
+@contextmanager
+def urlconf(*patterns: Any) -> Generator[str]:
+    """The name of a URLconf with these patterns."""
+    name = f"urls_{uuid4().hex}"
+    module: Any = ModuleType(name)
+    module.urlpatterns = list(patterns)
+    sys.modules[name] = module
+    try:
+        yield name
+    finally:
+        del sys.modules[name]
+
+
+def mounted(patterns: Any, prefix: str = "/xpay") -> Any:
+    """These patterns below a prefix."""
+    return path(f"{prefix.strip('/')}/" if prefix else "", include(patterns))
+
+
+def with_urlconf(handler: type, name: str) -> Any:
+    """One of Django's handlers, for another URLconf than the project's."""
+
+    class Handler(handler):  # type: ignore[misc]
+        def resolve_request(self, request: Any) -> Any:
+            request.urlconf = name
+            return super().resolve_request(request)
+
+    return Handler()

@@ -1,0 +1,103 @@
+"""Every duty of a store, on both kinds of database and with both faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import django_kit as kit
+import pytest
+from asgiref.sync import async_to_sync
+from hypothesis import settings
+
+from xpay_flow.ports import Store
+from xpay_flow.records import Change, Record, Work
+from xpay_flow.testing.store_suite import StoreSuite
+from xpay_flow_django import AsyncDjangoStore, DjangoStore
+from xpay_flow_django.stores import AsyncDjangoReader
+
+
+class AwaitedReader:
+    """An awaited reader for the suite, which blocks."""
+
+    def __init__(self, reader: AsyncDjangoReader | AsyncDjangoStore) -> None:
+        self._reader = reader
+
+    def load(self, alias: str) -> Sequence[Record]:
+        return async_to_sync(self._reader.load)(alias)
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        return async_to_sync(self._reader.recent)(limit)
+
+
+class AwaitedStore(AwaitedReader):
+    """An awaited store for the suite, which blocks."""
+
+    def __init__(self, alias: str) -> None:
+        self.store = AsyncDjangoStore(alias)
+        super().__init__(self.store)
+
+    def commit(self, change: Change) -> bool:
+        return async_to_sync(self.store.commit)(change)
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        return async_to_sync(self.store.due)(work, now_ms, limit)
+
+    def reader(self) -> AwaitedReader:
+        return AwaitedReader(self.store.reader())
+
+    def close(self) -> None:
+        async_to_sync(self.store.aclose)()
+
+
+class OnSQLite(StoreSuite):
+    histories = settings(StoreSuite.histories, max_examples=12)
+
+    @pytest.fixture(autouse=True)
+    def _database(self, sqlite: str) -> None:
+        self.alias = sqlite
+
+    def emptied(self) -> None:
+        kit.new_sqlite_file()
+
+    def opened(self) -> Store:
+        return DjangoStore(self.alias)
+
+    def make_store(self) -> Store:
+        self.emptied()
+        return self.opened()
+
+    def reopen(self, store: Store) -> Store:
+        self.discard(store)
+        return self.opened()
+
+
+class OnPostgreSQL(OnSQLite):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgresql: str) -> None:
+        self.alias = postgresql
+
+    def emptied(self) -> None:
+        kit.empty_postgresql()
+
+
+class Awaited:
+    alias: str
+
+    def opened(self) -> Store:
+        return AwaitedStore(self.alias)
+
+
+class TestSQLite(OnSQLite):
+    pass
+
+
+class TestAwaitedSQLite(Awaited, OnSQLite):
+    pass
+
+
+class TestPostgreSQL(OnPostgreSQL):
+    pass
+
+
+class TestAwaitedPostgreSQL(Awaited, OnPostgreSQL):
+    pass
