@@ -1,0 +1,142 @@
+"""What can the checker not see, and refuses by name? Inputs that no port gives."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from typing import Any
+
+from xpay_flow.checker.bounds import BEGINNING, HANDLERS, NEWS
+from xpay_flow.checker.plain import PlainPorts
+from xpay_flow.checker.shop import Shop
+from xpay_flow.endpoints import WebRequest
+from xpay_flow.payment import Payment
+from xpay_flow.terms import Terms
+from xpay_flow.xpay import Created
+
+from .. import plain_shops as by_hand
+from .mutant import REFUSED, Mutant, shop
+
+# --- memory of the process -----------------------------------------------------------------------
+
+SEEN: set[str] = set()
+CACHE: dict[str, Any] = {}
+
+
+async def remembers_in_the_process(request: WebRequest, ports: PlainPorts) -> int:
+    """Events that were seen are kept in a set of the process, which others do not have."""
+    news = by_hand.news_of(request)
+    if news is not None and news["eventId"] in SEEN:
+        return 200
+    if news is not None:
+        SEEN.add(news["eventId"])
+    return await by_hand.correct(request, ports)
+
+
+async def caches_the_order(request: WebRequest, ports: PlainPorts) -> int:
+    """An order that was read once is kept in a dictionary, and answered from there for ever."""
+    news = by_hand.news_of(request)
+    if news is None:
+        return 401
+    if news["receiptId"] not in CACHE:
+        CACHE[news["receiptId"]] = await by_hand.load_order(news, ports)
+    return await by_hand.correct(request, ports)
+
+
+def _webhook(name: str, bug: Any, ref: str = "") -> Mutant:
+    """A webhook that does something else when it is run again with the same answers."""
+
+    def made() -> Shop:
+        # As in a process that has just begun.
+        SEEN.clear()
+        CACHE.clear()
+        return Shop.plain(webhook=bug)
+
+    return Mutant(
+        name=name,
+        bug=bug,
+        promise=REFUSED,
+        faults=0,
+        scene=NEWS,
+        says="when run again",
+        make=made,
+        reference=ref,
+    )
+
+
+# --- inputs that nobody can repeat ---------------------------------------------------------------
+
+
+def draws_a_key(terms: Terms, ports: PlainPorts) -> Created:
+    """The idempotency key of a creation is drawn at random at each try."""
+    created: Created = ports.xpay.create_intent(
+        terms.to_request("pi", "xpay_flow_intent"), str(uuid.uuid4())
+    )
+    return created
+
+
+def is_late_by_the_wall(payment: Payment) -> None:
+    """A handler refuses what is old by the clock on the wall."""
+    if time.time() < 0:
+        raise RuntimeError(payment.receipt_id)
+
+
+def books_under_a_random_name(payment: Payment) -> None:
+    """A handler books under a name that it draws anew at each try."""
+    str(uuid.uuid4())
+
+
+def works_in_a_thread(payment: Payment) -> None:
+    """A handler hands its work to a thread that nobody waits for, and is done."""
+    threading.Thread(target=print).start()
+
+
+def reads_a_switch(payment: Payment) -> None:
+    """A handler looks at a switch in the environment, which is another one in each process."""
+    dict(os.environ)
+
+
+def _handler(name: str, bug: Any, says: str, ref: str = "") -> Mutant:
+    """A shop that fulfils like this."""
+
+    def made() -> Shop:
+        return shop(handlers={**shop().handlers, "on_success": bug})
+
+    return Mutant(
+        name=name,
+        bug=bug,
+        promise=REFUSED,
+        faults=0,
+        scene=HANDLERS,
+        says=says,
+        make=made,
+        reference=ref,
+    )
+
+
+HIDDEN = (
+    _webhook(
+        "seen in the process",
+        remembers_in_the_process,
+        "https://github.com/webrenew/unicon/issues/56",
+    ),
+    _webhook("cached in the process", caches_the_order),
+    Mutant(
+        name="key drawn at random",
+        bug=draws_a_key,
+        promise=REFUSED,
+        faults=0,
+        scene=BEGINNING,
+        says="uuid.uuid4 was called",
+        make=lambda: Shop.plain(webhook=by_hand.correct, click=draws_a_key),
+        reference="https://github.com/square/square-mcp-server/issues/31",
+    ),
+    _handler("clock on the wall", is_late_by_the_wall, "time.time was called"),
+    _handler("random name", books_under_a_random_name, "uuid.uuid4 was called"),
+    _handler(
+        "thread that nobody waits for", works_in_a_thread, "threading.Thread.start was called"
+    ),
+    _handler("switch in the environment", reads_a_switch, "os.environ was called"),
+)

@@ -1,0 +1,232 @@
+"""What can a store get wrong? Each method is one step here; what it does in it is what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from xpay_flow.checker.bounds import BEGINNING, HANDLERS, NEWS, OVERTAKEN
+from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.memory import MemoryStore
+
+from .mutant import Mutant, shop
+
+
+class NewestWins(MemoryStore):
+    """The store puts what it is given over whatever is there by then."""
+
+    def commit(self, change: Change) -> bool:
+        stored = self.load(change.record.key)
+        version = stored[0].version if stored else 0
+        return super().commit(attrs.evolve(change, expected_version=version))
+
+
+class ForgetsEffects(MemoryStore):
+    """What is owed is saved in a second operation, which never comes."""
+
+    def commit(self, change: Change) -> bool:
+        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, effects=())))
+
+
+class FindsNoWork(MemoryStore):
+    """The store knows what is owed and never says so."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        return ()
+
+
+class ComparesSecondsWithMilliseconds(MemoryStore):
+    """The query for due work compares milliseconds with seconds, so nothing is ever due."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        return super().due(work, now_ms // 1000, limit)
+
+
+class SaysYesToLosers(MemoryStore):
+    """A lost race is reported as won: nobody looked at the number of updated rows."""
+
+    def commit(self, change: Change) -> bool:
+        super().commit(change)
+        return True
+
+
+class SaysNoToWinners(MemoryStore):
+    """A won race is reported as lost: the number of updated rows is read from the wrong place."""
+
+    def commit(self, change: Change) -> bool:
+        return super().commit(change) and change.expected_version == 0
+
+
+class KeepsSnapshotsOnly(MemoryStore):
+    """Saving a record replaces the facts that it held."""
+
+    def commit(self, change: Change) -> bool:
+        facts = change.new_facts
+        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, facts=facts)))
+
+
+class NoUniqueKey(MemoryStore):
+    """The table has no unique key, so a second insert of one order replaces the first."""
+
+    def commit(self, change: Change) -> bool:
+        stored = self.load(change.record.key)
+        if change.expected_version == 0 and stored:
+            return super().commit(attrs.evolve(change, expected_version=stored[0].version))
+        return super().commit(change)
+
+
+class ForgetsNamesOnUpdate(MemoryStore):
+    """An update writes the record and wipes the names that it is found by."""
+
+    def commit(self, change: Change) -> bool:
+        key, found = change.record.key, change.record.aliases
+        names = frozenset({key}) if change.expected_version else found
+        return super().commit(
+            attrs.evolve(change, record=attrs.evolve(change.record, aliases=names))
+        )
+
+
+class CutsTheHistory(MemoryStore):
+    """Only the latest facts of a record fit its column, and older ones fall out."""
+
+    def commit(self, change: Change) -> bool:
+        kept = change.record.facts[-3:]
+        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, facts=kept)))
+
+
+class KeepsOneEffect(MemoryStore):
+    """There is one column for what is owed, and what is owed later replaces it."""
+
+    def commit(self, change: Change) -> bool:
+        kept = change.record.effects[:1]
+        return super().commit(
+            attrs.evolve(change, record=attrs.evolve(change.record, effects=kept))
+        )
+
+
+class KeepsNoLease(MemoryStore):
+    """The column for the next try is not written on update, so a claimed call stays due."""
+
+    def commit(self, change: Change) -> bool:
+        stored = self.load(change.record.key)
+        return super().commit(attrs.evolve(change, record=_with_old_times(change.record, stored)))
+
+
+def _with_old_times(record: Record, stored: Sequence[Record]) -> Record:
+    times = {e.id: e.next_at_ms for r in stored for e in r.effects}
+    effects = (attrs.evolve(e, next_at_ms=times.get(e.id, e.next_at_ms)) for e in record.effects)
+    return attrs.evolve(record, effects=tuple(effects))
+
+
+STORES = (
+    Mutant(
+        name="newest wins",
+        bug=NewestWins,
+        promise="recorded_once",
+        faults=0,
+        scene=NEWS,
+        says="was acknowledged and is not on file",
+        make=lambda: shop(NewestWins()),
+        reference="https://github.com/jazzband/django-payments/pull/249",
+    ),
+    Mutant(
+        name="forgets effects",
+        bug=ForgetsEffects,
+        promise="never_stuck",
+        faults=0,
+        scene=HANDLERS,
+        says="can never be fulfilled here",
+        make=lambda: shop(ForgetsEffects()),
+    ),
+    Mutant(
+        name="finds no work",
+        bug=FindsNoWork,
+        promise="never_stuck",
+        faults=0,
+        scene=HANDLERS,
+        says="can never be fulfilled here",
+        make=lambda: shop(FindsNoWork()),
+    ),
+    Mutant(
+        name="seconds for milliseconds",
+        bug=ComparesSecondsWithMilliseconds,
+        promise="never_stuck",
+        faults=0,
+        scene=HANDLERS,
+        says="can never be fulfilled here",
+        make=lambda: shop(ComparesSecondsWithMilliseconds()),
+    ),
+    Mutant(
+        name="losers win",
+        bug=SaysYesToLosers,
+        promise="recorded_once",
+        faults=0,
+        scene=NEWS,
+        says="was acknowledged and is not on file",
+        make=lambda: shop(SaysYesToLosers()),
+    ),
+    Mutant(
+        name="winners lose",
+        bug=SaysNoToWinners,
+        promise="never_stuck",
+        faults=0,
+        scene=HANDLERS,
+        says="can never be fulfilled here",
+        make=lambda: shop(SaysNoToWinners()),
+    ),
+    Mutant(
+        name="snapshots only",
+        bug=KeepsSnapshotsOnly,
+        promise="order_does_not_matter",
+        faults=0,
+        scene=NEWS,
+        says="the facts on file lead to",
+        make=lambda: shop(KeepsSnapshotsOnly()),
+    ),
+    Mutant(
+        name="no unique key",
+        bug=NoUniqueKey,
+        promise="recorded_once",
+        faults=0,
+        scene=BEGINNING,
+        says="is not on file",
+        make=lambda: shop(NoUniqueKey()),
+    ),
+    Mutant(
+        name="names are wiped",
+        bug=ForgetsNamesOnUpdate,
+        promise="never_stuck",
+        faults=0,
+        scene=HANDLERS,
+        says="can never be fulfilled here",
+        make=lambda: shop(ForgetsNamesOnUpdate()),
+    ),
+    Mutant(
+        name="history is cut",
+        bug=CutsTheHistory,
+        promise="order_does_not_matter",
+        faults=0,
+        scene=NEWS,
+        says="the facts on file lead to",
+        make=lambda: shop(CutsTheHistory()),
+    ),
+    Mutant(
+        name="one column for what is owed",
+        bug=KeepsOneEffect,
+        promise="never_stuck",
+        faults=0,
+        scene=OVERTAKEN,
+        says="can never be fulfilled here",
+        make=lambda: shop(KeepsOneEffect()),
+    ),
+    Mutant(
+        name="the lease is not written",
+        bug=KeepsNoLease,
+        promise="handlers_are_called_once",
+        faults=0,
+        scene=HANDLERS,
+        says="called twice though nothing failed",
+        make=lambda: shop(KeepsNoLease()),
+    ),
+)

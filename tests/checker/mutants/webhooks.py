@@ -1,0 +1,449 @@
+"""What can an endpoint get wrong around a webhook flow that is right?"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import importlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from xpay_flow import messages as m
+from xpay_flow.checker.bounds import HANDLERS, NEWS, Scene
+from xpay_flow.checker.shop import AnyFlow, answering
+from xpay_flow.decide import decide
+from xpay_flow.effects import Commit, Load, commit, load, now, run_handler
+from xpay_flow.endpoints import WebRequest, json_response
+from xpay_flow.errors import StoreError, StoreUnavailable
+from xpay_flow.events import Event
+from xpay_flow.flows import Rules, filing, webhook
+from xpay_flow.intent import Intent
+from xpay_flow.payment import payment_of
+from xpay_flow.records import Record, change, receipt_alias
+from xpay_flow.settings import Settings
+from xpay_flow.signing import Authenticity
+
+from .mutant import ONE_DELIVERY, Mutant, rewritten, shop
+
+
+def _is_news(request: WebRequest) -> bool:
+    return request.path == "/webhook"
+
+
+def _order() -> Any:
+    """The record of the one order."""
+    return (yield from load(receipt_alias("order-42")))[0]
+
+
+def _fulfils(record: Record, key: str) -> AnyFlow:
+    assert record.intent is not None
+    yield from run_handler("on_success", payment_of(record.intent, "on_success", "", key, ()))
+
+
+# --- when it is answered -------------------------------------------------------------------------
+
+
+def swallows_store_errors(request: WebRequest, rules: Rules) -> AnyFlow:
+    """An error of the store is logged, and the webhook is answered 200."""
+    response = yield from answering(request, rules)
+    return json_response(200, {}) if response.status == 503 else response
+
+
+def answers_before_the_work(request: WebRequest, rules: Rules) -> AnyFlow:
+    """Whatever is signed is answered 200, and the commit is left for later, which never comes."""
+    if not _is_news(request):
+        return (yield from answering(request, rules))
+    return (
+        yield from rewritten(
+            answering(request, rules), lambda e: True if isinstance(e, Commit) else None
+        )
+    )
+
+
+def takes_unknown_for_done(request: WebRequest, rules: Rules) -> AnyFlow:
+    """A commit whose outcome is unknown, since the connection broke, is taken for done."""
+    flow = answering(request, rules)
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = yield effect
+            except StoreUnavailable as error:
+                effect = flow.send(True) if isinstance(effect, Commit) else flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+def gives_in_at_the_third_error(request: WebRequest, rules: Rules) -> AnyFlow:
+    """Two errors of the store are retried on the spot; after the third the webhook is dropped."""
+    for _ in range(3):
+        response = yield from answering(request, rules)
+        if response.status != 503:
+            return response
+    return json_response(200, {})
+
+
+# --- pages ---------------------------------------------------------------------------------------
+
+
+def writes_on_return(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The return page notes in the store that the customer is back."""
+    if request.path == "/payment-status":
+        yield Commit(change(Record(key="seen"), Record(key="seen")))
+    return (yield from answering(request, rules))
+
+
+def fulfils_on_return(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The return page fulfils the order, since whoever comes back has surely paid."""
+    if request.path == "/payment-status":
+        yield from _fulfils((yield from _order()), "returned")
+    return (yield from answering(request, rules))
+
+
+def believes_the_browser(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The return page says that the order is paid, since the browser was sent to it."""
+    if request.path == "/payment-status":
+        return json_response(200, {"status": "SUCCESS"})
+    return (yield from answering(request, rules))
+
+
+# --- what is in it -------------------------------------------------------------------------------
+
+
+def chokes_on_new_types(request: WebRequest, rules: Rules) -> AnyFlow:
+    """An event of a type that is not in the table ends in a KeyError, at every delivery."""
+    if _is_news(request):
+        {"intent.success": 1, "intent.failed": 1}[json.loads(request.body)["eventType"]]
+    return (yield from answering(request, rules))
+
+
+def one_event_an_intent(request: WebRequest, rules: Rules) -> AnyFlow:
+    """Copies are told by the intent and not by the event, so the second event counts as one."""
+    if _is_news(request):
+        found = yield from load(receipt_alias("order-42"))
+        if any(fact.event.source == "webhook" for record in found for fact in record.facts):
+            return json_response(200, {})
+    return (yield from answering(request, rules))
+
+
+def one_event_a_type(request: WebRequest, rules: Rules) -> AnyFlow:
+    """Copies are told by intent and type, so the second failed charge counts as one."""
+    if _is_news(request):
+        told = json.loads(request.body)["eventType"]
+        found = yield from load(receipt_alias("order-42"))
+        if any(fact.event.type == told for record in found for fact in record.facts):
+            return json_response(200, {})
+    return (yield from answering(request, rules))
+
+
+def drops_failures(request: WebRequest, rules: Rules) -> AnyFlow:
+    """Only payments matter, so a failed charge is answered 200 and not kept."""
+    if _is_news(request) and b"intent.failed" in request.body:
+        return json_response(200, {})
+    return (yield from answering(request, rules))
+
+
+def fulfils_in_the_webhook(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The handler is called as soon as the news is there, before anything is durable."""
+    if _is_news(request) and b"intent.success" in request.body:
+        yield from _fulfils((yield from _order()), "key")
+    return (yield from answering(request, rules))
+
+
+def fulfils_any_news(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The handler is called upon every event of the intent, whatever its type."""
+    if _is_news(request):
+        yield from _fulfils((yield from _order()), "key")
+    return (yield from answering(request, rules))
+
+
+# --- whose it is ---------------------------------------------------------------------------------
+
+
+def verifies_at_the_end(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The signature is checked after the event was filed, and the answer is 401 all the same."""
+    if _is_news(request):
+        yield from answering(attrs.evolve(request, headers=_signed(request, rules)), rules)
+    return (yield from answering(request, rules))
+
+
+def _signed(request: WebRequest, rules: Rules) -> tuple[tuple[str, str], ...]:
+    """Headers that fit the body, whoever sent it."""
+    key = rules.settings.webhook_secrets[0].encode()
+    signature = base64.b64encode(hmac.new(key, request.body, hashlib.sha512).digest())
+    return ((m.HMAC_HEADER, signature.decode()),)
+
+
+def verifies_its_own_bytes(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The signature is checked over the body parsed and written again, which is never the same."""
+    if not _is_news(request):
+        return (yield from answering(request, rules))
+    again = json.dumps(json.loads(request.body)).encode()
+    return (yield from answering(attrs.evolve(request, body=again), rules))
+
+
+def of_another_environment(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The secret of the test account is configured for the live one."""
+    settings = Settings.sandbox(webhook_secrets=("whsec_of_another_environment",))
+    return (yield from answering(request, attrs.evolve(rules, settings=settings)))
+
+
+def believes_anybody(*_: object) -> Authenticity:
+    """The signature is looked for, and not checked."""
+    return Authenticity(key_index=0, hmac=True, ecdsa=False)
+
+
+def takes_it_for_the_latest_order(event: Event) -> AnyFlow:
+    """An event is applied to the order of that moment and not to the one that it names."""
+    found = yield from load(receipt_alias("order-42"))
+    return found[-1] if found else None
+
+
+def drops_strangers(event: Any, rules: Rules) -> AnyFlow:
+    """An event of an unknown intent is answered 200 and dropped."""
+    yield Load("x:nobody")
+    return webhook.Received(
+        event_id=event.event_id, event_type=event.type, disposition="unknown", why="not ours"
+    )
+
+
+# --- what is made durable ------------------------------------------------------------------------
+
+
+def saves_what_is_owed_later(record: Record, intent: Intent, event: Event, rules: Rules) -> AnyFlow:
+    """First the fact is committed and then, if the process lives that long, the call it owes."""
+    decision = decide(intent, event, rules.lifecycle)
+    if decision.event is None:
+        return filing.Filed(record, intent, decision)
+    whole = filing.with_decision(record, decision, (yield from now()), rules)
+    if not (yield from commit(change(record, attrs.evolve(whole, effects=record.effects)))):
+        return None
+    for _ in range(filing.COMMIT_TRIES):
+        now_there = (yield from load(record.key))[0]
+        known = {effect.id for effect in now_there.effects}
+        more = tuple(effect for effect in whole.effects if effect.id not in known)
+        after = attrs.evolve(now_there, effects=(*now_there.effects, *more))
+        if not more or (yield from commit(change(now_there, after))):
+            break
+    return filing.Filed(whole, decision.intent, decision)
+
+
+def ignores_a_lost_race(record: Record, intent: Intent, event: Event, rules: Rules) -> AnyFlow:
+    """What compare-and-set answers is not looked at: a lost race passes for a saved event."""
+    decision = decide(intent, event, rules.lifecycle)
+    if decision.event is not None:
+        step = change(record, filing.with_decision(record, decision, (yield from now()), rules))
+        yield from commit(step)
+    return filing.Filed(record, decision.intent, decision)
+
+
+def saves_the_event_elsewhere_first(request: WebRequest, rules: Rules) -> AnyFlow:
+    """The event's id is saved as seen before the event is: a retry after a crash is a copy."""
+    if _is_news(request) and (key := _seen_key(request)):
+        if (yield from load(key)):
+            return json_response(200, {})
+        seen = Record(key=key, aliases=frozenset({key}))
+        yield from commit(change(Record(key=key), seen))
+    return (yield from answering(request, rules))
+
+
+def _seen_key(request: WebRequest) -> str:
+    return f"seen:{json.loads(request.body)['eventId']}"
+
+
+# The package exports a function of the same name.
+_webhook = importlib.import_module("xpay_flow.flows.webhook")
+_decide = importlib.import_module("xpay_flow.decide")
+
+Respond = Callable[[WebRequest, Rules], AnyFlow]
+
+ON_FILE = "acknowledged and is not on file"
+TWICE = "called twice though nothing failed"
+TWO_FAILURES = attrs.evolve(NEWS, failures=2)
+STUCK = "can never be fulfilled here"
+
+
+def _endpoint(
+    name: str,
+    bug: Respond,
+    promise: str,
+    faults: int,
+    says: str,
+    ref: str = "",
+    scene: Scene = NEWS,
+) -> Mutant:
+    """A shop whose endpoint is this flow; what the store raises is 503, as everywhere."""
+
+    def respond(request: WebRequest, rules: Rules) -> AnyFlow:
+        try:
+            return (yield from bug(request, rules))
+        except StoreError:
+            return json_response(503, {})
+
+    return Mutant(
+        name=name,
+        bug=bug,
+        promise=promise,
+        faults=faults,
+        scene=scene,
+        says=says,
+        make=lambda: shop(respond=respond),
+        reference=ref,
+    )
+
+
+def _patched(
+    name: str,
+    bug: Any,
+    part: tuple[Any, str],
+    promise: str,
+    faults: int,
+    says: str,
+    ref: str = "",
+    scene: Scene = NEWS,
+) -> Mutant:
+    """The shipped shop, with this in place of a part of ours."""
+    return Mutant(
+        name=name,
+        bug=bug,
+        promise=promise,
+        faults=faults,
+        scene=scene,
+        says=says,
+        patch=(*part, bug),
+        reference=ref,
+    )
+
+
+def any_amount(*_: object) -> bool:
+    """Paid is paid, whatever the amount and the currency."""
+    return True
+
+
+def any_currency(intent: Intent, event: Event) -> bool:
+    """The numbers are compared and the currencies are not."""
+    return event.amount_minor == intent.money.amount_minor
+
+
+WEBHOOKS = (
+    _endpoint(
+        "swallows",
+        swallows_store_errors,
+        "recorded_once",
+        1,
+        ON_FILE,
+        "https://github.com/mollie/magento2/issues/142",
+    ),
+    _endpoint("2xx first", answers_before_the_work, "recorded_once", 0, ON_FILE),
+    _endpoint("unknown is done", takes_unknown_for_done, "recorded_once", 1, ON_FILE),
+    _endpoint(
+        "third error dropped",
+        gives_in_at_the_third_error,
+        "recorded_once",
+        3,
+        ON_FILE,
+        scene=ONE_DELIVERY,
+    ),
+    _endpoint("return page writes", writes_on_return, "redirects_are_read_only", 0, "writes"),
+    _endpoint("return page fulfils", fulfils_on_return, "redirects_are_read_only", 0, "writes"),
+    _endpoint(
+        "return page believes",
+        believes_the_browser,
+        "redirects_are_read_only",
+        0,
+        "told SUCCESS before anybody paid",
+    ),
+    _endpoint(
+        "chokes on types", chokes_on_new_types, "hostile_bytes_cause_one_error", 1, "KeyError"
+    ),
+    _endpoint("one event", one_event_an_intent, "recorded_once", 0, ON_FILE),
+    _endpoint(
+        "one event a type", one_event_a_type, "recorded_once", 0, ON_FILE, scene=TWO_FAILURES
+    ),
+    _endpoint("failures dropped", drops_failures, "recorded_once", 0, ON_FILE),
+    _endpoint("effect before commit", fulfils_in_the_webhook, "handlers_are_called_once", 0, TWICE),
+    _endpoint(
+        "any news fulfils",
+        fulfils_any_news,
+        "wrong_money_is_never_paid",
+        0,
+        "was not paid",
+        "https://github.com/saleor/saleor/issues/6428",
+    ),
+    _endpoint("verified at the end", verifies_at_the_end, "webhooks_decide", 1, "nobody has paid"),
+    _endpoint(
+        "verified over other bytes",
+        verifies_its_own_bytes,
+        "never_stuck",
+        0,
+        STUCK,
+        "https://github.com/octokit/webhooks.js/issues/76",
+    ),
+    _endpoint("secret of another environment", of_another_environment, "never_stuck", 0, STUCK),
+    _endpoint(
+        "seen before it is saved",
+        saves_the_event_elsewhere_first,
+        "recorded_once",
+        0,
+        ON_FILE,
+        "https://github.com/AI-Shipping-Labs/website/issues/285",
+    ),
+    _patched(
+        "believes anybody",
+        believes_anybody,
+        (_webhook, "authenticate"),
+        "webhooks_decide",
+        1,
+        "forged",
+        "https://github.com/Azuriom/Plugin-Shop/issues/284",
+    ),
+    _patched(
+        "the latest order",
+        takes_it_for_the_latest_order,
+        (_webhook, "find_owner"),
+        "webhooks_decide",
+        1,
+        "nobody has paid",
+    ),
+    _patched("drops strangers", drops_strangers, (_webhook, "_park"), "recorded_once", 1, ON_FILE),
+    _patched(
+        "money not compared",
+        any_amount,
+        (_decide, "_is_asked_money"),
+        "webhooks_decide",
+        1,
+        "nobody has paid",
+        "https://github.com/payfort/woocommerce-payfort/pull/81",
+    ),
+    _patched(
+        "currency not compared",
+        any_currency,
+        (_decide, "_is_asked_money"),
+        "webhooks_decide",
+        1,
+        "nobody has paid",
+    ),
+    _patched(
+        "owed in a second commit",
+        saves_what_is_owed_later,
+        (_webhook, "try_to_file"),
+        "never_stuck",
+        1,
+        "dies",
+        scene=HANDLERS,
+    ),
+    _patched(
+        "lost race ignored",
+        ignores_a_lost_race,
+        (_webhook, "try_to_file"),
+        "recorded_once",
+        0,
+        ON_FILE,
+    ),
+)

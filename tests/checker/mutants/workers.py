@@ -1,0 +1,321 @@
+"""What can go wrong between an order that is paid and the handler that fulfils it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from xpay_flow import flows
+from xpay_flow.checker.bounds import HANDLERS, OVERTAKEN, Scene
+from xpay_flow.checker.shop import AnyFlow
+from xpay_flow.effects import Ran, commit, due, load, now, run_handler
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.flows import Rules, outbox
+from xpay_flow.payment import payment_of
+from xpay_flow.records import Change, Owed, Record, Work, change
+from xpay_flow.stores.memory import MemoryStore
+
+from .mutant import Mutant, shop
+
+
+def _due_records() -> AnyFlow:
+    keys = yield from due("deliver", (yield from now()), 10)
+    found = []
+    for key in keys:
+        found.extend((yield from load(key)))
+    return found
+
+
+def _owed(record: Record, now_ms: int) -> list[Owed]:
+    return [e for e in record.effects if e.status == "owed" and e.next_at_ms <= now_ms]
+
+
+def _called(record: Record, effect: Owed, key: str = "") -> AnyFlow:
+    assert record.intent is not None
+    paid = payment_of(record.intent, effect.name, effect.subject, key or effect.id, ())
+    return (yield from run_handler(effect.name, paid))
+
+
+def _with(record: Record, effect: Owed, **changed: Any) -> Record:
+    return record.with_effect(attrs.evolve(effect, **changed))
+
+
+def _claim(record: Record, effect: Owed, rules: Rules) -> AnyFlow:
+    """A claim as it should be: by compare-and-set, with a lease."""
+    lease_ms = rules.settings.lease_s * 1000
+    until_ms = (yield from now()) + lease_ms
+    claimed = _with(record, effect, next_at_ms=until_ms, tries=effect.tries + 1)
+    return (yield from commit(change(record, claimed)))
+
+
+def _put(record: Record) -> AnyFlow:
+    """Over whatever is there by then."""
+    there = (yield from load(record.key))[0]
+    written = attrs.evolve(record, version=there.version + 1)
+    return (yield from commit(Change(record=written, expected_version=there.version)))
+
+
+# --- who does it ---------------------------------------------------------------------------------
+
+
+def works_without_claim(rules: Rules) -> AnyFlow:
+    """Two workers take the same job, since neither says that it has."""
+    for record in (yield from _due_records()):
+        for effect in _owed(record, (yield from now())):
+            yield from _called(record, effect)
+            yield from commit(change(record, _with(record, effect, status="done")))
+
+
+def looks_at_no_race(rules: Rules) -> AnyFlow:
+    """Who loses the race for a claim goes on all the same."""
+    for record in (yield from _due_records()):
+        for effect in _owed(record, (yield from now())):
+            yield from _claim(record, effect, rules)
+            yield from _called(record, effect)
+            yield from _settled(record, effect)
+
+
+def _settled(record: Record, effect: Owed) -> AnyFlow:
+    """The call marked as done, however often others are faster."""
+    for _ in range(5):
+        there = (yield from load(record.key))[0]
+        mine = there.effect(effect.id)
+        assert mine is not None
+        if (yield from commit(change(there, _with(there, mine, status="done")))):
+            return
+
+
+def claims_without_a_lease(rules: Rules) -> AnyFlow:
+    """A claim is written down and the job stays due for everybody else."""
+    for record in (yield from _due_records()):
+        for effect in _owed(record, (yield from now())):
+            claimed = _with(record, effect, tries=effect.tries + 1)
+            if (yield from commit(change(record, claimed))):
+                yield from _called(record, effect)
+                yield from _settled(record, effect)
+
+
+class LooksForNewWorkOnly(MemoryStore):
+    """Jobs that were begun are not looked for again, so a worker that dies takes its job along."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        keys = super().due(work, now_ms, limit)
+        begun = (e.tries for key in keys for r in self.load(key) for e in r.effects)
+        return () if work == "deliver" and any(begun) else keys
+
+
+# --- when it counts as done ----------------------------------------------------------------------
+
+
+def deletes_before_doing(rules: Rules) -> AnyFlow:
+    """A job is taken off the queue, and then done."""
+    for record in (yield from _due_records()):
+        for effect in record.effects:
+            done = _with(record, effect, status="done")
+            if effect.status == "owed" and (yield from commit(change(record, done))):
+                yield from _called(record, effect)
+
+
+def takes_any_end_for_done(rules: Rules) -> AnyFlow:
+    """A handler that failed is settled as if it had worked."""
+    inner, answer = outbox.deliver(rules), None
+    effect = next(inner)
+    try:
+        while True:
+            answer = yield effect
+            effect = inner.send(Ran("done") if isinstance(answer, Ran) else answer)
+    except StopIteration as end:
+        return end.value
+
+
+def settles_what_it_read_before(rules: Rules) -> AnyFlow:
+    """The record is written back as it was read before the call, over what has come since."""
+    for record in (yield from _due_records()):
+        for effect in _owed(record, (yield from now())):
+            if (yield from _claim(record, effect, rules)):
+                yield from _called(record, effect)
+                yield from _put(_with(record, effect, status="done"))
+
+
+def settles_all_at_once(rules: Rules) -> AnyFlow:
+    """One flag says that a record's handlers are done, and it is set after the first of them."""
+    for record in (yield from _due_records()):
+        owed = _owed(record, (yield from now()))
+        if owed and (yield from _claim(record, owed[0], rules)):
+            yield from _called(record, owed[0])
+            yield from _all_settled(record)
+
+
+def _all_settled(record: Record) -> AnyFlow:
+    for _ in range(5):
+        there = (yield from load(record.key))[0]
+        effects = tuple(attrs.evolve(e, status="done") for e in there.effects)
+        if (yield from commit(change(there, attrs.evolve(there, effects=effects)))):
+            return
+
+
+def a_key_for_each_try(rules: Rules) -> AnyFlow:
+    """The idempotency key names the try, and so protects from nothing."""
+    for record in (yield from _due_records()):
+        for effect in _owed(record, (yield from now())):
+            if (yield from _claim(record, effect, rules)):
+                yield from _called(record, effect, f"{effect.id}:{effect.tries}")
+                yield from _settled(record, effect)
+
+
+def takes_unknown_for_undone(rules: Rules) -> AnyFlow:
+    """A commit whose outcome is unknown is taken for undone, and the job goes back as a new one."""
+    for record in (yield from _due_records()):
+        for effect in _owed(record, (yield from now())):
+            if not (yield from _claim(record, effect, rules)):
+                continue
+            yield from _called(record, effect)
+            try:
+                yield from _settled(record, effect)
+            except StoreUnavailable:
+                yield from _called(record, effect, f"{effect.id}:again")
+
+
+# --- when it is given up -------------------------------------------------------------------------
+
+
+def _gives_up_after(*schedule_s: int) -> Callable[[Rules], AnyFlow]:
+    def worker(rules: Rules) -> AnyFlow:
+        settings = attrs.evolve(rules.settings, retry_schedule_s=schedule_s)
+        return flows.deliver(attrs.evolve(rules, settings=settings))
+
+    return worker
+
+
+def never_tries_again(rules: Rules) -> AnyFlow:
+    """A job that failed is set aside, and nobody looks there."""
+    for record in (yield from _due_records()):
+        for effect in _owed(record, (yield from now())):
+            if not (yield from _claim(record, effect, rules)):
+                continue
+            ran = yield from _called(record, effect)
+            if ran.outcome == "done":
+                yield from _settled(record, effect)
+            else:
+                there = (yield from load(record.key))[0]
+                yield from commit(change(there, _with(there, effect, status="gave_up")))
+
+
+def gives_up_soon(rules: Rules) -> AnyFlow:
+    """A handler is tried a second time and then no more."""
+    return _gives_up_after(5)(rules)
+
+
+def gives_up_later(rules: Rules) -> AnyFlow:
+    """A handler is tried three times and then no more, and nobody is told to look."""
+    return _gives_up_after(5, 5)(rules)
+
+
+def sets_poison_aside(rules: Rules) -> AnyFlow:
+    """A job that was begun three times without an end counts as poison, though the process died."""
+    for record in (yield from _due_records()):
+        for effect in _owed(record, (yield from now())):
+            if effect.tries >= 3:
+                yield from commit(change(record, _with(record, effect, status="gave_up")))
+            elif (yield from _claim(record, effect, rules)):
+                ran = yield from _called(record, effect)
+                if ran.outcome == "done":
+                    yield from _settled(record, effect)
+
+
+# --- the order of two handlers -------------------------------------------------------------------
+
+
+def first_things_only(rules: Rules) -> AnyFlow:
+    """Only the first call that a record owes is looked at, and it may be done long ago."""
+    for record in (yield from _due_records()):
+        effect = record.effects[0]
+        if effect.status == "owed" and (yield from _claim(record, effect, rules)):
+            yield from _called(record, effect)
+            yield from _settled(record, effect)
+
+
+TWICE = "called twice though nothing failed"
+STUCK = "can never be fulfilled here"
+
+
+def _worker(
+    name: str,
+    bug: Callable[[Rules], AnyFlow],
+    promise: str,
+    faults: int,
+    says: str,
+    ref: str = "",
+    scene: Scene = HANDLERS,
+) -> Mutant:
+    """A shop with this worker."""
+    return Mutant(
+        name=name,
+        bug=bug,
+        promise=promise,
+        faults=faults,
+        scene=scene,
+        says=says,
+        make=lambda: shop(deliver=bug),
+        reference=ref,
+    )
+
+
+WORKERS = (
+    _worker(
+        "no claim",
+        works_without_claim,
+        "handlers_are_called_once",
+        0,
+        TWICE,
+        "https://github.com/DhananjayThomble/URL-Shortener-App/issues/282",
+    ),
+    _worker("lost claim ignored", looks_at_no_race, "handlers_are_called_once", 0, TWICE),
+    _worker(
+        "claim without lease",
+        claims_without_a_lease,
+        "handlers_are_called_once",
+        0,
+        TWICE,
+    ),
+    Mutant(
+        name="new work only",
+        bug=LooksForNewWorkOnly,
+        promise="never_stuck",
+        faults=1,
+        scene=HANDLERS,
+        says=STUCK,
+        make=lambda: shop(LooksForNewWorkOnly()),
+        reference="https://github.com/rapina-rs/rapina/issues/793",
+    ),
+    _worker("deletes first", deletes_before_doing, "never_stuck", 1, STUCK),
+    _worker("any end", takes_any_end_for_done, "never_stuck", 1, STUCK),
+    _worker(
+        "settles what it read",
+        settles_what_it_read_before,
+        "recorded_once",
+        0,
+        "is not on file",
+        scene=OVERTAKEN,
+    ),
+    _worker(
+        "one flag for all handlers", settles_all_at_once, "never_stuck", 0, STUCK, scene=OVERTAKEN
+    ),
+    _worker(
+        "a key for each try",
+        a_key_for_each_try,
+        "paid_once",
+        1,
+        "on_success was called for",
+    ),
+    _worker(
+        "unknown is undone", takes_unknown_for_undone, "paid_once", 1, "on_success was called for"
+    ),
+    _worker("never tries again", never_tries_again, "never_stuck", 1, STUCK),
+    _worker("gives up soon", gives_up_soon, "never_stuck", 2, STUCK),
+    _worker("gives up later", gives_up_later, "never_stuck", 3, STUCK),
+    _worker("poison set aside", sets_poison_aside, "never_stuck", 3, STUCK),
+    _worker("first handler only", first_things_only, "never_stuck", 0, STUCK, scene=OVERTAKEN),
+)
