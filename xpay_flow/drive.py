@@ -17,12 +17,14 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from .effects import (
+    Abandoned,
     Command,
     Commit,
     Count,
     Due,
     Effect,
     Exchange,
+    Holding,
     Load,
     NewId,
     Now,
@@ -32,30 +34,39 @@ from .effects import (
     ReadEffect,
     Recent,
     RunHandler,
+    RunWithin,
     TakeTurn,
 )
 from .errors import ConfigurationError, StoreUnavailable, error_text
 from .payment import Payment
 from .ports import (
+    AsyncClaiming,
     AsyncClock,
     AsyncListing,
     AsyncReader,
     AsyncStore,
+    AsyncTransactional,
     AsyncTransport,
+    Claiming,
     Clock,
     Ids,
     Listing,
     NoAnswer,
     Reader,
     Store,
+    Transactional,
     Transport,
+    Undone,
 )
-from .records import HandlerName
+from .records import Change, HandlerName
 
 T = TypeVar("T")
 
 NOT_AWAITED = "the handler returned something to await; use AsyncFlow, or a plain function"
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
+NOT_TRANSACTIONAL = "this store has no transaction for handlers; it has no method `commit_with`"
+NOT_CLAIMING = "this store holds no records for a worker; it has no method `hold`"
+ONLY_WITHIN = "this handler runs only within a transaction of the store"
 
 
 class Pacer:
@@ -98,6 +109,13 @@ class Shared:
 
 Handler = Callable[[Payment], object]
 AsyncHandler = Callable[[Payment], Awaitable[object]]
+# The second argument is the store's transaction, in the database's own terms.
+HandlerWithin = Callable[[Payment, Any], object]
+
+
+def only_within(_: Payment) -> Any:
+    """Stands among the handlers for one that is called with a transaction, and only so."""
+    raise ConfigurationError(ONLY_WITHIN)
 
 
 @attrs.define(kw_only=True)
@@ -109,17 +127,24 @@ class Ports:
     clock: Clock
     shared: Shared
     handlers: dict[HandlerName, Handler] = attrs.Factory(dict[HandlerName, Handler])
+    within: dict[HandlerName, HandlerWithin] = attrs.Factory(dict[HandlerName, HandlerWithin])
 
 
 @attrs.define(kw_only=True)
 class AsyncPorts:
-    """The world of an asynchronous program. `AsyncFlow` wraps plain functions into coroutines."""
+    """The world of an asynchronous program. `AsyncFlow` wraps plain functions into coroutines.
+
+    Args:
+        commit: how a change is committed, if not by the store's `commit`.
+    """
 
     store: AsyncStore
     transport: AsyncTransport
     clock: AsyncClock
     shared: Shared
     handlers: dict[HandlerName, AsyncHandler] = attrs.Factory(dict[HandlerName, AsyncHandler])
+    within: dict[HandlerName, HandlerWithin] = attrs.Factory(dict[HandlerName, HandlerWithin])
+    commit: Callable[[Change], Awaitable[bool]] | None = None
 
 
 def run(flow: Command[T], ports: Ports, *, deadline_ms: int | None = None) -> T:
@@ -200,6 +225,12 @@ def perform(effect: Effect, ports: Ports) -> object:
                 return silence
         case RunHandler(name, payment):
             return _ran(name, payment, ports.handlers)
+        case RunWithin(name, payment, change):
+            return _ran_within(change, payment, ports.within[name], ports.store)
+        case Holding(key, flow):
+            return _held(key, flow, ports)
+        case Abandoned(now_ms, limit):
+            return _claiming(ports.store).abandoned(now_ms, limit)
         case NewId() | TakeTurn() | Count():
             return _perform_shared(effect, ports.shared, ports.clock)
         case _:
@@ -228,7 +259,7 @@ async def aperform(effect: Effect, ports: AsyncPorts) -> object:
     """Perform one effect in the asynchronous world and return its answer."""
     match effect:
         case Commit(change):
-            return await ports.store.commit(change)
+            return await (ports.commit or ports.store.commit)(change)
         case Due(work, now_ms, limit):
             return await ports.store.due(work, now_ms, limit)
         case Exchange(request):
@@ -238,6 +269,12 @@ async def aperform(effect: Effect, ports: AsyncPorts) -> object:
                 return silence
         case RunHandler(name, payment):
             return await _aran(name, payment, ports.handlers)
+        case RunWithin(name, payment, change):
+            return await _aran_within(change, payment, ports.within[name], ports.store)
+        case Holding(key, flow):
+            return await _aheld(key, flow, ports)
+        case Abandoned(now_ms, limit):
+            return await _aclaiming(ports.store).abandoned(now_ms, limit)
         case NewId() | TakeTurn() | Count():
             return _perform_shared(effect, ports.shared, ports.clock)
         case _:
@@ -279,8 +316,12 @@ def _perform_shared(
 def _ran(name: HandlerName, payment: Payment, handlers: dict[HandlerName, Handler]) -> Ran:
     if (handler := handlers.get(name)) is None:
         return Ran("missing")
+    return _called(lambda: handler(payment))
+
+
+def _called(call: Callable[[], object]) -> Ran:
     try:
-        returned = handler(payment)
+        returned = call()
     except (Exception, SystemExit) as error:
         # A handler that wants to exit has failed; it must not end the thread that delivers.
         return Ran("failed", error_text(error))
@@ -298,8 +339,12 @@ async def _aran(
 ) -> Ran:
     if (handler := handlers.get(name)) is None:
         return Ran("missing")
+    return await _awaited(lambda: handler(payment))
+
+
+async def _awaited(call: Callable[[], Awaitable[object]]) -> Ran:
     try:
-        await handler(payment)
+        await call()
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
@@ -309,3 +354,84 @@ async def _aran(
     except (Exception, SystemExit) as error:
         return Ran("failed", error_text(error))
     return Ran("done")
+
+
+# --- within a transaction ------------------------------------------------------------------------
+
+
+def _ran_within(change: Change, payment: Payment, handler: HandlerWithin, store: object) -> Ran:
+    if not isinstance(store, Transactional):
+        raise ConfigurationError(NOT_TRANSACTIONAL)
+    try:
+        won = store.commit_with(change, _work(handler, payment))
+    except Undone as undone:
+        return Ran("failed", str(undone))
+    return Ran("done" if won else "lost")
+
+
+async def _aran_within(
+    change: Change, payment: Payment, handler: HandlerWithin, store: object
+) -> Ran:
+    if not isinstance(store, AsyncTransactional):
+        raise ConfigurationError(NOT_TRANSACTIONAL)
+    work = _awork if inspect.iscoroutinefunction(handler) else _work
+    try:
+        won = await store.commit_with(change, work(handler, payment))
+    except Undone as undone:
+        return Ran("failed", str(undone))
+    return Ran("done" if won else "lost")
+
+
+def _work(handler: HandlerWithin, payment: Payment) -> Callable[[Any], Any]:
+    """The handler as a store calls it: whatever it raises undoes everything."""
+
+    def work(transaction: Any) -> None:
+        _or_undone(_called(lambda: handler(payment, transaction)))
+
+    return work
+
+
+def _awork(handler: HandlerWithin, payment: Payment) -> Callable[[Any], Awaitable[object]]:
+    """The same for a handler that is awaited."""
+
+    async def work(transaction: Any) -> None:
+        call = cast(Callable[[Payment, Any], Awaitable[object]], handler)
+        _or_undone(await _awaited(lambda: call(payment, transaction)))
+
+    return work
+
+
+def _or_undone(ran: Ran) -> None:
+    if ran.outcome != "done":
+        raise Undone(ran.error)
+
+
+# --- holding a record ----------------------------------------------------------------------------
+
+
+def _held(key: str, flow: Command[T], ports: Ports) -> T | None:
+    with _claiming(ports.store).hold(key) as is_mine:
+        if is_mine:
+            return run(flow, ports)
+    flow.close()
+    return None
+
+
+async def _aheld(key: str, flow: Command[T], ports: AsyncPorts) -> T | None:
+    async with _aclaiming(ports.store).hold(key) as is_mine:
+        if is_mine:
+            return await arun(flow, ports)
+    flow.close()
+    return None
+
+
+def _claiming(store: object) -> Claiming:
+    if not isinstance(store, Claiming):
+        raise ConfigurationError(NOT_CLAIMING)
+    return store
+
+
+def _aclaiming(store: object) -> AsyncClaiming:
+    if not isinstance(store, AsyncClaiming):
+        raise ConfigurationError(NOT_CLAIMING)
+    return store

@@ -108,15 +108,59 @@ class RunHandler:
 
 
 @attrs.frozen
+class RunWithin:
+    """Make `change` durable together with what the user's handler writes through the store.
+
+    Answers a `Ran`. `done`: both are durable. `lost`: another change was faster, and `failed`: the
+    handler raised; then nothing of either was written.
+    """
+
+    name: HandlerName
+    payment: Payment
+    change: Change
+
+
+@attrs.frozen
 class Ran:
     """How a handler ended. `missing`: none is registered in this process."""
 
-    outcome: Literal["done", "failed", "missing"]
+    outcome: Literal["done", "failed", "missing", "lost"]
     error: str = ""
 
 
+@attrs.frozen
+class Holding:
+    """Run `flow` while no other worker can hold the record `key`; needs a `Claiming` store.
+
+    Answers what `flow` returns, or None where another worker holds it: then nothing was done. The
+    hold ends with the flow, with the process, or with its connection to the database.
+    """
+
+    key: str
+    flow: Generator[Any, Any, Any] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Abandoned:
+    """Keys of records whose worker said that it holds them, and is gone; needs `Claiming`."""
+
+    now_ms: int
+    limit: int
+
+
 ReadEffect: TypeAlias = Load | Recent | Now | Pause
-WriteEffect: TypeAlias = Commit | Due | NewId | TakeTurn | Exchange | Count | RunHandler
+WriteEffect: TypeAlias = (
+    Commit
+    | Due
+    | NewId
+    | TakeTurn
+    | Exchange
+    | Count
+    | RunHandler
+    | RunWithin
+    | Holding
+    | Abandoned
+)
 Effect: TypeAlias = ReadEffect | WriteEffect
 
 # A flow that can only read, and one that can do everything. The answer to an effect depends on the
@@ -176,3 +220,18 @@ def count(name: str) -> Command[None]:
 def run_handler(name: HandlerName, payment: Payment) -> Command[Ran]:
     ran: Ran = yield RunHandler(name, payment)
     return ran
+
+
+def run_within(name: HandlerName, payment: Payment, change: Change) -> Command[Ran]:
+    ran: Ran = yield RunWithin(name, payment, change)
+    return ran
+
+
+def holding(key: str, flow: Command[T]) -> Command[T | None]:
+    answer: T | None = yield Holding(key, flow)
+    return answer
+
+
+def abandoned(now_ms: int, limit: int) -> Command[Sequence[str]]:
+    keys: Sequence[str] = yield Abandoned(now_ms, limit)
+    return keys

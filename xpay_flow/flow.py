@@ -11,19 +11,29 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 import attrs
 
 from . import drive, flows, timeline
 from .background import BackgroundTask, BackgroundThread
 from .client import AsyncXPayClient, XPayClient
-from .drive import AsyncHandler, AsyncPorts, Handler, Pacer, Ports, Shared
+from .drive import (
+    AsyncHandler,
+    AsyncPorts,
+    Handler,
+    HandlerWithin,
+    Pacer,
+    Ports,
+    Shared,
+    only_within,
+)
 from .effects import Command, Query
 from .endpoints import Asks, Pages, WebRequest, WebResponse, overdue, route
 from .errors import ConfigurationError, InvalidValue
 from .events import own
 from .flows import Asked, Checkout, Delivered, PaymentStatus, Received, Rules, Unworkable
+from .flows.outbox import Means
 from .lifecycle import LIFECYCLE, Lifecycle
 from .money import Money
 from .payment import Payment
@@ -31,15 +41,19 @@ from .ports import (
     AsyncClock,
     AsyncStore,
     AsyncTransport,
+    Batching,
+    Claiming,
     Clock,
     Ids,
     Store,
+    Transactional,
     Transport,
 )
 from .records import HandlerName, Owed, intent_alias
 from .settings import Settings
 from .signing import Headers
-from .stores import open_store
+from .stores import blocking_store, open_store
+from .stores.gathering import Gathering
 from .stores.threaded import ThreadedStore
 from .system import AsyncSystemClock, RandomIds, SystemClock
 from .terms import Customer, Terms
@@ -47,6 +61,8 @@ from .timeline import Timeline
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[[Payment], Any])
+W = TypeVar("W", bound=Callable[[Payment, Any], Any])
+Within = Literal["transaction"]
 
 log = logging.getLogger("xpay_flow.flow")
 
@@ -56,6 +72,9 @@ POLL_S = 5.0
 
 class _Face(Generic[H]):
     """What the two faces share: the rules, and the registration of handlers."""
+
+    store: Any
+    ports: Any
 
     def __init__(
         self,
@@ -74,30 +93,88 @@ class _Face(Generic[H]):
         """What this process has counted: webhooks by disposition, refusals, handler outcomes."""
         return self.shared.counters
 
-    def on_success(self, handler: H) -> H:
+    @overload
+    def on_success(self, handler: H) -> H: ...
+    @overload
+    def on_success(self, *, within: Within) -> Callable[[W], W]: ...
+    def on_success(self, handler: Any = None, *, within: Within | None = None) -> Any:
         """Register what fulfils an order. Called at least once for each paid intent, always with
-        the same `payment.idempotency_key`; owed once."""
-        return self._register("on_success", handler)
+        the same `payment.idempotency_key`; owed once.
 
-    def on_failed(self, handler: H) -> H:
+        With `within="transaction"` the handler is given the store's transaction, too, and what it
+        writes there takes effect exactly once. This holds for the other handlers as well.
+
+        Raises:
+            ConfigurationError: the store has no transaction for handlers.
+        """
+        return self._registered("on_success", handler, within)
+
+    @overload
+    def on_failed(self, handler: H) -> H: ...
+    @overload
+    def on_failed(self, *, within: Within) -> Callable[[W], W]: ...
+    def on_failed(self, handler: Any = None, *, within: Within | None = None) -> Any:
         """Register what hears of a failed attempt: once for an intent, and not the last word."""
-        return self._register("on_failed", handler)
+        return self._registered("on_failed", handler, within)
 
-    def on_refunded(self, handler: H) -> H:
+    @overload
+    def on_refunded(self, handler: H) -> H: ...
+    @overload
+    def on_refunded(self, *, within: Within) -> Callable[[W], W]: ...
+    def on_refunded(self, handler: Any = None, *, within: Within | None = None) -> Any:
         """Register what hears of each refund, once for each refund id."""
-        return self._register("on_refunded", handler)
+        return self._registered("on_refunded", handler, within)
 
-    def on_attention(self, handler: H) -> H:
+    @overload
+    def on_attention(self, handler: H) -> H: ...
+    @overload
+    def on_attention(self, *, within: Within) -> Callable[[W], W]: ...
+    def on_attention(self, handler: Any = None, *, within: Within | None = None) -> Any:
         """Register what calls a person, once for each `payment.reason`."""
-        return self._register("on_attention", handler)
+        return self._registered("on_attention", handler, within)
+
+    def _registered(self, name: HandlerName, handler: Any, within: Within | None) -> Any:
+        if within is None:
+            if handler is None:
+                raise ConfigurationError(f"write @flow.{name}, or {name}(within='transaction')")
+            self._register(name, handler)
+            self.ports.within.pop(name, None)
+            return handler
+        if within != "transaction":
+            raise ConfigurationError(f"a handler runs within='transaction', not {within!a}")
+        if not isinstance(self.store, Transactional):
+            raise ConfigurationError(
+                f"{name}(within='transaction') needs a store that is Transactional, and "
+                f"{type(self.store).__name__} is not: it has no method commit_with"
+            )
+
+        def register(handler: W) -> W:
+            self._register_within(name, handler)
+            return handler
+
+        return register if handler is None else register(handler)
 
     def _register(self, name: HandlerName, handler: H) -> H:
         raise NotImplementedError
 
+    def _register_within(self, name: HandlerName, handler: HandlerWithin) -> None:
+        # Also among the others, so that whoever counts or copies handlers knows of this one.
+        self.ports.handlers[name] = only_within
+        self.ports.within[name] = handler
+
     @property
     def able(self) -> frozenset[HandlerName]:
         """The handlers that are registered in this process."""
-        raise NotImplementedError
+        return frozenset(self.ports.handlers)
+
+    @property
+    def means(self) -> Means:
+        """What this process delivers with: its handlers, and what its store can do for them."""
+        return Means(
+            able=self.able,
+            within=frozenset(self.ports.within),
+            holds=isinstance(self.store, Claiming),
+        )
 
     def _own_event(self, kind: str) -> None:
         if kind in LIFECYCLE.events or kind not in self.rules.lifecycle.events:
@@ -144,6 +221,9 @@ class Flow(_Face[Handler]):
         poll_s: how often those threads look for work that nobody announced, in seconds.
     """
 
+    store: Store
+    ports: Ports
+
     def __init__(
         self,
         store: Store,
@@ -158,7 +238,7 @@ class Flow(_Face[Handler]):
         poll_s: float = POLL_S,
     ) -> None:
         super().__init__(settings, lifecycle, ids, pages)
-        self.store = store
+        self.store = blocking_store(store)
         self._transport = transport or _httpx_transport(settings)
         self.ports = Ports(
             store=store,
@@ -183,18 +263,16 @@ class Flow(_Face[Handler]):
             ConfigurationError: no store is known for this URL, or it cannot be used.
             StoreError: the store did not answer, or was written by another version.
         """
-        return cls(open_store(url), settings, **options)
+        return cls(blocking_store(open_store(url), url), settings, **options)
 
     def _register(self, name: HandlerName, handler: Handler) -> Handler:
-        if inspect.iscoroutinefunction(handler):
-            raise ConfigurationError(f"{name} is a coroutine; use AsyncFlow, or a plain function")
+        _refuse_coroutine(name, handler)
         self.ports.handlers[name] = handler
         return handler
 
-    @property
-    def able(self) -> frozenset[HandlerName]:
-        """The handlers that are registered in this process."""
-        return frozenset(self.ports.handlers)
+    def _register_within(self, name: HandlerName, handler: HandlerWithin) -> None:
+        _refuse_coroutine(name, handler)
+        super()._register_within(name, handler)
 
     def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
@@ -276,7 +354,7 @@ class Flow(_Face[Handler]):
         A process that has not registered `on_success` leaves what it has no handler for to those
         that have; register all handlers wherever you register that one.
         """
-        return self.run(flows.deliver(self.rules, limit=limit, able=self.able))
+        return self.run(flows.deliver(self.rules, limit=limit, means=self.means))
 
     def reconcile(self, *, limit: int | None = None) -> tuple[Asked | Unworkable, ...]:
         """Ask xPay about the intents that are due, within the rate limit."""
@@ -354,7 +432,12 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
 
     Args:
         store: an async store, or a blocking one, which is then called in threads.
+        group_commit: have webhooks that arrive while another is being written down share the next
+            transaction. By default, where the store can; see `xpay_flow.ports.Batching`.
     """
+
+    store: AsyncStore | Store
+    ports: AsyncPorts
 
     def __init__(
         self,
@@ -368,6 +451,7 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         pages: Pages | None = None,
         background: bool = True,
         poll_s: float = POLL_S,
+        group_commit: bool | None = None,
     ) -> None:
         super().__init__(settings, lifecycle, ids, pages)
         self.store = store
@@ -378,6 +462,8 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
             clock=clock or AsyncSystemClock(),
             shared=self.shared,
         )
+        if _gathers(store, group_commit):
+            self.ports.commit = Gathering(self.ports.store).commit
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
         self._loops: list[BackgroundTask] = []
@@ -398,10 +484,14 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         self.ports.handlers[name] = _awaited_handler(handler)
         return handler
 
-    @property
-    def able(self) -> frozenset[HandlerName]:
-        """See `Flow.able`."""
-        return frozenset(self.ports.handlers)
+    def _register_within(self, name: HandlerName, handler: HandlerWithin) -> None:
+        if isinstance(self.ports.store, ThreadedStore):
+            _refuse_coroutine(name, handler, "its store is called in threads; use")
+        elif not inspect.iscoroutinefunction(handler):
+            raise ConfigurationError(
+                f"{name} must be a coroutine: its store is awaited, and so is what it writes there"
+            )
+        super()._register_within(name, handler)
 
     async def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
@@ -458,7 +548,7 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
 
     async def deliver(self, *, limit: int = 100) -> tuple[Delivered | Unworkable, ...]:
         """See `Flow.deliver`."""
-        return await self.run(flows.deliver(self.rules, limit=limit, able=self.able))
+        return await self.run(flows.deliver(self.rules, limit=limit, means=self.means))
 
     async def reconcile(self, *, limit: int | None = None) -> tuple[Asked | Unworkable, ...]:
         """See `Flow.reconcile`."""
@@ -553,9 +643,31 @@ def _async_httpx_transport(settings: Settings) -> AsyncTransport:
 
 
 def _awaited(store: AsyncStore | Store) -> AsyncStore:
+    if inspect.iscoroutinefunction(store.commit) != inspect.iscoroutinefunction(store.load):
+        raise ConfigurationError(
+            f"{type(store).__name__} is half awaited: write all its methods with `async def`, "
+            "or none of them"
+        )
     if inspect.iscoroutinefunction(store.load):
         return cast(AsyncStore, store)
     return ThreadedStore(cast(Store, store))
+
+
+def _gathers(store: object, wanted: bool | None) -> bool:
+    able = isinstance(store, Batching)
+    if wanted and not able:
+        raise ConfigurationError(
+            f"group_commit needs a store that is Batching, and {type(store).__name__} is not: "
+            "it has no method commit_many"
+        )
+    return able if wanted is None else wanted
+
+
+def _refuse_coroutine(
+    name: HandlerName, handler: Callable[..., object], why: str = "use AsyncFlow, or"
+) -> None:
+    if inspect.iscoroutinefunction(handler):
+        raise ConfigurationError(f"{name} is a coroutine; {why} a plain function")
 
 
 def _awaited_handler(handler: Callable[[Payment], Any]) -> AsyncHandler:

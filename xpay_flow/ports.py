@@ -6,15 +6,25 @@ Write your own store or transport against these; nothing needs to be inherited. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from .records import Change, Record, Work
+from .records import Change, Owed, Record, Work
 
 # A look-up by receipt id can find several attempts; more than this is a shop's mistake.
 FOUND_MAX = 100
+
+# What the log of an effect says besides `started` when its worker also holds the record.
+HELD = "held while it runs"
+
+
+def is_held(effect: Owed) -> bool:
+    """Whether a worker that holds the record has started this, and has not said how it ended."""
+    last = effect.log[-1] if effect.log else None
+    return last is not None and (last.outcome, last.error) == ("started", HELD)
 
 
 class Reader(Protocol):
@@ -61,6 +71,63 @@ class Listing(Protocol):
         ...
 
 
+class Undone(Exception):
+    """What a handler wrote within our transaction cannot stay; the text says why.
+
+    `work` raises it to have everything undone, and a store lets it through. A store raises it
+    itself where the handler has spoilt the transaction. It counts as a failure of the handler.
+    """
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """A capability that a store may declare: handlers whose writes commit together with ours."""
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        """Put `change` down, and in the same transaction whatever `work` writes.
+
+        `work` is called with the transaction, in the database's own terms, after the change has
+        won its race and before anything is durable. Returns False, without calling `work`, when
+        the race is lost. What `work` raises undoes everything.
+
+        Raises:
+            Undone: nothing of either was written, and the handler is why.
+        """
+        ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A capability that a store may declare: many changes for the price of one."""
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """`commit` each of these, of records that all differ, in one transaction.
+
+        The answers come in the order of the changes; a lost race is no reason to leave out the
+        others. Where one cannot be written, none is, and StoreUnavailable is raised.
+        """
+        ...
+
+
+@runtime_checkable
+class Claiming(Protocol):
+    """A capability that a store may declare: locks that end with the process that holds them."""
+
+    def hold(self, key: str) -> AbstractContextManager[bool]:
+        """Keep the record for this worker until the end of the block; False if another has it.
+
+        Changes of the record are not kept waiting by it.
+        """
+        ...
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """Keys of records that a worker held while it called a handler, and holds no more.
+
+        These are the records, due only after `now_ms`, with an effect that is `is_held`.
+        """
+        ...
+
+
 class AsyncReader(Protocol):
     async def load(self, alias: str) -> Sequence[Record]: ...
 
@@ -76,6 +143,26 @@ class AsyncStore(AsyncReader, Protocol):
 @runtime_checkable
 class AsyncListing(Protocol):
     async def recent(self, limit: int) -> Sequence[Record]: ...
+
+
+@runtime_checkable
+class AsyncTransactional(Protocol):
+    # A store that is awaited awaits `work`; one that is called in a thread calls it there.
+    async def commit_with(
+        self, change: Change, work: Callable[[Any], Awaitable[object]]
+    ) -> bool: ...
+
+
+@runtime_checkable
+class AsyncBatching(Protocol):
+    async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]: ...
+
+
+@runtime_checkable
+class AsyncClaiming(Protocol):
+    def hold(self, key: str) -> AbstractAsyncContextManager[bool]: ...
+
+    async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]: ...
 
 
 @attrs.frozen

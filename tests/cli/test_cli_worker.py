@@ -103,7 +103,7 @@ def test_a_pass_delivers_asks_and_delivers_what_asking_owed() -> None:
     world.advance(3600)
     told: list[WorkResult] = []
 
-    count = world.flow.run(one_pass(world.flow.rules, world.flow.able, lambda: False, told.append))
+    count = world.flow.run(one_pass(world.flow.rules, world.flow.means, lambda: False, told.append))
 
     assert [Asked, Delivered] == [type(result) for result in told]
     assert 2 == count
@@ -118,7 +118,7 @@ def test_a_pass_that_is_told_to_stop_takes_no_further_job() -> None:
     world.deliver_webhooks()
     told: list[WorkResult] = []
 
-    world.flow.run(one_pass(world.flow.rules, world.flow.able, lambda: bool(told), told.append))
+    world.flow.run(one_pass(world.flow.rules, world.flow.means, lambda: bool(told), told.append))
 
     assert 1 == len(told)
     assert 1 == len(world.called("on_success"))
@@ -129,7 +129,7 @@ def test_a_pass_with_nothing_due_does_nothing() -> None:
     world = World()
 
     assert 0 == world.flow.run(
-        one_pass(world.flow.rules, world.flow.able, lambda: False, lambda _: None)
+        one_pass(world.flow.rules, world.flow.means, lambda: False, lambda _: None)
     )
 
 

@@ -241,6 +241,10 @@ def test_a_story_ends_alike(story: Callable[[World], None], makes: dict[str, Mak
 # --- effect by effect ----------------------------------------------------------------------------
 
 
+# Asked only of a store that declares a capability, which the one in memory does not.
+OF_SOME_STORES = {"RunWithin", "Holding", "Abandoned"}
+
+
 def every_effect(world: World) -> list[effects.Effect]:
     """One effect of each kind, against a world with one paid order."""
     checkout = world.start_checkout()
@@ -295,7 +299,7 @@ def test_every_effect_has_the_same_answer(makes: dict[str, Make]) -> None:
         asked = every_effect(world)
         answers[name] = [comparable(answer) for answer in world.flow.run(_each(asked))]
         kinds = {type(effect).__name__ for effect in asked}
-    assert {kind.__name__ for kind in effects.Effect.__args__} == kinds
+    assert {kind.__name__ for kind in effects.Effect.__args__} - OF_SOME_STORES == kinds
     assert answers["sync"] == answers["over threads"] == answers["async"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from xpay_flow import ConfigurationError
 from xpay_flow.errors import quoted
 from xpay_flow.ports import Store
-from xpay_flow.stores import open_store
+from xpay_flow.stores import blocking_store, open_store
 
 from .needs import click
 
@@ -37,7 +37,7 @@ def existing_store(url: str) -> Generator[Store, None, None]:
     """The store that `url` names, closed afterwards. Looking must not make a new, empty one."""
     if is_missing_file(url):
         raise ConfigurationError(f"there is no file {quoted(url.removeprefix(_SQLITE))}")
-    store = open_store(url)
+    store = blocking_store(open_store(url), url)
     try:
         yield store
     finally:

@@ -1,7 +1,8 @@
 """`xpay-flow worker`: calls the handlers that are owed, and asks xPay about open payments.
 
 Any number of workers may run on one store; a job is claimed in the store. A worker that is told to
-stop finishes the job it is at, and one that is killed leaves a claim that runs out.
+stop finishes the job it is at. One that is killed leaves a claim that runs out, or, where the store
+holds records by locks, a job that is free at once.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from xpay_flow import Asked, AsyncFlow, ConfigurationError, Delivered, Flow, Sto
 from xpay_flow.effects import Command
 from xpay_flow.flow import POLL_S
 from xpay_flow.flows import Rules, Unworkable
-from xpay_flow.flows.outbox import Able, deliver_record
-from xpay_flow.flows.passes import work_through
+from xpay_flow.flows.outbox import Means, deliver_record, left_behind
+from xpay_flow.flows.passes import work_on, work_through
 from xpay_flow.flows.reconcile import ask_record
 from xpay_flow.records import Work
 
@@ -75,7 +76,7 @@ def worker(flow: str, once: bool, as_json: bool, poll_s: float) -> None:
 
 
 def one_pass(
-    rules: Rules, able: Able, stopping: Callable[[], bool], tell: Callable[[Result], None]
+    rules: Rules, means: Means, stopping: Callable[[], bool], tell: Callable[[Result], None]
 ) -> Command[int]:
     """Everything that is due now, one job after the other; how many results there were.
 
@@ -83,7 +84,7 @@ def one_pass(
     """
 
     def deliver_one(key: str) -> Command[Sequence[Result]]:
-        return told((yield from deliver_record(key, rules, able)))
+        return told((yield from deliver_record(key, rules, means)))
 
     def ask_one(key: str) -> Command[Sequence[Result]]:
         return told((yield from ask_record(key, rules)))
@@ -93,16 +94,21 @@ def one_pass(
             tell(result)
         return found
 
+    def counted(done: Sequence[Result]) -> int:
+        told([result for result in done if isinstance(result, Unworkable)])
+        return sum(not isinstance(result, Unworkable) for result in done)
+
     results = 0
+    if means.holds:
+        keys = yield from left_behind(BATCH)
+        results += counted((yield from work_on("deliver", keys, deliver_one, stopping=stopping)))
     steps: tuple[tuple[Work, _Do], ...] = (
         ("deliver", deliver_one),
         ("ask", ask_one),
         ("deliver", deliver_one),
     )
     for work, do in steps:
-        done = yield from work_through(work, do, BATCH, stopping=stopping)
-        told([result for result in done if isinstance(result, Unworkable)])
-        results += sum(not isinstance(result, Unworkable) for result in done)
+        results += counted((yield from work_through(work, do, BATCH, stopping=stopping)))
     return results
 
 
@@ -115,7 +121,7 @@ def _work(flow: Flow, job: _Job) -> None:
             while not stop.is_set():
                 found = 0
                 try:
-                    found = flow.run(one_pass(flow.rules, flow.able, stop.is_set, job.tell))
+                    found = flow.run(one_pass(flow.rules, flow.means, stop.is_set, job.tell))
                 except StoreError as error:
                     _or_raise(error, job)
                 if job.once:
@@ -139,7 +145,7 @@ async def _work_async(made: Any, job: _Job) -> None:
             while not stop.is_set():
                 found = 0
                 try:
-                    found = await flow.run(one_pass(flow.rules, flow.able, stop.is_set, job.tell))
+                    found = await flow.run(one_pass(flow.rules, flow.means, stop.is_set, job.tell))
                 except StoreError as error:
                     _or_raise(error, job)
                 if job.once:

@@ -1,7 +1,8 @@
 """Which handlers are owed, and how do they get called exactly as often as promised?
 
 Claim by compare-and-set, call, settle by compare-and-set. A process that dies in between leaves a
-claim that runs out, and the call is made again with the same idempotency key.
+claim that runs out, and the call is made again with the same idempotency key. A handler that runs
+within the store's transaction is settled by that very transaction, and so takes effect once.
 """
 
 from __future__ import annotations
@@ -12,16 +13,46 @@ import attrs
 
 from .. import events as ev
 from ..decide import decide, is_overtaken
-from ..effects import Command, Ran, commit, count, load, now, run_handler
+from ..effects import (
+    Command,
+    Ran,
+    abandoned,
+    commit,
+    count,
+    holding,
+    load,
+    now,
+    run_handler,
+    run_within,
+)
 from ..errors import InvalidValue, StoreContended, UnknownIntent
 from ..intent import Intent
-from ..payment import payment_of
+from ..payment import Payment, payment_of
+from ..ports import HELD, is_held
 from ..records import HandlerName, Owed, OwedStatus, Record, Try, change, receipt_alias
 from .filing import COMMIT_TRIES, Rules, file_event, with_decision
-from .passes import Unworkable, work_through
+from .passes import Unworkable, work_on, work_through
 from .queries import find
 
 Able = Collection[HandlerName]
+
+
+@attrs.frozen(kw_only=True)
+class Means:
+    """What this process has to deliver with.
+
+    Args:
+        able: the handlers that are registered in it; None is all.
+        within: those of them that are called within the store's transaction.
+        holds: the store can hold a record while its handlers run; see `xpay_flow.ports.Claiming`.
+    """
+
+    able: Able | None = None
+    within: Able = frozenset()
+    holds: bool = False
+
+
+ALL = Means()
 
 NO_ON_SUCCESS = "no on_success handler is registered in this process"
 
@@ -31,7 +62,8 @@ class Delivered:
     """How one owed handler call stands after this pass.
 
     Args:
-        outcome: `done`, `failed` (will be tried again), `dropped`, `missing` or `gave_up`.
+        outcome: `done`, `failed` (will be tried again), `dropped`, `missing` or `gave_up`; `owed`
+            where another process has taken the call over.
     """
 
     effect_id: str
@@ -42,47 +74,65 @@ class Delivered:
 
 
 def deliver(
-    rules: Rules, *, limit: int = 100, able: Able | None = None
+    rules: Rules, *, limit: int = 100, able: Able | None = None, means: Means = ALL
 ) -> Command[tuple[Delivered | Unworkable, ...]]:
     """Call every handler that is owed now, on at most `limit` intents, longest due first.
 
     Args:
         able: the handlers that this process has; None is all. See `deliver_record`.
+        means: the same and more.
     """
-    return (yield from work_through("deliver", lambda key: deliver_record(key, rules, able), limit))
+    means = means if able is None else attrs.evolve(means, able=able)
+
+    def do(key: str) -> Command[Sequence[Delivered]]:
+        return deliver_record(key, rules, means)
+
+    left: tuple[Delivered | Unworkable, ...] = ()
+    if means.holds:
+        left = yield from work_on("deliver", (yield from left_behind(limit)), do)
+    return (*left, *(yield from work_through("deliver", do, limit)))
 
 
-def deliver_record(
-    key: str, rules: Rules, able: Able | None = None
-) -> Command[Sequence[Delivered]]:
+def left_behind(limit: int) -> Command[Sequence[str]]:
+    """Records whose worker has died in the middle of a handler; for a process that `holds`."""
+    now_ms = yield from now()
+    return (yield from abandoned(now_ms, limit))
+
+
+def deliver_record(key: str, rules: Rules, means: Means = ALL) -> Command[Sequence[Delivered]]:
     """Call the handlers that one intent is owed, one after the other, each at most once.
 
     A process without `on_success` leaves what it has no handler for to those that have one. One
     with `on_success` is taken for a whole shop: other handlers that it lacks are not wanted.
     """
+    if not means.holds:
+        return (yield from _delivered(key, rules, means))
+    held = yield from holding(key, _delivered(key, rules, means))
+    return held or ()
+
+
+def _delivered(key: str, rules: Rules, means: Means) -> Command[Sequence[Delivered]]:
     delivered: list[Delivered] = []
     tried: set[str] = set()
-    while (claimed := (yield from _claim(key, tried, rules, able))) is not None:
+    while (claimed := (yield from _claim(key, tried, rules, means))) is not None:
         record, intent, effect = claimed
         tried.add(effect.id)
         if effect.status == "owed":
-            ran = yield from _call(record.key, intent, effect, rules)
-            outcome = yield from _settle(record.key, effect, ran, rules)
+            payment = yield from _payment(record.key, intent, effect, rules)
+            if effect.name in means.within:
+                outcome = yield from _call_within(record.key, effect, payment, rules)
+            else:
+                ran = yield from _call(effect, payment)
+                outcome = yield from _settle(record.key, effect, ran, rules)
         else:
-            outcome = Delivered(
-                effect_id=effect.id,
-                name=effect.name,
-                intent_id=intent.id,
-                outcome=effect.status,
-                error=effect.log[-1].error,
-            )
+            outcome = _outcome(effect, intent, effect.status, effect.log[-1].error)
         yield from count(f"handler.{outcome.name}.{outcome.outcome}")
         delivered.append(outcome)
     return delivered
 
 
 def _claim(
-    key: str, tried: set[str], rules: Rules, able: Able | None
+    key: str, tried: set[str], rules: Rules, means: Means
 ) -> Command[tuple[Record, Intent, Owed] | None]:
     """Take the next due effect for this process, or end it: overtaken, or tried too often."""
     for _ in range(COMMIT_TRIES):
@@ -91,11 +141,11 @@ def _claim(
         record = found[0] if found else None
         if record is None or record.intent is None:
             return None
-        due_now = (e for e in record.effects if _is_due(e, now_ms, able) and e.id not in tried)
+        due_now = (e for e in record.effects if _is_due(e, now_ms, means) and e.id not in tried)
         effect = next(due_now, None)
         if effect is None:
             return None
-        after = _claimed(record, record.intent, effect, now_ms, rules)
+        after = _claimed(record, record.intent, effect, now_ms, rules, means)
         claimed = after.effect(effect.id)
         step = change(record, after)
         if claimed is not None and (yield from commit(step)):
@@ -103,12 +153,16 @@ def _claim(
     return None
 
 
-def _is_due(effect: Owed, now_ms: int, able: Able | None) -> bool:
-    mine = able is None or effect.name in able or "on_success" in able
-    return mine and effect.status == "owed" and effect.next_at_ms <= now_ms
+def _is_due(effect: Owed, now_ms: int, means: Means) -> bool:
+    mine = means.able is None or effect.name in means.able or "on_success" in means.able
+    # Whoever started it while holding the record is gone: now we hold it.
+    is_free = effect.next_at_ms <= now_ms or (means.holds and is_held(effect))
+    return mine and effect.status == "owed" and is_free
 
 
-def _claimed(record: Record, intent: Intent, effect: Owed, now_ms: int, rules: Rules) -> Record:
+def _claimed(
+    record: Record, intent: Intent, effect: Owed, now_ms: int, rules: Rules, means: Means
+) -> Record:
     overtaken = None if effect.forced else is_overtaken(intent, effect.name)
     if overtaken is not None:
         log = _logged(record, effect, now_ms, "dropped", overtaken)
@@ -117,14 +171,21 @@ def _claimed(record: Record, intent: Intent, effect: Owed, now_ms: int, rules: R
         # Every try ended without a word: the handler takes its process with it.
         log = _logged(record, effect, now_ms, "gave_up", "no try of this call has come to an end")
         return _given_up(record, intent, attrs.evolve(effect, log=log), now_ms, rules)
+    # A call whose worker has died is free at once, but one that kills worker after worker is not:
+    # the next one's claim has to run out.
+    note = HELD if means.holds and not _was_cut_short(effect) else ""
     claimed = attrs.evolve(
         effect,
         tries=effect.tries + 1,
         # Until then it is ours. A handler that runs longer may be called again meanwhile.
         next_at_ms=now_ms + rules.settings.lease_s * 1000,
-        log=_logged(record, effect, now_ms, "started"),
+        log=_logged(record, effect, now_ms, "started", note),
     )
     return record.with_effect(claimed)
+
+
+def _was_cut_short(effect: Owed) -> bool:
+    return bool(effect.log) and effect.log[-1].outcome == "started"
 
 
 def _logged(
@@ -135,7 +196,7 @@ def _logged(
     )
 
 
-def _call(key: str, intent: Intent, effect: Owed, rules: Rules) -> Command[Ran]:
+def _payment(key: str, intent: Intent, effect: Owed, rules: Rules) -> Command[Payment]:
     siblings = yield from load(receipt_alias(intent.receipt_id))
     also_paid = tuple(
         other.intent.id
@@ -145,12 +206,44 @@ def _call(key: str, intent: Intent, effect: Owed, rules: Rules) -> Command[Ran]:
     if also_paid and effect.name == "on_success":
         twice = ev.own(ev.PAID_TWICE, (yield from now()), subject=",".join(also_paid))
         yield from file_event(key, twice, rules)
-    payment = payment_of(intent, effect.name, effect.subject, effect.id, also_paid)
+    return payment_of(intent, effect.name, effect.subject, effect.id, also_paid)
+
+
+def _call(effect: Owed, payment: Payment) -> Command[Ran]:
     ran = yield from run_handler(effect.name, payment)
     if ran.outcome == "missing" and effect.name == "on_success":
         # Never forgotten: the order would be paid and not fulfilled.
         return Ran("failed", NO_ON_SUCCESS)
     return ran
+
+
+def _call_within(key: str, claimed: Owed, payment: Payment, rules: Rules) -> Command[Delivered]:
+    """Commit that the call is done, together with what it wrote. A lost race has written nothing.
+
+    Where it is not known whether that was committed, the record says it to whoever comes next.
+    """
+    for _ in range(COMMIT_TRIES):
+        now_ms = yield from now()
+        record = (yield from load(key))[0]
+        assert record.intent is not None
+        current = record.effect(claimed.id)
+        assert current is not None
+        if current.status != "owed" or current.tries != claimed.tries:
+            # Our claim ran out and another process has taken over.
+            return _outcome(claimed, record.intent, current.status)
+        after = _settled(record, record.intent, current, Ran("done"), now_ms, rules)
+        ran = yield from run_within(claimed.name, payment, change(record, after))
+        if ran.outcome == "done":
+            return _outcome(claimed, record.intent, "done")
+        if ran.outcome != "lost":
+            return (yield from _settle(key, claimed, ran, rules))
+    raise StoreContended(f"settling {claimed.id} lost each of {COMMIT_TRIES} races")
+
+
+def _outcome(effect: Owed, intent: Intent, outcome: str, error: str = "") -> Delivered:
+    return Delivered(
+        effect_id=effect.id, name=effect.name, intent_id=intent.id, outcome=outcome, error=error
+    )
 
 
 def _settle(key: str, claimed: Owed, ran: Ran, rules: Rules) -> Command[Delivered]:
@@ -161,13 +254,7 @@ def _settle(key: str, claimed: Owed, ran: Ran, rules: Rules) -> Command[Delivere
         assert record.intent is not None
         current = record.effect(claimed.id)
         assert current is not None
-        outcome = Delivered(
-            effect_id=claimed.id,
-            name=claimed.name,
-            intent_id=record.intent.id,
-            outcome=ran.outcome,
-            error=ran.error,
-        )
+        outcome = _outcome(claimed, record.intent, ran.outcome, ran.error)
         if current.status != "owed" or (ran.outcome == "failed" and current.tries != claimed.tries):
             # Our claim ran out and another process has taken over.
             return outcome

@@ -60,13 +60,34 @@ def work_through(
             if stopping():
                 return tuple(results)
             seen.add(key)
-            try:
-                results.extend((yield from do(key)))
-            except StoreUnavailable:
-                raise
-            except Exception as error:
-                failed += 1
-                results.append(Unworkable(key=key, work=work, error=error_text(error)))
-                yield from count(f"{work}.unworkable")
+            done = yield from work_on(work, (key,), do)
+            failed += any(isinstance(result, Unworkable) for result in done)
+            results.extend(done)
         if failed == before:
             return tuple(results)
+
+
+def work_on(
+    work: Work,
+    keys: Sequence[str],
+    do: Callable[[str], Command[Sequence[T]]],
+    *,
+    stopping: Callable[[], bool] = never,
+) -> Command[tuple[T | Unworkable, ...]]:
+    """Do one kind of work on these records; one that fails is told apart.
+
+    Raises:
+        StoreUnavailable: the store itself failed; what is due stays due.
+    """
+    results: list[T | Unworkable] = []
+    for key in keys:
+        if stopping():
+            break
+        try:
+            results.extend((yield from do(key)))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            results.append(Unworkable(key=key, work=work, error=error_text(error)))
+            yield from count(f"{work}.unworkable")
+    return tuple(results)

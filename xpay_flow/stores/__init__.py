@@ -7,11 +7,12 @@ that a plain source tree works.
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import Final, cast
 
 from xpay_flow.errors import ConfigurationError, MissingExtra, quoted
-from xpay_flow.ports import Store
+from xpay_flow.ports import AsyncStore, Store
 
 GROUP: Final = "xpay_flow.stores"
 
@@ -44,6 +45,26 @@ def open_store(url: str) -> Store:
             f"point group {GROUP}, or make your store yourself and pass it instead of a URL"
         )
     return _opened(offered[scheme], url)
+
+
+def blocking_store(store: Store | AsyncStore, url: str = "") -> Store:
+    """`store`, for a program that does not await.
+
+    Raises:
+        ConfigurationError: it is one that is awaited; the text names a URL that is not.
+    """
+    if not inspect.iscoroutinefunction(store.commit):
+        return cast(Store, store)
+    scheme = url.partition("://")[0]
+    plain = scheme.partition("+")[0]
+    instead = (
+        f"open {plain}://… in place of {scheme}://…"
+        if plain != scheme
+        else ("open it by a URL whose driver blocks, such as postgresql://…")
+    )
+    raise ConfigurationError(
+        f"{type(store).__name__} is awaited: give it to AsyncFlow, or {instead}"
+    )
 
 
 def _opened(point: EntryPoint, url: str) -> Store:

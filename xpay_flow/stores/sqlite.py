@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
-from xpay_flow.ports import FOUND_MAX
+from xpay_flow.ports import FOUND_MAX, Undone
 from xpay_flow.records import Change, Record, Work
 
 from .codec import from_texts
 from .rows import EFFECT_COLUMNS, FACT_COLUMNS, INTENT_COLUMNS, effect_row, fact_row, intent_row
 from .sqlite_pool import WAIT_S, Pool
 from .sqlite_schema import migrate
+from .sqlite_within import alone_with
 
 _PREFIX: Final = "sqlite:///"
 
@@ -135,16 +136,31 @@ class SQLiteStore(SQLiteReader):
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
-        key = change.record.key
         with self._pool.writing() as connection:
-            if not _put(connection, change):
-                return False
-            facts = (fact_row(key, fact) for fact in change.new_facts)
-            connection.executemany(_PUT_FACT, facts)
-            effects = (effect_row(key, effect) for effect in change.changed_effects)
-            connection.executemany(_PUT_EFFECT, effects)
-            _put_aliases(connection, change)
-        return True
+            return _put(connection, change)
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """See `xpay_flow.ports.Batching`."""
+        with self._pool.writing() as connection:
+            return [_put(connection, change) for change in changes]
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        """See `xpay_flow.ports.Transactional`; `work` is given a `sqlite3.Connection`.
+
+        Nobody else can write to the file meanwhile, so `work` should take milliseconds.
+        """
+        try:
+            # What a handler has set on its connection must not be met by the next to use it.
+            with self._pool.writing(keep=False) as connection:
+                if won := _put(connection, change):
+                    with alone_with(connection):
+                        work(connection)
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, sqlite3.IntegrityError):
+                # A constraint that is looked at last; it is not ours.
+                raise Undone(f"the database refused to commit: {error.__cause__}") from error
+            raise
+        return won
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
@@ -169,6 +185,19 @@ class SQLiteStore(SQLiteReader):
 
 
 def _put(connection: sqlite3.Connection, change: Change) -> bool:
+    """The whole change, in the connection's transaction; False is a lost race."""
+    if not _put_head(connection, change):
+        return False
+    key = change.record.key
+    facts = (fact_row(key, fact) for fact in change.new_facts)
+    connection.executemany(_PUT_FACT, facts)
+    effects = (effect_row(key, effect) for effect in change.changed_effects)
+    connection.executemany(_PUT_EFFECT, effects)
+    _put_aliases(connection, change)
+    return True
+
+
+def _put_head(connection: sqlite3.Connection, change: Change) -> bool:
     """The record itself, if the stored version is the expected one."""
     row = intent_row(change.record)
     if not change.expected_version:

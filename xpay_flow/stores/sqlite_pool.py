@@ -42,20 +42,26 @@ class Pool:
             yield connection
 
     @contextmanager
-    def writing(self) -> Generator[sqlite3.Connection, None, None]:
-        """All or nothing, durable at the end. Raises StoreUnavailable."""
+    def writing(self, *, keep: bool = True) -> Generator[sqlite3.Connection, None, None]:
+        """All or nothing, durable at the end. Raises StoreUnavailable.
+
+        Args:
+            keep: False if nobody else is to use this connection afterwards.
+        """
         # Queueing here is fairer and quicker than SQLite's own waiting, which polls.
         turn = self.turn
         if not turn.acquire(timeout=WAIT_S):
             raise StoreUnavailable(f"the writers before this one took longer than {WAIT_S} s")
         try:
-            with self._transaction("BEGIN IMMEDIATE") as connection:
+            with self._transaction("BEGIN IMMEDIATE", keep) as connection:
                 yield connection
         finally:
             turn.release()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Generator[sqlite3.Connection, None, None]:
+    def _transaction(
+        self, begin: str, keep: bool = True
+    ) -> Generator[sqlite3.Connection, None, None]:
         connection = self._taken()
         step = begin
         try:
@@ -69,7 +75,7 @@ class Pool:
             if isinstance(error, sqlite3.Error):
                 raise StoreUnavailable(_words(step, error)) from error
             raise
-        if self._closed or len(self._idle) >= IDLE_MAX:
+        if not keep or self._closed or len(self._idle) >= IDLE_MAX:
             connection.close()
         else:
             self._idle.append(connection)

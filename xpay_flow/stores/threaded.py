@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.ports import Listing, Reader, Store
+from xpay_flow.ports import Batching, Claiming, Listing, Reader, Store, Transactional
 from xpay_flow.records import Change, Record, Work
 
 
@@ -26,7 +28,7 @@ class ThreadedReader:
 
 
 class ThreadedStore(ThreadedReader):
-    """The async face of a blocking store."""
+    """The async face of a blocking store. It can do what that one can."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -37,6 +39,29 @@ class ThreadedStore(ThreadedReader):
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return await asyncio.to_thread(self._store.due, work, now_ms, limit)
+
+    async def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        """See `xpay_flow.ports.Transactional`; `work` is called in the thread of the store."""
+        store = cast(Transactional, self._store)
+        return await asyncio.to_thread(store.commit_with, change, work)
+
+    async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """See `xpay_flow.ports.Batching`."""
+        return await asyncio.to_thread(cast(Batching, self._store).commit_many, changes)
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncGenerator[bool, None]:
+        """See `xpay_flow.ports.Claiming`."""
+        held = cast(Claiming, self._store).hold(key)
+        is_mine = await asyncio.to_thread(held.__enter__)
+        try:
+            yield is_mine
+        finally:
+            await asyncio.to_thread(held.__exit__, None, None, None)
+
+    async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Claiming`."""
+        return await asyncio.to_thread(cast(Claiming, self._store).abandoned, now_ms, limit)
 
     def reader(self) -> ThreadedReader:
         return ThreadedReader(self._store.reader())

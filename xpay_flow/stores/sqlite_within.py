@@ -1,0 +1,39 @@
+"""How is a handler kept from ending our transaction, or from going on after it has ended?
+
+SQLite asks us about each statement before it is prepared. Savepoints are the handler's own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from xpay_flow.ports import Undone
+
+
+@contextmanager
+def alone_with(connection: sqlite3.Connection) -> Generator[None, None, None]:
+    """A block in which only the transaction that is open now may be written to.
+
+    Raises:
+        Undone: it is no longer open: an error of the database, or an `OR ROLLBACK`, has undone it.
+    """
+    connection.set_authorizer(_only_within(connection))
+    yield
+    try:
+        connection.set_authorizer(None)
+    except sqlite3.ProgrammingError as error:
+        raise Undone(f"the handler has closed our connection: {error}") from error
+    if not connection.in_transaction:
+        raise Undone("the database has undone the transaction, and the handler went on without it")
+
+
+def _only_within(connection: sqlite3.Connection) -> Callable[..., int]:
+    def judge(action: int, *_: object) -> int:
+        # Also `COMMIT` by `with connection:` and by `executescript`.
+        if action == sqlite3.SQLITE_TRANSACTION or not connection.in_transaction:
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+    return judge
