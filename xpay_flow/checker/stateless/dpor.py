@@ -114,7 +114,7 @@ class Explorer:
 
     Args:
         begin: begins an execution.
-        director: what the director looks at and changes.
+        director: what the choices of the director depend on.
         reduced: leave out what shows nothing new; if not, every order of all steps is run.
     """
 

@@ -23,8 +23,9 @@ from ..contents import Contents, Raised, ask
 from ..histories import Kind, Node, advance
 from ..moves import Moves
 from ..outside import Happening, Outside
+from ..promises import Promises
 from ..reductions import NONE
-from ..shop import AnyFlow, Shop, SnapshotStore
+from ..shop import AnyFlow, Shop
 from ..story import HANDLER_FAILED, LOST, NO_ANSWER, How, Step
 from ..turns import AWAITED, ending, outcome
 from . import touches
@@ -90,6 +91,7 @@ class Stage:
         scene: Scene,
         open_store: Callable[[], Store],
         reset: Callable[[], object],
+        promises: Promises,
         *,
         flows_max: int,
     ) -> None:
@@ -99,12 +101,13 @@ class Stage:
         self.store: Any = open_store()
         self.first = Outside(tells_creation=scene.tells_creation)
         self.watching = Watching(self.store)
-        self.moves = Moves(shop, scene, self.watching, self.first, NONE)
-        self.director = touches.of_director(scene)
+        self.moves = Moves(
+            shop, scene, self.watching, self.first, NONE, promises=promises
+        )
+        self.choice = touches.of_choice(scene)
         pressed = world.happened(self.first, ("pressed",))
         self.click = Casting(shop).kind("click", None, pressed)
         self.fired: set[FaultKind] = set()
-        self.outcomes: set[tuple[object, ...]] = set()
         self.resumptions = 0
         self.store_calls = 0
 
@@ -202,7 +205,8 @@ class LiveRun:
         full = limited and self._flows >= self._stage.flows_max
         for way in self._stage.moves.of_rest(self.situation, crew, self.budget):
             (step,) = way.label
-            if way.cost <= self.budget and not (full and step.what in ("starts", "time")):
+            idle = step.what == "starts" or (step.what == "time" and self.quiet)
+            if way.cost <= self.budget and not (full and idle):
                 yield step
 
     def direct(self, step: Step) -> Taken:
@@ -212,13 +216,14 @@ class LiveRun:
             self._happens(happening)
         self._pays(step.fault)
         self._turn += 1
+        touch = self._stage.choice | touches.of_happening(step)
         if step.what != "starts":
             self.story.append(step)
-            return Taken(self._stage.director)
+            return Taken(touch)
         assert step.kind is not None
         assert step.after is not None
         self._starts(self._turn, step.kind, step.after, step.fault, step.happens)
-        return Taken(self._stage.director, started=self._turn)
+        return Taken(touch, started=self._turn)
 
     def _starts(
         self,
@@ -350,9 +355,7 @@ class LiveRun:
         if (way.then == "begins again" and not told) or (way.then == "all die" and not happens):
             return None
         end = outcome(task.node.result)
-        step = Step(
-            what="ends", kind=task.kind, before=task.token, answer=end, note=f"{end}"
-        )
+        step = Step(what="ends", kind=task.kind, before=task.token, answer=end, note=f"{end}")
         touch = touches.of_end(lasts=bool(happens))
         again = (process, "again") if way.then == "begins again" else None
         if again is not None:
@@ -375,9 +378,7 @@ class LiveRun:
         if then == "all die":
             return Taken(touch | self._all_die())
         note = f"{task.kind.name} dies"
-        self._tells(
-            Step(what="dies", kind=task.kind, before=task.token, note=note, fault="death")
-        )
+        self._tells(Step(what="dies", kind=task.kind, before=task.token, note=note, fault="death"))
         del self._tasks[process]
         self._stage.died(task.store)
         return Taken(touch | touches.ENDS)
@@ -416,7 +417,10 @@ class LiveRun:
 
 # What an effect that changed nothing for good leaves no room for.
 _UNLASTING = frozenset(
-    {Way("applied"), *(Way(how, then) for how in ("done", "applied") for then in ("dies", "all die"))}
+    {
+        Way("applied"),
+        *(Way(how, then) for how in ("done", "applied") for then in ("dies", "all die")),
+    }
 )
 
 

@@ -16,12 +16,15 @@ import attrs
 from xpay_flow.ports import Store
 
 from ..bounds import Bound, Scene
-from ..explore import NEVER_STUCK, VERDICTS, uncollected
+from ..explore import VERDICTS, uncollected
 from ..live import confirm
+from ..promises import Promises, Wrong, promises_of
+from ..properties import Goal
 from ..shop import Shop
+from ..slicing import sliced
 from ..story import Step
 from ..verdict import Searched, Violation
-from .dpor import Explorer
+from .dpor import Explorer, Process, Taken
 from .live_run import LiveRun, Stage
 from .replay import ResetStore
 
@@ -29,6 +32,7 @@ from .replay import ResetStore
 # to do reaches the goal. Schedules have a few entries while under check.
 HELPS_MAX = 24
 ENDINGS = {"stopped": "wrong"}
+INFINITE = float("inf")
 
 
 @attrs.frozen(kw_only=True)
@@ -38,13 +42,11 @@ class StatelessBound(Bound):
     Args:
         flows_max: so many flows begin in one execution. Without memory there is no other end to a
             flow that may begin again and again.
-        executions_max, seconds_max: give up on a scene, UNFINISHED, after so many.
+        executions_max: give up on a scene, UNFINISHED, after so many.
     """
 
-    faults: int = 1
-    flows_max: int = 3
+    flows_max: int = 2
     executions_max: int = 200_000
-    seconds_max: float = 120.0
 
     def in_words(self) -> str:
         """The bound as a few lines."""
@@ -84,28 +86,32 @@ class StatelessSearch:
         open_store: Callable[[], Store],
         reset: Callable[[], object],
         *,
+        promises: Promises | None = None,
         reduced: bool = True,
     ) -> None:
         self._shop, self._scene, self._bound, self._reduced = shop, scene, bound, reduced
-        self._open, self._reset = open_store, reset
-        self._stage = Stage(shop, scene, open_store, reset, flows_max=bound.flows_max)
+        self._reset = reset
+        self._promises = promises or promises_of(scene)
+        at = (shop, scene, open_store, reset, self._promises)
+        self._stage = Stage(*at, flows_max=bound.flows_max)
         self._run: _Judged | None = None
-        self._outcomes: set[tuple[object, ...]] = set()
+        self._account = _Account(self._promises)
 
     def run(self) -> StatelessSearched:
         """Run every execution, those without a fault first, until a promise is broken."""
         began = time.perf_counter()
         figures: Counter[str] = Counter()
-        ending, violation = "seen all", None
+        ending, exhausted, violation = "seen all", -1, None
         with uncollected():
             for faults in range(self._bound.faults + 1):
-                left = self._bound.seconds_max - (time.perf_counter() - began)
+                left = (self._bound.seconds_max or INFINITE) - (time.perf_counter() - began)
                 explorer = self._explorer(faults, figures["executions"], left)
                 ending = explorer.run()
                 for name in ("executions", "redundant", "steps", "moments"):
                     figures[name] += getattr(explorer, name)
                 if ending != "seen all":
                     break
+                exhausted = faults
         if ending == "stopped":
             violation = self._violation()
         return StatelessSearched(
@@ -120,11 +126,13 @@ class StatelessSearch:
             store_calls=self._stage.store_calls,
             seconds=time.perf_counter() - began,
             unused=tuple(sorted(self._scene.faults - self._stage.fired)),
+            hoped=frozenset(self._account.hoped),
+            exhausted_faults=exhausted,
         )
 
     def outcomes(self) -> set[tuple[object, ...]]:
         """What can be on file, be paid and have been called when no flow runs: for comparing."""
-        return set(self._outcomes)
+        return set(self._account.outcomes)
 
     def close(self) -> None:
         """Let go of the stores that were opened."""
@@ -134,12 +142,12 @@ class StatelessSearch:
         def begin() -> _Judged:
             if self._run is not None:
                 self._run.abandon()
-            self._run = _Judged(self._stage, faults, self._outcomes)
+            self._run = _Judged(self._stage, faults, self._account)
             return self._run
 
         return Explorer(
             begin,
-            self._stage.director,
+            self._stage.choice,
             reduced=self._reduced,
             executions_max=self._bound.executions_max - executions,
             seconds_max=seconds,
@@ -158,52 +166,79 @@ class StatelessSearch:
             story=run.told,
             faults=run.faults,
         )
-        again = ResetStore(self._stage.store, self._reset)
-        return confirm(violation, attrs.evolve(self._shop, store=again), self._scene, ())
+        again = attrs.evolve(self._shop, store=ResetStore(self._stage.store, self._reset))
+        at = (again, self._scene, (), self._promises)
+        return sliced(confirm(violation, *at), *at)
+
+
+@attrs.define
+class _Account:
+    """What all executions have shown together."""
+
+    promises: Promises
+    outcomes: set[tuple[object, ...]] = attrs.Factory(set[tuple[object, ...]])
+    hoped: set[str] = attrs.Factory(set[str])
 
 
 class _Judged(LiveRun):
     """An execution that is looked at."""
 
-    def __init__(self, stage: Stage, faults: int, outcomes: set[tuple[object, ...]]) -> None:
-        super().__init__(stage, faults)
-        self._moves, self._outcomes = stage.moves, outcomes
-        self.wrong: tuple[str, str] | None = None
+    def __init__(self, stage: Stage, faults: int, account: _Account) -> None:
+        self._moves, self._account = stage.moves, account
+        self._before: int | None = None
+        self.wrong: Wrong | None = None
         self.told: tuple[Step, ...] = ()
+        super().__init__(stage, faults)
+
+    def take(self, process: Process, choice: Any) -> Taken | None:
+        if self._moves.judges_changes():
+            self._before = self.situation
+        return super().take(process, choice)
 
     def seen(self) -> bool:
         """Judge this moment; False if a promise is broken."""
+        self._hope()
         if self.quiet:
-            self._outcomes.add(self._outcome())
-        return self._holds(self._moves.wrong(self.situation, self.faults))
+            self._account.outcomes.add(self._outcome())
+        wrong = self._moves.wrong(self.situation, self.faults)
+        if wrong is None and self._before is not None:
+            wrong = self._moves.wrong_change(self._before, self.situation)
+        return self._holds(wrong)
 
     def over(self) -> bool:
-        """Judge the end; False if nothing helps to reach the goal any more."""
-        if self._moves.hopeful(self.situation):
-            return True
+        """Judge the end; False if nothing helps to reach a goal any more."""
         story = tuple(self.story)
-        holds = self._holds(None if self._helped() else NEVER_STUCK)
+        goals = self._account.promises.goals.items()
+        holds = all(self._holds(self._stuck(name, goal)) for name, goal in goals)
         self.told = story
         return holds
 
-    def _holds(self, wrong: tuple[str, str] | None) -> bool:
+    def _hope(self) -> None:
+        """Note which hopes have come true."""
+        account = self._account
+        for name, hope in account.promises.hopes.items():
+            if name not in account.hoped and hope.reached(self._moves.view(self.situation)):
+                account.hoped.add(name)
+
+    def _holds(self, wrong: Wrong | None) -> bool:
         self.wrong, self.told = wrong, tuple(self.story) if wrong else ()
         return wrong is None
 
-    def _helped(self) -> bool:
-        """The goal is reached when everything is done that is left to do, without a fault."""
+    def _stuck(self, name: str, goal: Goal) -> Wrong | None:
+        """Do all that is left to do, without a fault, until the goal is reached."""
         done: Counter[Any] = Counter()
         for _ in range(HELPS_MAX):
-            if self._moves.hopeful(self.situation):
-                return True
+            if goal.reached(self._moves.view(self.situation)):
+                return None
             free = [step for step in self.director_steps(limited=False) if step.fault is None]
             if not free:
-                return False
+                break
             step = min(free, key=lambda step: done[step.what, step.kind])
             done[step.what, step.kind] += 1
             self.direct(step)
             self.finish()
-        return self._moves.hopeful(self.situation)
+        reached = goal.reached(self._moves.view(self.situation))
+        return None if reached else (name, goal.sentence)
 
     def _outcome(self) -> tuple[object, ...]:
         content, outside = self._moves.situation(self.situation)

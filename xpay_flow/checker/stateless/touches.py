@@ -14,7 +14,7 @@ import attrs
 from xpay_flow.effects import Commit, Due, Exchange, Load, Recent, RunHandler
 
 from ..bounds import Scene
-from ..story import How
+from ..story import How, Step
 
 # Every record at once, for whoever lists them.
 RECORDS = "records"
@@ -62,15 +62,20 @@ ALL_DIE = touch(reads=(ROOM,), writes=(LIFE,))
 _LASTS = touch(reads=(LIFE,), writes=(MOMENT,))
 
 
-def of_director(scene: Scene) -> Touch:
-    """Of whoever decides what happens next outside, and who begins: all such steps alike.
-
-    It is everything that can make such a step possible or impossible, whether or not one follows.
-    """
-    reads: set[Hashable] = {LIFE}
+def of_choice(scene: Scene) -> Touch:
+    """Of whoever chooses what happens next outside, and who begins: what the choice depends on."""
+    reads: set[Hashable] = {LIFE, XPAY}
     if scene.has_time or "loss" in scene.faults:
         reads.add(RECORDS)
-    return touch(reads, (ROOM, XPAY, NEWS, CLOCK, MOMENT))
+    return touch(reads, (ROOM, NEWS))
+
+
+def of_happening(step: Step) -> Touch:
+    """Of what happens outside, or begins, without what the choice of it depends on."""
+    if step.what == "time":
+        return touch(writes=(CLOCK,))
+    begins = touch(reads=(CLOCK,)) if step.what == "starts" else NOTHING
+    return begins | touch(writes=(XPAY, MOMENT)) if step.happens else begins
 
 
 def of_effect(op: object, how: How, known: Iterable[str] = ()) -> Touch:
