@@ -82,7 +82,8 @@ def _said() -> Mapping[str, Any]:
 
 def _value(value: Any) -> Any:
     # A list is what people write in a settings file.
-    return tuple(value) if type(value) is list else value
+    is_list = isinstance(value, list)
+    return tuple(value) if is_list else value
 
 
 def _hint(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from django.db import (
@@ -90,18 +91,23 @@ class Database:
             ConfigurationError: inside a transaction of somebody else.
             StoreUnavailable: it did not happen, or nobody knows.
         """
+        return self._tried(lambda: self.write_once(lambda _: work()), reading=False)
 
-        def durably(connection: BaseDatabaseWrapper) -> T:
-            if not connection.in_atomic_block and not connection.get_autocommit():
-                raise ConfigurationError(NO_AUTOCOMMIT)
-            with heard_of_standby(connection), ExitStack() as stack:
-                try:
-                    stack.enter_context(transaction.atomic(using=self.alias, durable=True))
-                except RuntimeError:
-                    raise ConfigurationError(INSIDE) from None
-                return work()
+    def write_once(self, work: Callable[[BaseDatabaseWrapper], T]) -> T:
+        """The same for what must not be called twice; it is given the connection."""
+        return self._borrowed(partial(self._durably, work))
 
-        return self._tried(lambda: self._borrowed(durably), reading=False)
+    def _durably(
+        self, work: Callable[[BaseDatabaseWrapper], T], connection: BaseDatabaseWrapper
+    ) -> T:
+        if not connection.in_atomic_block and not connection.get_autocommit():
+            raise ConfigurationError(NO_AUTOCOMMIT)
+        with heard_of_standby(connection), ExitStack() as stack:
+            try:
+                stack.enter_context(transaction.atomic(using=self.alias, durable=True))
+            except RuntimeError:
+                raise ConfigurationError(INSIDE) from None
+            return work(connection)
 
     def refresh(self) -> None:
         """Look after the thread's connection as Django does when a request begins.

@@ -31,7 +31,8 @@ def _optional_number() -> OptionalNumber:
 
 
 def _of_a_record(name: str) -> Any:
-    key: Any = models.ForeignKey(
+    foreign: Any = models.ForeignKey
+    return foreign(
         "xpay_flow.Intent",
         to_field="record_key",
         db_column="record_key",
@@ -40,7 +41,6 @@ def _of_a_record(name: str) -> Any:
         on_delete=models.PROTECT,
         related_name=name,
     )
-    return key
 
 
 class Intent(models.Model):

@@ -5,20 +5,23 @@ The awaited one has the called one run where Django's own asynchronous queries r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from inspect import iscoroutinefunction
+from typing import Any, Final
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import IntegrityError
 
-from xpay_flow.errors import ConfigurationError
+from xpay_flow.errors import ConfigurationError, StoreUnavailable
+from xpay_flow.ports import Undone
 from xpay_flow.records import Change, Record, Work
 
 from . import reading
 from .configured import database_alias
 from .database import Database
 from .fields import is_a_name
-from .writing import LostRace, put
+from .writing import LostRace, put, put_with
 
 _SCHEME: Final = "django://"
 
@@ -81,6 +84,21 @@ class DjangoStore:
         except LostRace:
             return False
 
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        """See `xpay_flow.ports.Transactional`; `work` is given Django's connection.
+
+        What it writes with the ORM, on the database of that name, is part of the transaction.
+        """
+        try:
+            return self._database.write_once(partial(put_with, change, work))
+        except LostRace:
+            return False
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, IntegrityError):
+                # A foreign key of Django's is looked at last; ours are not broken.
+                raise Undone(f"the database refused to commit: {error.__cause__}") from error
+            raise
+
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
         # A pass of background work begins here.
@@ -128,6 +146,14 @@ class AsyncDjangoStore:
     async def commit(self, change: Change) -> bool:
         """See `DjangoStore.commit`."""
         return await sync_to_async(self._store.commit)(change)
+
+    async def commit_with(self, change: Change, work: Callable[[Any], Any]) -> bool:
+        """See `xpay_flow.ports.AsyncTransactional`; `work` is called, or awaited, as it is.
+
+        Its asynchronous queries run in the thread of the transaction, and so belong to it.
+        """
+        called = async_to_sync(work) if iscoroutinefunction(work) else work
+        return await sync_to_async(self._store.commit_with)(change, called)
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""

@@ -37,10 +37,8 @@ def routes(flow: Handles | AsyncHandles) -> list[URLPattern]:
     Args:
         flow: a `Flow`; or an `AsyncFlow`, which needs an ASGI server.
     """
-    view_at: Callable[[Any, str], Any] = _awaited if is_async(flow) else _called
     return [
-        path(name, _marked(view_at(flow, f"/{name}"), flow), name=f"xpay_flow_{_word(name)}")
-        for name in _NAMES
+        path(name, _view_at(f"/{name}", flow), name=f"xpay_flow_{_word(name)}") for name in _NAMES
     ]
 
 
@@ -91,12 +89,13 @@ def _word(name: str) -> str:
     return name.replace("-", "_").replace(".", "_")
 
 
-def _marked(view: V, flow: Handles | AsyncHandles) -> V:
-    marked: Any = never_atomic(view)
-    marked.csrf_exempt, marked.login_required = True, False
-    setattr(marked, MARK, flow)
-    found: V = marked
-    return found
+def _view_at(at: str, flow: Handles | AsyncHandles) -> Callable[..., HttpResponse]:
+    view: Any = never_atomic(_awaited(flow, at) if is_async(flow) else _called(flow, at))
+    view.csrf_exempt, view.login_required = True, False
+    setattr(view, MARK, flow)
+    # Django calls it and awaits it, as it finds it.
+    made: Callable[..., HttpResponse] = view
+    return made
 
 
 def _called(flow: Handles | AsyncHandles, at: str) -> Callable[[HttpRequest], HttpResponse]:

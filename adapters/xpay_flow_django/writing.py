@@ -6,10 +6,14 @@ of the transaction. What follows is safe from other writers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import IntegrityError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.ports import Undone
 from xpay_flow.records import Change
 from xpay_flow.stores.rows import EFFECT_COLUMNS, Row, effect_row, fact_row, intent_row
 
@@ -40,6 +44,44 @@ def put(change: Change, using: str) -> bool:
     )
     _put_aliases(change, using)
     return True
+
+
+def put_with(
+    change: Change, work: Callable[[Any], object], connection: BaseDatabaseWrapper
+) -> bool:
+    """The same, and then whatever `work` writes.
+
+    Raises:
+        Undone: `work` has left a transaction that cannot be committed.
+        StoreUnavailable: `work` has ended the transaction.
+    """
+    if not put(change, connection.alias):
+        return False
+    work(connection)
+    _must_be_whole(connection)
+    return True
+
+
+def _must_be_whole(connection: Any) -> None:
+    """A broken transaction would be rolled back at its end, without an error."""
+    if connection.needs_rollback or _is_aborted(connection):
+        raise Undone("the handler went on after an error of the database, or asked for a rollback")
+    if not _is_under_way(connection):
+        raise StoreUnavailable("the handler ended the transaction, so it is not known what is kept")
+
+
+def _is_aborted(connection: Any) -> bool:
+    return connection.vendor == "postgresql" and _pg_status(connection) == "INERROR"
+
+
+def _is_under_way(connection: Any) -> bool:
+    if connection.vendor == "postgresql":
+        return _pg_status(connection) == "INTRANS"
+    return bool(connection.connection.in_transaction)
+
+
+def _pg_status(connection: Any) -> str:
+    return str(connection.connection.info.transaction_status.name)
 
 
 def _put_head(change: Change, using: str) -> bool:

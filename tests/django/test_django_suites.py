@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import django_kit as kit
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import connections
 from hypothesis import settings
 
 from xpay_flow.ports import Store
@@ -64,6 +65,8 @@ class OnSQLite(StoreSuite):
 
     def make_store(self) -> Store:
         self.emptied()
+        # As in a request that has used the database before: it stays open.
+        connections[self.alias].ensure_connection()
         return self.opened()
 
     def reopen(self, store: Store) -> Store:

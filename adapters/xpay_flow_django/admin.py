@@ -1,0 +1,157 @@
+# ruff: noqa: ARG002 - the arguments of these methods are Django's
+"""What does an operator see? Payments, their stories, and what is owed; nothing can be edited.
+
+The one thing that can be done here is to owe a handler call again that was given up.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from asgiref.sync import async_to_sync
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString, mark_safe
+
+from xpay_flow import Flow, XPayFlowError
+from xpay_flow.drawing import sequence_svg
+from xpay_flow.drawing.sequence import tone_of
+from xpay_flow.drawing.text import elapsed
+from xpay_flow.money import Money
+from xpay_flow.timeline import Timeline, only, timeline_of
+
+from .configured import database_alias
+from .models import Effect, Intent
+from .stores import DjangoStore
+from .web import flow_from, never_atomic
+
+if TYPE_CHECKING:
+    _Admin = admin.ModelAdmin[Intent]
+else:
+    _Admin = admin.ModelAdmin
+
+_SUMMARY: Final = ("receipt_id", "state", "amount", "refund_status", "dispute_status", "attention")
+_NAMES: Final = ("intent_id", "x_intent_id", "attempt", "record_key", "version")
+
+
+class Attention(admin.SimpleListFilter):
+    """Which payments should a person look at?"""
+
+    title = "attention"
+    parameter_name = "look"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("attention", "a person should look"),
+            ("gave_up", "a handler was given up"),
+            ("parked", "nobody's yet"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "attention":
+                return queryset.filter(attention__isnull=False)
+            case "gave_up":
+                return queryset.filter(effects__status="gave_up").distinct()
+            case "parked":
+                return queryset.filter(intent_id__isnull=True)
+            case _:
+                return queryset
+
+
+@admin.register(Intent)
+class IntentAdmin(_Admin):
+    """Payments, newest first, each with its story."""
+
+    list_display = ("__str__", "state", "amount", "attention", "created")
+    list_filter = (Attention, "state", "refund_status", "dispute_status", "currency")
+    search_fields = ("=receipt_id", "=intent_id", "=x_intent_id")
+    ordering = ("-seq",)
+    actions = ("owe_again",)
+    fieldsets = (
+        (None, {"fields": _SUMMARY}),
+        ("Story", {"fields": ("story",)}),
+        ("Names", {"fields": (*_NAMES, "created")}),
+    )
+    readonly_fields = (*_SUMMARY, *_NAMES, "story", "created")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Intent]:
+        return super().get_queryset(request).using(database_alias())
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_redeliver_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may have a handler called again."""
+        user: Any = request.user
+        return bool(user.has_perm("xpay_flow.redeliver_effect"))
+
+    # A commit of ours is refused inside a transaction.
+    @never_atomic
+    def changelist_view(self, request: HttpRequest, *args: Any, **context: Any) -> HttpResponse:
+        return super().changelist_view(request, *args, **context)
+
+    @admin.display(description="amount")
+    def amount(self, payment: Intent) -> str:
+        """The price as people write it."""
+        if payment.amount_minor is None or payment.currency is None:
+            return ""
+        return str(Money.restored(amount_minor=payment.amount_minor, currency=payment.currency))
+
+    @admin.display(description="created (UTC)", ordering="created_at_ms")
+    def created(self, payment: Intent) -> str:
+        """When the attempt was stored."""
+        return _moment(payment.created_at_ms)
+
+    @admin.display(description="")
+    def story(self, payment: Intent) -> SafeString:
+        """What happened and why, as a picture and as a table."""
+        timeline = _timeline(payment)
+        start_ms = timeline.entries[0].at_ms if timeline.entries else 0
+        told = [(e, elapsed(e.at_ms - start_ms), tone_of(e)) for e in timeline.entries]
+        # Drawn by us, with everything foreign escaped.
+        picture = mark_safe(sequence_svg(timeline)) if told else ""
+        context = {"told": told, "effects": timeline.effects, "picture": picture}
+        return mark_safe(render_to_string("admin/xpay_flow/story.html", context))
+
+    @admin.action(description="Owe again what was given up", permissions=["redeliver"])
+    def owe_again(self, request: HttpRequest, payments: QuerySet[Intent]) -> None:
+        """Have the handler calls made that were given up. Asking twice owes them once."""
+        given_up = Effect.objects.using(database_alias()).filter(
+            record__in=payments, status="gave_up"
+        )
+        owed = 0
+        for effect in given_up.select_related("record"):
+            try:
+                _redeliver(flow_from(request), effect)
+            except XPayFlowError as error:
+                self.message_user(request, f"{effect}: {error}", messages.ERROR)
+            else:
+                owed += 1
+                self.log_change(request, effect.record, f"owed again: {effect}")
+        self.message_user(request, f"{owed} handler call(s) are owed again.")
+
+
+def _redeliver(flow: Any, effect: Any) -> None:
+    redeliver = flow.redeliver if isinstance(flow, Flow) else async_to_sync(flow.redeliver)
+    redeliver(effect.record_id, effect.effect_id)
+
+
+def _timeline(payment: Intent) -> Timeline:
+    records = DjangoStore().reader().load(payment.record_key)
+    return timeline_of(only(records, payment.record_key))
+
+
+def _moment(ms: int | None) -> str:
+    if ms is None:
+        return ""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

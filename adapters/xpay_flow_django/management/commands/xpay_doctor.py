@@ -1,0 +1,79 @@
+"""`manage.py xpay_doctor`: can this project take payments, and if not, what is missing?
+
+It looks and changes nothing; xPay is not called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import ERROR, run_checks
+from django.core.management.base import BaseCommand
+from django.db import DEFAULT_DB_ALIAS
+
+from xpay_flow import XPayFlowError
+from xpay_flow_django.checks import TAG
+from xpay_flow_django.configured import database_alias, flow_settings
+from xpay_flow_django.models import Effect, Intent
+from xpay_flow_django.stores import DjangoStore
+
+
+class Command(BaseCommand):
+    """See the module."""
+
+    help = "Check settings, URLs and the database. Exit code 1 if something is wrong."
+    # It runs them itself, and tells all of it.
+    requires_system_checks = ()
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        wrong = 0
+        for is_wrong, text in self._findings():
+            wrong += is_wrong
+            style = self.style.ERROR if is_wrong else self.style.SUCCESS
+            self.stdout.write(f"{style('wrong' if is_wrong else 'ok   ')}  {text}")
+        self.stdout.write(f"\n{wrong} to mend." if wrong else "\nReady to take payments.")
+        if wrong:
+            raise SystemExit(1)
+
+    def _findings(self) -> Iterator[tuple[bool, str]]:
+        """Each thing looked at: whether it is wrong, and the words."""
+        for message in run_checks(tags=[TAG], databases=[_alias()]):
+            hint = f" ({message.hint})" if message.hint else ""
+            yield message.level >= ERROR, f"{message.msg}{hint}"
+        try:
+            yield False, _told_settings()
+        except XPayFlowError:
+            return  # The checks have told why.
+        try:
+            yield False, _told_store()
+        except XPayFlowError as error:
+            yield True, str(error)
+
+
+def _alias() -> str:
+    try:
+        return database_alias()
+    except XPayFlowError:
+        return DEFAULT_DB_ALIAS
+
+
+def _told_settings() -> str:
+    found = flow_settings()
+    return (
+        f"{found.mode} mode, xPay at {found.base_url}, webhooks proved by "
+        f"{found.require_signature} with {len(found.webhook_secrets)} signing key(s)"
+    )
+
+
+def _told_store() -> str:
+    alias = database_alias()
+    owed = len(DjangoStore(alias).due("deliver", 2**53, 1000))
+    given_up = Effect.objects.using(alias).filter(status="gave_up").count()
+    looked_at = Intent.objects.using(alias).filter(attention__isnull=False).count()
+    parked = Intent.objects.using(alias).filter(intent_id__isnull=True).count()
+    return (
+        f"the tables are there: {owed} payment(s) have handlers owed, {given_up} handler call(s) "
+        f"are given up, {looked_at} payment(s) want a person, {parked} piece(s) of news are "
+        "nobody's yet"
+    )
