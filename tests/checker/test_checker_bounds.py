@@ -19,7 +19,8 @@ from xpay_flow.checker.explore import Search
 from xpay_flow.checker.histories import HiddenState
 from xpay_flow.checker.reductions import NONE, Reductions
 from xpay_flow.checker.shop import AnyFlow, Shop
-from xpay_flow.checker.verify import check, shipped, verify
+from xpay_flow.checker.targets import shipped
+from xpay_flow.checker.verify import check, verify
 from xpay_flow.cli.check import check as command
 from xpay_flow.flows import Rules, deliver
 from xpay_flow.payment import Payment
@@ -155,7 +156,7 @@ def test_hidden_state_is_refused() -> None:
 
 def test_one_line_in_a_test() -> None:
     """`verify` makes a test that passes for the shipped flow."""
-    verify("xpay_flow.checker.verify:shipped", "default")  # made, and not run: it is slow
+    verify("xpay_flow.checker.targets:shipped", "default")  # made, and not run: it is slow
     assert "default" in str(verify("shop.payments:build").__doc__)
 
 

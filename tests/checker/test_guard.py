@@ -27,7 +27,7 @@ from xpay_flow.checker.hidden import HiddenInput, HiddenState
 from xpay_flow.checker.parked import release_threads
 from xpay_flow.checker.plain import PlainPorts, plain
 from xpay_flow.checker.shop import Shop
-from xpay_flow.checker.verify import shipped
+from xpay_flow.checker.targets import shipped
 from xpay_flow.effects import RunHandler
 from xpay_flow.flows.filing import Rules
 from xpay_flow.payment import Payment, payment_of

@@ -12,7 +12,8 @@ from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS, Scene
 from xpay_flow.checker.explore import Search
 from xpay_flow.checker.shop import Shop
 from xpay_flow.checker.sqlite_snapshots import SQLiteSnapshots
-from xpay_flow.checker.verify import check, shipped
+from xpay_flow.checker.targets import shipped
+from xpay_flow.checker.verify import check
 from xpay_flow.records import Change, Record, change
 from xpay_flow.stores.memory import MemoryStore
 

@@ -3,7 +3,15 @@
 from .bounds import BOUNDS as BOUNDS
 from .bounds import Bound as Bound
 from .bounds import Scene as Scene
-from .histories import HiddenState as HiddenState
+from .hidden import HiddenInput as HiddenInput
+from .hidden import HiddenState as HiddenState
+from .own import Own as Own
+from .own import always as always
+from .own import eventually as eventually
+from .own import on_change as on_change
+from .own import sometimes as sometimes
+from .properties import View as View
+from .replaying import replay as replay
 from .shop import Shop as Shop
 from .verdict import Result as Result
 from .verify import check as check

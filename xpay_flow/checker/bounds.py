@@ -15,7 +15,7 @@ import attrs
 
 Group = Literal["click", "forward", "webhook", "worker", "reconciler"]
 FaultKind = Literal[
-    "repeat", "loss", "store", "silence", "handler", "death", "hang", "forgery", "flaw"
+    "repeat", "loss", "store", "silence", "handler", "death", "hang", "clock", "forgery", "flaw"
 ]
 
 FAULT_WORDS: Mapping[FaultKind, str] = {
@@ -26,6 +26,7 @@ FAULT_WORDS: Mapping[FaultKind, str] = {
     "handler": "a handler that fails",
     "death": "a flow, or the whole process, that dies",
     "hang": "time that passes while flows run",
+    "clock": "a clock that is set back by an hour",
     "forgery": "a forged webhook",
     "flaw": "a webhook wrong in amount, currency, merchant, type or content",
 }
@@ -42,6 +43,10 @@ class Scene:
         begun: the payment was begun without trouble before the scene opens.
         clicks: how often Pay is pressed for the one order.
         failures: how many charges may fail before one works.
+        refunds: 1 is all of the money at once, 2 is in two halves.
+        disputes: the customer's bank may ask for the money.
+        cancels: the intent may be cancelled at xPay, and be paid all the same.
+        rotates: xPay may come to sign with the shop's second secret.
         tells_creation: xPay also sends `intent.created`, which can overtake its answer.
     """
 
@@ -52,6 +57,10 @@ class Scene:
     begun: bool = True
     clicks: int = 0
     failures: int = 0
+    refunds: int = 0
+    disputes: bool = False
+    cancels: bool = False
+    rotates: bool = False
     tells_creation: bool = False
 
     @property
@@ -68,6 +77,10 @@ class Scene:
         """Who takes part, how many at once, and what can go wrong."""
         people = ", ".join(f"{count} {group}" for group, count in self.parties.items())
         charges = f"; up to {self.failures} failed charge(s)" if self.failures else ""
+        charges += f"; up to {self.refunds} refund(s)" if self.refunds else ""
+        charges += "; a dispute" if self.disputes else ""
+        charges += "; a cancellation" if self.cancels else ""
+        charges += "; a change of xPay's signing key" if self.rotates else ""
         wrong = "; ".join(FAULT_WORDS[kind] for kind in FAULT_WORDS if kind in self.faults)
         return f"{self.name}: {people}, {self.at_once} at once{charges}. Faults: {wrong}"
 
@@ -78,12 +91,16 @@ class Bound:
 
     Args:
         transitions_max: give up on a scene, UNFINISHED, after so many.
+        seconds_max: give up after so many; None is never.
+        deepens: search with no fault, then with one, two, … until the seconds are over.
     """
 
     name: str = "custom"
     faults: int = 2
     scenes: tuple[Scene, ...]
-    transitions_max: int = 5_000_000
+    transitions_max: int = 50_000_000
+    seconds_max: float | None = None
+    deepens: bool = False
 
     def in_words(self) -> str:
         """The bound as a few lines."""
@@ -124,8 +141,29 @@ SILENCE = Scene(
     parties={"webhook": 1, "reconciler": 1, "forward": 1},
     faults=frozenset({"loss", "silence", "store", "death"}),
 )
-SCENES = (NEWS, HANDLERS, OVERTAKEN, SILENCE, BEGINNING)
+MONEY_BACK = Scene(
+    name="money back",
+    parties={"webhook": 2},
+    faults=frozenset({"repeat", "store"}),
+    refunds=2,
+    disputes=True,
+)
+REFUNDED = Scene(
+    name="refunded",
+    parties={"webhook": 1, "worker": 1},
+    faults=frozenset({"handler", "death"}),
+    refunds=1,
+)
+CANCELLED = Scene(
+    name="cancelled",
+    parties={"webhook": 1, "reconciler": 1},
+    faults=frozenset({"silence", "store", "clock"}),
+    cancels=True,
+    rotates=True,
+)
+SCENES = (NEWS, HANDLERS, OVERTAKEN, SILENCE, BEGINNING, MONEY_BACK, REFUNDED, CANCELLED)
 
 DEFAULT = Bound(name="default", scenes=SCENES)
 DEEP = Bound(name="deep", faults=3, scenes=SCENES)
-BOUNDS = {bound.name: bound for bound in (DEFAULT, DEEP)}
+NIGHTLY = Bound(name="nightly", faults=9, scenes=SCENES, seconds_max=4 * 3600.0, deepens=True)
+BOUNDS = {bound.name: bound for bound in (DEFAULT, DEEP, NIGHTLY)}

@@ -31,7 +31,7 @@ class Casting:
         about: Any = None
         if isinstance(subject, News):
             # The bytes of a delivery depend on what the shop asked xPay for.
-            about = now.intent(subject.x_number).request
+            about = (now.intent(subject.x_number).request, now.key)
         elif group == "click":
             # The names that a flow is given hold its kind's, so no two clicks share one.
             subject = now.clicks

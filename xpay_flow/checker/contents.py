@@ -20,7 +20,7 @@ from xpay_flow.effects import Commit, Due, Load, Recent
 from xpay_flow.errors import StoreError
 from xpay_flow.records import Change, Fact, Owed, Record, Work
 
-from .essence import key_of, quiet_essence, record_essence
+from .essence import key_of, quiet_essence, record_essence, whole_record
 from .shop import SnapshotStore
 
 
@@ -48,10 +48,12 @@ class Contents:
 
     Args:
         alike: give equal contents one version; turned off in a test that compares.
+        whole: records are alike only where they do not differ at all.
     """
 
-    def __init__(self, store: SnapshotStore, *, alike: bool = True) -> None:
-        self._store, self._alike = store, alike
+    def __init__(self, store: SnapshotStore, *, alike: bool = True, whole: bool = False) -> None:
+        self._store, self._alike, self._whole = store, alike, whole
+        self._essence = whole_record if whole else record_essence
         self._snapshots: list[Any] = []
         self._numbers: dict[Hashable, int] = {}
         self.records: list[tuple[Record, ...]] = []
@@ -79,7 +81,8 @@ class Contents:
         """What stands for these contents now while no flow runs: see `quiet_essence`."""
         found = self._quiet.get((content, now_ms))
         if found is None:
-            alike = quiet_essence(self.records[content], now_ms)
+            records = self.records[content]
+            alike = (content, now_ms) if self._whole else quiet_essence(records, now_ms)
             found = self._quiet[content, now_ms] = alike
         return found
 
@@ -109,7 +112,7 @@ class Contents:
         return self._answered(value, after)
 
     def _answered(self, value: Any, after: int) -> Answered:
-        alike = repr(value) if isinstance(value, Raised) else key_of(value)
+        alike = repr(value) if isinstance(value, Raised) else key_of(value, self._essence)
         key = self._answer_keys.setdefault(alike, len(self._values))
         if key == len(self._values):
             self._values.append(value)
@@ -118,7 +121,7 @@ class Contents:
     def _number(self) -> int:
         """The number of what the store holds now."""
         records = held(self._store)
-        alike = tuple((record_essence(record), self._version(record)) for record in records)
+        alike = tuple((self._essence(record), self._version(record)) for record in records)
         number = self._numbers.setdefault(alike, len(self._snapshots))
         if number == len(self._snapshots):
             self._snapshots.append(self._store.snapshot())
@@ -128,7 +131,7 @@ class Contents:
     def _version(self, record: Record) -> int:
         if not self._alike:
             return record.version
-        return self._versions.setdefault(record_essence(record), len(self._versions) + 1)
+        return self._versions.setdefault(self._essence(record), len(self._versions) + 1)
 
     def _really(self, content: int, asked: Change) -> Change:
         """The change with versions as the store has them."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -105,6 +106,14 @@ class Model(Protocol):
         """What is wrong with a situation; None if nothing is."""
         ...
 
+    def judges_changes(self) -> bool:
+        """Whether `wrong_change` is to be asked at all."""
+        ...
+
+    def wrong_change(self, before: int, after: int) -> Any:
+        """What is wrong with a step between two situations; None if nothing is."""
+        ...
+
 
 @attrs.frozen
 class Count:
@@ -135,7 +144,7 @@ class Engine:
         seconds_max: float = float("inf"),
         watch: Callable[[Count], None] | None = None,
     ) -> None:
-        self._model, self._faults_max = model, faults
+        self._model, self.faults_max = model, faults
         self._transitions_max, self._seconds_max = transitions_max, seconds_max
         self._watch = watch
         # Per state: its number in full, where it was come from, how, and at what price.
@@ -149,9 +158,13 @@ class Engine:
         self._targets = array("l")
         self._crews: list[Crew] = []
         self._crew_numbers: dict[Crew, int] = {}
-        self.wrong: tuple[Any, int] | None = None
+        # What is wrong, the state that shows it, and the label of a further step that does.
+        self.wrong: tuple[Any, int, Any] | None = None
+        # The first wrong step at each price, until all that costs less is seen.
+        self._wrong_steps: dict[int, tuple[Any, int, Any]] = {}
         self.exhausted = -1
         self._began = 0.0
+        self._judges_changes = model.judges_changes()
 
     @property
     def states(self) -> int:
@@ -163,8 +176,27 @@ class Engine:
 
     def state(self, number: int) -> tuple[int, Crew]:
         """The situation and the crew of a state."""
-        key = self._keys[number]
+        return self.unpacked(self._keys[number])
+
+    def unpacked(self, key: int) -> tuple[int, Crew]:
+        """The situation and the crew of a state's number in full."""
         return key >> CREW_BITS, self._crews[key & CREW_MASK]
+
+    def path(self, number: int) -> list[int]:
+        """The states on the way to one, from the first."""
+        found = [number]
+        while self._parents[found[-1]] >= 0:
+            found.append(self._parents[found[-1]])
+        return found[::-1]
+
+    def histogram(self) -> dict[str, tuple[int, ...]]:
+        """How many states there are with each number of faults, and of tasks at work."""
+        faults = Counter(self._prices)
+        running = Counter(len(self._crews[key & CREW_MASK]) for key in self._keys)
+        return {
+            "faults": tuple(faults[n] for n in range(max(faults, default=0) + 1)),
+            "running": tuple(running[n] for n in range(max(running, default=0) + 1)),
+        }
 
     def price(self, number: int) -> int:
         """The fewest faults with which a state is reached."""
@@ -184,18 +216,18 @@ class Engine:
                     todo.append(source)
         return reaching
 
+    def label(self, number: int) -> Any:
+        """What happened last on the way to a state."""
+        return self._labels[number]
+
     def labels(self, number: int) -> list[Any]:
         """What happened on the way to a state."""
-        found: list[Any] = []
-        while self._parents[number] >= 0:
-            found.append(self._labels[number])
-            number = self._parents[number]
-        return found[::-1]
+        return [self._labels[each] for each in self.path(number)[1:]]
 
     def run(self) -> Ending:
         """Search until all is seen, something is wrong, or a limit is hit."""
         self._began = time.perf_counter()
-        layers: list[list[int]] = [[] for _ in range(self._faults_max + 1)]
+        layers: list[list[int]] = [[] for _ in range(self.faults_max + 1)]
         situation, crew = self._model.opening
         layers[0].append(self._met(self._key(situation, crew), -1, None, 0))
         for faults, layer in enumerate(layers):
@@ -205,9 +237,12 @@ class Engine:
                     continue
                 wrong = self._model.wrong(self._keys[number] >> CREW_BITS, faults)
                 if wrong is not None:
-                    self.wrong = (wrong, number)
+                    self.wrong = (wrong, number, None)
                     return "wrong"
                 self._expand(number, faults, layers)
+                if faults in self._wrong_steps:
+                    self.wrong = self._wrong_steps[faults]
+                    return "wrong"
                 if len(self._sources) > self._transitions_max:
                     return "gave up"
                 if not at % PROGRESS_EVERY and self._is_late(faults, len(layer) - at):
@@ -226,7 +261,7 @@ class Engine:
         """Take every way on from one state."""
         model, at_once = self._model, self._model.at_once
         situation, crew = self.state(number)
-        budget = self._faults_max - faults
+        budget = self.faults_max - faults
         previous = -1
         for index, task in enumerate(crew):
             if task == previous:
@@ -247,10 +282,9 @@ class Engine:
     def _take(
         self, number: int, faults: int, way: Way, rest: Crew, layers: list[list[int]]
     ) -> None:
-        situation, cost, joined, label = way
-        crew = () if joined is None else rest if not joined else tuple(sorted(rest + joined))
+        situation, cost, _, label = way
         price = faults + cost
-        key = self._key(situation, crew)
+        key = self._after(way, rest)
         found = self._numbers.get(key)
         if found is None:
             found = self._met(key, number, label, price)
@@ -261,6 +295,11 @@ class Engine:
             layers[price].append(found)
         self._sources.append(number)
         self._targets.append(found)
+        if self._judges_changes and price not in self._wrong_steps:
+            before = self._keys[number] >> CREW_BITS
+            wrong = self._model.wrong_change(before, situation)
+            if wrong is not None:
+                self._wrong_steps[price] = (wrong, number, label)
 
     def _overtake(
         self,
@@ -279,7 +318,7 @@ class Engine:
         group = rest + (mover or way.joined or (-1,))
         if not rest and len(group) >= self._model.at_once:
             return
-        budget = self._faults_max - faults
+        budget = self.faults_max - faults
         for after in self._who_waits(before, start, rest, group, budget):
             if after.labels and after.cost <= budget:
                 label = Overtaking(after.labels, way.label)
@@ -301,6 +340,13 @@ class Engine:
             for on in self._model.overtaken_starts(before, at.situation, group, budget - at.cost):
                 more = on.joined or (-1,)
                 yield from self._who_waits(before, at.with_way(on), (), group + more, budget)
+
+    def _after(self, way: Way, rest: Crew) -> int:
+        """The number in full of the state that a way leads to."""
+        joined = way.joined
+        if joined is None:
+            return self._key(way.situation, ())
+        return self._key(way.situation, tuple(sorted(rest + joined)) if joined else rest)
 
     def _key(self, situation: int, crew: Crew) -> int:
         if not crew:

@@ -7,8 +7,10 @@ with one that was read before, so `Contents` gives equal records one version.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
+
+import attrs
 
 from xpay_flow.records import Fact, Owed, Record
 
@@ -18,6 +20,11 @@ RecordEssence = tuple[Hashable, ...]
 def record_essence(record: Record) -> RecordEssence:
     """What stands for a record, whatever its version."""
     return _of_record(record, 0, 0)
+
+
+def whole_record(record: Record) -> RecordEssence:
+    """What stands for a record where code may read any of it: all but its version."""
+    return (record.key, attrs.evolve(record, version=0))
 
 
 def quiet_essence(records: tuple[Record, ...], now_ms: int) -> Hashable:
@@ -55,8 +62,8 @@ def _of_effect(effect: Owed, not_before_ms: int, from_ms: int) -> Hashable:
     return (effect.id, effect.tries, max(effect.next_at_ms, not_before_ms) - from_ms)
 
 
-def key_of(value: Any) -> Hashable:
+def key_of(value: Any, essence: Callable[[Record], Hashable] = record_essence) -> Hashable:
     """What stands for an answer of a store: records, keys, or whether a commit won."""
     if value.__class__ is tuple and value and isinstance(value[0], Record):
-        return tuple((record_essence(record), record.version) for record in value)
+        return tuple((essence(record), record.version) for record in value)
     return value if isinstance(value, Hashable) else repr(value)

@@ -10,19 +10,22 @@ import gc
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
-from .bounds import Bound, Scene
+from .bounds import SCENES, Bound, Scene
 from .contents import Contents
 from .engine import Count, Crew, Engine, Overtaking
 from .moves import Moves
 from .outside import Outside
+from .promises import Promises, Wrong, promises_of
+from .properties import Goal
 from .reductions import ALL, Reductions
+from .seeds import Seed, Walk, mark_of
 from .shop import Shop
 from .story import Step
 from .verdict import Searched, Verdict, Violation
 
-NEVER_STUCK = ("never_stuck", "it is paid at xPay, and can never be fulfilled here")
 VERDICTS: dict[str, Verdict] = {
     "seen all": "EXHAUSTED",
     "wrong": "VIOLATED",
@@ -40,17 +43,23 @@ class Search:
         bound: Bound,
         *,
         reductions: Reductions = ALL,
+        promises: Promises | None = None,
         watch: Callable[[Count], None] | None = None,
     ) -> None:
         self._scene = scene
-        self._contents = Contents(shop.store, alike=reductions.versions)
-        self._begun: tuple[Step, ...] = ()
+        self._contents = Contents(shop.store, alike=reductions.versions, whole=shop.reads_all)
+        self.begun: tuple[Step, ...] = ()
         first = Outside(tells_creation=scene.tells_creation)
-        self.moves = Moves(shop, scene, self._contents, first, reductions)
+        self._promises = promises or promises_of(scene)
+        self.moves = Moves(shop, scene, self._contents, first, reductions, promises=self._promises)
         if scene.begun:
             self.moves.opening = self._after_prologue(shop, first)
         self.engine = Engine(
-            self.moves, bound.faults, transitions_max=bound.transitions_max, watch=watch
+            self.moves,
+            bound.faults,
+            transitions_max=bound.transitions_max,
+            seconds_max=inf if bound.seconds_max is None else bound.seconds_max,
+            watch=watch,
         )
 
     def run(self) -> Searched:
@@ -61,6 +70,7 @@ class Search:
             violation = self._violation(*self.engine.wrong) if self.engine.wrong else None
             if ending == "seen all":
                 violation = self._stuck()
+            hoped = self._hoped()
         return Searched(
             scene=self._scene.name,
             verdict="VIOLATED" if violation else VERDICTS[ending],
@@ -71,6 +81,9 @@ class Search:
             store_calls=self._contents.calls,
             seconds=time.perf_counter() - began,
             unused=tuple(sorted(self._scene.faults - self.moves.fired)),
+            hoped=hoped,
+            exhausted_faults=self.engine.exhausted,
+            histogram=self.engine.histogram(),
         )
 
     def outcomes(self) -> set[tuple[object, ...]]:
@@ -93,7 +106,7 @@ class Search:
 
     def _after_prologue(self, shop: Shop, first: Outside) -> tuple[int, Crew]:
         """Where a scene begins that follows a click which met no trouble."""
-        prologue = Moves(shop, PROLOGUE, self._contents, first, judged=False)
+        prologue = Moves(shop, PROLOGUE, self._contents, first)
         engine = Engine(prologue, 0)
         engine.run()
         last = next(
@@ -102,26 +115,74 @@ class Search:
             for situation, crew in (engine.state(number),)
             if not crew and prologue.situation(situation)[1].clicks
         )
-        self._begun = tuple(told(engine.labels(last)))
+        self.begun = tuple(told(engine.labels(last)))
         content, outside = prologue.situation(engine.state(last)[0])
         return self.moves.at(content, outside), ()
 
     def _stuck(self) -> Violation | None:
-        """A state from which no continuation leads to the goal: the point of no return."""
-        engine = self.engine
-        reaching = engine.reaching(self.moves.hopeful)
+        """A state from which no continuation leads to a goal: the point of no return."""
+        found = (self._doomed(name, goal) for name, goal in self._promises.goals.items())
+        stuck = [violation for violation in found if violation]
+        return min(stuck, key=lambda violation: violation.faults, default=None)
+
+    def _doomed(self, name: str, goal: Goal) -> Violation | None:
+        engine, known = self.engine, dict[int, bool]()
+
+        def reached(situation: int) -> bool:
+            if situation not in known:
+                known[situation] = goal.reached(self.moves.view(situation))
+            return known[situation]
+
+        reaching = engine.reaching(reached)
         doomed = (n for n in range(engine.states) if not reaching[n])
         first = min(doomed, key=lambda n: (engine.price(n), n), default=None)
-        return None if first is None else self._violation(NEVER_STUCK, first)
+        return None if first is None else self._violation((name, goal.sentence), first)
 
-    def _violation(self, wrong: tuple[str, str], number: int) -> Violation:
+    def _hoped(self) -> frozenset[str]:
+        """The hopes that came true at some moment."""
+        hopes = dict(self._promises.hopes)
+        for number in range(self.engine.states if hopes else 0):
+            view = self.moves.view(self.engine.state(number)[0])
+            for name in [name for name, hope in hopes.items() if hope.reached(view)]:
+                del hopes[name]
+        return frozenset(self._promises.hopes) - hopes.keys()
+
+    def _violation(self, wrong: Wrong, number: int, further: Any = None) -> Violation:
+        labels = self.engine.labels(number) + ([] if further is None else [further])
+        story = (*self.begun, *told(labels))
         return Violation(
             scene=self._scene.name,
             promise=wrong[0],
             sentence=wrong[1],
-            story=(*self._begun, *told(self.engine.labels(number))),
-            faults=self.engine.price(number),
+            story=story,
+            faults=sum(step.fault is not None for step in story),
+            seed=self._seed(wrong[0], number, further),
         )
+
+    def _seed(self, promise: str, number: int, further: Any) -> str:
+        """The story in short; nothing for a scene that is not one of ours."""
+        if self._scene.name not in {scene.name for scene in SCENES}:
+            return ""
+        walk, ways = Walk(self.moves, self.engine.faults_max), list[tuple[int, str]]()
+        for state in self.engine.path(number)[1:]:
+            label = self.engine.label(state)
+            ways.append((walk.goes(self.engine.state(state), label), marked(label)))
+        if further is not None:
+            labels = [choice.label for choice in walk.choices()]
+            ways.append((labels.index(further), marked(further)))
+        return str(
+            Seed(
+                scene=self._scene.name,
+                faults=self.engine.faults_max,
+                promise=mark_of(promise, 2),
+                ways=tuple(ways),
+            )
+        )
+
+
+def marked(label: Any) -> str:
+    """What recognises a step in a seed."""
+    return mark_of(" ".join(step.in_words() for step in told([label])))
 
 
 @contextmanager

@@ -30,19 +30,13 @@ from xpay_flow.effects import (
 from .bounds import Group
 from .contents import Raised
 from .frames import rest_of
+from .hidden import HiddenState as HiddenState
+from .oversight import Oversight
 from .shop import AnyFlow
 
 # A step that needs no other party is taken together with the one before it. More of them in a row
 # than this is a loop that waits for something that cannot happen here.
 SILENT_MAX = 1000
-
-
-class HiddenState(Exception):
-    """Code under check did something else when given the same past.
-
-    It depends on something besides the answers to its effects: a global, the wall clock,
-    randomness, or memory shared between requests.
-    """
 
 
 @attrs.frozen(eq=False)
@@ -89,10 +83,11 @@ class Histories:
 
     Args:
         merging: pasts that left a flow in the same rest are one; off in a test that compares.
+        oversight: entered while code under check runs.
     """
 
-    def __init__(self, *, merging: bool = True) -> None:
-        self._merging = merging
+    def __init__(self, *, merging: bool = True, oversight: Oversight | None = None) -> None:
+        self._merging, self._oversight = merging, oversight
         self.nodes: list[Node] = []
         self.resumptions = 0
         self._roots: dict[tuple[Kind, int | None], Node] = {}
@@ -133,11 +128,18 @@ class Histories:
         return self._rests.setdefault((node.kind, node.named, _asked(node.op), rest), node)
 
     def _grow(self, node: Node, generator: AnyFlow) -> None:
-        self.resumptions += 1
-        advance(node, generator)
+        self._advance(node, generator)
         node.generator = generator if node.op is not None else None
         node.id = len(self.nodes)
         self.nodes.append(node)
+
+    def _advance(self, node: Node, generator: AnyFlow) -> None:
+        self.resumptions += 1
+        if self._oversight is None:
+            advance(node, generator)
+        else:
+            with self._oversight:
+                advance(node, generator)
 
     def _replayed(self, node: Node) -> AnyFlow:
         """A fresh flow brought to `node`, which must ask for the same things on its way."""
@@ -148,8 +150,7 @@ class Histories:
         for past in reversed(path):
             named = past.parent.named if past.parent else 0
             again = Node(past.kind, past.parent, past.answer, past.now_ms, named=named)
-            self.resumptions += 1
-            advance(again, generator)
+            self._advance(again, generator)
             if again.op != past.op:
                 raise HiddenState(
                     f"{node.kind.name} asked for {past.op!r} at first, and for {again.op!r} "
@@ -179,6 +180,8 @@ def advance(node: Node, generator: AnyFlow) -> None:
     except StopIteration as end:
         node.result = end.value
         return
+    except HiddenState:
+        raise
     except Exception as error:
         node.result = Raised(error)
         return

@@ -8,13 +8,11 @@ from xpay_flow import messages as m
 from xpay_flow.effects import Load, Now, Pause
 from xpay_flow.endpoints import WebRequest
 
-from .bounds import Scene
 from .contents import Contents, Raised, ask, held
 from .outside import Outside
-from .properties import OF_RECORDS, PROPERTIES, Property, View, called_once, fulfilled, owed
+from .promises import Promises, Wrong
+from .properties import Property, View
 from .shop import Shop, SnapshotStore
-
-Wrong = tuple[str, str]
 
 
 def view_of(shop: Shop, store: SnapshotStore, outside: Outside) -> View:
@@ -65,9 +63,9 @@ def _asked(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> s
 class Judge:
     """What is wrong with a situation, looked up by its number."""
 
-    def __init__(self, shop: Shop, scene: Scene, contents: Contents) -> None:
+    def __init__(self, shop: Shop, promises: Promises, contents: Contents) -> None:
         self._shop, self._contents = shop, contents
-        self._goal = fulfilled if scene.delivers else owed
+        self.promises = promises
         self._wrong: dict[int, Wrong | None] = {}
         self._of_records: dict[int, Wrong | None] = {}
         self._told: dict[tuple[int, int], tuple[str | None, ...]] = {}
@@ -78,20 +76,14 @@ class Judge:
             self._wrong[situation] = self._first_wrong(content, outside)
         found = self._wrong[situation]
         if found is None and not faults:
-            return first_wrong(
-                self.view(content, outside), {"handlers_are_called_once": called_once}
-            )
+            return first_wrong(self.view(content, outside), self.promises.unspoilt)
         return found
 
     def _first_wrong(self, content: int, outside: Outside) -> Wrong | None:
         view = self.view(content, outside)
         if content not in self._of_records:
-            self._of_records[content] = first_wrong(view, OF_RECORDS)
-        return self._of_records[content] or first_wrong(view, PROPERTIES)
-
-    def hopeful(self, content: int, outside: Outside) -> bool:
-        """The goal of this scene is reached."""
-        return self._goal(self.view(content, outside))
+            self._of_records[content] = first_wrong(view, self.promises.of_records)
+        return self._of_records[content] or first_wrong(view, self.promises.of_moments)
 
     def view(self, content: int, outside: Outside) -> View:
         """The moment with these contents and this world."""
@@ -111,15 +103,6 @@ class Judge:
             store = self._contents.opened(content)
             self._told[key] = statuses(self._shop, store, count, now_ms)
         return self._told[key]
-
-
-def all_wrong(view: View, faults: int) -> dict[str, str]:
-    """Every promise that is broken at a moment reached with so many faults, and how."""
-    checks = {**OF_RECORDS, **PROPERTIES}
-    if not faults:
-        checks["handlers_are_called_once"] = called_once
-    said = ((name, check(view)) for name, check in checks.items())
-    return {name: text for name, text in said if text}
 
 
 def first_wrong(view: View, checks: Mapping[str, Property]) -> Wrong | None:

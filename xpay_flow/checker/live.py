@@ -18,11 +18,11 @@ from xpay_flow.records import Record
 from . import outside as world
 from .bounds import Scene
 from .contents import Raised, ask, held
-from .explore import NEVER_STUCK
 from .histories import HiddenState, Node, advance
-from .judging import all_wrong, view_of
+from .judging import view_of
 from .outside import Happening, Outside
-from .properties import fulfilled, owed
+from .promises import Promises, promises_of
+from .properties import View
 from .shop import AnyFlow, Shop
 from .story import HANDLER_FAILED, LOST, NO_ANSWER, Seen, Step
 from .turns import ending, outcome
@@ -30,32 +30,47 @@ from .verdict import Violation
 from .whereabouts import where_of
 
 
-def confirm(violation: Violation, shop: Shop, scene: Scene, empty: Any) -> Violation:
+def confirm(
+    violation: Violation,
+    shop: Shop,
+    scene: Scene,
+    empty: Any,
+    promises: Promises | None = None,
+) -> Violation:
     """Tell the story again; what is shown is what live code did.
 
     Args:
         empty: a snapshot of the store as it was before the search.
+        promises: among which the broken one is; None is the design's.
 
     Raises:
         HiddenState: it ends otherwise, so the code depends on something that is not an answer.
     """
     shop.store.restore(empty)
     first = Outside(tells_creation=scene.tells_creation)
-    told = list(retelling(violation.story, shop, first))
-    view = view_of(shop, shop.store, told[-1][1] if told else first)
-    sentence = violation.sentence
-    if violation.promise == NEVER_STUCK[0]:
-        broken = not (fulfilled(view) if scene.delivers else owed(view))
-    else:
-        wrong = all_wrong(view, violation.faults)
-        broken = violation.promise in wrong
-        sentence = wrong.get(violation.promise, sentence)
-    if not broken:
+    told, views = list[Step](), [view_of(shop, shop.store, first)]
+    for step, now in retelling(violation.story, shop, first):
+        told.append(step)
+        views.append(view_of(shop, shop.store, now))
+    sentence = wrong_now(violation, views, promises or promises_of(scene))
+    if sentence is None:
         raise HiddenState(
             f"told again with live code, this story breaks nothing:\n{violation.as_text()}"
         )
-    story = tuple(step for step, _ in told)
-    return attrs.evolve(violation, story=story, sentence=sentence, confirmed=True)
+    return attrs.evolve(violation, story=tuple(told), sentence=sentence, confirmed=True)
+
+
+def wrong_now(violation: Violation, views: Sequence[View], promises: Promises) -> str | None:
+    """How the promise is broken at the last of the moments of a story; None if it is not."""
+    name, last = violation.promise, views[-1]
+    if name in promises.goals:
+        goal = promises.goals[name]
+        return None if goal.reached(last) else goal.sentence
+    if name in promises.of_changes:
+        # What the search takes for one step may be several here.
+        said = (promises.of_changes[name](view, last) for view in views[-2::-1])
+        return next((text for text in said if text), None)
+    return promises.wrong_at(last, violation.faults).get(name)
 
 
 def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple[Step, Outside]]:

@@ -22,8 +22,10 @@ from .casting import Casting
 from .contents import Contents
 from .engine import Crew, Way
 from .histories import Histories, Kind, Node
-from .judging import Judge, Wrong
-from .outside import Happening, News, Outside
+from .judging import Judge
+from .outside import Happening, News, Outside, XIntent
+from .promises import Promises, Wrong
+from .properties import View
 from .reductions import ALL, Reductions
 from .shop import Shop
 from .story import NO_ANSWER, How, Step, What
@@ -90,7 +92,7 @@ class Moves:
 
     Args:
         opening: the world as it is before anything happens.
-        judged: look whether the promises are kept.
+        promises: what must hold; None looks at nothing.
     """
 
     def __init__(
@@ -101,16 +103,17 @@ class Moves:
         opening: Outside,
         reductions: Reductions = ALL,
         *,
-        judged: bool = True,
+        promises: Promises | None = None,
     ) -> None:
         self._scene, self._contents, self._reductions = scene, contents, reductions
         self.at_once = scene.at_once
-        self.histories = Histories(merging=reductions.rests)
+        oversight = shop.oversight() if shop.own_parties else None
+        self.histories = Histories(merging=reductions.rests, oversight=oversight)
         whole = reductions.turns
         self._turns = Turns(shop, scene, contents, self.histories, whole=whole)
         self._casting = Casting(shop)
         self.fired: set[FaultKind] = set()
-        self._judge, self._judged = Judge(shop, scene, contents), judged
+        self.judge = Judge(shop, promises, contents) if promises else None
         self._worlds = Worlds()
         # Situations, by number: contents and the world, by theirs.
         self.contents_of: list[int] = []
@@ -124,6 +127,7 @@ class Moves:
         self._overtaken: dict[tuple[int, int, int], tuple[Way, ...]] = {}
         self._starts_before: dict[tuple[int, int, Groups], tuple[int, tuple[Way, ...]]] = {}
         self._crew_groups: dict[Crew, Groups] = {}
+        self._changes: dict[tuple[int, int], Wrong | None] = {}
         self._starts: dict[int, tuple[_Start, ...]] = {}
         self.opening: tuple[int, Crew] = (self.at(contents.first, opening), ())
 
@@ -211,13 +215,31 @@ class Moves:
 
     def wrong(self, situation: int, faults: int) -> Wrong | None:
         """The first promise that is broken."""
-        if not self._judged:
+        if self.judge is None:
             return None
-        return self._judge.wrong(situation, *self.situation(situation), faults)
+        return self.judge.wrong(situation, *self.situation(situation), faults)
 
-    def hopeful(self, situation: int) -> bool:
-        """The goal of the scene is reached."""
-        return self._judge.hopeful(*self.situation(situation))
+    def wrong_change(self, before: int, after: int) -> Wrong | None:
+        """The first promise upon changes that a step breaks."""
+        assert self.judge is not None
+        key = (before, after)
+        if key not in self._changes:
+            views = (
+                self.judge.view(*self.situation(before)),
+                self.judge.view(*self.situation(after)),
+            )
+            checks = self.judge.promises.of_changes.items()
+            said = ((name, check(*views)) for name, check in checks)
+            self._changes[key] = next(((name, text) for name, text in said if text), None)
+        return self._changes[key]
+
+    def judges_changes(self) -> bool:
+        return self.judge is not None and bool(self.judge.promises.of_changes)
+
+    def view(self, situation: int) -> View:
+        """What can be seen in a situation."""
+        assert self.judge is not None
+        return self.judge.view(*self.situation(situation))
 
     # --- a running task ----------------------------------------------------------------------
 
@@ -400,20 +422,30 @@ class Moves:
         """What xPay and the customer can do."""
         content, outside = self.situation(situation)
         for intent in outside.intents:
-            if not intent.reachable or intent.paid:
-                continue
-            number = intent.number
-            if intent.failures < self._scene.failures:
-                yield self._happens(
-                    situation, "customer", "a charge fails", ("charged", number, False)
-                )
-            yield self._happens(
-                situation, "customer", "the customer pays", ("charged", number, True)
-            )
+            for what, note, word, *about in self._about(intent):
+                yield self._happens(situation, what, note, (word, intent.number, *about))
+        if self._scene.rotates and not outside.key:
+            yield self._happens(situation, "xpay", "xPay signs with the next key", ("rotated",))
         for news, delivery in outside.news:
             if delivery == "owed" and self.allows("loss") and self._still_asked(content):
                 note = f"xPay gives up delivering {news}"
                 yield self._happens(situation, "xpay", note, ("told", news, "dropped"), "loss")
+
+    def _about(self, intent: XIntent) -> Iterator[tuple[Any, ...]]:
+        """What can become of an intent at xPay."""
+        scene = self._scene
+        if intent.reachable and not intent.paid:
+            if intent.failures < scene.failures:
+                yield "customer", "a charge fails", "charged", False
+            # A charge under way when the intent is cancelled can still work.
+            yield "customer", "the customer pays", "charged", True
+            if scene.cancels and not intent.cancelled:
+                yield "xpay", "the intent is cancelled at xPay", "cancelled"
+        if intent.paid and intent.refunds < min(scene.refunds, 2):
+            part = intent.refunds + 1 if scene.refunds > 1 else 3
+            yield "xpay", ("a half", "the rest", "all")[part - 1] + " is refunded", "refunded", part
+        if intent.paid and scene.disputes and not intent.disputed:
+            yield "customer", "the customer disputes the payment", "disputed"
 
     def _still_asked(self, content: int) -> bool:
         """No question was put to xPay yet: a loss after the last one is noticed by nobody."""
@@ -424,6 +456,9 @@ class Moves:
         """Time passes until everything is due. While flows run this is a fault: deadlines are far
         longer than any flow takes."""
         content, outside = self.situation(situation)
+        if self.allows("clock") and outside.now_ms > world.START_MS:
+            back = ("later", -HOUR_MS)
+            yield self._happens(situation, "time", "the clock is set back an hour", back, "clock")
         due_ms = self._contents.all_due_ms(content, outside.now_ms)
         if due_ms is None or not self._scene.has_time or (hangs and not self.allows("hang")):
             return

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -37,6 +37,9 @@ class XIntent:
     Args:
         reachable: the customer has its address.
         failures: how many charges failed; `paid`: one worked.
+        refunds: how many halves of the money went back.
+        disputed: the customer's bank asks for the money.
+        cancelled: nobody can pay here any more.
     """
 
     number: int
@@ -45,6 +48,9 @@ class XIntent:
     reachable: bool = False
     failures: int = 0
     paid: bool = False
+    refunds: int = 0
+    disputed: bool = False
+    cancelled: bool = False
 
     @property
     def id(self) -> str:
@@ -58,7 +64,9 @@ class XIntent:
     @property
     def status(self) -> str:
         if self.paid:
-            return m.STATUS_SUCCESS
+            return (m.STATUS_SUCCESS, m.STATUS_PARTIALLY_REFUNDED, m.STATUS_REFUNDED)[self.refunds]
+        if self.cancelled:
+            return m.STATUS_CANCELLED
         return m.STATUS_FAILED if self.failures else m.STATUS_CREATED
 
 
@@ -97,6 +105,7 @@ class Outside:
         news: every event of xPay's, and whether it still owes its delivery.
         calls: (handler, idempotency key, how often it was called to the end).
         tells_creation: xPay sends `intent.created`.
+        key: which of the shop's webhook secrets xPay signs with.
         crashed: an error that escaped from a flow and is none of ours.
     """
 
@@ -107,6 +116,7 @@ class Outside:
     news: tuple[tuple[News, Delivery], ...] = ()
     calls: tuple[tuple[str, str, int], ...] = ()
     tells_creation: bool = False
+    key: int = 0
     crashed: str = ""
 
     def intent(self, number: int) -> XIntent:
@@ -137,30 +147,54 @@ class Outside:
 
 def happened(outside: Outside, happening: Happening) -> Outside:
     """The world after one thing more."""
-    match happening:
-        case ("pressed",):
-            return attrs.evolve(outside, clicks=outside.clicks + 1)
-        case ("forwarded",):
-            return attrs.evolve(outside, forwards=outside.forwards + 1)
-        case ("at", now_ms):
-            return attrs.evolve(outside, now_ms=now_ms)
-        case ("later", ms):
-            return attrs.evolve(outside, now_ms=outside.now_ms + ms)
-        case ("charged", number, works):
-            return charge(outside, number, works=works)
-        case ("told", news, delivery):
-            return outside.told(news, delivery)
-        case ("reachable", number):
-            return outside.with_intent(attrs.evolve(outside.intent(number), reachable=True))
-        case ("called", name, key):
-            return outside.with_call(name, key)
-        case ("crashed", error):
-            return attrs.evolve(outside, crashed=error)
-        case _:
-            raise ValueError(f"nothing that happens: {happening!r}")
+    word, *about = happening
+    return HAPPENINGS[word](outside, *about)
 
 
-def charge(outside: Outside, number: int, *, works: bool) -> Outside:
+def _pressed(outside: Outside) -> Outside:
+    return attrs.evolve(outside, clicks=outside.clicks + 1)
+
+
+def _forwarded(outside: Outside) -> Outside:
+    return attrs.evolve(outside, forwards=outside.forwards + 1)
+
+
+def _at(outside: Outside, now_ms: int) -> Outside:
+    return attrs.evolve(outside, now_ms=now_ms)
+
+
+def _later(outside: Outside, ms: int) -> Outside:
+    return attrs.evolve(outside, now_ms=outside.now_ms + ms)
+
+
+def _rotated(outside: Outside) -> Outside:
+    return attrs.evolve(outside, key=1)
+
+
+def _crashed(outside: Outside, error: str) -> Outside:
+    return attrs.evolve(outside, crashed=error)
+
+
+def _refunded(outside: Outside, number: int, part: int) -> Outside:
+    refunds = min(part, 2)
+    after = outside.with_intent(attrs.evolve(outside.intent(number), refunds=refunds))
+    return after.with_news(News(m.INTENT_REFUNDED, number, part))
+
+
+def _disputed(outside: Outside, number: int) -> Outside:
+    after = outside.with_intent(attrs.evolve(outside.intent(number), disputed=True))
+    return after.with_news(News(m.INTENT_DISPUTED, number))
+
+
+def _cancelled(outside: Outside, number: int) -> Outside:
+    return outside.with_intent(attrs.evolve(outside.intent(number), cancelled=True))
+
+
+def _reachable(outside: Outside, number: int) -> Outside:
+    return outside.with_intent(attrs.evolve(outside.intent(number), reachable=True))
+
+
+def charge(outside: Outside, number: int, works: bool) -> Outside:
     """The customer tries to pay on the page of one intent; xPay will tell."""
     intent = outside.intent(number)
     if works:
@@ -169,6 +203,23 @@ def charge(outside: Outside, number: int, *, works: bool) -> Outside:
     failures = intent.failures + 1
     after = outside.with_intent(attrs.evolve(intent, failures=failures))
     return after.with_news(News(m.INTENT_FAILED, number, failures))
+
+
+HAPPENINGS: dict[str, Callable[..., Outside]] = {
+    "pressed": _pressed,
+    "forwarded": _forwarded,
+    "at": _at,
+    "later": _later,
+    "charged": charge,
+    "refunded": _refunded,
+    "disputed": _disputed,
+    "cancelled": _cancelled,
+    "rotated": _rotated,
+    "told": Outside.told,
+    "reachable": _reachable,
+    "called": Outside.with_call,
+    "crashed": _crashed,
+}
 
 
 def answer(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outside]:
@@ -219,6 +270,12 @@ def _told(intent: XIntent) -> dict[str, Any]:
     }
 
 
+def refund_minor(amount_minor: int, part: int) -> int:
+    """The money of a refund: the first half, the second, or all at once (3)."""
+    first = amount_minor // 2
+    return (first, amount_minor - first, amount_minor)[part - 1]
+
+
 def _json(status: int, value: object) -> HttpResponse:
     body = json.dumps(value, separators=(",", ":")).encode()
     return HttpResponse(status, {"content-type": "application/json"}, body)
@@ -229,7 +286,8 @@ def delivery(
 ) -> tuple[tuple[tuple[str, str], ...], bytes]:
     """Headers and body of one delivery, signed with the shop's first key."""
     body = json.dumps(dict(_members(outside, news, settings)), separators=(",", ":")).encode()
-    key = "not the key of this shop" if news.flaw == "forged" else settings.webhook_secrets[0]
+    secrets = settings.webhook_secrets
+    key = "not the key of this shop" if news.flaw == "forged" else secrets[outside.key]
     signature = hmac.new(key.encode(), body, hashlib.sha512).digest()
     return ((m.HMAC_HEADER, base64.b64encode(signature).decode()),), body
 
@@ -243,7 +301,13 @@ def _members(outside: Outside, news: News, settings: Settings) -> Iterator[tuple
     yield "intentId", "in_of_another" if foreign else f"in_{news.x_number}"
     yield "receiptId", "another-order" if foreign else asked.get("receiptId")
     yield "status", news.event_type.rpartition(".")[2].upper()
-    yield "amount", asked["amount"] + (news.flaw in ("wrong amount", "other content"))
+    amount = asked["amount"]
+    if news.event_type == m.INTENT_REFUNDED:
+        yield "refundId", f"rf_{news.x_number}_{news.nth}"
+        amount = refund_minor(amount, news.nth)
+    if news.event_type == m.INTENT_DISPUTED:
+        yield "disputeId", f"dp_{news.x_number}"
+    yield "amount", amount + (news.flaw in ("wrong amount", "other content"))
     yield "currency", "JPY" if news.flaw == "wrong currency" else asked["currency"]
     if news.event_type == m.INTENT_FAILED:
         yield "errorCode", "insufficient_funds"

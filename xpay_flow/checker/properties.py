@@ -1,7 +1,7 @@
 """Which promises must hold? The design's, as functions of what can be seen from outside.
 
-A property looks at one moment: the records, xPay, the calls made. `fulfilled` and `owed` are of
-another sort: from everywhere, some continuation must still reach them.
+A property looks at one moment: the records, xPay, the calls made. Goals are of another sort: from
+everywhere, some continuation must still reach them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import attrs
 
+from xpay_flow import messages as m
 from xpay_flow.decide import decide
 from xpay_flow.events import Event
 from xpay_flow.intent import Intent
 from xpay_flow.lifecycle import Lifecycle
 from xpay_flow.records import Record
 
-from .outside import Outside
+from .outside import News, Outside, refund_minor
 
 
 @attrs.frozen
@@ -43,12 +44,32 @@ class View:
         """The money asked for has been paid at xPay."""
         return any(intent.paid for intent in self.outside.intents)
 
+    @property
+    def all_refunded(self) -> bool:
+        """All of the money has gone back."""
+        return any(intent.refunds == 2 for intent in self.outside.intents)
+
+    @property
+    def refunds(self) -> list[News]:
+        """The refunds that xPay has made."""
+        return [news for news, _ in self.outside.news if news.event_type == m.INTENT_REFUNDED]
+
     def called(self, name: str) -> dict[str, int]:
         """How often a handler was called to its end, by idempotency key."""
         return {key: count for called, key, count in self.outside.calls if called == name}
 
 
 Property = Callable[[View], str | None]
+
+
+@attrs.frozen
+class Goal:
+    """What can always still be reached, and what is said where it cannot."""
+
+    reached: Callable[[View], bool]
+    sentence: str
+
+
 # Those that look at the records alone, and need to be worked out once for the same records.
 OF_RECORDS: dict[str, Property] = {}
 PROPERTIES: dict[str, Property] = {}
@@ -74,6 +95,8 @@ def webhooks_decide(view: View) -> str | None:
     for intent in view.intents:
         if intent.is_paid and not view.really_paid:
             return f"{intent.id} is {intent.state}, and nobody has paid at xPay"
+        if intent.state == "cancelled" and not any(i.cancelled for i in view.outside.intents):
+            return f"{intent.id} is cancelled, and nobody has cancelled it at xPay"
         if intent.state == "failed" and not any(i.failures for i in view.outside.intents):
             return f"{intent.id} is failed, and no charge has failed at xPay"
     return None
@@ -130,6 +153,20 @@ def wrong_money_is_never_paid(view: View) -> str | None:
 
 
 @promise
+def refunds_are_added_up(view: View) -> str | None:
+    """No more money is said to have gone back than has."""
+    for intent in view.intents:
+        given = sum(
+            refund_minor(intent.money.amount_minor, news.nth)
+            for news in view.refunds
+            if f"in_{news.x_number}" in intent.x_intent_ids
+        )
+        if intent.refunded_minor > given:
+            return f"{intent.id}: {intent.refunded_minor} are refunded here, and {given} at xPay"
+    return None
+
+
+@promise
 def redirects_are_read_only(view: View) -> str | None:
     """The status query reads, and says SUCCESS only of what is paid."""
     if view.wrote:
@@ -152,17 +189,45 @@ def called_once(view: View) -> str | None:
 
 
 def fulfilled(view: View) -> bool:
-    """What is paid at xPay was told to on_success."""
-    return not view.really_paid or bool(view.called("on_success"))
+    """What is paid at xPay was told to on_success, unless all of it went back meanwhile."""
+    return not view.really_paid or view.all_refunded or bool(view.called("on_success"))
+
+
+def refunds_are_told(view: View) -> bool:
+    """Each refund at xPay was told to on_refunded."""
+    return len(view.called("on_refunded")) >= len(view.refunds)
 
 
 def owed(view: View) -> bool:
     """What is paid at xPay is on file with on_success owed or done."""
-    return not view.really_paid or any(
-        effect.name == "on_success" and effect.status in ("owed", "done")
+    return not view.really_paid or view.all_refunded or bool(_on_file(view, "on_success"))
+
+
+def refunds_are_owed(view: View) -> bool:
+    """Each refund at xPay is on file with on_refunded owed or done."""
+    return len(_on_file(view, "on_refunded")) >= len(view.refunds)
+
+
+def _on_file(view: View, name: str) -> list[str]:
+    return [
+        effect.id
         for record in view.records
         for effect in record.effects
-    )
+        if effect.name == name and effect.status in ("owed", "done")
+    ]
+
+
+STUCK = "it is paid at xPay, and can never be fulfilled here"
+UNTOLD = "money went back at xPay, and nobody can ever be told here"
+# By the name of the promise; where there is no worker, it is enough that a call is owed.
+GOALS_DELIVERED = {
+    "never_stuck": Goal(fulfilled, STUCK),
+    "refunds_are_told": Goal(refunds_are_told, UNTOLD),
+}
+GOALS_OWED = {
+    "never_stuck": Goal(owed, STUCK),
+    "refunds_are_told": Goal(refunds_are_owed, UNTOLD),
+}
 
 
 def _folded(intent: Intent, events: list[Event], lifecycle: Lifecycle) -> Intent:

@@ -26,10 +26,13 @@ from xpay_flow.terms import Terms
 from xpay_flow.xpay import Created
 
 from .bounds import Group, Scene
-from .guard import guarded
+from .coverage import Coverage
 from .hidden import HiddenState
+from .oversight import Oversight
 from .plain import AnyFlow as AnyFlow
 from .plain import plain
+
+NEXT_SECRET = "the_next_signing_key_0123456789"
 
 
 class SnapshotStore(Store, Protocol):
@@ -59,6 +62,7 @@ class Shop:
         replaced: what stands in for something of the real shop, in words.
         absent: parties that this shop does not have. One without a worker fulfils orders itself.
         allows: hidden inputs that its code may take all the same; see `guard`.
+        coverage: notes which lines of the user's code run.
         reads_all: its code may look at any field of a record, so that no two records count as
             alike that differ anywhere.
     """
@@ -75,6 +79,29 @@ class Shop:
     absent: frozenset[Group] = frozenset()
     allows: frozenset[str] = frozenset()
     reads_all: bool = False
+    coverage: Coverage = attrs.Factory(Coverage)
+
+    @property
+    def own_parties(self) -> tuple[Callable[..., object], ...]:
+        """The flows of the user's own; ours need no watching."""
+        ours = (
+            flows.start_checkout,
+            flows.forward,
+            flows.deliver,
+            flows.reconcile,
+            answering,
+        )
+        parties = (self.click, self.forward, self.deliver, self.reconcile, self.respond)
+        return tuple(party for party in parties if party not in ours)
+
+    def watched(self) -> Shop:
+        """The shop with a fresh account of which of its lines run."""
+        functions = (*self.own_parties, *self.handlers.values())
+        return attrs.evolve(self, coverage=Coverage(functions))
+
+    def oversight(self) -> Oversight:
+        """To be entered while code of the user's runs."""
+        return Oversight(self.allows, self.coverage)
 
     @classmethod
     def of(cls, flow: Flow | AsyncFlow) -> Shop:
@@ -152,6 +179,8 @@ class Shop:
             ask_schedule_s=self.rules.settings.ask_schedule_s[:entries],
             retry_schedule_s=self.rules.settings.retry_schedule_s[:entries],
             create_tries=1,
+            # A second one, for xPay to come to sign with.
+            webhook_secrets=(*self.rules.settings.webhook_secrets[:1], NEXT_SECRET),
         )
         said = f"schedules are cut to {entries} entries, and one try of a creation at a time"
         rules = attrs.evolve(self.rules, settings=settings)
@@ -163,7 +192,7 @@ class Shop:
         if handler is None:
             return Ran("missing")
         try:
-            with guarded(self.allows):
+            with self.oversight():
                 returned = handler(op.payment)
                 if inspect.iscoroutine(returned):
                     asyncio.run(returned)

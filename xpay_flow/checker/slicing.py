@@ -20,6 +20,7 @@ from .histories import HiddenState
 from .lanes import Lanes, lanes_of
 from .live import confirm, retelling
 from .outside import News, Outside
+from .promises import Promises
 from .shop import Shop
 from .story import Step
 from .verdict import NEVER_STUCK, Violation
@@ -34,13 +35,20 @@ class _Ending:
     running: tuple[str, ...]
 
 
-def sliced(violation: Violation, shop: Shop, scene: Scene, empty: Any) -> Violation:
+def sliced(
+    violation: Violation,
+    shop: Shop,
+    scene: Scene,
+    empty: Any,
+    promises: Promises | None = None,
+) -> Violation:
     """The violation without the steps that it does not depend on, told again with live code.
 
     Handlers are called for real each time the story is told.
 
     Args:
         empty: a snapshot of the store as it was before the search.
+        promises: among which the broken one is; None is the design's.
     """
     first = Outside(tells_creation=scene.tells_creation)
     shop.store.restore(empty)
@@ -50,10 +58,10 @@ def sliced(violation: Violation, shop: Shop, scene: Scene, empty: Any) -> Violat
         for left in _without_one(violation):
             shop.store.restore(empty)
             shorter = _told(left.story, shop, first)
-            if shorter is None or not _is_like(shorter, ending, violation.promise):
+            if shorter is None or not _is_like(shorter, ending, violation.promise, promises):
                 continue
             try:
-                violation = confirm(left, shop, scene, empty)
+                violation = confirm(left, shop, scene, empty, promises)
             except HiddenState:
                 continue
             break
@@ -85,9 +93,10 @@ def _without(violation: Violation, left_out: set[int]) -> Violation:
     )
 
 
-def _is_like(shorter: _Ending, ending: _Ending, promise: str) -> bool:
+def _is_like(shorter: _Ending, ending: _Ending, promise: str, promises: Promises | None) -> bool:
     """The shorter story is about the same payments, and as hopeless where that is what is wrong."""
-    if promise == NEVER_STUCK:
+    goals = promises.goals if promises is not None else {NEVER_STUCK: None}
+    if promise in goals:
         # Only from the very same place is it known that nothing can help.
         return shorter == ending
     # A delivery speaks of what was asked for, which was worked out for the whole story.

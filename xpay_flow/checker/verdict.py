@@ -105,6 +105,8 @@ class Searched:
     Args:
         resumptions: how often a real generator was resumed; `store_calls`: real store operations.
         unused: kinds of faults of the bound that never could happen.
+        hoped: promises of the user's own that were to come true once, and did.
+        exhausted_faults: everything with so many faults was seen, whatever came of more.
         histogram: numbers of states: under `faults` with no fault, with one, with two, …; under
             `running` likewise by how many flows run.
     """
@@ -118,6 +120,8 @@ class Searched:
     seconds: float
     unused: tuple[FaultKind, ...] = ()
     violation: Violation | None = None
+    hoped: frozenset[str] = frozenset()
+    exhausted_faults: int = -1
     histogram: Mapping[str, tuple[int, ...]] = attrs.field(
         factory=dict[str, tuple[int, ...]], hash=False
     )
@@ -134,21 +138,47 @@ class Result:
 
     Args:
         target: what was checked, as it was named.
+        never_run: lines of the user's code that no search ran.
+        without: promises that were left out.
+        exhausted_before: a search before this one was seen to the end with so many faults.
+        hoped_for: promises of the user's own that had to come true at some moment, by name.
     """
 
     bound: Bound
     searched: tuple[Searched, ...]
     assumptions: tuple[str, ...] = ASSUMPTIONS
     target: str = ""
+    never_run: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    hoped_for: Mapping[str, str] = attrs.field(factory=dict[str, str], hash=False)
+    exhausted_before: int = -1
+
+    @property
+    def in_vain(self) -> tuple[str, ...]:
+        """Promises that had to come true at some moment, and did at none."""
+        came = frozenset[str]().union(*(scene.hoped for scene in self.searched))
+        return tuple(name for name in self.hoped_for if name not in came)
+
+    @property
+    def exhausted_faults(self) -> int:
+        """Every scene was seen to its end with so many faults; -1 is not even with none."""
+        if len(self.searched) < len(self.bound.scenes):
+            return self.exhausted_before
+        here = min((scene.exhausted_faults for scene in self.searched), default=-1)
+        return max(here, self.exhausted_before)
 
     @property
     def verdict(self) -> Verdict:
-        """VIOLATED if any scene is; EXHAUSTED only if every scene was seen to its end."""
+        """VIOLATED if any scene is; EXHAUSTED only if every scene was seen to its end.
+
+        A promise that came true at no moment is a violation once everything was seen.
+        """
         verdicts = {scene.verdict for scene in self.searched}
         if "VIOLATED" in verdicts:
             return "VIOLATED"
-        seen_all = verdicts == {"EXHAUSTED"} and len(self.searched) == len(self.bound.scenes)
-        return "EXHAUSTED" if seen_all else "UNFINISHED"
+        if verdicts != {"EXHAUSTED"} or len(self.searched) != len(self.bound.scenes):
+            return "UNFINISHED"
+        return "VIOLATED" if self.in_vain else "EXHAUSTED"
 
     @property
     def violation(self) -> Violation | None:
@@ -174,6 +204,14 @@ class Result:
             )
             for kind in scene.unused:
                 yield f"{'':12} never happened: {FAULT_WORDS[kind]}"
+        for name in self.in_vain:
+            yield f"Never came true: {name}: {self.hoped_for[name]}"
+        for lines in self.never_run:
+            yield f"Never run: {lines}"
+        if self.without:
+            yield f"Not looked at: {', '.join(self.without)}"
+        if self.verdict == "UNFINISHED" and self.exhausted_faults >= 0:
+            yield f"Seen to the end: everything with up to {self.exhausted_faults} fault(s)"
         yield "Assumed: " + "; ".join(self.assumptions)
         if self.violation is not None:
             yield ""
@@ -192,6 +230,10 @@ class Result:
                 | {name: getattr(s, name) for name in figures}
                 for s in self.searched
             ],
+            "exhausted_faults": self.exhausted_faults,
+            "never_came_true": list(self.in_vain),
+            "never_run": list(self.never_run),
+            "without": list(self.without),
             "assumptions": list(self.assumptions),
             "violation": broken
             and {

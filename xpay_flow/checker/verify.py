@@ -2,62 +2,164 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-import inspect
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 
 import attrs
 
-from xpay_flow import Settings
-from xpay_flow.errors import ConfigurationError, quoted
-from xpay_flow.flow import AsyncFlow, Flow
-from xpay_flow.payment import Payment
-from xpay_flow.records import HandlerName
-from xpay_flow.stores.memory import MemoryStore
-
-from .bounds import BOUNDS, DEFAULT, Bound
+from .bounds import BOUNDS, DEFAULT, Bound, Scene
+from .engine import Count
 from .explore import Search
 from .live import confirm
+from .own import Own
+from .parked import release_threads
+from .processes import in_processes
+from .promises import Promises, promises_of, refuse_unknown
 from .shop import Shop
-from .verdict import ASSUMPTIONS, Result, Searched
+from .slicing import sliced
+from .targets import Target, shop_of
+from .verdict import ASSUMPTIONS, Progress, Result, Searched
 
-HANDLERS: tuple[HandlerName, ...] = ("on_success", "on_failed", "on_refunded", "on_attention")
+Watch = Callable[[Progress], None]
 
 
-def check(target: str | Flow | AsyncFlow | Shop | None = None, bound: Bound = DEFAULT) -> Result:
+def check(
+    target: Target = None,
+    bound: Bound = DEFAULT,
+    *,
+    own: Iterable[Own] = (),
+    without: Collection[str] = (),
+    progress: Watch | None = None,
+    jobs: int = 1,
+) -> Result:
     """Search every scene of the bound.
 
-    After a violation the scenes that are left are searched for one with fewer faults only.
+    After a violation the scenes that are left are searched for one with fewer faults only. Handlers
+    are called for real: once for each different payment, and again when a story is told.
 
     Args:
         target: `module:flow`, or a function that makes one; a flow; a shop; or nothing, which is
-            the shipped flow on the store in memory. Its handlers are called for real.
+            the shipped flow on the store in memory.
+        own: promises of your own, besides those in the target's module; see `own`.
+        without: names of promises to leave out.
+        progress: told now and then how far the search has come.
+        jobs: how many processes search, a scene each at a time.
 
     Raises:
-        ConfigurationError: the target names no flow.
+        ConfigurationError: the target names no flow, or `without` no promise.
         HiddenState: code under check depends on more than the answers to its effects.
     """
-    shop = target if isinstance(target, Shop) else Shop.of(_flow(target))
-    shop = shop.shortened(bound.faults)
-    empty = shop.store.snapshot()
-    searched: list[Searched] = []
-    faults = bound.faults
-    for scene in bound.scenes:
-        if faults < 0:
-            break
-        shop.store.restore(empty)
-        found = Search(shop, scene, attrs.evolve(bound, faults=faults)).run()
+    if bound.deepens:
+        return _deepened(target, bound, own, without, progress, jobs)
+    shop, theirs = shop_of(target)
+    promises = (*theirs, *own)
+    refuse_unknown(without, promises)
+    checking = Checking(shop.shortened(bound.faults).watched(), promises, frozenset(without))
+    try:
+        searched = tuple(checking.scenes(bound, progress, jobs))
+    finally:
+        release_threads()
+    return Result(
+        bound=bound,
+        searched=searched,
+        assumptions=(*ASSUMPTIONS, *checking.shop.replaced),
+        never_run=checking.shop.coverage.never_run() if jobs == 1 else (),
+        without=tuple(sorted(without)),
+        hoped_for={promise.name: promise.sentence for promise in _hopes(promises, without)},
+    )
+
+
+def _deepened(
+    target: Target,
+    bound: Bound,
+    own: Iterable[Own],
+    without: Collection[str],
+    progress: Watch | None,
+    jobs: int,
+) -> Result:
+    """With one fault more each time, until something is wrong or the time is over."""
+    own, ends = tuple(own), time.monotonic() + (bound.seconds_max or 0)
+    done: Result | None = None
+    for faults in range(bound.faults + 1):
+        left = max(ends - time.monotonic(), 0.0)
+        step = attrs.evolve(bound, faults=faults, seconds_max=left, deepens=False)
+        result = check(target, step, own=own, without=without, progress=progress, jobs=jobs)
+        if result.verdict == "UNFINISHED" and done is not None:
+            return attrs.evolve(result, exhausted_before=done.exhausted_faults)
+        if result.verdict != "EXHAUSTED":
+            return result
+        done = result
+    assert done is not None
+    return done
+
+
+def _hopes(promises: Iterable[Own], without: Collection[str]) -> list[Own]:
+    return [own for own in promises if own.when == "sometimes" and own.name not in without]
+
+
+@attrs.define
+class Checking:
+    """One check, scene after scene."""
+
+    shop: Shop
+    own: tuple[Own, ...]
+    without: frozenset[str]
+    empty: object = None
+
+    def __attrs_post_init__(self) -> None:
+        self.empty = self.shop.store.snapshot()
+
+    def scenes(self, bound: Bound, progress: Watch | None, jobs: int) -> Iterator[Searched]:
+        """What each scene shows."""
+        if jobs > 1:
+            tasks = [partial(self.scene, scene, bound, None) for scene in bound.scenes]
+            for found in in_processes(tasks, jobs):
+                yield self._retold(found, bound)
+            return
+        faults, ends = bound.faults, time.monotonic() + (bound.seconds_max or 0)
+        for scene in bound.scenes:
+            if faults < 0:
+                break
+            left = None if bound.seconds_max is None else max(ends - time.monotonic(), 0.0)
+            within = attrs.evolve(bound, faults=faults, seconds_max=left)
+            found = self.scene(scene, within, progress)
+            if found.violation is not None:
+                faults = found.violation.faults - 1
+            yield found
+
+    def scene(self, scene: Scene, bound: Bound, progress: Watch | None) -> Searched:
+        """What one scene shows; a broken promise with its story as live code tells it."""
+        scene = self.shop.fitted(scene)
+        promises = self.promises(scene)
+        self.shop.store.restore(self.empty)
+        watch = None if progress is None else _watch(scene, progress)
+        found = Search(self.shop, scene, bound, promises=promises, watch=watch).run()
         if found.violation is not None:
-            violation = confirm(found.violation, shop, scene, empty)
+            at = (self.shop, scene, self.empty, promises)
+            violation = sliced(confirm(found.violation, *at), *at)
             found = attrs.evolve(found, violation=violation)
-            faults = violation.faults - 1
-        searched.append(found)
-    shop.store.restore(empty)
-    return Result(bound=bound, searched=tuple(searched), assumptions=(*ASSUMPTIONS, *shop.replaced))
+        self.shop.store.restore(self.empty)
+        return found
+
+    def _retold(self, found: Searched, bound: Bound) -> Searched:
+        """The scene searched here, if it was searched elsewhere and there is a story to tell."""
+        if found.violation is None:
+            return found
+        scene = next(scene for scene in bound.scenes if scene.name == found.scene)
+        faults = found.violation.faults
+        again = self.scene(scene, attrs.evolve(bound, faults=faults), None)
+        return attrs.evolve(found, violation=again.violation)
+
+    def promises(self, scene: Scene) -> Promises:
+        return promises_of(scene, self.own, self.without)
+
+
+def _watch(scene: Scene, progress: Watch) -> Callable[[Count], None]:
+    def tell(count: Count) -> None:
+        progress(Progress(scene=scene.name, **attrs.asdict(count)))
+
+    return tell
 
 
 def verify(target: str, bound: str = DEFAULT.name) -> Callable[[], None]:
@@ -72,42 +174,3 @@ def verify(target: str, bound: str = DEFAULT.name) -> Callable[[], None]:
 
     test.__doc__ = f"{target} keeps the promises within the bound {bound}."
     return test
-
-
-def shipped() -> Flow:
-    """The shipped flow with handlers that do nothing."""
-    flow = Flow(MemoryStore(), Settings.sandbox(), background=False)
-    for name in HANDLERS:
-        getattr(flow, name)(_does_nothing)
-    return flow
-
-
-def _does_nothing(_: Payment) -> None: ...
-
-
-def _flow(target: str | Flow | AsyncFlow | None) -> Flow | AsyncFlow:
-    if target is None:
-        return shipped()
-    found: Any = _named(target) if isinstance(target, str) else target
-    if callable(found):
-        found = found()
-    if inspect.iscoroutine(found):
-        found = asyncio.run(found)
-    if not isinstance(found, Flow | AsyncFlow):
-        raise ConfigurationError(f"{target} is {type(found).__name__}, not a Flow or an AsyncFlow")
-    return found
-
-
-def _named(name: str) -> Any:
-    module_name, colon, attribute = name.partition(":")
-    if not (module_name and colon and attribute):
-        raise ConfigurationError(f"write MODULE:FLOW, such as shop.payments:build, not {name!a}")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    found: Any = importlib.import_module(module_name)
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ConfigurationError(f"module {module_name} has no {quoted(attribute)}")
-        found = getattr(found, part)
-    return found

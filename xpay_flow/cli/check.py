@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
-from typing import IO, Any
+from typing import IO
 
 import attrs
 
-from xpay_flow.checker.bounds import BOUNDS, DEFAULT, Bound
+from xpay_flow.checker.bounds import BOUNDS, DEFAULT, FAULT_WORDS, SCENES, Bound, FaultKind
+from xpay_flow.checker.contract import ContractResult, contract_of
 from xpay_flow.checker.emit import emitted_test
 from xpay_flow.checker.histories import HiddenState
+from xpay_flow.checker.replaying import replayed
 from xpay_flow.checker.report import report_html
 from xpay_flow.checker.verdict import Result
 from xpay_flow.checker.verify import check as search
@@ -20,7 +21,7 @@ from .needs import click
 from .searching import watched
 
 EXIT_CODES = {"EXHAUSTED": 0, "VIOLATED": 1, "UNFINISHED": 3}
-SHIPPED = "xpay_flow.checker.verify:shipped"
+SHIPPED = "xpay_flow.checker.targets:shipped"
 
 
 @click.command("check", short_help="Search every interleaving, loss and crash within a bound.")
@@ -34,6 +35,24 @@ SHIPPED = "xpay_flow.checker.verify:shipped"
     help="How far to search.",
 )
 @click.option("--faults", type=click.IntRange(0, 9), help="Any so many faults; else the bound's.")
+@click.option(
+    "--scene",
+    "scenes",
+    multiple=True,
+    type=click.Choice([scene.name for scene in SCENES]),
+    help="Search this scene only; may be given several times.",
+)
+@click.option(
+    "--fault",
+    "kinds",
+    multiple=True,
+    type=click.Choice(list(FAULT_WORDS)),
+    help="Of all faults this kind only; may be given several times.",
+)
+@click.option("--without", multiple=True, metavar="PROMISE", help="Do not look at this promise.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Give up after so many.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, help="Search in so many processes.")
+@click.option("--store", is_flag=True, help="TARGET is a store: check that it keeps its contract.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--mermaid", is_flag=True, help="Print a counterexample as a Mermaid diagram, too.")
 @click.option(
@@ -50,6 +69,12 @@ def check(
     target: str | None,
     bound_name: str,
     faults: int | None,
+    scenes: tuple[str, ...],
+    kinds: tuple[FaultKind, ...],
+    without: tuple[str, ...],
+    seconds: float | None,
+    jobs: int,
+    store: bool,
     as_json: bool,
     mermaid: bool,
     report: IO[str] | None,
@@ -58,37 +83,98 @@ def check(
     """Search what can happen to a flow, or to the shipped one where none is named.
 
     Handlers are called for real, so name a function that builds the flow with harmless ones.
+    With --store, TARGET is a store: shop.db:PgStore, or a URL.
     Exit codes: 0 EXHAUSTED, 1 VIOLATED, 3 UNFINISHED.
     """
-    result = _searched(target, _bound(bound_name, faults))
+    if store:
+        result: Result | ContractResult = _of_store(target)
+    else:
+        bound = _bound(bound_name, faults, scenes, kinds, seconds)
+        result = _searched(target, bound, without, jobs)
     # What is piped on is then nothing but the page, or the test.
     aside = any(file is not None and file.name == "-" for file in (report, emit_test))
     click.echo(json.dumps(result.as_json(), indent=2) if as_json else result.as_text(), err=aside)
     if mermaid and not as_json and result.violation is not None:
         click.echo(result.violation.as_mermaid(), err=aside)
+    if isinstance(result, Result):
+        _write(result, target, report, emit_test)
+    sys.exit(EXIT_CODES[result.verdict])
+
+
+def _of_store(target: str | None) -> ContractResult:
+    if target is None:
+        raise click.UsageError("--store needs a store: shop.db:PgStore, or a URL")
+    return contract_of(target)
+
+
+def _write(
+    result: Result, target: str | None, report: IO[str] | None, emit_test: IO[str] | None
+) -> None:
     if report is not None:
         report.write(report_html(result))
     if emit_test is not None:
         _emit(result, target or SHIPPED, emit_test)
-    sys.exit(EXIT_CODES[result.verdict])
 
 
-def _bound(name: str, faults: int | None) -> Bound:
+def _bound(
+    name: str,
+    faults: int | None,
+    scenes: tuple[str, ...],
+    kinds: tuple[FaultKind, ...],
+    seconds: float | None,
+) -> Bound:
+    """The named bound, with what was asked for instead; its name says so."""
     bound = BOUNDS[name]
-    if faults is None or faults == bound.faults:
-        return bound
-    return attrs.evolve(bound, name=f"{name}, {faults} fault(s)", faults=faults)
+    if faults is not None and faults != bound.faults:
+        name += f", {faults} fault(s)"
+        bound = attrs.evolve(bound, faults=faults)
+    if scenes:
+        name += f", {' and '.join(scenes)} only"
+        chosen = tuple(scene for scene in bound.scenes if scene.name in scenes)
+        bound = attrs.evolve(bound, scenes=chosen)
+    if kinds:
+        name += f", of the faults {' and '.join(kinds)} only"
+        fewer = (attrs.evolve(scene, faults=scene.faults & set(kinds)) for scene in bound.scenes)
+        bound = attrs.evolve(bound, scenes=tuple(fewer))
+    if seconds is not None:
+        bound = attrs.evolve(bound, seconds_max=seconds)
+    return attrs.evolve(bound, name=name)
 
 
-def _searched(target: str | None, bound: Bound) -> Result:
+def _searched(target: str | None, bound: Bound, without: tuple[str, ...], jobs: int) -> Result:
     try:
         with watched() as watch:
-            can_tell = "progress" in inspect.signature(search).parameters
-            hooks: dict[str, Any] = {"progress": watch} if watch and can_tell else {}
-            result = search(target, bound, **hooks)
+            result = search(target, bound, without=without, progress=watch, jobs=jobs)
     except HiddenState as error:
         raise click.ClickException(str(error)) from error
     return attrs.evolve(result, target=target or "")
+
+
+@click.command("replay", short_help="Tell a counterexample again, from its seed.")
+@click.argument("seed")
+@click.argument("target", metavar="[MODULE:BUILD]", required=False)
+@click.option("--mermaid", is_flag=True, help="Print it as a Mermaid diagram, too.")
+def replay(seed: str, target: str | None, mermaid: bool) -> None:
+    """Follow a seed that `check` has printed, with the code as it is now.
+
+    To stop in your code, set breakpoint() there: the story is told with live code.
+    Exit codes: 0 the promise holds now, 1 it is still broken, 3 the code went another way.
+    """
+    try:
+        again = replayed(seed, target)
+    except HiddenState as error:
+        raise click.ClickException(str(error)) from error
+    if again.violation is not None:
+        click.echo(again.violation.as_text())
+        if mermaid:
+            click.echo(again.violation.as_mermaid())
+        sys.exit(1)
+    for step in again.steps:
+        click.echo(f"  {step.in_words()}")
+    if again.diverged:
+        click.echo(f"The code went another way, {again.diverged}.")
+        sys.exit(3)
+    click.echo("The story can still happen, and breaks nothing now.")
 
 
 def _emit(result: Result, target: str, into: IO[str]) -> None:

@@ -211,6 +211,12 @@ class Toy:
             return None
         return self._world.name
 
+    def judges_changes(self) -> bool:
+        """No promise here is about a step."""
+        return False
+
+    def wrong_change(self, before: int, after: int) -> None: ...
+
     def settled(self, situation: int) -> int:
         return situation
 

@@ -12,13 +12,11 @@
 from __future__ import annotations
 
 import inspect
-import pkgutil
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from xpay_flow.errors import ConfigurationError, quoted
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.naming import named
 from xpay_flow.ports import Listing, Store
 from xpay_flow.stores import open_store
 from xpay_flow.stores.sqlite import SQLiteStore
@@ -39,7 +37,7 @@ def contract_of(target: str, *, bound: ContractBound = DEFAULT) -> ContractResul
         return _in_a_place(SQLiteStore, bound)
     if is_url:
         return _checked(lambda: open_store(target), None, bound)
-    found = _named(target)
+    found, _ = named(target, "MODULE:STORE, such as shop.db:PgStore, or a store's URL")
     if not callable(found):
         raise ConfigurationError(f"{target} is no class and no function that makes a store")
     if _needs_arguments(found):
@@ -88,23 +86,3 @@ def _needs_arguments(kind: Callable[..., Any]) -> bool:
     except TypeError:
         return True
     return False
-
-
-def _named(target: str) -> Any:
-    module, colon, name = target.partition(":")
-    if not (module and colon and name):
-        raise ConfigurationError(
-            f"write MODULE:STORE, such as shop.db:PgStore, or a store's URL, not {target!a}"
-        )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return pkgutil.resolve_name(target)
-    except ModuleNotFoundError as error:
-        # A module that is missing inside of theirs is theirs to see, with its trace.
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise ConfigurationError(f"there is no module {quoted(module)} here") from None
-    except AttributeError:
-        raise ConfigurationError(f"module {module} has no {quoted(name)}") from None

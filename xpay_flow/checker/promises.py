@@ -1,0 +1,93 @@
+"""Which promises does one search look at? The design's and the user's own, less some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeVar
+
+import attrs
+
+from xpay_flow.errors import ConfigurationError
+
+from .bounds import Scene
+from .own import Own
+from .properties import (
+    GOALS_DELIVERED,
+    GOALS_OWED,
+    OF_RECORDS,
+    PROPERTIES,
+    Goal,
+    Property,
+    View,
+    called_once,
+)
+
+Wrong = tuple[str, str]
+T = TypeVar("T")
+CALLED_ONCE = "handlers_are_called_once"
+
+
+@attrs.frozen(kw_only=True)
+class Promises:
+    """What must hold in one scene, by name.
+
+    Args:
+        of_records: they look at nothing but the records.
+        of_moments: at everything that can be seen at a moment.
+        unspoilt: only while nothing has gone wrong.
+        of_changes: at the moments before and after a step.
+        goals: can always still be reached.
+        hopes: are reached once at least.
+    """
+
+    of_records: Mapping[str, Property]
+    of_moments: Mapping[str, Property]
+    unspoilt: Mapping[str, Property]
+    of_changes: Mapping[str, Callable[[View, View], str | None]]
+    goals: Mapping[str, Goal]
+    hopes: Mapping[str, Goal]
+
+    def wrong_at(self, view: View, faults: int) -> dict[str, str]:
+        """Every promise that is broken at a moment reached with so many faults, and how."""
+        checks = {**self.of_records, **self.of_moments, **({} if faults else self.unspoilt)}
+        said = ((name, check(view)) for name, check in checks.items())
+        return {name: text for name, text in said if text}
+
+
+def promises_of(scene: Scene, own: Iterable[Own] = (), without: Collection[str] = ()) -> Promises:
+    """The promises for one scene.
+
+    Args:
+        without: names of promises to leave out.
+    """
+    mine = {when: [p for p in own if p.when == when] for when in ("always", "on_change")}
+    goals = {p.name: Goal(_reached(p), p.sentence) for p in own if p.when == "eventually"}
+    hopes = {p.name: Goal(_reached(p), p.sentence) for p in own if p.when == "sometimes"}
+    shipped = GOALS_DELIVERED if scene.delivers else GOALS_OWED
+    return Promises(
+        of_records=_but(OF_RECORDS, without),
+        of_moments=_but({**PROPERTIES, **{p.name: p for p in mine["always"]}}, without),
+        unspoilt=_but({CALLED_ONCE: called_once}, without),
+        of_changes=_but({p.name: p for p in mine["on_change"]}, without),
+        goals=_but({**shipped, **goals}, without),
+        hopes=_but(hopes, without),
+    )
+
+
+def refuse_unknown(without: Collection[str], own: Iterable[Own]) -> None:
+    """Raise ConfigurationError for the name of no promise: it would leave out nothing."""
+    known = {*OF_RECORDS, *PROPERTIES, *GOALS_OWED, *GOALS_DELIVERED, CALLED_ONCE}
+    known |= {promise.name for promise in own}
+    for name in without:
+        if name not in known:
+            raise ConfigurationError(
+                f"there is no promise {name!a} to leave out; there are {', '.join(sorted(known))}"
+            )
+
+
+def _reached(promise: Own) -> Callable[[View], bool]:
+    return lambda view: promise(view) is None
+
+
+def _but(promises: Mapping[str, T], without: Collection[str]) -> dict[str, T]:
+    return {name: promise for name, promise in promises.items() if name not in without}
