@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from xpay_flow.errors import ERROR_CHARS_MAX, ConfigurationError, StoreUnavailable, XPayFlowError
+from xpay_flow.ports import Undone
 
 from .columns import MYSQL
 from .engines import afresh_in_children
@@ -67,6 +68,19 @@ class Database:
         """What `work` answers, once that is durable. Raises StoreUnavailable."""
         return self._tried(lambda: self._once(self._usual, work), _was_undone)
 
+    def transact(
+        self, work: Callable[[Connection], T], acknowledge: Callable[[Connection], None]
+    ) -> T:
+        """What `work` answers, once all that it has written is durable as one transaction.
+
+        Args:
+            acknowledge: raises StoreUnavailable if the commit that has returned does not count.
+
+        Raises:
+            StoreUnavailable: nothing was written, or it is not known whether it was.
+        """
+        return self._tried(lambda: self._once(self.engine, _in_one(work), acknowledge), _was_undone)
+
     def _tried(self, once: Callable[[], T], again: Callable[[BaseException | None], bool]) -> T:
         for _ in range(TRIES - 1):
             try:
@@ -76,22 +90,30 @@ class Database:
                     raise
         return once()
 
-    def _once(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        with self._connected(engine) as connection:
+    def _once(
+        self,
+        engine: Engine,
+        work: Callable[[Connection], T],
+        acknowledge: Callable[[Connection], None] | None = None,
+    ) -> T:
+        with self.connected(engine) as connection:
             step = "work"
             try:
                 answer = work(connection)
                 step = "COMMIT"
                 connection.commit()
+                if acknowledge is not None:
+                    acknowledge(connection)
             except BaseException as error:
                 connection.invalidate()
                 # asyncpg raises from several trees, so what is not ours is taken to be a driver's.
-                if isinstance(error, Exception) and not isinstance(error, XPayFlowError):
+                if isinstance(error, Exception) and not isinstance(error, XPayFlowError | Undone):
                     raise StoreUnavailable(_words(step, error)) from error
                 raise
             return answer
 
-    def _connected(self, engine: Engine) -> Connection:
+    def connected(self, engine: Engine) -> Connection:
+        """A connection of this engine. Raises StoreUnavailable."""
         if self.closed:
             raise StoreUnavailable("the store is closed")
         try:
@@ -103,13 +125,27 @@ class Database:
 def refuse_autocommit(connection: Connection) -> None:
     """Where a change is several statements, an engine that commits each by itself is no good."""
     dialect: Any = connection.dialect
-    detect = getattr(dialect, "detect_autocommit_setting", None)  # Not in older versions.
-    if dialect.name == "postgresql" or detect is None:
-        return
-    if detect(connection.connection.dbapi_connection):
+    if dialect.name != "postgresql" and _commits_each(connection):
         raise ConfigurationError(
             "the engine commits each statement by itself; make it without AUTOCOMMIT"
         )
+
+
+def _in_one(work: Callable[[Connection], T]) -> Callable[[Connection], T]:
+    """All that `work` does as one transaction, also on an engine that commits each statement."""
+
+    def in_one(connection: Connection) -> T:
+        if _commits_each(connection):
+            connection.execution_options(isolation_level="READ COMMITTED")
+        return work(connection)
+
+    return in_one
+
+
+def _commits_each(connection: Connection) -> bool:
+    dialect: Any = connection.dialect
+    detect = getattr(dialect, "detect_autocommit_setting", None)  # Not in older versions.
+    return detect is not None and bool(detect(connection.connection.dbapi_connection))
 
 
 # How each database is told that a transaction will only read; PostgreSQL is told as it begins.

@@ -23,6 +23,7 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSON, Insert, insert
@@ -51,7 +52,7 @@ _WARNINGS: Final = "xpay_flow_warnings"
 
 
 class OneStatement:
-    """The two statements that write: one for a new record and one for the next version."""
+    """The statements that write: one for a new record, one for the next version, one for many."""
 
     def __init__(self, tables: Tables) -> None:
         intents = tables.intents
@@ -68,6 +69,7 @@ class OneStatement:
         )
         self._new = _with_parts(tables, new.returning(intents.c.record_key).cte("put"))
         self._next = _with_parts(tables, following.returning(intents.c.record_key).cte("put"))
+        self._many = _with_parts(tables, _put_many(intents))
 
     def commit(self, connection: Connection, change: Change) -> bool:
         """Put the change down and make it durable; False is a lost race.
@@ -75,14 +77,38 @@ class OneStatement:
         Raises:
             StoreUnavailable: it is committed here, but the standby that must have it may not.
         """
-        warnings = _warnings(connection)
-        done = connection.execute(
-            self._next if change.expected_version else self._new, _values(change)
-        ).scalar_one()
-        if warnings:
+        _warnings(connection)
+        won = self.put(connection, change)
+        self.acknowledge(connection)
+        return won
+
+    def commit_many(self, connection: Connection, changes: Sequence[Change]) -> Sequence[bool]:
+        """The same for changes of records that all differ, in one statement."""
+        _warnings(connection)
+        put = set(connection.execute(self._many, _values_of_many(changes)).scalars())
+        self.acknowledge(connection)
+        return [change.record.key in put for change in changes]
+
+    def put(self, connection: Connection, change: Change) -> bool:
+        """As `commit`; in a transaction it is durable only after that one's own commit."""
+        _warnings(connection)
+        statement = self._next if change.expected_version else self._new
+        return connection.execute(statement, _values(change)).first() is not None
+
+    def acknowledge(self, connection: Connection) -> None:
+        """Raise StoreUnavailable if the commit that has just returned may be on no standby."""
+        if warnings := _warnings(connection):
             warnings.clear()
             raise StoreUnavailable("the change may not have reached the standby that must have it")
-        return bool(done)
+
+
+def _values_of_many(changes: Sequence[Change]) -> dict[str, Any]:
+    heads: tuple[list[Row], list[Row]] = ([], [])
+    for change in changes:
+        row = intent_row(change.record)
+        row["expected_version"] = change.expected_version
+        heads[bool(change.expected_version)].append(row)
+    return {"new": _sent(heads[0]), "next": _sent(heads[1]), **_parts_of(changes)}
 
 
 def _values(change: Change) -> dict[str, Any]:
@@ -92,12 +118,19 @@ def _values(change: Change) -> dict[str, Any]:
         # A value that is named like a column would be set, too.
         row["known_key"] = row.pop("record_key")
         row["expected_version"] = change.expected_version
+    return {**row, **_parts_of((change,))}
+
+
+def _parts_of(changes: Sequence[Change]) -> dict[str, Any]:
     return {
-        **row,
-        "facts": _sent([fact_row(record.key, fact) for fact in change.new_facts]),
-        "effects": _sent([effect_row(record.key, effect) for effect in change.changed_effects]),
+        "facts": _sent(fact_row(c.record.key, fact) for c in changes for fact in c.new_facts),
+        "effects": _sent(
+            effect_row(c.record.key, effect) for c in changes for effect in c.changed_effects
+        ),
         "aliases": _sent(
-            [{"record_key": record.key, "alias": alias} for alias in sorted(record.aliases)]
+            {"record_key": c.record.key, "alias": alias}
+            for c in changes
+            for alias in sorted(c.record.aliases)
         ),
     }
 
@@ -106,29 +139,57 @@ def _sent(rows: Iterable[Row]) -> str:
     return json.dumps([{**row, "place": place} for place, row in enumerate(rows)])
 
 
+def _put_many(intents: Table) -> CTE:
+    """The keys of those records that won: new ones, and next versions of known ones."""
+    new = _received("new", intents, INTENT_COLUMNS)
+    put_new = (
+        insert(intents)
+        .from_select(
+            INTENT_COLUMNS,
+            select(*(new.c[name] for name in INTENT_COLUMNS)).order_by(new.c.place),
+        )
+        .on_conflict_do_nothing(index_elements=["record_key"])
+        .returning(intents.c.record_key)
+        .cte("put_new")
+    )
+    following = _received("next", intents, (*INTENT_COLUMNS, "expected_version"))
+    put_next = (
+        update(intents)
+        .where(
+            intents.c.record_key == following.c.record_key,
+            intents.c.version == following.c.expected_version,
+        )
+        .values({name: following.c[name] for name in INTENT_COLUMNS[1:]})
+        .returning(intents.c.record_key)
+        .cte("put_next")
+    )
+    return union_all(select(put_new.c.record_key), select(put_next.c.record_key)).cte("put")
+
+
 def _with_parts(tables: Tables, put: CTE) -> Select[Any]:
     effects, aliases = tables.effects, tables.aliases
     put_effects = _put_all(effects, "effects", EFFECT_COLUMNS, put)
     wanted = _received("aliases", aliases, ALIAS_COLUMNS)
-    return (
-        select(func.count())
-        .select_from(put)
-        .add_cte(
-            _put_all(tables.facts, "facts", FACT_COLUMNS, put).cte("put_facts"),
-            put_effects.on_conflict_do_update(
-                index_elements=["record_key", "effect_id"],
-                set_={name: put_effects.excluded[name] for name in EFFECT_COLUMNS[2:]},
-            ).cte("put_effects"),
-            _put_all(aliases, "aliases", ALIAS_COLUMNS, put)
-            .on_conflict_do_nothing()
-            .cte("put_aliases"),
-            delete(aliases)
+    return select(put.c.record_key).add_cte(
+        _put_all(tables.facts, "facts", FACT_COLUMNS, put).cte("put_facts"),
+        put_effects.on_conflict_do_update(
+            index_elements=["record_key", "effect_id"],
+            set_={name: put_effects.excluded[name] for name in EFFECT_COLUMNS[2:]},
+        ).cte("put_effects"),
+        _put_all(aliases, "aliases", ALIAS_COLUMNS, put)
+        .on_conflict_do_nothing()
+        .cte("put_aliases"),
+        delete(aliases)
+        .where(
+            aliases.c.record_key == put.c.record_key,
+            ~select(wanted.c.alias)
             .where(
-                aliases.c.record_key == put.c.record_key,
-                aliases.c.alias.not_in(select(wanted.c.alias)),
+                wanted.c.record_key == aliases.c.record_key,
+                wanted.c.alias == aliases.c.alias,
             )
-            .cte("drop_aliases"),
+            .exists(),
         )
+        .cte("drop_aliases"),
     )
 
 
@@ -156,7 +217,7 @@ def _received(name: str, table: Table, columns: Sequence[str]) -> TableValuedAli
 
 
 def _is_number(table: Table, name: str) -> bool:
-    return isinstance(table.c[name].type, BigInteger)
+    return name == "expected_version" or isinstance(table.c[name].type, BigInteger)
 
 
 def _warnings(connection: Connection) -> list[str]:

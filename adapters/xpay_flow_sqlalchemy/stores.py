@@ -6,14 +6,17 @@ The awaited one runs the very same code: SQLAlchemy suspends it wherever the dri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import await_only, greenlet_spawn
 
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.ports import Undone
 from xpay_flow.records import Change, Record, Work
 
 from . import schema
@@ -28,6 +31,7 @@ from .engines import (
 from .postgresql import OneStatement
 from .reading import Reading, is_a_name
 from .tables import Tables
+from .within import Within
 from .writing import Writing
 
 
@@ -57,6 +61,7 @@ class _Store:
         self._database = Database(engine)
         self._reading = Reading(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
+        self._within = Within(tables, self._writing)
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
@@ -76,6 +81,24 @@ class _Store:
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
         return self._database.write(partial(self._writing.commit, change=change))
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """See `xpay_flow.ports.Batching`."""
+        return self._database.write(partial(self._writing.commit_many, changes=changes))
+
+    def commit_with(self, change: Change, work: Callable[[Connection], object]) -> bool:
+        """See `xpay_flow.ports.Transactional`; `work` is given a `Connection`.
+
+        The row of this payment is locked meanwhile, so news of it waits for `work`.
+        """
+        put = partial(self._within.put, change=change, work=work)
+        try:
+            return self._database.transact(put, self._writing.acknowledge)
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, IntegrityError):
+                # A constraint that is looked at last; it is not ours.
+                raise Undone(f"the database refused to commit: {error.__cause__.orig}") from error
+            raise
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
@@ -172,6 +195,7 @@ class AsyncSQLAlchemyStore:
 
     def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
         self._store = _Store(engine.sync_engine, tables or Tables())
+        self._engine = engine
         self._engine_of_ours: AsyncEngine | None = None
         self._is_checked = False
 
@@ -202,6 +226,22 @@ class AsyncSQLAlchemyStore:
         """See `xpay_flow.ports.Store`."""
         await self.check()
         return await greenlet_spawn(self._store.commit, change)
+
+    async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """See `xpay_flow.ports.Batching`."""
+        await self.check()
+        return await greenlet_spawn(self._store.commit_many, changes)
+
+    async def commit_with(
+        self, change: Change, work: Callable[[AsyncConnection], Awaitable[object]]
+    ) -> bool:
+        """See `SQLAlchemyStore.commit_with`; `work` is given an `AsyncConnection`."""
+        await self.check()
+
+        def awaited(connection: Connection) -> None:
+            await_only(work(AsyncConnection(self._engine, connection)))
+
+        return await greenlet_spawn(self._store.commit_with, change, awaited)
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""

@@ -7,6 +7,7 @@ PostgreSQL is told all of it at once, see `postgresql`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -60,7 +61,21 @@ class Writing:
 
     def commit(self, connection: Connection, change: Change) -> bool:
         """Put the change down, in the connection's transaction; False is a lost race."""
-        if not self._put(connection, change):
+        return self.put(connection, change)
+
+    def commit_many(self, connection: Connection, changes: Sequence[Change]) -> Sequence[bool]:
+        """Put these changes down, of records that all differ; False is a lost race."""
+        # In the order of their keys, so that two of us do not wait for each other.
+        by_key = sorted(changes, key=lambda change: change.record.key)
+        won = {change.record.key: self.put(connection, change) for change in by_key}
+        return [won[change.record.key] for change in changes]
+
+    def acknowledge(self, connection: Connection) -> None:
+        """A commit that has returned counts."""
+
+    def put(self, connection: Connection, change: Change) -> bool:
+        """As `commit`; it is durable only after the connection's own commit."""
+        if not self._put_head(connection, change):
             return False
         key = change.record.key
         if facts := [fact_row(key, fact) for fact in change.new_facts]:
@@ -70,14 +85,14 @@ class Writing:
         self._put_aliases(connection, change)
         return True
 
-    def _put(self, connection: Connection, change: Change) -> bool:
+    def _put_head(self, connection: Connection, change: Change) -> bool:
         row = intent_row(change.record)
         if not change.expected_version:
             try:
                 connection.execute(self._put_new, row)
             except IntegrityError:
-                # No column is left empty, so it is the key: another made this record.
-                connection.rollback()
+                # No column is left empty, so it is the key: another made this record. Of the
+                # transaction, these databases undo the statement only.
                 return False
             return True
         known = {"known_key": row.pop("record_key"), "expected_version": change.expected_version}

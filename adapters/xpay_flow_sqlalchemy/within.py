@@ -1,0 +1,77 @@
+"""How is a handler kept from ending our transaction, or from going on after it has ended?
+
+Commit and rollback are ours alone: SQLAlchemy tells of both before it does them. And the database
+may end a transaction by itself, after an error that the handler has caught; so at the end we look
+whether our own change is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, event, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.ports import Undone
+from xpay_flow.records import Change
+
+from .postgresql import OneStatement
+from .tables import Tables
+from .writing import Writing
+
+
+class Within:
+    """The writing of a change together with what a handler writes."""
+
+    def __init__(self, tables: Tables, writing: OneStatement | Writing) -> None:
+        self._writing = writing
+        intents = tables.intents
+        self._version = select(intents.c.version).where(
+            intents.c.record_key == bindparam("known_key")
+        )
+
+    def put(
+        self, connection: Connection, change: Change, work: Callable[[Connection], object]
+    ) -> bool:
+        """Put the change down and have `work` write, in the connection's transaction.
+
+        Raises:
+            Undone: what `work` did has ended or spoilt the transaction.
+        """
+        if not self._writing.put(connection, change):
+            return False
+        ours = _Ours(connection)
+        try:
+            work(connection)
+            stored = self._stored_version(connection, change.record.key)
+        finally:
+            ours.are_asked = False
+        if stored != change.record.version:
+            raise Undone("the database has undone the transaction, and the handler went on")
+        return True
+
+    def _stored_version(self, connection: Connection, key: str) -> Any:
+        try:
+            return connection.execute(self._version, {"known_key": key}).scalar()
+        except SQLAlchemyError as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise
+            raise Undone(f"the handler has left a broken transaction: {error}") from error
+
+
+class _Ours:
+    """Refuses that others end the transaction of a connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.are_asked = True
+        for name in ("commit", "rollback"):
+            event.listen(connection, name, self._refuse)
+
+    def _refuse(self, _: Connection) -> None:
+        if self.are_asked:
+            raise ConfigurationError(
+                "the transaction that a handler is given is committed by xpay-flow; "
+                "leave out commit, rollback and close"
+            )
