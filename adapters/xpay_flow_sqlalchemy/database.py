@@ -81,6 +81,22 @@ class Database:
         """
         return self._tried(lambda: self._once(self.engine, _in_one(work), acknowledge), _was_undone)
 
+    def left_open(self, work: Callable[[Connection], T]) -> tuple[Connection, T]:
+        """What `work` answers, and its connection, whose transaction goes on.
+
+        Raises:
+            StoreUnavailable: there is neither.
+        """
+        connection = self.connected(self.engine)
+        try:
+            return connection, _in_one(work)(connection)
+        except BaseException as error:
+            connection.invalidate()
+            connection.close()
+            if isinstance(error, Exception):
+                raise StoreUnavailable(_words("work", error)) from error
+            raise
+
     def _tried(self, once: Callable[[], T], again: Callable[[BaseException | None], bool]) -> T:
         for _ in range(TRIES - 1):
             try:

@@ -6,8 +6,9 @@ The awaited one runs the very same code: SQLAlchemy suspends it wherever the dri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 
 from sqlalchemy import Connection, Engine
@@ -28,6 +29,7 @@ from .engines import (
     place,
     plain_async_engine,
 )
+from .holding import DIALECTS, Held, Holding
 from .postgresql import OneStatement
 from .reading import Reading, is_a_name
 from .tables import Tables
@@ -62,6 +64,10 @@ class _Store:
         self._reading = Reading(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
         self._within = Within(tables, self._writing)
+        self.holding = Holding(self._database, tables)
+        if engine.dialect.name not in DIALECTS:
+            # What is None does not count as a method, for `isinstance` with a protocol.
+            self.hold = None  # type: ignore[assignment,method-assign]
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
@@ -99,6 +105,15 @@ class _Store:
                 # A constraint that is looked at last; it is not ours.
                 raise Undone(f"the database refused to commit: {error.__cause__.orig}") from error
             raise
+
+    def hold(self, key: str) -> Held:
+        """See `xpay_flow.ports.Claiming`."""
+        return self.holding.hold(key)
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Claiming`."""
+        found = partial(self.holding.abandoned, now_ms=now_ms, limit=limit)
+        return self._database.read(found)
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
@@ -196,6 +211,8 @@ class AsyncSQLAlchemyStore:
     def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
         self._store = _Store(engine.sync_engine, tables or Tables())
         self._engine = engine
+        if engine.dialect.name not in DIALECTS:
+            self.hold = None  # type: ignore[assignment,method-assign]
         self._engine_of_ours: AsyncEngine | None = None
         self._is_checked = False
 
@@ -242,6 +259,21 @@ class AsyncSQLAlchemyStore:
             await_only(work(AsyncConnection(self._engine, connection)))
 
         return await greenlet_spawn(self._store.commit_with, change, awaited)
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncGenerator[bool, None]:
+        """See `xpay_flow.ports.Claiming`."""
+        await self.check()
+        held = self._store.holding.hold(key)
+        try:
+            yield await greenlet_spawn(held.take)
+        finally:
+            await greenlet_spawn(held.let_go)
+
+    async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Claiming`."""
+        await self.check()
+        return await greenlet_spawn(self._store.abandoned, now_ms, limit)
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""

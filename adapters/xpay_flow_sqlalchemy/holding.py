@@ -1,0 +1,109 @@
+"""How does a worker keep a record for itself, so that its death sets the record free at once?
+
+By a row lock, on a connection of its own, for as long as its handlers run: the database gives the
+lock up when the connection ends. Locked is the row that files the record under its own key, which
+no change ever writes, so that news of the payment is not kept waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, select
+
+from xpay_flow.ports import HELD
+
+from .columns import MYSQL
+from .database import Database
+from .tables import Tables
+
+# SQLite locks whole files.
+DIALECTS: Final = ("postgresql", *MYSQL)
+# How an effect that `xpay_flow.ports.is_held` ends: its log is the last that is written of it.
+_HELD_TEXT: Final = f'"outcome":"started","error":"{HELD}"}}]}}'
+
+
+class Holding:
+    """The statements that hold and look, built once for a set of tables."""
+
+    def __init__(self, database: Database, tables: Tables) -> None:
+        self._database = database
+        intents, effects, aliases = tables.intents, tables.effects, tables.aliases
+        self._lock = (
+            select(aliases.c.alias)
+            .where(
+                aliases.c.record_key == bindparam("known_key"),
+                aliases.c.alias == bindparam("known_key"),
+            )
+            .with_for_update(skip_locked=True)
+        )
+        # The locks that this takes end with it; those that others have are passed by. MariaDB
+        # cannot say of which table, and MySQL need not.
+        of = aliases if database.is_postgresql else None
+        self._abandoned = (
+            select(intents.c.record_key)
+            .join(effects, effects.c.record_key == intents.c.record_key)
+            .join(
+                aliases,
+                (aliases.c.record_key == intents.c.record_key)
+                & (aliases.c.alias == intents.c.record_key),
+            )
+            .where(
+                intents.c.deliver_at_ms > bindparam("now_ms"),
+                effects.c.status == "owed",
+                effects.c.document.endswith(_HELD_TEXT, autoescape=True),
+            )
+            .order_by(intents.c.deliver_at_ms, intents.c.record_key)
+            .limit(bindparam("limit"))
+            .with_for_update(of=of, skip_locked=True)
+        )
+
+    def hold(self, key: str) -> Held:
+        """A hold that is still to be taken."""
+        return Held(self._database, self._lock, key)
+
+    def abandoned(self, connection: Connection, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Claiming`."""
+        values = {"now_ms": now_ms, "limit": limit}
+        found = connection.execute(self._abandoned, values).scalars()
+        return list(dict.fromkeys(found))
+
+
+class Held:
+    """One record, held by one worker."""
+
+    def __init__(self, database: Database, lock: Any, key: str) -> None:
+        self._database, self._lock, self._key = database, lock, key
+        self._connection: Connection | None = None
+
+    def take(self) -> bool:
+        """Hold it; False if another does. Raises StoreUnavailable."""
+        connection, is_mine = self._database.left_open(self._is_locked)
+        if is_mine:
+            self._connection = connection
+        else:
+            _end(connection)
+        return is_mine
+
+    def _is_locked(self, connection: Connection) -> bool:
+        return connection.execute(self._lock, {"known_key": self._key}).first() is not None
+
+    def let_go(self) -> None:
+        """Let others have it."""
+        if self._connection is not None:
+            _end(self._connection)
+            self._connection = None
+
+    def __enter__(self) -> bool:
+        return self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+
+
+def _end(connection: Connection) -> None:
+    # A connection that is lost has let go already.
+    with suppress(Exception):
+        connection.close()
