@@ -8,7 +8,18 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import deciding, handlers, histories, importing, machine, served, stages, webhooks
+from . import (
+    checking,
+    deciding,
+    handlers,
+    histories,
+    importing,
+    machine,
+    served,
+    small_worlds,
+    stages,
+    webhooks,
+)
 from .measure import FULL, SHORT, Group, Size
 from .plot import drawn
 from .table import as_json, print_table
@@ -40,6 +51,8 @@ def measured(size: Size, folder: Path) -> list[Group]:
         *handlers.measured(size, folder),
         *deciding.measured(size),
         *importing.measured(size),
+        *small_worlds.measured(size, folder),
+        *checking.measured(size),
     ]
 
 

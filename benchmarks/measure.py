@@ -24,7 +24,14 @@ WARM_UP_TURNS: Final = 1
 
 @attrs.frozen(kw_only=True)
 class Size:
-    """How much is measured: enough to see a tenth of difference, or just that it works."""
+    """How much is measured: enough to see a tenth of difference, or just that it works.
+
+    Args:
+        searches: turns of what takes seconds.
+        buyers: how large the world is that SPIN searches, too.
+        stories: how many Hypothesis tells in a turn.
+        faults: with how many the shipped flow is searched.
+    """
 
     turns: int
     webhooks_a_turn: int
@@ -32,6 +39,10 @@ class Size:
     served_a_turn: int
     stories_a_turn: int
     import_turns: int
+    searches: int
+    buyers: int
+    stories: int
+    faults: tuple[int, ...]
 
 
 FULL: Final = Size(
@@ -41,6 +52,10 @@ FULL: Final = Size(
     served_a_turn=32,
     stories_a_turn=100,
     import_turns=9,
+    searches=2,
+    buyers=7,
+    stories=200,
+    faults=(1, 2, 3),
 )
 SHORT: Final = Size(
     turns=3,
@@ -49,6 +64,10 @@ SHORT: Final = Size(
     served_a_turn=8,
     stories_a_turn=20,
     import_turns=1,
+    searches=1,
+    buyers=5,
+    stories=10,
+    faults=(0, 1),
 )
 
 
@@ -71,6 +90,11 @@ class Row:
         return [second for turn in self.turns for second in turn]
 
     @property
+    def median(self) -> float:
+        """Of all seconds."""
+        return statistics.median(self.seconds)
+
+    @property
     def ratios(self) -> list[float]:
         """How many times as long as the opponent, in each turn."""
         if self.against is None:
@@ -85,11 +109,13 @@ class Group:
 
     Args:
         counts: what a ratio is: so many times the opponent's time, or a share of a whole.
+        notes: what else was counted, and what was left out.
     """
 
     title: str
     rows: tuple[Row, ...]
     counts: Literal["times", "share"] = "times"
+    notes: tuple[str, ...] = ()
 
 
 def in_turns(contestants: Mapping[str, Contestant], turns: int) -> dict[str, Turns]:

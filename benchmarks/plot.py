@@ -22,7 +22,7 @@ _BAR: Final = 13
 _TITLE: Final = 40
 _MARGIN: Final = 20
 
-_OTHERS: Final = re.compile("by hand|transitions|httpx")
+_OTHERS: Final = re.compile("by hand|transitions,|httpx|SPIN")
 
 _STYLE: Final = """
   text { font: 13px system-ui, sans-serif; fill: #1f2933 }
@@ -44,6 +44,9 @@ def drawn(groups: Sequence[Group], facts: Facts) -> str:
         scale = _BARS / max(_reach(row) for row in group.rows)
         for row in group.rows:
             parts.extend(_bar(group, row, scale, y))
+            y += _ROW
+        for note in group.notes:
+            parts.append(_text(_MARGIN, y + _BAR - 2, note, "fact"))
             y += _ROW
     told = " · ".join(f"{name} {value}" for name, value in facts.items())
     parts.append(_text(_MARGIN, y + _ROW, told, "fact"))

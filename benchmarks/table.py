@@ -18,7 +18,10 @@ _WIDTH = 130
 
 
 def print_table(groups: Sequence[Group], facts: Facts) -> None:
-    """One table; under each title the opponent first, and the others as ratios to it."""
+    """One table; under each title the opponent first, and the others as ratios to it.
+
+    What else was counted stands below.
+    """
     table = Table(
         box=box.SIMPLE_HEAD,
         caption=" · ".join(f"{name} {value}" for name, value in facts.items()),
@@ -31,7 +34,11 @@ def print_table(groups: Sequence[Group], facts: Facts) -> None:
         table.add_row(f"[bold]{group.title}[/bold]")
         for row in group.rows:
             table.add_row(f"  {row.name}", *_times(row), *_ratios(group, row))
-    Console(width=None if Console().is_terminal else _WIDTH).print(table)
+    console = Console(width=None if Console().is_terminal else _WIDTH, highlight=False)
+    console.print(table)
+    for group in groups:
+        if group.notes:
+            console.print(f"[bold]{group.title}[/bold]", *group.notes, sep="\n  ", end="\n\n")
 
 
 def _times(row: Row) -> list[str]:
@@ -75,6 +82,7 @@ def as_json(groups: Sequence[Group], facts: Facts) -> dict[str, object]:
             {
                 "title": group.title,
                 "counts": group.counts,
+                "notes": list(group.notes),
                 "rows": [_row_as_json(row) for row in group.rows],
             }
             for group in groups

@@ -61,6 +61,10 @@ def test_every_question_is_answered(run: Run) -> None:
         "from a webhook's commit to on_success": "Flow, one at a time",
         "one decision": "decide",
         "import": "import xpay_flow",
+        "a state of a small world": "the search",
+        "three overlapping deliveries of six effects": "the search",
+        "something new about the shipped flow": "the search: a new state",
+        "the shipped flow, searched to its end": "any 1 fault(s)",
     }
     assert list(wanted) == list(run.groups)
     for title, name in wanted.items():
