@@ -209,8 +209,7 @@ class Explorer:
         if self._reduced:
             if self._path:
                 self._races(len(self._path), DIRECTOR, self._director)
-            awake = (process for process in choices if any(place.awake(process)))
-            place.todo = [process for process in awake][:1]
+            place.todo = [process for process in choices if any(place.awake(process))][:1]
         return place
 
     # --- races -------------------------------------------------------------------------------

@@ -62,12 +62,8 @@ class _Standing:
     """A store that only ever is where it is."""
 
     def __init__(self, store: Any) -> None:
-        self.load, self.commit, self.due, self.recent = (
-            store.load,
-            store.commit,
-            store.due,
-            store.recent,
-        )
+        self.load, self.commit = store.load, store.commit
+        self.due, self.recent, self.reader = store.due, store.recent, store.reader
 
     def snapshot(self) -> None:
         return None
@@ -101,9 +97,7 @@ class Stage:
         self.store: Any = open_store()
         self.first = Outside(tells_creation=scene.tells_creation)
         self.watching = Watching(self.store)
-        self.moves = Moves(
-            shop, scene, self.watching, self.first, NONE, promises=promises
-        )
+        self.moves = Moves(shop, scene, self.watching, self.first, NONE, promises=promises)
         self.choice = touches.of_choice(scene)
         pressed = world.happened(self.first, ("pressed",))
         self.click = Casting(shop).kind("click", None, pressed)
@@ -271,7 +265,8 @@ class LiveRun:
             yield Way("not applied")
         if fails and isinstance(op, Commit | Exchange):
             yield Way("applied")
-            hows += ["applied"] * (budget > 1)
+            if budget > 1:
+                hows.append("applied")
         if budget and isinstance(op, LASTING) and self._allows("death"):
             yield from (Way(how, then) for how in hows for then in ("dies", "all die"))
 
@@ -292,7 +287,8 @@ class LiveRun:
             end = self._ends(process, task, DONE)
             assert end is not None
             touch |= end.touch
-        return Taken(touch, unlike=frozenset() if lasts else _UNLASTING)
+        nothing_lasts = way.how == "done" and not lasts
+        return Taken(touch, unlike=_UNLASTING if nothing_lasts else frozenset())
 
     def _performs(self, task: Task, how: How) -> tuple[Touch, bool]:
         """The effect is performed: what that touches, and whether it changes anything for good."""

@@ -34,7 +34,8 @@ class ResetStore:
 
     def load(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Store`."""
-        return self._standing().load(alias)
+        found: Sequence[Record] = self._standing().load(alias)
+        return found
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
@@ -46,11 +47,17 @@ class ResetStore:
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
-        return self._standing().due(work, now_ms, limit)
+        keys: Sequence[str] = self._standing().due(work, now_ms, limit)
+        return keys
 
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""
-        return self._standing().recent(limit)
+        found: Sequence[Record] = self._standing().recent(limit)
+        return found
+
+    def reader(self) -> ResetStore:
+        """See `xpay_flow.ports.Store`; under check a query that writes is found in other ways."""
+        return self
 
     def snapshot(self) -> Changes:
         """The way to what is stored now."""

@@ -1,0 +1,110 @@
+"""How does a user check flows on a store that can be emptied, and cannot be put back?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+import attrs
+
+from xpay_flow.ports import Store
+
+from ..bounds import BEGINNING, HANDLERS, NEWS, OVERTAKEN, REFUNDED
+from ..own import Own
+from ..parked import release_threads
+from ..promises import promises_of, refuse_unknown
+from ..targets import Target, shop_of
+from ..verdict import ASSUMPTIONS, Result
+from .searching import StatelessBound, StatelessSearch, StatelessSearched
+
+SMALL = StatelessBound(
+    name="small", faults=1, scenes=(NEWS, HANDLERS, OVERTAKEN, REFUNDED, BEGINNING)
+)
+# Said in place of what only a search that remembers needs.
+STATELESS = (
+    "what is stuck was not helped by doing all that was left to do, each in its turn",
+    "a store that has ended one operation keeps nobody waiting",
+)
+
+
+@attrs.frozen(kw_only=True)
+class StatelessResult(Result):
+    """The verdict of a whole check, with what it took."""
+
+    def as_text(self) -> str:
+        """Everything, for a terminal."""
+        return "\n".join([super().as_text(), *map(_figures, self.searched)])
+
+
+def _figures(found: object) -> str:
+    assert isinstance(found, StatelessSearched)
+    return (
+        f"{found.scene:12} {found.executions:9,} executions from an empty store, "
+        f"{found.redundant:,} of them for nothing; {found.transitions:,} steps"
+    )
+
+
+def check_stateless(
+    target: Target = None,
+    open_store: Callable[[], Store] | None = None,
+    reset: Callable[[], object] | None = None,
+    bound: StatelessBound = SMALL,
+    *,
+    own: Iterable[Own] = (),
+    without: Collection[str] = (),
+) -> StatelessResult:
+    """Run every order of the steps of each scene on the real store, begun from empty each time.
+
+    After a violation the scenes that are left are searched for one with fewer faults only.
+
+    Args:
+        target: as for `check`; its own store is not used, unless no other is given.
+        open_store: opens the store once more, as another process would; it must be a `Listing`,
+            too. Each flow has one for itself, closed when it dies, if it can be closed.
+        reset: empties the store; what was opened before goes on to work. Both may be left out
+            where the target's store has `snapshot` and `restore`.
+
+    Raises:
+        ConfigurationError: the target names no flow, or `without` no promise.
+        HiddenState: code under check depends on more than the answers to its effects.
+    """
+    shop, theirs = shop_of(target)
+    promises = (*theirs, *own)
+    refuse_unknown(without, promises)
+    if open_store is not None:
+        # What stood in for the flow's own store is not used.
+        shop = attrs.evolve(shop, replaced=())
+    shop = shop.shortened(bound.faults).watched()
+    store, empty = shop.store, shop.store.snapshot()
+    opened = open_store or (lambda: store)
+    emptied = reset or (lambda: store.restore(empty))
+    searched: list[StatelessSearched] = []
+    faults = bound.faults
+    try:
+        for scene in map(shop.fitted, bound.scenes):
+            if faults < 0:
+                break
+            search = StatelessSearch(
+                shop,
+                scene,
+                attrs.evolve(bound, faults=faults),
+                opened,
+                emptied,
+                promises=promises_of(scene, promises, without),
+            )
+            searched.append(found := search.run())
+            search.close()
+            if found.violation is not None:
+                faults = found.violation.faults - 1
+    finally:
+        release_threads()
+    return StatelessResult(
+        bound=bound,
+        searched=tuple(searched),
+        assumptions=(*ASSUMPTIONS, *STATELESS, *shop.replaced),
+        without=tuple(sorted(without)),
+        hoped_for={
+            own.name: own.sentence
+            for own in promises
+            if own.when == "sometimes" and own.name not in without
+        },
+    )
