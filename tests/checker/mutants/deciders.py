@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import attrs
 
-from xpay_flow.checker.bounds import NEWS, Scene
+from xpay_flow.checker.bounds import MONEY_BACK, NEWS, Scene
 from xpay_flow.decide import decide
 from xpay_flow.events import FAILED_KINDS, PAID_KINDS
 from xpay_flow.flows import filing
 from xpay_flow.intent import Intent
-from xpay_flow.messages import INTENT_SUCCESS
+from xpay_flow.messages import INTENT_REFUNDED, INTENT_SUCCESS
 
 from .mutant import Mutant
+
+# The package exports a function of the same name.
+_decide = importlib.import_module("xpay_flow.decide")
+_refunds = _decide._refunds
 
 
 def failed_is_final(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
@@ -36,6 +41,24 @@ def any_news_is_payment(intent: Intent, event: Any, lifecycle: Any = None) -> An
     """Any webhook about an intent sets it to paid."""
     taken = attrs.evolve(event, kind=INTENT_SUCCESS) if event.source == "webhook" else event
     return decide(intent, taken, lifecycle)
+
+
+def keeps_the_last_refund(known: Any, event: Any) -> Any:
+    """There is one column for what was refunded, and the second refund replaces the first."""
+    return _refunds((), event)
+
+
+def books_a_refund_twice(known: Any, event: Any) -> Any:
+    """A refund is told with two ids, its own and the event's, and is booked under each."""
+    return _refunds(_refunds(known, event), attrs.evolve(event, refund_id=event.event_id))
+
+
+def counts_a_refund_as_failure(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
+    """A refund sets the payment to failed, so that the order seems never to have been paid."""
+    decision = decide(intent, event, lifecycle)
+    if event.kind != INTENT_REFUNDED or decision.event is None:
+        return decision
+    return attrs.evolve(decision, intent=attrs.evolve(decision.intent, state="failed"))
 
 
 def _decider(
@@ -74,4 +97,30 @@ DECIDERS = (
         "https://github.com/woocommerce/woocommerce-gateway-stripe/issues/902",
     ),
     _decider("any news is payment", any_news_is_payment, "webhooks_decide", 0, "nobody has paid"),
+    Mutant(
+        name="refund booked twice",
+        bug=books_a_refund_twice,
+        promise="refunds_are_added_up",
+        faults=0,
+        scene=MONEY_BACK,
+        says="are refunded here",
+        patch=(_decide, "_refunds", books_a_refund_twice),
+    ),
+    Mutant(
+        name="last refund only",
+        bug=keeps_the_last_refund,
+        promise="order_does_not_matter",
+        faults=0,
+        scene=MONEY_BACK,
+        says=LEAD_TO,
+        patch=(_decide, "_refunds", keeps_the_last_refund),
+    ),
+    _decider(
+        "refund is failure",
+        counts_a_refund_as_failure,
+        "order_does_not_matter",
+        0,
+        LEAD_TO,
+        scene=MONEY_BACK,
+    ),
 )

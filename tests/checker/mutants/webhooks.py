@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from xpay_flow import messages as m
-from xpay_flow.checker.bounds import HANDLERS, NEWS, Scene
+from xpay_flow.checker.bounds import CANCELLED, HANDLERS, NEWS, Scene
 from xpay_flow.checker.shop import AnyFlow, answering
 from xpay_flow.decide import decide
 from xpay_flow.effects import Commit, Load, commit, load, now, run_handler
@@ -194,6 +194,13 @@ def of_another_environment(request: WebRequest, rules: Rules) -> AnyFlow:
     return (yield from answering(request, attrs.evolve(rules, settings=settings)))
 
 
+def knows_one_secret(request: WebRequest, rules: Rules) -> AnyFlow:
+    """Only one secret is accepted, so nothing is heard once xPay signs with the next."""
+    secrets = rules.settings.webhook_secrets[:1]
+    settings = attrs.evolve(rules.settings, webhook_secrets=secrets)
+    return (yield from answering(request, attrs.evolve(rules, settings=settings)))
+
+
 def believes_anybody(*_: object) -> Authenticity:
     """The signature is looked for, and not checked."""
     return Authenticity(key_index=0, hmac=True, ecdsa=False)
@@ -266,6 +273,7 @@ Respond = Callable[[WebRequest, Rules], AnyFlow]
 ON_FILE = "acknowledged and is not on file"
 TWICE = "called twice though nothing failed"
 TWO_FAILURES = attrs.evolve(NEWS, failures=2)
+CHANGED_KEY = attrs.evolve(CANCELLED, name="changed key", parties={"webhook": 1})
 STUCK = "can never be fulfilled here"
 
 
@@ -394,6 +402,7 @@ WEBHOOKS = (
         ON_FILE,
         "https://github.com/AI-Shipping-Labs/website/issues/285",
     ),
+    _endpoint("one secret only", knows_one_secret, "never_stuck", 0, STUCK, scene=CHANGED_KEY),
     _patched(
         "believes anybody",
         believes_anybody,

@@ -1,0 +1,233 @@
+"""Correct shops that are made of our flows, with a part done otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from xpay_flow import LIFECYCLE, AsyncFlow, Flow, Settings, flows, xpay
+from xpay_flow.checker.bounds import (
+    BEGINNING,
+    CANCELLED,
+    HANDLERS,
+    MONEY_BACK,
+    NEWS,
+    OVERTAKEN,
+    REFUNDED,
+    SILENCE,
+    Scene,
+)
+from xpay_flow.checker.shop import AnyFlow, Shop, answering
+from xpay_flow.effects import commit, due, load, now, run_handler
+from xpay_flow.endpoints import WebRequest, json_response
+from xpay_flow.events import from_report
+from xpay_flow.flows import Rules, filing
+from xpay_flow.payment import Payment, payment_of
+from xpay_flow.records import Change, Owed, Record, Work, change
+from xpay_flow.stores.memory import MemoryStore
+
+from ..mutants import shop
+from .variant import Variant
+
+HANDLERS_OF_A_FLOW = ("on_success", "on_failed", "on_refunded", "on_attention")
+
+
+def _with_handlers(flow: Any, handler: Any) -> Shop:
+    for name in HANDLERS_OF_A_FLOW:
+        getattr(flow, name)(handler)
+    return Shop.of(flow)
+
+
+def asynchronous() -> Shop:
+    async def handler(_: Payment) -> None: ...
+
+    return _with_handlers(AsyncFlow(MemoryStore(), Settings.sandbox(), background=False), handler)
+
+
+def extended() -> Shop:
+    lifecycle = LIFECYCLE.extended(states={"in_review": "redirected"}, events={"held": "in_review"})
+    flow = Flow(MemoryStore(), Settings.sandbox(), lifecycle=lifecycle, background=False)
+    return _with_handlers(flow, lambda _: None)
+
+
+def one_at_a_time(rules: Rules) -> AnyFlow:
+    return flows.deliver(rules, limit=1)
+
+
+class SlowestFirst(MemoryStore):
+    """Gives what is due in another order, and at most one key at a time."""
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        return tuple(reversed(super().due(work, now_ms, limit)))[:1]
+
+
+class TwoTables(MemoryStore):
+    """Keeps what is owed in a table of its own, and changes both at once, as in one transaction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._effects: dict[str, tuple[Owed, ...]] = {}
+
+    def commit(self, change: Change) -> bool:
+        record = attrs.evolve(change.record, effects=())
+        won = super().commit(attrs.evolve(change, record=record))
+        if won:
+            self._effects[record.key] = change.record.effects
+        return won
+
+    def _whole(self, record: Record) -> Record:
+        return attrs.evolve(record, effects=self._effects.get(record.key, ()))
+
+    def load(self, alias: str) -> Sequence[Record]:
+        return [self._whole(record) for record in super().load(alias)]
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        return [self._whole(record) for record in super().recent(limit)]
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        waiting = [(r.due_at_ms(work), r.key) for r in self.recent(1000)]
+        late = sorted((at_ms, key) for at_ms, key in waiting if at_ms is not None)
+        return [key for at_ms, key in late if at_ms <= now_ms][:limit]
+
+    def snapshot(self) -> Any:
+        return super().snapshot(), dict(self._effects)
+
+    def restore(self, snapshot: Any) -> None:
+        rows, effects = snapshot
+        super().restore(rows)
+        self._effects = dict(effects)
+
+
+def leases_with_fencing(rules: Rules) -> AnyFlow:
+    """A worker of the shop's own: a claim has a number, and only its holder may settle."""
+    for key in (yield from due("deliver", (yield from now()), 10)):
+        record = (yield from load(key))[0]
+        for effect in record.effects:
+            yield from _under_a_lease(record.key, effect.id, rules)
+
+
+def _under_a_lease(key: str, effect_id: str, rules: Rules) -> AnyFlow:
+    now_ms = yield from now()
+    record = (yield from load(key))[0]
+    effect = record.effect(effect_id)
+    assert effect is not None
+    if effect.status != "owed" or effect.next_at_ms > now_ms:
+        return
+    fence, until_ms = effect.tries + 1, now_ms + rules.settings.lease_s * 1000
+    mine = attrs.evolve(effect, tries=fence, next_at_ms=until_ms)
+    if not (yield from commit(change(record, record.with_effect(mine)))):
+        return
+    assert record.intent is not None
+    paid = payment_of(record.intent, effect.name, effect.subject, effect.id, ())
+    ran = yield from run_handler(effect.name, paid)
+    for _ in range(5):
+        record = (yield from load(key))[0]
+        held = record.effect(effect_id)
+        assert held is not None
+        if ran.outcome != "done" or held.tries != fence or held.status != "owed":
+            return
+        done = attrs.evolve(held, status="done")
+        if (yield from commit(change(record, record.with_effect(done)))):
+            return
+
+
+def asks_for_ever(rules: Rules) -> AnyFlow:
+    """A job of the shop's own: it asks every hour until it knows."""
+    for key in (yield from due("ask", (yield from now()), 10)):
+        record = (yield from load(key))[0]
+        later_ms = (yield from now()) + 3_600_000
+        if (yield from commit(change(record, attrs.evolve(record, ask_at_ms=later_ms)))):
+            yield from _asked(record, rules)
+
+
+def _asked(record: Record, rules: Rules) -> AnyFlow:
+    assert record.intent is not None
+    answer = yield from xpay.get_intent(record.intent.x_intent_id or "", rules.settings)
+    if isinstance(answer, xpay.IntentAnswer) and answer.status == "SUCCESS":
+        yield from filing.file_event(record.key, from_report(answer, (yield from now())), rules)
+
+
+def refuses_news(request: WebRequest, rules: Rules) -> AnyFlow:
+    """A shop that has no webhook, and says so."""
+    if request.path == "/webhook":
+        return json_response(501, {})
+    return (yield from answering(request, rules))
+
+
+def _variant(name: str, how: str, scenes: tuple[Scene, ...], make: Any) -> Variant:
+    return Variant(name=name, how=how, scenes=scenes, make=make)
+
+
+WORKING = (HANDLERS, OVERTAKEN)
+OURS = (
+    _variant("async", "handlers are coroutines", (NEWS, *WORKING), asynchronous),
+    _variant("extended", "the lifecycle has a state and an event more", (NEWS, *WORKING), extended),
+    _variant(
+        "one at a time",
+        "a worker takes one payment each time",
+        WORKING,
+        lambda: shop(deliver=one_at_a_time),
+    ),
+    _variant(
+        "slowest first",
+        "the store gives what is due one by one, from the end",
+        (HANDLERS, SILENCE),
+        lambda: shop(SlowestFirst()),
+    ),
+    _variant(
+        "two tables",
+        "what is owed has a table of its own, written in the same transaction: an outbox",
+        (NEWS, *WORKING),
+        lambda: shop(TwoTables()),
+    ),
+    _variant(
+        "fencing",
+        "a worker's claim has a lease and a number, and who was overtaken settles nothing",
+        WORKING,
+        lambda: shop(deliver=leases_with_fencing),
+    ),
+    _variant(
+        "webhook first",
+        "xPay tells of the creation before it answers",
+        (BEGINNING,),
+        shop,
+    ),
+    _variant(
+        "refund heavy",
+        "money is given back in parts, and disputed, more often than not",
+        (MONEY_BACK, REFUNDED),
+        shop,
+    ),
+    _variant(
+        "cancelled and rotated",
+        "payments are cancelled, and the secret of the webhooks changes meanwhile",
+        (CANCELLED,),
+        shop,
+    ),
+    _variant(
+        "impatient",
+        "payments are asked about soon and often",
+        (SILENCE,),
+        lambda: _asking(5, 10, 20),
+    ),
+    _variant(
+        "asks by itself",
+        "a job of the shop's own asks xPay every hour until it knows",
+        (SILENCE,),
+        lambda: shop(reconcile=asks_for_ever),
+    ),
+    _variant(
+        "reconcile only",
+        "there is no webhook, and everything is learned by asking",
+        (SILENCE,),
+        lambda: shop(reconcile=asks_for_ever, respond=refuses_news),
+    ),
+)
+
+
+def _asking(*schedule_s: int) -> Shop:
+    made = shop()
+    settings = attrs.evolve(made.rules.settings, ask_schedule_s=schedule_s)
+    return attrs.evolve(made, rules=attrs.evolve(made.rules, settings=settings))

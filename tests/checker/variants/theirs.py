@@ -1,0 +1,159 @@
+"""Correct shops written by hand, as without this library."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import attrs
+
+from xpay_flow.checker.bounds import HANDLERS, NEWS, OVERTAKEN, Scene
+from xpay_flow.checker.plain import PlainPorts
+from xpay_flow.checker.shop import Shop
+from xpay_flow.endpoints import WebRequest
+from xpay_flow.records import Owed, Record, change
+
+from .. import plain_shops as by_hand
+from .variant import Variant
+
+PAID = by_hand.PAID
+LOCK_MS = 30_000
+
+
+# --- an inbox: first the event as it is, later what follows from it ------------------------------
+
+
+async def keeps_an_inbox(request: WebRequest, ports: PlainPorts) -> int:
+    """The event and all that follows are one commit, and a copy finds them."""
+    for _ in range(5):
+        news = by_hand.news_of(request)
+        found = await by_hand.load_order(news, ports) if news else []
+        status = by_hand.refused(news, found)
+        if status is not None or news is None:
+            return status or 401
+        if by_hand.knows(found[0], news):
+            return 200
+        after = by_hand.with_news(found[0], news, ports.clock.now_ms())
+        if await ports.store.commit(change(found[0], after)):
+            return 200
+    return 503
+
+
+# --- a row lock that runs out ---------------------------------------------------------------------
+
+
+async def locks_the_row(request: WebRequest, ports: PlainPorts) -> int:
+    """One delivery of an order at a time; a lock whose holder died runs out."""
+    news = by_hand.news_of(request)
+    if news is None:
+        return 401
+    name = f"lock:{news['receiptId']}"
+    if not await _locked(name, ports):
+        return 503
+    try:
+        return await by_hand.correct(request, ports)
+    finally:
+        await _unlocked(name, ports)
+
+
+async def _lock(name: str, ports: PlainPorts) -> Record:
+    found = await ports.store.load(name)
+    return found[0] if found else Record(key=name, aliases=frozenset({name}))
+
+
+async def _locked(name: str, ports: PlainPorts) -> bool:
+    lock, now_ms = await _lock(name, ports), ports.clock.now_ms()
+    if lock.deliver_at_ms is not None and lock.deliver_at_ms > now_ms:
+        return False
+    # Its end is a moment that somebody may wait for, so it is kept where the checker sees it.
+    held = Owed(id=name, name="on_attention", next_at_ms=now_ms + LOCK_MS)
+    return await ports.store.commit(change(lock, attrs.evolve(lock, effects=(held,))))
+
+
+async def _unlocked(name: str, ports: PlainPorts) -> None:
+    lock = await _lock(name, ports)
+    freed = attrs.evolve(lock.effects[0], status="done")
+    await ports.store.commit(change(lock, attrs.evolve(lock, effects=(freed,))))
+
+
+# --- a worker, blocking ---------------------------------------------------------------------------
+
+
+def works_off(ports: PlainPorts) -> None:
+    """Claim with a lease, call, settle."""
+    for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
+        record, now_ms = ports.store.load(key)[0], ports.clock.now_ms()
+        owed = record.effects[0]
+        if owed.status == "done" or owed.next_at_ms > now_ms:
+            continue
+        claimed = attrs.evolve(owed, next_at_ms=now_ms + by_hand.LEASE_MS)
+        if ports.store.commit(change(record, record.with_effect(claimed))):
+            ports.handlers.on_success(by_hand.payment(record))
+            _ticked_off(key, ports)
+
+
+def _ticked_off(key: str, ports: PlainPorts) -> None:
+    for _ in range(5):
+        record = ports.store.load(key)[0]
+        done = attrs.evolve(record.effects[0], status="done")
+        if ports.store.commit(change(record, record.with_effect(done))):
+            return
+
+
+# --- reads that are gathered ----------------------------------------------------------------------
+
+
+async def gathers_its_reads(request: WebRequest, ports: PlainPorts) -> int:
+    """Reads that need not wait for each other run at once, and the write waits for both."""
+    news = by_hand.news_of(request)
+    if news is None:
+        return 401
+    await asyncio.gather(
+        by_hand.load_order(news, ports), ports.store.load(f"customer:{news['receiptId']}")
+    )
+    return await by_hand.correct(request, ports)
+
+
+def _theirs(name: str, how: str, scenes: tuple[Scene, ...], **parties: Any) -> Variant:
+    return Variant(name=name, how=how, scenes=scenes, make=lambda: Shop.plain(**parties))
+
+
+THEIRS = (
+    _theirs(
+        "compare and set, awaiting",
+        "a coroutine reads, decides, compares and sets, and fulfils under a claim",
+        (HANDLERS, OVERTAKEN),
+        webhook=by_hand.correct,
+    ),
+    _theirs(
+        "compare and set, blocking",
+        "the same as a blocking function",
+        (HANDLERS, OVERTAKEN),
+        webhook=by_hand.blocking(by_hand.correct),
+    ),
+    _theirs(
+        "inbox",
+        "the webhook records and a worker fulfils",
+        (HANDLERS,),
+        webhook=keeps_an_inbox,
+        deliver=works_off,
+    ),
+    _theirs(
+        "row lock",
+        "deliveries of one order wait for each other, and a lock runs out",
+        (HANDLERS,),
+        webhook=locks_the_row,
+    ),
+    _theirs(
+        "reads at once",
+        "independent reads are gathered",
+        (OVERTAKEN,),
+        webhook=gathers_its_reads,
+    ),
+    _theirs(
+        "all in the news",
+        "a webhook by hand in the scene with forgeries and flaws",
+        (NEWS,),
+        webhook=by_hand.blocking(by_hand.correct),
+    ),
+)
