@@ -173,7 +173,7 @@ class _Face(Generic[H]):
         return Means(
             able=self.able,
             within=frozenset(self.ports.within),
-            holds=isinstance(self.store, Claiming),
+            holds=isinstance(self.store, Claiming) and self.store.can_hold,
         )
 
     def _own_event(self, kind: str) -> None:

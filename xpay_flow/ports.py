@@ -111,7 +111,13 @@ class Batching(Protocol):
 
 @runtime_checkable
 class Claiming(Protocol):
-    """A capability that a store may declare: locks that end with the process that holds them."""
+    """A capability that a store may declare: locks that end with the process that holds them.
+
+    Attributes:
+        can_hold: False where the database at hand has no such locks.
+    """
+
+    can_hold: bool
 
     def hold(self, key: str) -> AbstractContextManager[bool]:
         """Keep the record for this worker until the end of the block; False if another has it.
@@ -160,6 +166,8 @@ class AsyncBatching(Protocol):
 
 @runtime_checkable
 class AsyncClaiming(Protocol):
+    can_hold: bool
+
     def hold(self, key: str) -> AbstractAsyncContextManager[bool]: ...
 
     async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]: ...

@@ -121,7 +121,7 @@ class Database:
                 if acknowledge is not None:
                     acknowledge(connection)
             except BaseException as error:
-                connection.invalidate()
+                _give_up(connection)
                 # asyncpg raises from several trees, so what is not ours is taken to be a driver's.
                 if isinstance(error, Exception) and not isinstance(error, XPayFlowError | Undone):
                     raise StoreUnavailable(_words(step, error)) from error
@@ -136,6 +136,12 @@ class Database:
             return engine.connect()
         except Exception as error:
             raise StoreUnavailable(_words("connect", error)) from error
+
+
+def _give_up(connection: Connection) -> None:
+    """Nobody uses it again, and what it has not committed is undone."""
+    if not connection.closed:  # By a handler, and so undone already.
+        connection.invalidate()
 
 
 def refuse_autocommit(connection: Connection) -> None:

@@ -65,9 +65,7 @@ class _Store:
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
         self._within = Within(tables, self._writing)
         self.holding = Holding(self._database, tables)
-        if engine.dialect.name not in DIALECTS:
-            # What is None does not count as a method, for `isinstance` with a protocol.
-            self.hold = None  # type: ignore[assignment,method-assign]
+        self.can_hold = engine.dialect.name in DIALECTS
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
@@ -211,8 +209,7 @@ class AsyncSQLAlchemyStore:
     def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
         self._store = _Store(engine.sync_engine, tables or Tables())
         self._engine = engine
-        if engine.dialect.name not in DIALECTS:
-            self.hold = None  # type: ignore[assignment,method-assign]
+        self.can_hold = self._store.can_hold
         self._engine_of_ours: AsyncEngine | None = None
         self._is_checked = False
 

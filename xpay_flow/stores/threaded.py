@@ -33,6 +33,7 @@ class ThreadedStore(ThreadedReader):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._store = store
+        self.can_hold = isinstance(store, Claiming) and store.can_hold
 
     async def commit(self, change: Change) -> bool:
         return await asyncio.to_thread(self._store.commit, change)
