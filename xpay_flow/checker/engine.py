@@ -25,7 +25,7 @@ Crew = tuple[int, ...]
 CREW_BITS = 24
 CREW_MASK = (1 << CREW_BITS) - 1
 # Between two looks at the clock.
-PROGRESS_EVERY = 5_000
+LOOK_EVERY = 1_000
 
 
 class Way(NamedTuple):
@@ -231,6 +231,8 @@ class Engine:
         situation, crew = self._model.opening
         layers[0].append(self._met(self._key(situation, crew), -1, None, 0))
         for faults, layer in enumerate(layers):
+            if self._is_late(faults, len(layer)):
+                return "gave up"
             # Grows while it is walked: steps without a fault stay in the layer.
             for at, number in enumerate(layer):
                 if self._prices[number] != faults:
@@ -245,7 +247,7 @@ class Engine:
                     return "wrong"
                 if len(self._sources) > self._transitions_max:
                     return "gave up"
-                if not at % PROGRESS_EVERY and self._is_late(faults, len(layer) - at):
+                if at % LOOK_EVERY == LOOK_EVERY - 1 and self._is_late(faults, len(layer) - at):
                     return "gave up"
             self.exhausted = faults
         return "seen all"

@@ -7,6 +7,7 @@ longer be reached are looked for: no single moment need be wrong there.
 from __future__ import annotations
 
 import gc
+import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -181,8 +182,9 @@ class Search:
 
 
 def marked(label: Any) -> str:
-    """What recognises a step in a seed."""
-    return mark_of(" ".join(step.in_words() for step in told([label])))
+    """What recognises a step in a seed; versions depend on what was searched before."""
+    words = " ".join(step.in_words() for step in told([label]))
+    return mark_of(re.sub(r" v\d+", "", words))
 
 
 @contextmanager

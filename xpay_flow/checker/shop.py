@@ -22,6 +22,7 @@ from xpay_flow.flows import Checkout, Rules
 from xpay_flow.ports import NoAnswer, Store
 from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.terms import Terms
 from xpay_flow.xpay import Created
 
@@ -31,6 +32,7 @@ from .hidden import HiddenState
 from .oversight import Oversight
 from .plain import AnyFlow as AnyFlow
 from .plain import plain
+from .sqlite_snapshots import SQLiteSnapshots
 
 NEXT_SECRET = "the_next_signing_key_0123456789"
 
@@ -43,6 +45,16 @@ class SnapshotStore(Store, Protocol):
     def restore(self, snapshot: Any) -> None: ...
 
     def recent(self, limit: int) -> Any: ...
+
+
+def _searchable(store: Any) -> tuple[SnapshotStore, tuple[str, ...]]:
+    """A store that can be put back, and what is assumed of the one that cannot."""
+    if hasattr(store, "snapshot") and hasattr(store, "restore"):
+        return store, ()
+    if type(store) is SQLiteStore:
+        return SQLiteSnapshots(), ("SQLite's file is taken to do what a database in memory does",)
+    said = f"{type(store).__name__} is taken to do what MemoryStore does; see check --store"
+    return MemoryStore(), (said,)
 
 
 def answering(request: WebRequest, rules: Rules) -> AnyFlow:
@@ -105,14 +117,14 @@ class Shop:
 
     @classmethod
     def of(cls, flow: Flow | AsyncFlow) -> Shop:
-        """The shop behind a flow. A store without `snapshot` is replaced by the one in memory."""
-        replaced: list[str] = []
-        store: Any = flow.store
-        if not (hasattr(store, "snapshot") and hasattr(store, "restore")):
-            replaced.append(f"{type(store).__name__} is taken to do what MemoryStore does")
-            store = MemoryStore()
+        """The shop behind a flow.
+
+        SQLite is put back through a copy in memory; any other store without `snapshot` is replaced
+        by the one in memory.
+        """
+        store, replaced = _searchable(flow.store)
         handlers: dict[Any, Callable[..., object]] = dict(flow.ports.handlers)
-        return cls(store=store, rules=flow.rules, handlers=handlers, replaced=tuple(replaced))
+        return cls(store=store, rules=flow.rules, handlers=handlers, replaced=replaced)
 
     @classmethod
     def plain(
