@@ -1,0 +1,30 @@
+"""The checker's steps, walked by Hypothesis far beyond what a search can see."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis.errors import HypothesisException
+from hypothesis.stateful import run_state_machine_as_test
+
+from xpay_flow.checker.bounds import NEWS
+from xpay_flow.checker.machine import EVERYBODY, state_machine
+
+from .planted import PLANTED
+
+TestEverybodyAtOnce = state_machine(steps=60, examples=15).TestCase
+
+
+@pytest.mark.parametrize("name", ["newest wins", "2xx first", "one event"])
+def test_a_planted_bug_is_met_on_a_walk(name: str) -> None:
+    """A walk through a broken shop breaks its promise, and is told as a story."""
+    bug = next(planted for planted in PLANTED if planted.name == name)
+    machine = state_machine(bug.make(), scene=NEWS, faults=2, steps=20, examples=300)
+    with pytest.raises((AssertionError, HypothesisException, ExceptionGroup)) as met:
+        run_state_machine_as_test(machine)
+    assert bug.promise in repr(met.value) or bug.promise in str(met.value)
+
+
+def test_everybody_is_there() -> None:
+    """The walk has every party, four at once, with nine faults of nearly every kind."""
+    assert {"click", "forward", "webhook", "worker", "reconciler"} == set(EVERYBODY.parties)
+    assert 4 == EVERYBODY.at_once

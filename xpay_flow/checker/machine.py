@@ -1,0 +1,96 @@
+"""How is a shop tried beyond a bound? By Hypothesis, with the steps that the checker takes.
+
+    TestShop = state_machine("shop.payments:build", steps=200).TestCase
+
+Each step is one of the ways on from where the last has led: a flow's turn, a fault, something that
+xPay or the customer does. What Hypothesis finds it makes short, and says as a story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from .bounds import BEGINNING, Bound, Scene
+from .explore import Search, told
+from .own import Own
+from .reductions import Reductions
+from .seeds import Walk
+from .targets import Target, shop_of
+from .verify import Checking
+
+ORDINAL_MAX = 9_999
+# Everybody at once, whatever goes wrong: far too much for a search.
+EVERYBODY = attrs.evolve(
+    BEGINNING,
+    name="everybody",
+    parties={"click": 2, "webhook": 3, "worker": 2, "reconciler": 1, "forward": 1},
+    at_once=4,
+    faults=frozenset({"repeat", "store", "silence", "handler", "death", "hang", "forgery", "flaw"}),
+    failures=2,
+    refunds=2,
+    disputes=True,
+    rotates=True,
+)
+
+
+def state_machine(
+    target: Target = None,
+    *,
+    scene: Scene = EVERYBODY,
+    faults: int = 9,
+    steps: int = 50,
+    examples: int = 50,
+    own: Iterable[Own] = (),
+) -> type[RuleBasedStateMachine]:
+    """A machine for Hypothesis that walks through a shop; its `TestCase` is a test.
+
+    Args:
+        scene: who takes part and what can go wrong; by default everybody and everything.
+        faults: at most so many in one walk.
+        steps, examples: how long a walk is, and how many there are.
+        own: promises besides the design's and those of the target's module.
+    """
+    shop, theirs = shop_of(target)
+    checking = Checking(shop.shortened(faults).watched(), (*theirs, *own), frozenset())
+    scene = checking.shop.fitted(scene)
+    bound = Bound(name="walk", faults=faults, scenes=(scene,))
+    # Nothing may depend on what an earlier walk has met first.
+    afresh = Reductions(versions=False, quiet=False)
+    promises = checking.promises(scene)
+    search = Search(checking.shop, scene, bound, reductions=afresh, promises=promises)
+
+    class Shopping(RuleBasedStateMachine):
+        """Walks through what can happen; what was worked out for one walk serves the next."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._walk = Walk(search.moves, faults)
+            self._labels: list[Any] = []
+
+        @rule(ordinal=st.integers(0, ORDINAL_MAX))
+        def happens(self, ordinal: int) -> None:
+            """One of the things that can happen now; so many that a number stands for one."""
+            choices = self._walk.choices()
+            if choices:
+                choice = choices[ordinal % len(choices)]
+                self._labels.append(choice.label)
+                self._walk.go(choice)
+
+        @invariant()
+        def promises_hold(self) -> None:
+            """Nothing is wrong at this moment."""
+            situation, _ = self._walk.state(self._walk.at)
+            wrong = search.moves.wrong(situation, self._walk.price(self._walk.at))
+            story = "\n  ".join(step.in_words() for step in told(self._labels))
+            assert wrong is None, f"{wrong}:\n  {story}"
+
+    Shopping.TestCase.settings = settings(
+        stateful_step_count=steps, max_examples=examples, deadline=None
+    )
+    return Shopping
