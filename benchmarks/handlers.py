@@ -40,13 +40,22 @@ class StampingStore(SQLiteStore):
 
     def commit(self, change: Change) -> bool:
         done = super().commit(change)
+        self._note(change)
+        return done
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        done = super().commit_many(changes)
+        for change in changes:
+            self._note(change)
+        return done
+
+    def _note(self, change: Change) -> None:
         at = perf_counter()
         if any(fact.event.source == "webhook" for fact in change.new_facts):
             assert change.record.intent is not None
             self.committed_at[change.record.intent.receipt_id] = at
         if any(effect.status == "done" for effect in change.changed_effects):
             self._told()
-        return done
 
 
 def measured(size: Size, folder: Path) -> list[Group]:
