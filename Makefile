@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test check lint types contracts docs wheel pictures bench clean
+.PHONY: help demo test deep check lint types contracts docs wheel pictures bench clean
 .DEFAULT_GOAL := help
 
 help: ## show these commands
@@ -47,6 +47,10 @@ wheel: $(VENV)/.dev ## build the wheel and look inside
 	rm -rf dist
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python tests/wheel_contents.py dist/*.whl
+
+deep: $(VENV)/.dev ## the model checker with any three faults, in memory and on SQLite
+	$(BIN)/xpay-flow check --bound deep
+	$(BIN)/xpay-flow check --bound deep tests.checker.on_sqlite:build
 
 docs: $(VENV)/.dev ## write the generated pages of docs/reference
 	$(BIN)/python -m docs.generate

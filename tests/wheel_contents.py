@@ -11,7 +11,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-OURS = {"xpay_flow", "xpay_flow_asgi", "xpay_flow_fastapi", "xpay_flow_wsgi"}
+OURS = {
+    "xpay_flow",
+    "xpay_flow_asgi",
+    "xpay_flow_django",
+    "xpay_flow_fastapi",
+    "xpay_flow_sqlalchemy",
+    "xpay_flow_wsgi",
+}
 # What a wheel without its data files would lack.
 NEEDED = {
     "xpay_flow/py.typed",
@@ -21,6 +28,7 @@ NEEDED = {
     "xpay_flow/demo/templates/base.html",
     "xpay_flow/sandbox/templates/checkout.html",
     "xpay_flow_fastapi/py.typed",
+    "xpay_flow_sqlalchemy/migrations/versions/xpay_flow_1.py",
 }
 
 

@@ -163,7 +163,10 @@ CANCELLED = Scene(
 )
 SCENES = (NEWS, HANDLERS, OVERTAKEN, SILENCE, BEGINNING, MONEY_BACK, REFUNDED, CANCELLED)
 
+THREE = attrs.evolve(NEWS, name="three deliveries", parties={"webhook": 3}, at_once=3)
+ALL_SCENES = (*SCENES, THREE)
+
 DEFAULT = Bound(name="default", scenes=SCENES)
-DEEP = Bound(name="deep", faults=3, scenes=SCENES)
-NIGHTLY = Bound(name="nightly", faults=9, scenes=SCENES, seconds_max=4 * 3600.0, deepens=True)
+DEEP = Bound(name="deep", faults=3, scenes=ALL_SCENES)
+NIGHTLY = Bound(name="nightly", faults=9, scenes=ALL_SCENES, seconds_max=4 * 3600.0, deepens=True)
 BOUNDS = {bound.name: bound for bound in (DEFAULT, DEEP, NIGHTLY)}

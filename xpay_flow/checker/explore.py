@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from math import inf
 from typing import Any
 
-from .bounds import SCENES, Bound, Scene
+from .bounds import ALL_SCENES, Bound, Scene
 from .contents import Contents
 from .engine import Count, Crew, Engine, Overtaking
 from .moves import Moves
@@ -162,7 +162,7 @@ class Search:
 
     def _seed(self, promise: str, number: int, further: Any) -> str:
         """The story in short; nothing for a scene that is not one of ours."""
-        if self._scene.name not in {scene.name for scene in SCENES}:
+        if self._scene.name not in {scene.name for scene in ALL_SCENES}:
             return ""
         walk, ways = Walk(self.moves, self.engine.faults_max), list[tuple[int, str]]()
         for state in self.engine.path(number)[1:]:

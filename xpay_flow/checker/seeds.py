@@ -15,7 +15,7 @@ import attrs
 
 from xpay_flow.errors import ConfigurationError
 
-from .bounds import SCENES, Scene
+from .bounds import ALL_SCENES, Scene
 from .engine import Crew, Engine, Model, Way
 
 SEED_CHARS_MAX = 80
@@ -40,7 +40,7 @@ class Seed:
     ways: tuple[tuple[int, str], ...]
 
     def __str__(self) -> str:
-        number = [scene.name for scene in SCENES].index(self.scene)
+        number = [scene.name for scene in ALL_SCENES].index(self.scene)
         head = f"{VERSION}.{DIGITS[number]}{DIGITS[self.faults]}{self.promise}."
         told = head + "".join(_digits(ordinal) + mark for ordinal, mark in self.ways)
         if len(told) <= SEED_CHARS_MAX:
@@ -60,7 +60,7 @@ class Seed:
                 raise ValueError
             marked = not ways.startswith("!")
             return cls(
-                scene=SCENES[DIGITS.index(head[0])].name,
+                scene=ALL_SCENES[DIGITS.index(head[0])].name,
                 faults=DIGITS.index(head[1]),
                 promise=head[2:],
                 ways=tuple(_ways(iter(ways.removeprefix("!")), marked=marked)),
@@ -72,7 +72,7 @@ class Seed:
 
     @property
     def where(self) -> Scene:
-        return next(scene for scene in SCENES if scene.name == self.scene)
+        return next(scene for scene in ALL_SCENES if scene.name == self.scene)
 
 
 def mark_of(words: str, chars: int = 1) -> str:
