@@ -1,0 +1,229 @@
+"""That changes which arrive together are committed together, and each is told its own end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xpay_flow import AsyncFlow, Settings
+from xpay_flow.errors import ConfigurationError, StoreUnavailable
+from xpay_flow.records import Change
+from xpay_flow.stores.gathering import TOGETHER_MAX, Gathering
+from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.stores.sqlite import SQLiteStore
+from xpay_flow.testing import builders as b
+
+
+class Ledger:
+    """An awaited store that is as slow as its gate, and keeps what each transaction held."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryStore()
+        self.batches: list[list[str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.broken: set[str] = set()
+        self.forgets = False
+
+    async def commit(self, change: Change) -> bool:
+        await self.gate.wait()
+        self.batches.append([change.record.key])
+        if change.record.key in self.broken:
+            raise StoreUnavailable(f"{change.record.key} cannot be written")
+        return self.inner.commit(change)
+
+    async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        await self.gate.wait()
+        keys = [change.record.key for change in changes]
+        self.batches.append(keys)
+        if self.broken & set(keys):
+            raise StoreUnavailable("one of them cannot be written")
+        won = [self.inner.commit(change) for change in changes]
+        if self.forgets:
+            raise StoreUnavailable("the connection broke after the commit")
+        return won
+
+
+def gathering(ledger: Ledger) -> Gathering:
+    store: Any = ledger
+    return Gathering(store)
+
+
+def attempts(count: int) -> list[Change]:
+    return [b.attempt(f"order-{number}") for number in range(count)]
+
+
+def key(number: int) -> str:
+    return f"attempt:1:order-{number}"
+
+
+async def turn() -> None:
+    """Let everything that can go on go on."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def behind_the_first(
+    ledger: Ledger, changes: Sequence[Change]
+) -> tuple[asyncio.Task[bool], list[asyncio.Task[bool]]]:
+    """The first is on its way to the disk while the others arrive."""
+    gathered = gathering(ledger)
+    ledger.gate.clear()
+    first = asyncio.create_task(gathered.commit(b.attempt("first")))
+    await turn()
+    others = [asyncio.create_task(gathered.commit(change)) for change in changes]
+    await turn()
+    return first, others
+
+
+def test_one_alone_goes_at_once() -> None:
+    """Nobody waits for company: a change is committed by itself if no other is on its way."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        gathered = gathering(ledger)
+        for change in attempts(3):
+            assert await gathered.commit(change)
+        assert [[key(0)], [key(1)], [key(2)]] == ledger.batches
+
+    asyncio.run(story())
+
+
+def test_those_that_arrive_meanwhile_go_together() -> None:
+    """Of six, one goes at once and five share the next transaction; none is told before it."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        first, others = await behind_the_first(ledger, attempts(5))
+        assert [] == ledger.batches
+        assert not any(task.done() for task in [first, *others])
+        ledger.gate.set()
+        assert [True] * 6 == await asyncio.gather(first, *others)
+        assert [["attempt:1:first"], [key(n) for n in range(5)]] == ledger.batches
+
+    asyncio.run(story())
+
+
+def test_a_lost_race_is_one_answer_among_others() -> None:
+    """Who is too late is told so, and the others have won."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        ledger.inner.commit(b.attempt("order-1"))
+        first, others = await behind_the_first(ledger, attempts(3))
+        ledger.gate.set()
+        assert await first
+        assert [True, False, True] == await asyncio.gather(*others)
+        assert 2 == len(ledger.batches)
+
+    asyncio.run(story())
+
+
+def test_one_that_cannot_be_written_does_not_sink_the_others() -> None:
+    """After an error of all together each is tried alone, and only the guilty one fails."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        ledger.broken = {key(1)}
+        first, others = await behind_the_first(ledger, attempts(3))
+        ledger.gate.set()
+        assert await first
+        told = await asyncio.gather(*others, return_exceptions=True)
+        assert [True, True] == [told[0], told[2]]
+        assert isinstance(told[1], StoreUnavailable)
+
+    asyncio.run(story())
+
+
+def test_a_commit_whose_end_is_not_known_is_tried_again() -> None:
+    """Those that were committed lose their race then, so a flow reads what is on file."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        ledger.forgets = True
+        first, others = await behind_the_first(ledger, attempts(2))
+        ledger.gate.set()
+        assert await first
+        assert [False, False] == await asyncio.gather(*others)
+        assert all(ledger.inner.load(key(number)) for number in range(2))
+
+    asyncio.run(story())
+
+
+def test_two_changes_of_one_record_never_share_a_transaction() -> None:
+    """The second goes with the next, and loses."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        first, others = await behind_the_first(ledger, [b.attempt("twin"), b.attempt("twin")])
+        ledger.gate.set()
+        assert await first
+        assert [True, False] == await asyncio.gather(*others)
+        assert [1, 1, 1] == [len(batch) for batch in ledger.batches]
+
+    asyncio.run(story())
+
+
+def test_who_gives_up_before_the_turn_is_left_out() -> None:
+    """A webhook whose time is up has written nothing, if its turn had not come."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        first, others = await behind_the_first(ledger, attempts(3))
+        others[1].cancel()
+        await turn()
+        ledger.gate.set()
+        assert await first
+        assert [True, True] == await asyncio.gather(others[0], others[2])
+        assert [] == list(ledger.inner.load(key(1)))
+
+    asyncio.run(story())
+
+
+def test_a_transaction_holds_a_bounded_number() -> None:
+    """However many arrive, the first of them does not wait for all."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        first, others = await behind_the_first(ledger, attempts(TOGETHER_MAX + 1))
+        ledger.gate.set()
+        assert await first
+        assert all(await asyncio.gather(*others))
+        assert [1, TOGETHER_MAX, 1] == [len(batch) for batch in ledger.batches]
+
+    asyncio.run(story())
+
+
+def test_another_event_loop_starts_afresh() -> None:
+    """What waited in a loop that was ended in the middle does not hold up the next."""
+    ledger = Ledger()
+    gathered = gathering(ledger)
+
+    async def interrupted() -> None:
+        ledger.gate.clear()
+        waiting = asyncio.create_task(gathered.commit(b.attempt("first")))
+        await turn()
+        assert not waiting.done()
+
+    async def whole() -> bool:
+        ledger.gate = asyncio.Event()
+        ledger.gate.set()
+        return await gathered.commit(b.attempt("second"))
+
+    asyncio.run(interrupted())
+    assert asyncio.run(whole())
+
+
+def test_a_flow_gathers_where_its_store_can(tmp_path: Path) -> None:
+    """On by default with SQLite, off when told so, and refused where the store cannot."""
+    settings = Settings.sandbox()
+    with SQLiteStore(tmp_path / "a.db") as store:
+        assert AsyncFlow(store, settings).ports.commit is not None
+        assert AsyncFlow(store, settings, group_commit=False).ports.commit is None
+    assert AsyncFlow(MemoryStore(), settings).ports.commit is None
+    with pytest.raises(ConfigurationError, match="MemoryStore is not"):
+        AsyncFlow(MemoryStore(), settings, group_commit=True)
