@@ -27,9 +27,20 @@ from xpay_flow.checker.stateless import (
     check_stateless,
 )
 from xpay_flow.checker.stateless.dpor import Explorer, Taken
-from xpay_flow.checker.stateless.touches import touch
+from xpay_flow.checker.stateless.touches import (
+    ALL_DIE,
+    SEES_CLOCK,
+    Touch,
+    of_choice,
+    of_effect,
+    of_end,
+    of_happening,
+    touch,
+)
+from xpay_flow.checker.story import Step
 from xpay_flow.checker.targets import shipped
-from xpay_flow.ports import Store
+from xpay_flow.effects import Commit, Due, Exchange, Load, Recent
+from xpay_flow.ports import HttpRequest, Store
 from xpay_flow.records import Change, Record, change
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
@@ -144,8 +155,7 @@ def test_a_planted_bug_is_found(planted: Mutant, monkeypatch: pytest.MonkeyPatch
     """A planted bug is VIOLATED on its promise, with the fewest faults, and told again live."""
     if planted.patch is not None:
         monkeypatch.setattr(*planted.patch)
-    flows = 3 if planted.name == "no claim" else 2
-    bound = attrs.evolve(SMALL, faults=planted.faults, scenes=(planted.scene,), flows_max=flows)
+    bound = attrs.evolve(SMALL, faults=planted.faults, scenes=(planted.scene,))
     found = check_stateless(planted.make(), bound=bound).violation
     assert found is not None
     assert (planted.promise, planted.faults) == (found.promise, found.faults), found.as_text()
@@ -264,6 +274,73 @@ def test_one_execution_for_each_order_that_matters(places: str, orders: int) -> 
     every = Explorer(begin, touch(), reduced=False)
     every.run()
     assert 6 == every.executions
+
+
+# --- what disturbs what --------------------------------------------------------------------------
+
+ABOUT_A = change(
+    Record(key="a", aliases=frozenset({"a"})), Record(key="a", aliases=frozenset({"a", "b"}))
+)
+COMMIT = of_effect(Commit(ABOUT_A), "done", {"old"})
+OTHER_COMMIT = of_effect(Commit(change(Record(key="c"), Record(key="c"))), "done")
+POST, GET = (
+    of_effect(Exchange(HttpRequest(method, "https://x", {}, b"")), "done")
+    for method in ("POST", "GET")
+)
+LOAD_A, LOAD_B, LOAD_OLD, LOAD_C = (
+    of_effect(Load(name), "done") for name in ("a", "b", "old", "c")
+)
+DUE, RECENT = of_effect(Due("deliver", 0, 9), "done"), of_effect(Recent(9), "done")
+SILENT, HEARD = of_end(lasts=False), of_end(lasts=True)
+LATER = of_happening(Step(what="time", happens=(("later", 1),)))
+PAYS = of_happening(Step(what="customer", happens=(("charged", 1, True),)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(COMMIT, LOAD_A, id="a record that is read by its key"),
+        pytest.param(COMMIT, LOAD_B, id="by a new alias"),
+        pytest.param(COMMIT, LOAD_OLD, id="by an alias that it had"),
+        pytest.param(COMMIT, COMMIT, id="a race for one record"),
+        pytest.param(COMMIT, OTHER_COMMIT, id="two moments"),
+        pytest.param(COMMIT, DUE, id="what is due"),
+        pytest.param(COMMIT, RECENT, id="what is listed"),
+        pytest.param(COMMIT, ALL_DIE, id="a death before or after a write"),
+        pytest.param(HEARD, ALL_DIE, id="a death before or after an answer"),
+        pytest.param(POST, GET, id="xPay asked before or after a creation"),
+        pytest.param(PAYS, GET, id="xPay asked before or after a payment"),
+        pytest.param(LATER, SEES_CLOCK, id="the clock read before or after"),
+        pytest.param(of_choice(HANDLERS), COMMIT, id="a commit that gives a worker work"),
+        pytest.param(of_choice(NEWS), SILENT, id="an end that makes room"),
+        pytest.param(of_choice(NEWS), POST, id="an intent to pay"),
+        pytest.param(of_choice(NEWS), ALL_DIE, id="a beginning before or after the death"),
+    ],
+)
+def test_steps_that_may_not_change_places(one: Touch, other: Touch) -> None:
+    """Each pair of steps whose order can be seen is taken to disturb each other."""
+    assert one.disturbs(other)
+    assert other.disturbs(one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(LOAD_A, LOAD_A, id="two reads"),
+        pytest.param(COMMIT, LOAD_C, id="another record"),
+        pytest.param(of_effect(Commit(ABOUT_A), "not applied"), LOAD_A, id="a commit that failed"),
+        pytest.param(GET, GET, id="two questions"),
+        pytest.param(GET, COMMIT, id="xPay and the store"),
+        pytest.param(LOAD_A, ALL_DIE, id="a read before a death"),
+        pytest.param(SILENT, SILENT, id="two ends"),
+        pytest.param(of_choice(NEWS), COMMIT, id="a commit that lets nobody begin"),
+        pytest.param(of_choice(HANDLERS), LOAD_A, id="a read and a beginning"),
+    ],
+)
+def test_steps_that_may_change_places(one: Touch, other: Touch) -> None:
+    """Where nobody can see the order, one order is enough."""
+    assert not one.disturbs(other)
+    assert not other.disturbs(one)
 
 
 # --- a store that can only be emptied ------------------------------------------------------------

@@ -16,8 +16,12 @@ from ..targets import Target, shop_of
 from ..verdict import ASSUMPTIONS, Result
 from .searching import StatelessBound, StatelessSearch, StatelessSearched
 
+# Two workers can only meet over what a webhook has brought.
 SMALL = StatelessBound(
-    name="small", faults=1, scenes=(NEWS, HANDLERS, OVERTAKEN, REFUNDED, BEGINNING)
+    name="small",
+    faults=1,
+    scenes=(NEWS, HANDLERS, OVERTAKEN, REFUNDED, BEGINNING),
+    more_flows={HANDLERS.name: 3},
 )
 # Said in place of what only a search that remembers needs.
 STATELESS = (

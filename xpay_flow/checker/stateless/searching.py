@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -42,15 +42,22 @@ class StatelessBound(Bound):
     Args:
         flows_max: so many flows begin in one execution. Without memory there is no other end to a
             flow that may begin again and again.
+        more_flows: so many instead, in scenes named.
         executions_max: give up on a scene, UNFINISHED, after so many.
     """
 
     flows_max: int = 2
+    more_flows: Mapping[str, int] = attrs.field(factory=dict[str, int], hash=False)
     executions_max: int = 200_000
 
     def in_words(self) -> str:
         """The bound as a few lines."""
-        return f"up to {self.flows_max} flows in one execution, {super().in_words()}"
+        more = "".join(f" ({number} in {scene})" for scene, number in self.more_flows.items())
+        return f"up to {self.flows_max} flows in one execution{more}, {super().in_words()}"
+
+    def flows_in(self, scene: Scene) -> int:
+        """How many flows may begin in one execution of a scene."""
+        return self.more_flows.get(scene.name, self.flows_max)
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +100,7 @@ class StatelessSearch:
         self._reset = reset
         self._promises = promises or promises_of(scene)
         at = (shop, scene, open_store, reset, self._promises)
-        self._stage = Stage(*at, flows_max=bound.flows_max)
+        self._stage = Stage(*at, flows_max=bound.flows_in(scene))
         self._run: _Judged | None = None
         self._account = _Account(self._promises)
 
