@@ -73,7 +73,7 @@ def compiled(
     flags: Sequence[str] = ("-O0", "-DBFS", *EXACT),
 ) -> Pan:
     """The search for a text with these definitions."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     given = [f"-D{define}" for define in defines]
     called(["spin", "-o1", "-o2", "-o3", *given, "-a", str(text)], folder)
     called(["gcc", "-w", *flags, "-o", "pan", "pan.c"], folder)

@@ -9,6 +9,8 @@ Tasks have names, so that both tell them apart; in one twin they have none on ei
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,6 +30,8 @@ BY_REST_AND_BY_PAST = [
     for merging in ((True,) if twin.symmetric else (True, False))
 ]
 State: TypeAlias = tuple[tuple[int, ...], tuple[tuple[str, ...], ...]]
+Compiler: TypeAlias = Callable[..., pan.Pan]
+
 BROKEN = [twin for twin in TWINS if twin.broken_with is not None]
 
 
@@ -35,15 +39,22 @@ def named(twin: Twin) -> str:
     return twin.world.name
 
 
-def compiled(
-    twin: Twin, folder: Path, *, merging: bool = True, faults: int | None = None
-) -> pan.Pan:
-    """The twin's search, with as many faults as it has."""
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiler:
+    """Compiles a twin's search, with as many faults as it has, once for all tests."""
     if reason := pan.absent():
         absent(reason)
-    allowed = twin.faults if faults is None else faults
-    defines = (*twin.defines, f"FAULTS={allowed}", *(() if merging else ("PASTS",)))
-    return pan.compiled(twin.path, folder / f"with_{allowed}", defines)
+
+    @cache
+    def once(text: Path, *defines: str) -> pan.Pan:
+        return pan.compiled(text, tmp_path_factory.mktemp("pan"), defines)
+
+    def compiled(twin: Twin, *, merging: bool = True, faults: int | None = None) -> pan.Pan:
+        allowed = twin.faults if faults is None else faults
+        pasts = () if merging else ("PASTS",)
+        return once(twin.path, f"FAULTS={allowed}", *twin.defines, *pasts)
+
+    return compiled
 
 
 def searched(twin: Twin, *, merging: bool = True, judged: bool = True) -> Engine:
@@ -54,24 +65,24 @@ def searched(twin: Twin, *, merging: bool = True, judged: bool = True) -> Engine
 
 
 @pytest.mark.parametrize(("twin", "merging"), BY_REST_AND_BY_PAST)
-def test_as_many_states_as_spin(twin: Twin, merging: bool, tmp_path: Path) -> None:
+def test_as_many_states_as_spin(twin: Twin, merging: bool, compiled: Compiler) -> None:
     """A world has as many states and ways between them as its twin has for SPIN."""
-    told = compiled(twin, tmp_path, merging=merging).run("-A")
+    told = compiled(twin, merging=merging).run("-A")
     engine = searched(twin, merging=merging, judged=False)
     assert (told.states, told.transitions) == (engine.states, engine.transitions)
     assert 40 < told.states
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=named)
-def test_the_same_verdict_as_spin(twin: Twin, tmp_path: Path) -> None:
+def test_the_same_verdict_as_spin(twin: Twin, compiled: Compiler) -> None:
     """A promise is broken for the search exactly if it is for SPIN."""
-    told = compiled(twin, tmp_path).run()
+    told = compiled(twin).run()
     assert told.wrong == (searched(twin).wrong is not None)
     assert told.wrong == (twin.broken_with is not None)
 
 
 @pytest.mark.parametrize("twin", BROKEN, ids=named)
-def test_no_story_is_shorter(twin: Twin, tmp_path: Path) -> None:
+def test_no_story_is_shorter(twin: Twin, compiled: Compiler) -> None:
     """With one fault less SPIN finds nothing wrong, and with as many no shorter story."""
     assert twin.broken_with is not None
     engine = searched(twin)
@@ -79,9 +90,9 @@ def test_no_story_is_shorter(twin: Twin, tmp_path: Path) -> None:
     number = engine.wrong[1]
     assert twin.broken_with == engine.price(number)
     if twin.broken_with:
-        fewer = compiled(twin, tmp_path, faults=twin.broken_with - 1)
+        fewer = compiled(twin, faults=twin.broken_with - 1)
         assert not fewer.run().wrong
-    fewest = compiled(twin, tmp_path, faults=twin.broken_with)
+    fewest = compiled(twin, faults=twin.broken_with)
     assert fewest.run().wrong
     assert fewest.shortest() == len(engine.labels(number))
 
@@ -112,10 +123,10 @@ def prices(engine: Engine, model: Toy) -> dict[State, int]:
     return found
 
 
-def test_one_step_more_is_noticed(tmp_path: Path) -> None:
+def test_one_step_more_is_noticed(compiled: Compiler) -> None:
     """Were a world not its twin, neither states nor ways would be equally many."""
     lost, *_ = TWINS
-    other = compiled(attrs.evolve(lost, defines=("BUYERS=2",)), tmp_path).run("-A")
+    other = compiled(attrs.evolve(lost, defines=("BUYERS=2",))).run("-A")
     engine = searched(lost, judged=False)
     assert other.states != engine.states
     assert other.transitions != engine.transitions
