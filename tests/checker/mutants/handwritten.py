@@ -23,7 +23,7 @@ from xpay_flow.terms import Terms
 from xpay_flow.xpay import Created
 
 from .. import plain_shops as by_hand
-from .mutant import ONE_DELIVERY, Mutant
+from .mutant import BAD_STORE, ONE_DELIVERY, Mutant
 
 PAID = by_hand.PAID
 
@@ -408,7 +408,7 @@ HANDWRITTEN = (
         "https://github.com/Ixotic27/The-Leetcode-City/issues/555",
     ),
     _webhook("handler forgiven", forgives_the_handler, "never_stuck", 1, HANDLERS, STUCK),
-    _webhook("three tries of the store", retries_thrice, "recorded_once", 3, ONE_DELIVERY, ON_FILE),
+    _webhook("three tries of the store", retries_thrice, "recorded_once", 3, BAD_STORE, ON_FILE),
     _webhook(
         "has a signature",
         has_a_signature,

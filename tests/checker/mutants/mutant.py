@@ -23,6 +23,7 @@ _BEGUN = "ends, to the checkout of in_1"
 
 # The scene `news` with one payment and one delivery at a time, for what needs no more.
 ONE_DELIVERY = attrs.evolve(NEWS, name="one delivery", parties={"webhook": 1}, failures=0)
+BAD_STORE = attrs.evolve(ONE_DELIVERY, name="bad store", faults=frozenset({"store"}))
 # Not a promise: code that the checker cannot see through is refused, with the name of what it did.
 REFUSED = "refused"
 

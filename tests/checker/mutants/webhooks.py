@@ -27,7 +27,7 @@ from xpay_flow.records import Record, change, receipt_alias
 from xpay_flow.settings import Settings
 from xpay_flow.signing import Authenticity
 
-from .mutant import ONE_DELIVERY, Mutant, rewritten, shop
+from .mutant import BAD_STORE, Mutant, rewritten, shop
 
 
 def _is_news(request: WebRequest) -> bool:
@@ -356,7 +356,7 @@ WEBHOOKS = (
         "recorded_once",
         3,
         ON_FILE,
-        scene=ONE_DELIVERY,
+        scene=BAD_STORE,
     ),
     _endpoint("return page writes", writes_on_return, "redirects_are_read_only", 0, "writes"),
     _endpoint("return page fulfils", fulfils_on_return, "redirects_are_read_only", 0, "writes"),
