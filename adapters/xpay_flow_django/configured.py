@@ -82,8 +82,7 @@ def _said() -> Mapping[str, Any]:
 
 def _value(value: Any) -> Any:
     # A list is what people write in a settings file.
-    is_list = isinstance(value, list)
-    return tuple(value) if is_list else value
+    return tuple(value) if type(value) in (list, set) else value
 
 
 def _hint(name: str) -> str:

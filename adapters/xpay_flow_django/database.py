@@ -55,6 +55,10 @@ NO_AUTOCOMMIT: Final = (
 in_our_view: ContextVar[bool] = ContextVar("xpay_flow_in_our_view", default=False)
 
 
+class _Lost(StoreUnavailable):
+    """The connection is gone, and no transaction of somebody else with it."""
+
+
 class Database:
     """One of `DATABASES`, and what we expect of it."""
 
@@ -122,8 +126,9 @@ class Database:
             try:
                 return once()
             except StoreUnavailable as error:
-                lost = reading and _is_free_and_gone(connections[self.alias])
-                if self.closed or not (lost or _was_undone(error.__cause__)):
+                # Reading again does no harm: the connection may have been lost while it rested.
+                again = reading and isinstance(error, _Lost)
+                if self.closed or not (again or _was_undone(error.__cause__)):
                     raise
         return once()
 
@@ -131,14 +136,19 @@ class Database:
         if self.closed:
             raise StoreUnavailable("the store is closed")
         connection = connections[self.alias]
-        opened_here = connection.connection is None and not in_our_view.get()
+        driver = connection.connection
+        opened_here = driver is None and not in_our_view.get()
         try:
             connection.ensure_connection()
+            driver = connection.connection
             return work(connection)
         except (DatabaseError, InterfaceError) as error:
-            # Is it still of use? Inside somebody's transaction this does nothing.
-            connection.close_if_unusable_or_obsolete()
-            raise _in_words(error) from error
+            if not connection.in_atomic_block and not connection.is_usable():
+                # The next use gets another.
+                connection.close()
+            # Django may have made another by now, as it left the block.
+            lost = not connection.in_atomic_block and connection.connection is not driver
+            raise _in_words(error, lost) from error
         finally:
             if opened_here:
                 # Nobody would close it when this thread ends. (With a pool, this hands it back.)
@@ -161,25 +171,19 @@ def _refusing_to_write(connection: BaseDatabaseWrapper) -> Generator[None, None,
             yield
 
 
-def _is_free_and_gone(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the connection was lost, and no transaction with it."""
-    return connection.connection is None and not connection.in_atomic_block
-
-
 def _was_undone(error: BaseException | None) -> bool:
     """Whether nothing is left of the transaction, and the database asks to try it again."""
     return getattr(getattr(error, "__cause__", None), "sqlstate", None) in _TRY_AGAIN
 
 
-def _in_words(error: Any) -> StoreUnavailable | SchemaMismatch:
+def _in_words(error: Any, lost: bool) -> StoreUnavailable | SchemaMismatch:
     told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:ERROR_CHARS_MAX]
     if _is_about_tables(error):
         return SchemaMismatch(
             f"our tables are not as this version needs them: run manage.py migrate ({told})"
         )
-    return StoreUnavailable(
-        f"the database failed, and what was not acknowledged may not be kept: {told}"
-    )
+    kind = _Lost if lost else StoreUnavailable
+    return kind(f"the database failed, and what was not acknowledged may not be kept: {told}")
 
 
 def _is_about_tables(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ This folder is no package: it would hide Django itself from whoever has `tests` 
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -36,7 +37,19 @@ def _server(_run_folder: Path) -> Iterator[str]:
             except servers.NotThere as error:
                 servers.absent(str(error))
             url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        _await_ready(url)
         yield url
+
+
+def _await_ready(url: str) -> None:
+    """A server that listens may still be starting up."""
+    for _ in range(200):
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            select.select([], [], [], 0.05)
+        else:
+            return
 
 
 @pytest.fixture(scope="session")

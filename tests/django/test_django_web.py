@@ -1,0 +1,284 @@
+"""The Django adapter does every duty of one, and its answer of 200 means that all is kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import Context
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlencode
+
+import django_kit as kit
+import pytest
+import uvicorn
+from django.core.handlers.asgi import ASGIHandler
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import Client as DjangoClient
+from django.test import override_settings
+from django.urls import path
+
+from xpay_flow import AsyncFlow, Flow
+from xpay_flow.endpoints import Header
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.testing import builders as b
+from xpay_flow.testing.adapter_suite import (
+    CHUNK,
+    CHUNKS_SENT,
+    ODD_SPELLING,
+    SETTINGS,
+    AdapterSuite,
+    Answer,
+    AnyFlow,
+    AsyncNoXPay,
+    Client,
+    NoXPay,
+    Stream,
+    World,
+    asgi_client,
+    signature,
+    wsgi_client,
+)
+from xpay_flow_django import AsyncDjangoStore, DjangoStore, flow_from, routes
+
+READY_S = 10.0
+
+
+class TestWSGI(AdapterSuite):
+    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
+        return wsgi_client(kit.wsgi_app(kit.urlconf(kit.mounted(routes(flow), prefix))))
+
+
+class TestASGI(AdapterSuite):
+    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
+        name = kit.urlconf(kit.mounted(routes(flow), prefix))
+        client = asgi_client(kit.with_urlconf(ASGIHandler, name))
+
+        def send(*request: Any) -> Answer:
+            # A test may ask in the middle of an answer. A server would not have the one request
+            # inherit the other's context, and with it the other's thread.
+            return Context().run(client, *request)
+
+        return send
+
+    def test_no_more_of_a_body_is_read_than_the_limit(self) -> None:
+        """Under ASGI, Django itself takes a whole body to disk; all of it is refused afterwards."""
+        world, sent = self.open(), Stream()
+        length = ("Content-Length", str(CHUNKS_SENT * len(CHUNK)))
+        assert 413 == world.send("POST", "/webhook", (length,), sent).status
+        assert CHUNKS_SENT == sent.taken
+
+    def test_a_lying_content_length_is_not_believed(self) -> None:
+        """A length is a claim: whatever it is, the answer is a refusal and nothing is written."""
+        world = self.open()
+        before = world.store.commits
+        for claimed in ("99999999999", "10"):
+            answer = world.send("POST", "/webhook", (("Content-Length", claimed),), Stream())
+            assert 400 <= answer.status < 500
+        assert before == world.store.commits
+
+
+class TestAwaitedASGI(TestASGI):
+    is_async = True
+
+
+# --- around the routes ---------------------------------------------------------------------------
+
+
+def test_a_body_without_a_length_is_411() -> None:
+    """Django reads as much as Content-Length says, and an empty webhook would be a wrong answer."""
+    world = World("/xpay")
+    app = kit.wsgi_app(kit.urlconf(kit.mounted(routes(world.sync_flow()))))
+    answer = wsgi_client(app)(
+        "POST", "/xpay/webhook", (("Transfer-Encoding", "chunked"), signature(ODD_SPELLING))
+    )
+    assert 411 == answer.status
+
+
+def test_a_view_finds_the_flow_of_its_project() -> None:
+    """A view of the shop needs no import to get at the flow."""
+    flow = World("").sync_flow()
+    seen: list[Any] = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append(flow_from(request))
+        return HttpResponse("seen")
+
+    app = kit.wsgi_app(kit.urlconf(path("buy", view), kit.mounted(routes(flow))))
+    assert 200 == wsgi_client(app)("GET", "/buy").status
+    assert [flow] == seen
+
+
+@pytest.mark.parametrize("flows", [0, 2])
+def test_without_one_flow_there_is_none_to_find(flows: int) -> None:
+    """No routes, or those of two flows, are a mistake that is told in words."""
+    several = [routes(World("").sync_flow()) for _ in range(flows)]
+    request = HttpRequest()
+    request.urlconf = kit.urlconf(  # type: ignore[attr-defined]
+        *(kit.mounted(patterns, f"/{n}") for n, patterns in enumerate(several))
+    )
+    with pytest.raises(ConfigurationError, match=f"there are {flows}"):
+        flow_from(request)
+
+
+# --- a webhook and the database ------------------------------------------------------------------
+
+
+def paying(alias: str) -> Flow:
+    return Flow(DjangoStore(alias), SETTINGS, transport=NoXPay(), background=False)
+
+
+def waiting_for_payment(alias: str) -> None:
+    for step in b.history(b.created()):
+        assert DjangoStore(alias).commit(step)
+
+
+def news() -> dict[str, Any]:
+    name, value = signature(ODD_SPELLING)
+    return {"data": ODD_SPELLING, "content_type": "application/json", "headers": {name: value}}
+
+
+def state_elsewhere(alias: str) -> str:
+    """What another process finds in the database."""
+
+    def look() -> str:
+        (record,) = DjangoStore(alias).load("x:in_1")
+        assert record.intent is not None
+        return record.intent.state
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(look).result()
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["", "ATOMIC_REQUESTS"])
+def test_200_means_that_the_commit_is_over(alias: str, atomic: bool) -> None:
+    """At the moment of the answer another connection finds the payment, atomic requests or not."""
+    waiting_for_payment(alias)
+    with (
+        kit.said_of(alias, ATOMIC_REQUESTS=atomic),
+        override_settings(ROOT_URLCONF=kit.urlconf(kit.mounted(routes(paying(alias))))),
+    ):
+        answer = DjangoClient().post("/xpay/webhook", **news())
+        assert (200, "success") == (answer.status_code, state_elsewhere(alias))
+
+
+def test_a_webhook_is_not_answered_200_inside_a_transaction(alias: str) -> None:
+    """Whoever wraps the flow in an atomic block gets an error in words, and nothing is lost."""
+    waiting_for_payment(alias)
+    flow = paying(alias)
+
+    @transaction.atomic(using=alias)
+    def wrapped(request: HttpRequest) -> HttpResponse:
+        flow.receive_webhook(tuple(request.headers.items()), request.body)
+        return HttpResponse("received")
+
+    wrapped.csrf_exempt = True  # type: ignore[attr-defined]
+    with (
+        override_settings(ROOT_URLCONF=kit.urlconf(path("webhook", wrapped))),
+        pytest.raises(ConfigurationError, match="non_atomic_requests"),
+    ):
+        DjangoClient().post("/webhook", **news())
+    assert "created" == state_elsewhere(alias)
+
+
+def test_the_shops_own_view_needs_no_transaction_around_it(alias: str) -> None:
+    """Under ATOMIC_REQUESTS a view that starts a checkout is exempt, or is told to be."""
+    flow = paying(alias)
+
+    def buy(request: HttpRequest) -> HttpResponse:
+        with pytest.raises(AssertionError, match="called xPay"):
+            flow.start_checkout(
+                receipt_id=f"order{request.path}",
+                money=b.PRICE,
+                callback_url="https://shop.example/thanks",
+                customer={"name": "Ada Example", "email": "ada@example.org"},
+            )
+        return HttpResponse("bought")
+
+    exempt = transaction.non_atomic_requests(using=alias)(lambda request: buy(request))
+    patterns = kit.urlconf(path("atomic", buy), path("exempt", exempt))
+    with kit.said_of(alias, ATOMIC_REQUESTS=True), override_settings(ROOT_URLCONF=patterns):
+        assert 200 == DjangoClient().get("/exempt").status_code
+        with pytest.raises(ConfigurationError, match="non_atomic_requests"):
+            DjangoClient().get("/atomic")
+    (stored,) = DjangoStore(alias).recent(10)
+    assert "attempt:1:order/exempt" == stored.key, "stored before xPay was called"
+
+
+# --- real servers --------------------------------------------------------------------------------
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base's word
+        pass
+
+
+@contextmanager
+def wsgi_server(urlconf: str) -> Iterator[int]:
+    server = ThreadedWSGIServer(("127.0.0.1", 0), Quiet)
+    server.set_app(kit.wsgi_app(urlconf))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join(READY_S)
+        server.server_close()
+
+
+@contextmanager
+def asgi_server(urlconf: str) -> Iterator[int]:
+    app = kit.with_urlconf(ASGIHandler, urlconf)
+    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    started = threading.Event()
+    for _ in range(int(READY_S * 100)):
+        if server.started or not thread.is_alive():
+            break
+        started.wait(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(READY_S)
+
+
+def asked(port: int, method: str, where: str, headers: Any = (), body: bytes = b"") -> Any:
+    connection = HTTPConnection("127.0.0.1", port, timeout=READY_S)
+    try:
+        connection.request(method, where, body, dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("face", ["wsgi", "asgi", "asgi awaited"])
+def test_a_purchase_over_a_real_server(alias: str, face: str) -> None:
+    """Forged news is refused, true news is kept, and the customer is told, over a socket."""
+    waiting_for_payment(alias)
+    flow: AnyFlow = paying(alias)
+    if face == "asgi awaited":
+        flow = AsyncFlow(
+            AsyncDjangoStore(alias), SETTINGS, transport=AsyncNoXPay(), background=False
+        )
+    serve = wsgi_server if face == "wsgi" else asgi_server
+    query = urlencode({"xpay_intent_id": "in_1"})
+    forged: Header = (signature(b"")[0], signature(b"other")[1])
+    with serve(kit.urlconf(kit.mounted(routes(flow)))) as port:
+        assert 401 == asked(port, "POST", "/xpay/webhook", [forged], ODD_SPELLING)[0]
+        assert b"PENDING" in asked(port, "GET", f"/xpay/payment-status?{query}")[1]
+        sent = asked(port, "POST", "/xpay/webhook", [signature(ODD_SPELLING)], ODD_SPELLING)
+        assert (200, b'{"received": true}') == sent
+        assert b"SUCCESS" in asked(port, "GET", f"/xpay/payment-status?{query}")[1]
+        assert 200 == asked(port, "GET", f"/xpay/return?{query}")[0]
+        assert 200 == asked(port, "GET", "/xpay/xpay-flow.js")[0]
+    assert "success" == state_elsewhere(alias)
+    connections.close_all()
