@@ -408,7 +408,15 @@ HANDWRITTEN = (
         "https://github.com/Ixotic27/The-Leetcode-City/issues/555",
     ),
     _webhook("handler forgiven", forgives_the_handler, "never_stuck", 1, HANDLERS, STUCK),
-    _webhook("three tries of the store", retries_thrice, "recorded_once", 3, BAD_STORE, ON_FILE),
+    _webhook(
+        "three tries of the store",
+        retries_thrice,
+        "recorded_once",
+        3,
+        BAD_STORE,
+        ON_FILE,
+        blocks=True,
+    ),
     _webhook(
         "has a signature",
         has_a_signature,
