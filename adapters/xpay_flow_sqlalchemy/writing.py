@@ -65,9 +65,10 @@ class Writing:
 
     def commit_many(self, connection: Connection, changes: Sequence[Change]) -> Sequence[bool]:
         """Put these changes down, of records that all differ; False is a lost race."""
-        # In the order of their keys, so that two of us do not wait for each other.
-        by_key = sorted(changes, key=lambda change: change.record.key)
-        won = {change.record.key: self.put(connection, change) for change in by_key}
+        # Known records in the order of their keys, so that two of us do not wait for each other.
+        new = [change for change in changes if not change.expected_version]
+        known = sorted((c for c in changes if c.expected_version), key=lambda c: c.record.key)
+        won = {change.record.key: self.put(connection, change) for change in (*new, *known)}
         return [won[change.record.key] for change in changes]
 
     def acknowledge(self, connection: Connection) -> None:
