@@ -27,7 +27,7 @@ from collections.abc import Iterator, Set
 from datetime import date, datetime
 from functools import cache
 from types import BuiltinFunctionType, FrameType, FunctionType, TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 
@@ -59,6 +59,8 @@ INSTEAD: Final = {
     "files": "keep it in the store, `ports.store.commit(change)`",
 }
 WRITING: Final = frozenset("wax+")
+# These make files and folders; their names are drawn from a generator that was seeded long ago.
+MAKING: Final = ("os.mkdir", "tempfile.mkdtemp", "tempfile.mkstemp")
 WRITING_FLAGS: Final = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
 # Code that takes time, randomness or files for its own sake and lets nobody see them.
@@ -230,13 +232,15 @@ def _listen() -> None:
 
 
 def _audited(event: str, told: tuple[Any, ...]) -> None:
-    if event != "open":
+    if event not in ("open", *MAKING):
         return
     guard = getattr(sys.getprofile(), "__self__", None)
     if type(guard) is not Guard:
         return
-    _, mode, flags = told
-    writes = WRITING & set(mode) if isinstance(mode, str) else cast(int, flags) & WRITING_FLAGS
-    if writes:
+    if event != "open" or _writes(*told):
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-        guard.refuse(Input("open", "files"), frame)
+        guard.refuse(Input(event, "files"), frame)
+
+
+def _writes(_: object, mode: object, flags: int) -> bool:
+    return bool(WRITING & set(mode) if isinstance(mode, str) else flags & WRITING_FLAGS)

@@ -15,7 +15,7 @@ from .telling import Told, as_mermaid, as_text, told
 Verdict = Literal["EXHAUSTED", "VIOLATED", "UNFINISHED"]
 
 ASSUMPTIONS = (
-    "a store's method is one step; that it is atomic is for the store suite to show",
+    "a store's method is one step; that it is atomic is for `xpay-flow check --store` to show",
     "code under check depends on nothing but the answers to its effects",
     "time goes on to when everything known is due, and only while no flow runs, except as a fault",
     "a webhook is lost for good only before xPay was first asked about the payment",

@@ -10,7 +10,7 @@ import attrs
 
 from .bounds import BOUNDS, DEFAULT, Bound, Scene
 from .engine import Count
-from .explore import Search
+from .explore import Search, uncollected
 from .live import confirm
 from .own import Own
 from .parked import release_threads
@@ -57,7 +57,8 @@ def check(
     refuse_unknown(without, promises)
     checking = Checking(shop.shortened(bound.faults).watched(), promises, frozenset(without))
     try:
-        searched = tuple(checking.scenes(bound, progress, jobs))
+        with uncollected():
+            searched = tuple(checking.scenes(bound, progress, jobs))
     finally:
         release_threads()
     return Result(
