@@ -55,7 +55,10 @@ def check_urls(**_: Any) -> list[CheckMessage]:
 
 def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Whether a commit of this database survives a power cut, and ends in time."""
-    alias = database_alias()
+    try:
+        alias = database_alias()
+    except XPayFlowError:
+        return []  # Told with the settings.
     if alias not in (databases or ()):
         return []
     try:

@@ -31,6 +31,11 @@ _FIELDS: Final[Mapping[str, str]] = {
     str(field.metadata["env"]).removeprefix(ENV_PREFIX): field.name
     for field in attrs.fields(Settings)
 }
+_NEEDED: Final = [
+    name
+    for name, field in zip(_FIELDS, attrs.fields(Settings), strict=True)
+    if field.default is attrs.NOTHING
+]
 
 
 def open_flow(**options: Any) -> Flow:
@@ -63,8 +68,10 @@ def flow_settings() -> Settings:
     given = {name: value for name, value in _said().items() if name != DATABASE}
     if not given:
         return Settings.from_env()
-    if unknown := sorted(set(given) - set(_FIELDS)):
-        raise ConfigurationError("\n".join([f"{NAME}:", *(f"  {_hint(name)}" for name in unknown)]))
+    problems = [_hint(name) for name in sorted(set(given) - set(_FIELDS))]
+    problems += [f"{name} is missing" for name in _NEEDED if name not in given]
+    if problems:
+        raise ConfigurationError("\n".join([f"{NAME} is not right:", *problems]))
     return Settings(**{_FIELDS[name]: _value(value) for name, value in given.items()})
 
 

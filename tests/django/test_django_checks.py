@@ -1,0 +1,221 @@
+"""A project that must not take payments as it stands is told so, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from io import StringIO
+from typing import Any
+
+import django_kit as kit
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.db import connections
+from django.test import override_settings
+from django.urls import path
+
+from xpay_flow.testing.adapter_suite import World
+from xpay_flow_django import open_async_flow, open_flow, routes
+from xpay_flow_django.configured import flow_settings
+
+GOOD: dict[str, Any] = {
+    "MODE": "sandbox",
+    "PUBLIC_KEY": "sandbox_public_key",
+    "PRIVATE_KEY": "sandbox_private_key",
+    "WEBHOOK_SECRETS": ["sandbox_signing_key_0123456789"],
+}
+LIVE: dict[str, Any] = {
+    "MODE": "live",
+    "PUBLIC_KEY": "pk_9f8e7d6c5b4a3210",
+    "PRIVATE_KEY": "sk_0123456789abcdef",
+    "WEBHOOK_SECRETS": ["whsec_0123456789abcdef0123456789"],
+}
+
+
+def patterns() -> Any:
+    return routes(World("").sync_flow())
+
+
+@pytest.fixture
+def project(sqlite: str) -> Iterator[ExitStack]:
+    """A project with which nothing is wrong, to be changed."""
+    with ExitStack() as stack:
+        urlconf = kit.urlconf(kit.mounted(patterns()))
+        stack.enter_context(override_settings(XPAY_FLOW=GOOD, ROOT_URLCONF=urlconf))
+        yield stack
+
+
+def found(*databases: str) -> list[str]:
+    messages = run_checks(tags=["xpay_flow"], databases=list(databases))
+    return [message.id.removeprefix("xpay_flow.") for message in messages]
+
+
+def test_a_good_project_hears_nothing(project: ExitStack) -> None:
+    """Nothing is said about a project as the documentation has it."""
+    assert [] == found(kit.SQLITE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"XPAY_FLOW": {**GOOD, "WEBHOOK_SECRETS": []}}, ["E001"]),
+        ({"XPAY_FLOW": {**GOOD, "PRIVATE_KEY": "", "PUBLIC_KEY": "x"}}, ["E001", "E001"]),
+        ({"XPAY_FLOW": {**GOOD, "PUBLIK_KEY": "x"}}, ["E001"]),
+        ({"XPAY_FLOW": {"MODE": "sandbox"}}, ["E001"]),
+        ({"XPAY_FLOW": [1]}, ["E001"]),
+        ({"XPAY_FLOW": LIVE, "DEBUG": True}, ["E002"]),
+        ({"XPAY_FLOW": LIVE, "DEBUG": False}, []),
+        ({"XPAY_FLOW": {**GOOD, "DATABASE": "nowhere"}}, ["E003"]),
+        ({"DATA_UPLOAD_MAX_MEMORY_SIZE": 1000}, ["W001"]),
+        ({"DATA_UPLOAD_MAX_MEMORY_SIZE": None}, []),
+    ],
+    ids=str,
+)
+def test_settings(project: ExitStack, changes: dict[str, Any], expected: list[str]) -> None:
+    """Each mistake in the settings file has a message of its own."""
+    project.enter_context(override_settings(**changes))
+    assert expected == found()
+
+
+def test_no_message_quotes_a_key(project: ExitStack) -> None:
+    """A key may stand in the wrong place, and a message goes to a log."""
+    said = {**GOOD, "MODE": "sk_0123456789abcdef", "PRIVATE_KEY": "a key with spaces"}
+    project.enter_context(override_settings(XPAY_FLOW=said))
+    text = " ".join(message.msg for message in run_checks(tags=["xpay_flow"]))
+    assert "MODE" in text.upper()
+    assert "sk_" not in text
+    assert "spaces" not in text.replace("white space", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"AUTOCOMMIT": False}, ["E005"]),
+        ({"NAME": ":memory:"}, ["E006"]),
+        ({"OPTIONS": {}}, ["W003"]),
+        ({"OPTIONS": {"timeout": 1.4}}, []),
+        ({"ATOMIC_REQUESTS": True}, []),
+    ],
+    ids=str,
+)
+def test_databases(project: ExitStack, changes: dict[str, Any], expected: list[str]) -> None:
+    """What DATABASES says must let a commit be kept, in time."""
+    project.enter_context(kit.said_of(kit.SQLITE, **changes))
+    assert expected == found()
+
+
+def test_routes_that_are_missing(project: ExitStack) -> None:
+    """A project that xPay cannot reach hears of it."""
+    project.enter_context(override_settings(ROOT_URLCONF=kit.urlconf()))
+    assert ["W002"] == found()
+
+
+def test_routes_that_were_wrapped(project: ExitStack) -> None:
+    """A view whose exemptions were taken away would answer too early, or refuse xPay."""
+    spoilt = patterns()
+    spoilt[0].callback.csrf_exempt = False
+    spoilt[0].callback._non_atomic_requests = set()
+    urlconf = kit.urlconf(path("shop/", ([*spoilt], "shop", None)))
+    project.enter_context(override_settings(ROOT_URLCONF=urlconf))
+    assert ["E009"] == found()
+    project.enter_context(kit.said_of(kit.SQLITE, ATOMIC_REQUESTS=True))
+    assert ["E007", "E009"] == found()
+
+
+def test_an_sqlite_that_does_not_wait_for_the_disk(project: ExitStack) -> None:
+    """The database itself is asked, since a connection can be told otherwise anywhere."""
+    with connections[kit.SQLITE].cursor() as cursor:
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        assert ["E010"] == found(kit.SQLITE)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-c statement_timeout=1200 -c synchronous_commit=local", []),
+        ("-c statement_timeout=1200 -c synchronous_commit=off", ["E010"]),
+        ("-c synchronous_commit=local", ["W004"]),
+    ],
+)
+def test_a_postgresql_that_forgets(
+    project: ExitStack, postgresql: str, options: str, expected: list[str]
+) -> None:
+    """What the server says of this connection decides."""
+    said = {**GOOD, "DATABASE": postgresql}
+    project.enter_context(override_settings(XPAY_FLOW=said))
+    project.enter_context(kit.said_of(postgresql, OPTIONS={"options": options}))
+    with connections[postgresql].cursor() as cursor:
+        cursor.execute("SHOW fsync")
+        # The server of these tests does not wait for its disk.
+        tests_only = ["E010"] if ("off",) == cursor.fetchone() else []
+    assert sorted({*expected, *tests_only}) == sorted(set(found(postgresql)))
+
+
+def test_a_database_that_does_not_answer(project: ExitStack) -> None:
+    """A server that is not there is an error in words, and no trace."""
+    said = {**GOOD, "DATABASE": kit.POSTGRESQL}
+    project.enter_context(override_settings(XPAY_FLOW=said))
+    nowhere = {"HOST": "127.0.0.1", "PORT": "1", "NAME": "x"}
+    project.enter_context(kit.said_of(kit.POSTGRESQL, **nowhere))
+    assert ["E008"] == found(kit.POSTGRESQL)
+
+
+# --- what the settings mean ----------------------------------------------------------------------
+
+
+def test_the_environment_is_read_where_the_project_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A project may keep its keys in the environment alone."""
+    for name in ("MODE", "PUBLIC_KEY", "PRIVATE_KEY"):
+        monkeypatch.setenv(f"XPAY_{name}", GOOD[name])
+    monkeypatch.setenv("XPAY_WEBHOOK_SECRETS", GOOD["WEBHOOK_SECRETS"][0])
+    with override_settings(XPAY_FLOW={"DATABASE": kit.SQLITE}):
+        from_environment = flow_settings()
+    with override_settings(XPAY_FLOW=GOOD):
+        assert from_environment == flow_settings()
+
+
+def test_a_flow_is_opened_as_the_project_says(sqlite: str) -> None:
+    """One line opens the flow, in either face."""
+    with override_settings(XPAY_FLOW=GOOD):
+        flow = open_flow(background=False)
+        assert () == flow.deliver()
+        flow.close()
+        assert "sandbox" == open_async_flow(background=False).settings.mode
+
+
+# --- the doctor ----------------------------------------------------------------------------------
+
+
+def doctor() -> tuple[int, str]:
+    out = StringIO()
+    try:
+        call_command("xpay_doctor", stdout=out, no_color=True)
+    except SystemExit as end:
+        return int(str(end.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_the_doctor_finds_nothing_wrong(project: ExitStack) -> None:
+    """A good project is told what it is and how much is owed."""
+    code, text = doctor()
+    assert (0, True) == (code, text.endswith("Ready to take payments.\n"))
+    assert "0 payment(s) have handlers owed" in text
+
+
+def test_the_doctor_says_what_to_mend(project: ExitStack) -> None:
+    """What is wrong is told with what to do, and the exit code is 1."""
+    project.enter_context(override_settings(XPAY_FLOW={**GOOD, "WEBHOOK_SECRETS": []}))
+    project.enter_context(override_settings(DEBUG=True))
+    code, text = doctor()
+    assert (1, True) == (code, text.endswith("1 to mend.\n"))
+    assert "webhook_secrets" in text
+
+
+def test_the_doctor_notices_missing_tables(project: ExitStack) -> None:
+    """Before the first migration the doctor names the command."""
+    kit.point_at(kit.SQLITE, NAME=f"{kit.FOLDER.name}/never-migrated.db")
+    code, text = doctor()
+    assert (1, True) == (code, "manage.py migrate" in text)
