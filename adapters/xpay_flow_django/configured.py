@@ -33,8 +33,8 @@ _FIELDS: Final[Mapping[str, str]] = {
 }
 _NEEDED: Final = [
     name
-    for name, field in zip(_FIELDS, attrs.fields(Settings), strict=True)
-    if field.default is attrs.NOTHING
+    for name, member in _FIELDS.items()
+    if attrs.fields_dict(Settings)[member].default is attrs.NOTHING
 ]
 
 

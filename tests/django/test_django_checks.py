@@ -62,7 +62,7 @@ def test_a_good_project_hears_nothing(project: ExitStack) -> None:
         ({"XPAY_FLOW": {**GOOD, "WEBHOOK_SECRETS": []}}, ["E001"]),
         ({"XPAY_FLOW": {**GOOD, "PRIVATE_KEY": "", "PUBLIC_KEY": "x"}}, ["E001", "E001"]),
         ({"XPAY_FLOW": {**GOOD, "PUBLIK_KEY": "x"}}, ["E001"]),
-        ({"XPAY_FLOW": {"MODE": "sandbox"}}, ["E001"]),
+        ({"XPAY_FLOW": {"MODE": "sandbox"}}, ["E001", "E001"]),
         ({"XPAY_FLOW": [1]}, ["E001"]),
         ({"XPAY_FLOW": LIVE, "DEBUG": True}, ["E002"]),
         ({"XPAY_FLOW": LIVE, "DEBUG": False}, []),

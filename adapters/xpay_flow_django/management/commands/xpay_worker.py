@@ -82,6 +82,7 @@ class Command(BaseCommand):
                 results: Sequence[Result] = answer if isinstance(flow, Flow) else run(answer)
                 for result in results:
                     self.stdout.write(_told(result))
+                self.stdout.flush()
                 done = sum(not isinstance(result, Unworkable) for result in results)
                 found += done
                 if not done:
