@@ -51,7 +51,7 @@ class AwaitedStore(AwaitedReader):
 
 
 class OnSQLite(StoreSuite):
-    histories = settings(StoreSuite.histories, max_examples=12)
+    histories = settings(StoreSuite.histories, max_examples=6)
 
     @pytest.fixture(autouse=True)
     def _database(self, sqlite: str) -> None:

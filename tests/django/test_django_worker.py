@@ -1,0 +1,128 @@
+"""`manage.py xpay_worker` does what is due, says so, and ends in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+import django_kit as kit
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from xpay_flow import AsyncFlow, Flow, StoreUnavailable
+from xpay_flow.records import Work
+from xpay_flow.testing import builders as b
+from xpay_flow.testing.adapter_suite import SETTINGS, AnyFlow, AsyncNoXPay, NoXPay
+from xpay_flow.testing.store_suite import put
+from xpay_flow_django import AsyncDjangoStore, DjangoStore, routes
+
+
+def paid(alias: str, *receipts: str) -> None:
+    """Orders that are paid, whose handlers nobody has called."""
+    for receipt in receipts:
+        news = b.paid(f"whe_{receipt}", x_intent_id=f"in_{receipt}")
+        put(DjangoStore(alias), *b.history(b.created(f"in_{receipt}"), news, receipt_id=receipt))
+
+
+@contextmanager
+def project(flow: AnyFlow) -> Iterator[None]:
+    with override_settings(ROOT_URLCONF=kit.urlconf(kit.mounted(routes(flow)))):
+        yield
+
+
+def shop(store: Any) -> tuple[Flow, list[str]]:
+    packed: list[str] = []
+    flow = Flow(store, SETTINGS, transport=NoXPay(), background=False)
+    flow.on_success(lambda payment: packed.append(payment.receipt_id))
+    return flow, packed
+
+
+def work(flow: AnyFlow, **options: Any) -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    with project(flow):
+        call_command("xpay_worker", stdout=out, stderr=err, no_color=True, **options)
+    return out.getvalue(), err.getvalue()
+
+
+def test_once_does_all_that_is_due(alias: str) -> None:
+    """Each handler that is owed is called, and told in a line; the second time nothing is."""
+    paid(alias, "order-1", "order-2", "order-3")
+    flow, packed = shop(DjangoStore(alias))
+    told, _ = work(flow, once=True)
+    assert ["order-1", "order-2", "order-3"] == sorted(packed)
+    assert 3 == len([line for line in told.splitlines() if line.endswith(": done")])
+    assert "on_success" not in work(flow, once=True)[0]
+    assert 3 == len(packed)
+
+
+def test_an_async_flow_is_worked_for_as_well(sqlite: str) -> None:
+    """The worker of an AsyncFlow awaits its handlers, all in one event loop."""
+    paid(sqlite, "order-1", "order-2")
+    packed: list[str] = []
+    flow = AsyncFlow(AsyncDjangoStore(sqlite), SETTINGS, transport=AsyncNoXPay(), background=False)
+
+    @flow.on_success
+    async def fulfil(payment: Any) -> None:
+        packed.append(payment.receipt_id)
+
+    work(flow, once=True)
+    assert ["order-1", "order-2"] == sorted(packed)
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_call(sqlite: str) -> None:
+    """SIGTERM in the middle of a handler: that call is finished and noted, and no other begun."""
+    paid(sqlite, "order-1", "order-2")
+    flow, packed = shop(DjangoStore(sqlite))
+
+    @flow.on_success
+    def fulfil(payment: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        packed.append(payment.receipt_id)
+
+    before = signal.getsignal(signal.SIGTERM)
+    told, _ = work(flow, poll=3600)
+    assert 1 == len(packed)
+    assert 1 == told.count(": done")
+    assert before is signal.getsignal(signal.SIGTERM)
+
+
+class SometimesAway(DjangoStore):
+    """A database that does not answer the first two times, and tells its worker to stop later."""
+
+    looks = 0
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        self.looks += 1
+        if self.looks <= 2:
+            raise StoreUnavailable("away, as the test wants it")
+        if self.looks > 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().due(work, now_ms, limit)
+
+
+def test_a_database_that_is_away_is_waited_for(sqlite: str) -> None:
+    """A worker outlives an outage, and does afterwards what is due."""
+    paid(sqlite, "order-1")
+    flow, packed = shop(SometimesAway(sqlite))
+    _, said = work(flow, poll=0.001)
+    assert 2 == said.count("trying again: away")
+    assert ["order-1"] == packed
+    with pytest.raises(CommandError, match="away"):
+        work(shop(SometimesAway(sqlite))[0], once=True)
+
+
+def test_a_worker_without_work_to_do_does_not_start(sqlite: str) -> None:
+    """A flow without handlers, or no flow at all, is a mistake that is told in words."""
+    flow = Flow(DjangoStore(sqlite), SETTINGS, transport=NoXPay(), background=False)
+    with pytest.raises(CommandError, match="on_success"):
+        work(flow, once=True)
+    with (
+        override_settings(ROOT_URLCONF=kit.urlconf()),
+        pytest.raises(CommandError, match="must stand in the URLconf"),
+    ):
+        call_command("xpay_worker", once=True)
