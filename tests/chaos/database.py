@@ -1,0 +1,126 @@
+"""How is a PostgreSQL server killed, and started again on what it left behind?
+
+Unlike the server of the other tests this one waits for its disk, and keeps check sums.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from sql import servers
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+READY_S: Final = 30.0
+RECOVERED: Final = "database system was not properly shut down; automatic recovery in progress"
+
+
+class Server:
+    """A PostgreSQL server of our own, on a loopback port and in the folder `home`.
+
+    Raises:
+        NotThere: there is no PostgreSQL on this machine; the text says what to install.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.data = home, home / "data"
+        self.port = servers._free_port()
+        self.kills = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._binaries = servers._postgresql_binaries(home)
+        servers._give_away(home)
+        how = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--username=postgres"]
+        self._run("initdb", "-D", str(self.data), *how, "--no-sync", "--data-checksums")
+
+    def url(self, driver: str) -> str:
+        return f"postgresql+{driver}://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Come back when it answers; after a kill that is when it has recovered."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "200",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self.home / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [str(self._binaries / "postgres"), "-D", str(self.data), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **servers._as_somebody(self.home),
+            )
+        self._wait_until_it_answers(self._process)
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        engine = create_engine(self.url("psycopg"), poolclass=NullPool)
+        for _ in range(int(READY_S * 20)):
+            if process.poll() is not None:
+                break
+            try:
+                with engine.connect() as connection:
+                    connection.execute(text("SELECT 1"))
+                return
+            except SQLAlchemyError:
+                time.sleep(0.05)
+        raise servers.NotThere(f"PostgreSQL did not start:\n{self.log()[-3000:]}")
+
+    def kill(self) -> None:
+        """SIGKILL to it and to all that it has started, as if the machine had stopped."""
+        assert self._process is not None
+        self.kills += 1
+        # The first must be dead before the others, or it would mend what they leave.
+        children = _children(self._process.pid)
+        self._process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """An orderly end; twice is once."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(READY_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def recoveries(self) -> int:
+        """How often it has said that it recovers from not having been shut down."""
+        return self.log().count(RECOVERED)
+
+    def check_pages(self) -> None:
+        """Every page on disk has the sum that it was written with; the server has stopped.
+
+        Raises:
+            NotThere: the words of `pg_checksums`.
+        """
+        self._run("pg_checksums", "--check", "-D", str(self.data))
+
+    def log(self) -> str:
+        path = self.home / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _run(self, program: str, *words: str) -> None:
+        servers._run([str(self._binaries / program), *words], self.home)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except FileNotFoundError:
+        # Elsewhere than on Linux they see by themselves that it is gone.
+        return []

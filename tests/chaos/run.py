@@ -1,0 +1,236 @@
+"""What happens in a run? News arrives, processes and the server are killed, and all is compared."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from sql import servers
+from sqlalchemy.exc import SQLAlchemyError
+
+from . import books, checking, evidence, processes, shop
+from .checking import Fault
+from .database import Server
+from .evidence import Evidence
+from .plan import Plan, planned
+from .processes import Crew
+from .sender import Sender
+
+WEBS: Final = 4
+WORKERS: Final = 2
+KILL_EVERY_S: Final = 1.0
+LOOK_S: Final = 0.1
+TELL_EVERY_S: Final = 5.0
+# After the last kill everything must be answered, and then done, within so many seconds more.
+ANSWER_S: Final = 60.0
+SETTLE_S: Final = 60.0
+
+
+@attrs.frozen
+class Size:
+    """How much is sent, over how long, and how often the server is killed meanwhile."""
+
+    intents: int
+    deliveries: int
+    seconds: float
+    server_kills: int
+    seed: int = 1
+
+
+@attrs.frozen
+class Report:
+    """What a run has done, and what the checker says of it."""
+
+    size: Size
+    duplicates: int
+    seconds: float
+    tries: dict[str, int]
+    process_kills: int
+    server_kills: int
+    recoveries: int
+    ended_by_themselves: int
+    kills_after_rollout: int
+    paid: int
+    calls: int
+    calls_repeated: int
+    faults: tuple[Fault, ...]
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """The faults of each kind, those that did not occur among them."""
+        found = Counter(fault.kind for fault in self.faults)
+        return {kind: found[kind] for kind in checking.KINDS}
+
+
+Tell = Callable[[str], None]
+
+
+def to_stderr(line: str) -> None:
+    """Show progress, where somebody may be waiting."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(size: Size, tell: Tell = to_stderr, plan: Plan | None = None) -> Report:
+    """One run from an empty server to the verdict; it leaves nothing behind.
+
+    Raises:
+        NotThere: there is no PostgreSQL on this machine.
+        InvalidValue: the size makes no sense.
+    """
+    plan = plan or planned(size.intents, size.deliveries, size.seed)
+    with _folder() as folder:
+        home = folder / "postgresql"
+        home.mkdir(mode=0o755)
+        server = Server(home)
+        scene = Scene(size, plan, folder, server, tell)
+        try:
+            server.start()
+            books.stock(server.url("psycopg"), plan)
+            seconds = asyncio.run(scene.play())
+            scene.crew.dismiss()
+            found = evidence.gathered(server.url("psycopg"), scene.answers, scene.calls)
+        finally:
+            scene.crew.dismiss()
+            scene.sender.close()
+            server.stop()
+        server.check_pages()
+        return scene.report(found, seconds)
+
+
+@contextmanager
+def _folder() -> Generator[Path]:
+    # Not pytest's own, which strangers may not enter, and the server runs as one.
+    folder = Path(tempfile.mkdtemp(prefix="xpay-flow-chaos-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Scene:
+    """One run: the shop, xPay, and whoever kills."""
+
+    def __init__(self, size: Size, plan: Plan, folder: Path, server: Server, tell: Tell) -> None:
+        self.size, self.plan, self.server, self.tell = size, plan, server, tell
+        self.answers, self.calls = folder / "answers", folder / "calls"
+        ports = [servers._free_port() for _ in range(WEBS)]
+        self.sender = Sender(plan, ports, size.seconds, self.answers)
+        members = (
+            *(processes.web(number, port) for number, port in enumerate(ports)),
+            *(processes.worker(number) for number in range(WORKERS)),
+        )
+        paths = {shop.URL: server.url("asyncpg"), shop.CALLS: str(self.calls)}
+        self.crew = Crew(members, {**os.environ, **paths}, folder / "log")
+        self._chance = random.Random(size.seed)
+        self._killed_before_rollout: int | None = None
+        self._restart: asyncio.Task[None] | None = None
+
+    async def play(self) -> float:
+        """Everything up to the moment at which nothing is owed; how long the sending took."""
+        self.crew.keep_up()
+        async with asyncio.timeout(ANSWER_S):
+            await self.sender.wait_for_all_ports()
+        begin = time.monotonic()
+        sending = asyncio.create_task(self.sender.send_all())
+        trouble = asyncio.gather(
+            self._keep_up(), self._kill(), self._kill_server(), self._roll_out(), self._show()
+        )
+        try:
+            limit_s = 2 * self.size.seconds + ANSWER_S
+            both: set[asyncio.Future[Any]] = {sending, trouble}
+            await asyncio.wait(both, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            # Trouble has no end, unless it is our own; what was not answered the checker sees.
+            for one in both:
+                if one.done():
+                    one.result()
+        finally:
+            trouble.cancel()
+            sending.cancel()
+            await asyncio.gather(trouble, sending, return_exceptions=True)
+        seconds = time.monotonic() - begin
+        self.tell(f"{seconds:4.0f} s: {self._standing()}; nobody is killed any more")
+        await self._settle()
+        return seconds
+
+    async def _keep_up(self) -> None:
+        while True:
+            self.crew.keep_up()
+            await asyncio.sleep(LOOK_S)
+
+    async def _kill(self) -> None:
+        while True:
+            await asyncio.sleep(KILL_EVERY_S)
+            self.crew.kill_one(self._chance)
+
+    async def _kill_server(self) -> None:
+        for _ in range(self.size.server_kills):
+            await asyncio.sleep(self.size.seconds / (self.size.server_kills + 1))
+            # Once it is killed it must be started, also where the run ends meanwhile.
+            self._restart = asyncio.create_task(asyncio.to_thread(self._kill_and_start_server))
+            await asyncio.shield(self._restart)
+
+    def _kill_and_start_server(self) -> None:
+        self.server.kill()
+        self.server.start()
+
+    async def _roll_out(self) -> None:
+        await asyncio.sleep(self.size.seconds / 2)
+        while self._killed_before_rollout is None:
+            try:
+                await asyncio.to_thread(books.grow, self.server.url("psycopg"))
+                self._killed_before_rollout = self.crew.kills
+            except SQLAlchemyError:
+                await asyncio.sleep(LOOK_S)
+
+    async def _show(self) -> None:
+        begin = time.monotonic()
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            self.tell(f"{time.monotonic() - begin:4.0f} s: {self._standing()}")
+
+    def _standing(self) -> str:
+        return (
+            f"{self.sender.acknowledged} of {len(self.plan.deliveries)} answered, "
+            f"{self.crew.kills} processes and {self.server.kills} servers killed"
+        )
+
+    async def _settle(self) -> None:
+        """Give the shop time for what it owes; what is owed then, the checker sees."""
+        if self._restart is not None:
+            await self._restart
+        for _ in range(int(SETTLE_S / LOOK_S)):
+            self.crew.keep_up()
+            if not await asyncio.to_thread(books.owed, self.server.url("psycopg")):
+                return
+            await asyncio.sleep(LOOK_S)
+
+    def report(self, found: Evidence, seconds: float) -> Report:
+        """The figures, and the checker's verdict."""
+        before = self._killed_before_rollout
+        return Report(
+            size=self.size,
+            duplicates=self.plan.duplicates,
+            seconds=round(seconds, 1),
+            tries=dict(self.sender.tries),
+            process_kills=self.crew.kills,
+            server_kills=self.server.kills,
+            recoveries=self.server.recoveries(),
+            ended_by_themselves=self.crew.ended,
+            kills_after_rollout=0 if before is None else self.crew.kills - before,
+            paid=len(found.ledger),
+            calls=len(found.calls),
+            calls_repeated=len(found.calls) - len({*found.calls}),
+            faults=tuple(checking.faults(self.plan, found)),
+        )

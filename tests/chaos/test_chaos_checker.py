@@ -1,0 +1,250 @@
+"""That the checker of the chaos test sees a loss, a double, a wrong state and each other fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+import pytest
+
+from xpay_flow.errors import InvalidValue
+
+from .checking import ACKNOWLEDGED, KINDS, faults
+from .evidence import Call, Evidence, Owed, Stored
+from .plan import DUPLICATES, STORIES, TYPES, Event, Plan, expected, planned, x_intent_id
+
+T = TypeVar("T")
+
+PLAN = planned(40, 160, seed=1)
+
+
+def evidence_of(plan: Plan) -> Evidence:
+    """What a shop without a fault leaves behind."""
+    endings = {x: expected(told) for x, told in plan.by_intent().items()}
+    calls = [
+        Call(handler, x, subject, f"{x}:{handler}:{subject}")
+        for x, ending in endings.items()
+        for handler, subject in sorted(ending.calls)
+    ]
+    return Evidence(
+        answers=dict.fromkeys(range(len(plan.deliveries)), ACKNOWLEDGED),
+        intents={x: Stored(end.state, end.refunded_minor) for x, end in endings.items()},
+        facts=tuple((event.x_intent_id, event.id) for event in plan.events),
+        effects=tuple(Owed(call.handler, call.x_intent_id, "done") for call in calls),
+        ledger=tuple((c.x_intent_id, c.key) for c in calls if c.handler == "on_success"),
+        calls=tuple(calls),
+    )
+
+
+SOUND = evidence_of(PLAN)
+
+
+def kinds(evidence: Evidence) -> set[str]:
+    return {fault.kind for fault in faults(PLAN, evidence)}
+
+
+def without(items: tuple[T, ...]) -> tuple[T, ...]:
+    return items[1:]
+
+
+def twice(items: tuple[T, ...]) -> tuple[T, ...]:
+    return (*items, items[0])
+
+
+def changed(known: Mapping[Any, T], change: Callable[[T], T]) -> dict[Any, T]:
+    """The same with another value under the first key."""
+    first = next(iter(known))
+    return {**known, first: change(known[first])}
+
+
+def one_of(word: str) -> str:
+    """xPay's id of a payment of which this was told."""
+    return next(event.x_intent_id for event in PLAN.events if event.word == word)
+
+
+def unpaid() -> str:
+    return next(x for x, told in PLAN.by_intent().items() if not expected(told).is_paid)
+
+
+def call(**changes: str) -> tuple[Call, ...]:
+    """All calls, and the first once more with these changes."""
+    return (*SOUND.calls, attrs.evolve(SOUND.calls[0], **changes))
+
+
+def with_state(x_intent_id: str, state: str) -> dict[str, Stored]:
+    return {**SOUND.intents, x_intent_id: Stored(state, 0)}
+
+
+def other_amount(stored: Stored) -> Stored:
+    return attrs.evolve(stored, refunded_minor=stored.refunded_minor + 1)
+
+
+PLANTED: dict[str, tuple[Evidence, set[str]]] = {
+    "a loss": (attrs.evolve(SOUND, facts=without(SOUND.facts)), {"lost"}),
+    "a fact of another payment": (
+        attrs.evolve(SOUND, facts=((unpaid(), SOUND.facts[-1][1]), *SOUND.facts[:-1])),
+        {"lost"},
+    ),
+    "a fact twice": (attrs.evolve(SOUND, facts=twice(SOUND.facts)), {"recorded twice"}),
+    "paid twice": (attrs.evolve(SOUND, ledger=twice(SOUND.ledger)), {"paid twice"}),
+    "paid twice under two keys": (
+        attrs.evolve(SOUND, ledger=(*SOUND.ledger, (SOUND.ledger[0][0], "another"))),
+        {"paid twice", "key changed"},
+    ),
+    "never fulfilled": (attrs.evolve(SOUND, ledger=without(SOUND.ledger)), {"not fulfilled"}),
+    "fulfilled unpaid": (
+        attrs.evolve(SOUND, ledger=(*SOUND.ledger, (unpaid(), "k"))),
+        {"fulfilled unpaid"},
+    ),
+    "a success that a failure has undone": (
+        attrs.evolve(SOUND, intents=with_state(one_of("success"), "failed")),
+        {"wrong state"},
+    ),
+    "paid with other money": (
+        attrs.evolve(SOUND, intents=with_state(one_of("other_money"), "success")),
+        {"wrong state"},
+    ),
+    "a refund of another amount": (
+        attrs.evolve(SOUND, intents=changed(SOUND.intents, other_amount)),
+        {"wrong state"},
+    ),
+    "a payment that is gone": (
+        attrs.evolve(SOUND, intents=dict([*SOUND.intents.items()][1:])),
+        {"wrong state"},
+    ),
+    "a payment of nobody": (
+        attrs.evolve(SOUND, intents=with_state("in_of_nobody", "created")),
+        {"wrong state"},
+    ),
+    "a call left out": (attrs.evolve(SOUND, calls=without(SOUND.calls)), {"call missing"}),
+    "a call too many": (
+        attrs.evolve(SOUND, calls=call(subject="nothing", key="k")),
+        {"call unexpected"},
+    ),
+    "a call under another key": (attrs.evolve(SOUND, calls=call(key="k")), {"key changed"}),
+    "one key for two payments": (
+        attrs.evolve(
+            SOUND,
+            calls=tuple(
+                attrs.evolve(c, key="k") if c.handler == "on_failed" else c for c in SOUND.calls
+            ),
+        ),
+        {"key shared"},
+    ),
+    "a call that is still owed": (
+        attrs.evolve(SOUND, effects=(attrs.evolve(SOUND.effects[0], status="owed"),)),
+        {"still owed"},
+    ),
+    "a call that was given up": (
+        attrs.evolve(SOUND, effects=(attrs.evolve(SOUND.effects[0], status="gave_up"),)),
+        {"still owed"},
+    ),
+    "a delivery without an answer": (
+        attrs.evolve(SOUND, answers={n: a for n, a in SOUND.answers.items() if n}),
+        {"unanswered"},
+    ),
+    "a delivery that was refused": (
+        attrs.evolve(SOUND, answers=changed(SOUND.answers, lambda _: 401)),
+        {"refused"},
+    ),
+}
+
+
+def test_a_shop_without_a_fault_is_not_accused() -> None:
+    """Evidence as it must be gives no fault at all."""
+    assert [] == faults(PLAN, SOUND)
+
+
+def test_a_call_that_is_made_again_under_its_key_is_no_fault() -> None:
+    """Outside the database a handler is called at least once; so it is with overtaken news."""
+    overtaken = next(
+        x for x, told in PLAN.by_intent().items() if {"failed", "success"} <= {e.word for e in told}
+    )
+    late = Call("on_failed", overtaken, "", f"{overtaken}:on_failed:")
+    assert [] == faults(PLAN, attrs.evolve(SOUND, calls=(*twice(SOUND.calls), late)))
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_fault_is_seen(planted: str) -> None:
+    """The evidence is doctored in one place, and the checker names what is wrong, and no more."""
+    evidence, wanted = PLANTED[planted]
+    assert wanted == kinds(evidence)
+
+
+def test_each_kind_of_fault_is_planted() -> None:
+    """What the checker can say, it is seen to say."""
+    assert set(KINDS) == set().union(*(wanted for _, wanted in PLANTED.values()))
+
+
+def test_an_event_that_nobody_acknowledged_may_be_missing() -> None:
+    """What was not acknowledged is unanswered, and not lost."""
+    event = PLAN.deliveries[0]
+    answers = {n: 200 for n, other in enumerate(PLAN.deliveries) if other != event}
+    facts = tuple(fact for fact in SOUND.facts if fact[1] != event.id)
+    assert {"unanswered"} == kinds(attrs.evolve(SOUND, answers=answers, facts=facts))
+
+
+# --- the plan ------------------------------------------------------------------------------------
+
+
+def test_the_plan_is_as_large_and_as_doubled_as_asked() -> None:
+    """So many payments and deliveries, of which three in ten are copies of another."""
+    plan = planned(150, 600, seed=3)
+    assert (150, 600, 180) == (plan.intents, len(plan.deliveries), plan.duplicates)
+    assert DUPLICATES == plan.duplicates / 600
+    assert set(plan.events) == set(plan.deliveries)
+    assert len(plan.events) == len({event.id for event in plan.events})
+
+
+def test_the_plan_holds_every_story_and_shuffles_them() -> None:
+    """Each word is told, and successes come before and after the failures of their payment."""
+    plan = planned(150, 600, seed=3)
+    assert set(TYPES) == {event.word for event in plan.events}
+    first: dict[tuple[int, str], int] = {}
+    for at, event in enumerate(plan.deliveries):
+        first.setdefault((event.number, event.word), at)
+    orders = Counter(
+        first[number, "failed"] < at
+        for (number, word), at in first.items()
+        if word == "success" and (number, "failed") in first
+    )
+    assert orders[True] > 10
+    assert orders[False] > 10
+
+
+def test_the_same_seed_is_the_same_plan() -> None:
+    """And another seed is another."""
+    assert planned(30, 120, seed=5) == planned(30, 120, seed=5) != planned(30, 120, seed=6)
+
+
+def test_a_plan_that_has_no_room_is_refused() -> None:
+    """Too few deliveries for every story are an error that says how many it takes."""
+    with pytest.raises(InvalidValue, match="at least 40"):
+        planned(10, 39, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "is_paid"),
+    [
+        ((), "created", False),
+        (("opened",), "redirected", False),
+        (("failed", "opened"), "failed", False),
+        (("success", "failed"), "success", True),
+        (("failed", "success"), "success", True),
+        (("other_money", "opened"), "redirected", False),
+    ],
+)
+def test_what_is_expected_follows_from_what_was_told(
+    words: tuple[str, ...], state: str, is_paid: bool
+) -> None:
+    """The expectation is a few plain lines, and these are their cases."""
+    told = [Event(f"e{at}", 7, word) for at, word in enumerate(words)]
+    assert (state, is_paid) == (expected(told).state, expected(told).is_paid)
+    assert x_intent_id(7) == "in_000007"
+
+
+def test_the_stories_are_weighed_in_hundredths() -> None:
+    """So that their shares can be read off."""
+    assert 100 == sum(weight for weight, _ in STORIES)
