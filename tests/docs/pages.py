@@ -20,7 +20,7 @@ _INLINE_CODE = re.compile(r"`[^`]*`")
 
 @attrs.frozen(kw_only=True)
 class Block:
-    """A fenced block. `title` is the file that it shows, if it shows one."""
+    """A fenced block. `title` is the file that it shows; of `changes` it shows some functions."""
 
     page: Path
     line: int  # of its first line of code, from 1
@@ -30,7 +30,18 @@ class Block:
 
     @property
     def title(self) -> str | None:
-        return next((w.removeprefix("title=") for w in self.words if w.startswith("title=")), None)
+        return self._word("title=")
+
+    @property
+    def changes(self) -> str | None:
+        return self._word("in=")
+
+    @property
+    def is_output(self) -> bool:
+        return self.language == "text" and "output" in self.words
+
+    def _word(self, prefix: str) -> str | None:
+        return next((w.removeprefix(prefix) for w in self.words if w.startswith(prefix)), None)
 
     @property
     def where(self) -> str:

@@ -5,7 +5,10 @@ free port stands in, so that runs do not meet.
 
     ```python              run
     ```python title=a.py   written to a.py and imported; a file of the repository must be the same
-    ```text output         what the block above it has printed
+    ```python title=a/b.py written, for commands to use
+    ```python in=a/b.py    its functions take the place of those in a/b.py
+    ```sh                  run, if its output is shown below it
+    ```text output         what the block above it has printed; … stands for anything left out
     ```json title=b.json   written to b.json
 """
 
@@ -15,7 +18,9 @@ import contextlib
 import importlib
 import io
 import os
+import shlex
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Generator, Mapping
@@ -30,10 +35,13 @@ from xpay_flow import Flow, Settings
 from xpay_flow.sandbox import Sandbox, SandboxConfig
 from xpay_flow.sandbox.web import create_app
 
+from . import showing
 from .pages import ROOT, Block, Page
 
 SANDBOX_PORT, SHOP_PORT = 4010, 8000
 READY_S = 10.0
+# The commands that a page may run, as this interpreter runs them.
+PROGRAMS = {"xpay-flow": ("-m", "xpay_flow.cli"), "python": ()}
 
 
 @attrs.frozen
@@ -61,11 +69,14 @@ class Program:
 
     def run(self, page: Page) -> None:
         printed = ""
-        for block in page.blocks:
+        for block, below in zip(page.blocks, (*page.blocks[1:], None), strict=True):
             if block.language == "python":
                 printed = self._run(block)
-            elif block.language == "text" and "output" in block.words:
-                assert block.text == printed, f"{block.where}: the block above prints\n{printed}"
+            elif block.language == "sh" and below is not None and below.is_output:
+                printed = "".join(map(self._said, block.text.splitlines()))
+            elif block.is_output:
+                fits = showing.fits(block.text, printed)
+                assert fits, f"{block.where}: the block above prints\n{printed}"
             elif block.title is not None:
                 self._write(block)
 
@@ -80,9 +91,14 @@ class Program:
             sys.modules.pop(name, None)
 
     def _run(self, block: Block) -> str:
+        if block.changes is not None:
+            path = self.folder / block.changes
+            path.write_text(showing.changed(path.read_text(), block.text))
+            return ""
         if block.title is not None:
             self._write(block)
-            self._import(block.title)
+            if "/" not in block.title or (ROOT / block.title).exists():
+                self._import(block.title)
             return ""
         # As many empty lines before it as on the page, so that a traceback names its line.
         code = compile("\n" * (block.line - 1) + block.text, str(block.page), "exec")
@@ -90,6 +106,19 @@ class Program:
         with contextlib.redirect_stdout(out):
             exec(code, self.names)
         return out.getvalue()
+
+    def _said(self, line: str) -> str:
+        """What a command prints. Its exit code is its own business: a finding is one, too."""
+        program, *arguments = shlex.split(line)
+        done = subprocess.run(
+            [sys.executable, *PROGRAMS[program], *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout, f"{line} prints nothing, but:\n{done.stderr}"
+        return done.stdout
 
     def _write(self, block: Block) -> None:
         assert block.title is not None
