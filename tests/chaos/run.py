@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import shutil
 import sys
@@ -19,12 +18,12 @@ import attrs
 from sql import servers
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import books, checking, evidence, processes, shop
+from . import books, checking, evidence, shop
 from .checking import Fault
 from .database import Server
 from .evidence import Evidence
 from .plan import Plan, planned
-from .processes import Crew
+from .processes import Crew, Job
 from .sender import Sender
 
 WEBS: Final = 4
@@ -127,12 +126,9 @@ class Scene:
         self.answers, self.calls = folder / "answers", folder / "calls"
         ports = [servers._free_port() for _ in range(WEBS)]
         self.sender = Sender(plan, ports, size.seconds, self.answers)
-        members = (
-            *(processes.web(number, port) for number, port in enumerate(ports)),
-            *(processes.worker(number) for number in range(WORKERS)),
-        )
         paths = {shop.URL: server.url("asyncpg"), shop.CALLS: str(self.calls)}
-        self.crew = Crew(members, {**os.environ, **paths}, folder / "log")
+        log = str(folder / "log")
+        self.crew = Crew([Job(port, paths, log) for port in [*ports, *[None] * WORKERS]])
         self._chance = random.Random(size.seed)
         self._killed_before_rollout: int | None = None
         self._restart: asyncio.Task[None] | None = None

@@ -1,13 +1,11 @@
 """Which shop is put under the hammer? One whose handlers leave traces inside and outside.
 
-Each process of it is made by one of these functions: `app` by uvicorn, `flow` by the worker.
+Uvicorn is given `app`, and `xpay-flow worker` is given `flow`.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,8 +34,7 @@ POLL_S: Final = 1.0
 
 
 def flow() -> AsyncFlow:
-    """A process of the shop; it ends when whoever started it is gone."""
-    _end_with_parent()
+    """What each process of the shop holds."""
     flow = AsyncFlow.open(os.environ[URL], SETTINGS, poll_s=POLL_S)
     outside = Appended(Path(os.environ[CALLS]))
 
@@ -62,13 +59,3 @@ def flow() -> AsyncFlow:
 def app() -> xpay_flow_asgi.ASGIApp:
     """The web process: xPay's webhooks, and what is owed in the background."""
     return xpay_flow_asgi.routes(flow())
-
-
-def _end_with_parent() -> None:
-    """Its end of our standard input closes with it, however it ends."""
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
