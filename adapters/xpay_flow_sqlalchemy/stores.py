@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
@@ -23,6 +24,8 @@ from xpay_flow.records import Change, Record, Work
 from . import schema
 from .database import Database, refuse_autocommit
 from .engines import (
+    KEPT,
+    MORE_IN_A_RUSH,
     Place,
     open_async_engine,
     open_engine,
@@ -35,6 +38,9 @@ from .reading import Reading, is_a_name
 from .tables import Tables
 from .within import Within
 from .writing import Writing
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class SQLAlchemyReader:
@@ -177,19 +183,34 @@ class SQLAlchemyStore(_Store):
         self.close()
 
 
+class _Turns:
+    """Lets as many use the database at once as its pool has connections, first come first served.
+
+    The pool itself gives a connection to whoever asks as it comes back, and not to whoever waits;
+    in a rush some would wait until their time is up.
+    """
+
+    def __init__(self) -> None:
+        self._semaphore = asyncio.Semaphore(KEPT + MORE_IN_A_RUSH)
+
+    async def run(self, act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        async with self._semaphore:
+            return await greenlet_spawn(partial(act, *args, **options))
+
+
 class AsyncSQLAlchemyReader:
     """The awaited face of a reader."""
 
-    def __init__(self, reader: SQLAlchemyReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: SQLAlchemyReader, turns: _Turns) -> None:
+        self._reader, self._turns = reader, turns
 
     async def load(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
-        return await greenlet_spawn(self._reader.load, alias)
+        return await self._turns.run(self._reader.load, alias)
 
     async def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""
-        return await greenlet_spawn(self._reader.recent, limit)
+        return await self._turns.run(self._reader.recent, limit)
 
 
 class AsyncSQLAlchemyStore:
@@ -209,6 +230,7 @@ class AsyncSQLAlchemyStore:
     def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
         self._store = _Store(engine.sync_engine, tables or Tables())
         self._engine = engine
+        self._turns = _Turns()
         self.can_hold = self._store.can_hold
         self._engine_of_ours: AsyncEngine | None = None
         self._is_checked = False
@@ -229,22 +251,22 @@ class AsyncSQLAlchemyStore:
     async def load(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         await self.check()
-        return await greenlet_spawn(self._store.load, alias)
+        return await self._turns.run(self._store.load, alias)
 
     async def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""
         await self.check()
-        return await greenlet_spawn(self._store.recent, limit)
+        return await self._turns.run(self._store.recent, limit)
 
     async def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
         await self.check()
-        return await greenlet_spawn(self._store.commit, change)
+        return await self._turns.run(self._store.commit, change)
 
     async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         """See `xpay_flow.ports.Batching`."""
         await self.check()
-        return await greenlet_spawn(self._store.commit_many, changes)
+        return await self._turns.run(self._store.commit_many, changes)
 
     async def commit_with(
         self, change: Change, work: Callable[[AsyncConnection], Awaitable[object]]
@@ -270,16 +292,16 @@ class AsyncSQLAlchemyStore:
     async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Claiming`."""
         await self.check()
-        return await greenlet_spawn(self._store.abandoned, now_ms, limit)
+        return await self._turns.run(self._store.abandoned, now_ms, limit)
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
         await self.check()
-        return await greenlet_spawn(self._store.due, work, now_ms, limit)
+        return await self._turns.run(self._store.due, work, now_ms, limit)
 
     def reader(self) -> AsyncSQLAlchemyReader:
         """The same records, in transactions in which the database refuses to write."""
-        return AsyncSQLAlchemyReader(self._store.reader())
+        return AsyncSQLAlchemyReader(self._store.reader(), self._turns)
 
     async def check(self) -> None:
         """Look at the tables once; see `SQLAlchemyStore`."""

@@ -24,6 +24,9 @@ from xpay_flow.wire import JSON
 
 Document: TypeAlias = dict[str, JSON]
 
+# Made once: `json.dumps` makes an encoder for each call that has options.
+_encode: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 # The checkout's address opens the page for whoever holds it; the snapshot keeps the one in use.
 # Evidence is what the facts on file say, see below.
 _NOT_WRITTEN: Final[dict[type, str]] = {Event: "url", Intent: "evidence"}
@@ -70,7 +73,7 @@ def from_document(document: Document) -> Record:
 
 def to_text(document: Document) -> str:
     """A document as a store of text keeps it: short, and plain ASCII whatever it says."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False)
+    return _encode(document)
 
 
 def from_texts(head: str, facts: Iterable[str], effects: Iterable[str]) -> Record:
