@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -20,7 +20,7 @@ import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.urls import include, path
 
 SQLITE: Final = "default"
@@ -81,6 +81,9 @@ if not settings.configured:
 
 urlpatterns: list[Any] = []
 
+# After Django has been set up.
+from xpay_flow_django import DjangoStore  # noqa: E402
+
 
 def migrated(alias: str) -> None:
     call_command("migrate", database=alias, verbosity=0)
@@ -116,6 +119,16 @@ def said_of(alias: str, **changes: Any) -> Generator[None]:
         connections[alias].close()
         connections.settings[alias].clear()
         connections.settings[alias].update(before)
+
+
+def opened_anywhere(alias: str, said: dict[str, Any]) -> DjangoStore:
+    """A store on the database of which another process said this."""
+    with suppress(DatabaseError):
+        connections[alias].close()
+    # A new process has none of a dead one's connections, however those ended.
+    del connections[alias]
+    connections.settings[alias].update(said)
+    return DjangoStore(alias)
 
 
 def empty_postgresql() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import django_kit as kit
 import pytest
@@ -40,6 +42,12 @@ class AwaitedStore(AwaitedReader):
     def commit(self, change: Change) -> bool:
         return async_to_sync(self.store.commit)(change)
 
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        async def awaited(connection: Any) -> object:
+            return work(connection)
+
+        return async_to_sync(self.store.commit_with)(change, awaited)
+
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return async_to_sync(self.store.due)(work, now_ms, limit)
 
@@ -51,7 +59,7 @@ class AwaitedStore(AwaitedReader):
 
 
 class OnSQLite(StoreSuite):
-    histories = settings(StoreSuite.histories, max_examples=6)
+    histories = settings(StoreSuite.histories, max_examples=4)
 
     @pytest.fixture(autouse=True)
     def _database(self, sqlite: str) -> None:
@@ -69,12 +77,14 @@ class OnSQLite(StoreSuite):
         connections[self.alias].ensure_connection()
         return self.opened()
 
-    def reopen(self, store: Store) -> Store:
-        self.discard(store)
-        return self.opened()
+    def reopen_store(self, store: Store) -> Callable[[], Store]:
+        return partial(kit.opened_anywhere, self.alias, dict(connections.settings[self.alias]))
 
 
 class OnPostgreSQL(OnSQLite):
+    # Each step is some round trips.
+    histories = settings(StoreSuite.histories, max_examples=2)
+
     @pytest.fixture(autouse=True)
     def _database(self, postgresql: str) -> None:
         self.alias = postgresql
@@ -84,10 +94,19 @@ class OnPostgreSQL(OnSQLite):
 
 
 class Awaited:
+    """The same code behind another face, so what happens between processes is left out."""
+
+    histories = settings(StoreSuite.histories, max_examples=2)
     alias: str
 
     def opened(self) -> Store:
         return AwaitedStore(self.alias)
+
+    def reopen_store(self, store: Store) -> None:
+        return None
+
+    def reopen(self, store: Store) -> Store:
+        return self.opened()
 
 
 class TestSQLite(OnSQLite):
