@@ -102,7 +102,11 @@ class Beginnings:
                 if fault not in self._scene.faults or (flaw == "other content" and not intent.paid):
                     continue
                 news = News(m.INTENT_SUCCESS, intent.number, 1, flaw)
-                yield Start(self._casting.kind("webhook", news, outside), fault=fault)
+                if any(news == known for known, _ in outside.news):
+                    continue
+                # What is authentic is sent until it is acknowledged; forgers do as they like.
+                owed = () if flaw == "forged" else (("told", news, "owed"),)
+                yield Start(self._casting.kind("webhook", news, outside), owed, fault)
 
     def early(self, before: int, after: int, groups: Groups, budget: int) -> Iterator[Start]:
         """Who may have begun before a step: as it was then, but for those that are numbered."""

@@ -21,6 +21,7 @@ from xpay_flow.errors import StoreError
 from xpay_flow.records import Change, Fact, Owed, Record, Work
 
 from .essence import key_of, quiet_essence, record_essence, whole_record
+from .outside import START_MS
 from .shop import SnapshotStore
 
 
@@ -41,6 +42,8 @@ class Answered:
 
 
 WORKS: tuple[Work, Work] = ("deliver", "ask")
+# What is due later than 40 days from the beginning is as good as never.
+HORIZON_MS = START_MS + 40 * 24 * 3_600_000
 
 
 class Contents:
@@ -92,13 +95,14 @@ class Contents:
         return self._store
 
     def all_due_ms(self, content: int, now_ms: int) -> int | None:
-        """The latest moment after `now_ms` at which any work becomes due.
+        """The latest moment after `now_ms` at which any work becomes due, within the horizon.
 
         Being due allows a flow to begin and forces nothing, so going on to the last deadline
         allows all that going on to an earlier one does.
         """
         times = (record.due_at_ms(work) for record in self.records[content] for work in WORKS)
-        return max((at_ms for at_ms in times if at_ms is not None and at_ms > now_ms), default=None)
+        ahead = (at_ms for at_ms in times if at_ms is not None and now_ms < at_ms <= HORIZON_MS)
+        return max(ahead, default=None)
 
     def _performed(self, content: int, op: Any) -> Answered:
         self._store.restore(self._snapshots[content])

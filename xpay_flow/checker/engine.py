@@ -34,12 +34,14 @@ class Way(NamedTuple):
     Args:
         joined: tasks that take the mover's place; None when all tasks are gone.
         label: what happened, for a story.
+        mover: the task that has just begun, where it is one; it was at work meanwhile.
     """
 
     situation: int
     cost: int
     joined: Crew | None
     label: Any
+    mover: int = -1
 
 
 class Overtaking(NamedTuple):
@@ -284,7 +286,7 @@ class Engine:
     def _take(
         self, number: int, faults: int, way: Way, rest: Crew, layers: list[list[int]]
     ) -> None:
-        situation, cost, _, label = way
+        situation, cost, _, label, _ = way
         price = faults + cost
         key = self._after(way, rest)
         found = self._numbers.get(key)
@@ -317,7 +319,7 @@ class Engine:
             return
         before = self._keys[number] >> CREW_BITS
         start = _Overtaken(way.situation, (), way.joined, way.cost, ())
-        group = rest + (mover or way.joined or (-1,))
+        group = rest + (mover or (way.mover,))
         if not rest and len(group) >= self._model.at_once:
             return
         budget = self.faults_max - faults
@@ -340,8 +342,8 @@ class Engine:
         yield at
         if len(group) < self._model.at_once:
             for on in self._model.overtaken_starts(before, at.situation, group, budget - at.cost):
-                more = on.joined or (-1,)
-                yield from self._who_waits(before, at.with_way(on), (), group + more, budget)
+                more = (*group, on.mover)
+                yield from self._who_waits(before, at.with_way(on), (), more, budget)
 
     def _after(self, way: Way, rest: Crew) -> int:
         """The number in full of the state that a way leads to."""

@@ -7,12 +7,13 @@ with one that was read before, so `Contents` gives equal records one version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import attrs
 
-from xpay_flow.records import Fact, Owed, Record
+from xpay_flow.records import Owed, Record
 
 RecordEssence = tuple[Hashable, ...]
 
@@ -45,15 +46,16 @@ def _of_record(record: Record, not_before_ms: int, from_ms: int) -> RecordEssenc
     return (
         record.key,
         record.intent,
-        frozenset(map(_of_fact, record.facts)),
-        frozenset(_of_effect(effect, not_before_ms, from_ms) for effect in record.effects),
+        _bag(fact.id for fact in record.facts),
+        _bag(_of_effect(effect, not_before_ms, from_ms) for effect in record.effects),
         record.asks if asked else 0,
         max(record.ask_at_ms, not_before_ms) - from_ms if record.ask_at_ms is not None else None,
     )
 
 
-def _of_fact(fact: Fact) -> str:
-    return fact.id
+def _bag(items: Iterable[Hashable]) -> Hashable:
+    """Items in any order, each as often as it is there."""
+    return frozenset(Counter(items).items())
 
 
 def _of_effect(effect: Owed, not_before_ms: int, from_ms: int) -> Hashable:

@@ -249,7 +249,8 @@ class Moves:
             at = (content, node, outside.now_ms, budget - start.cost)
             turns = self._turns.of(*at) if self._reductions.turns else ()
             for turn in turns:
-                yield from self._ways(begun, turn, step)
+                for way in self._ways(begun, turn, step):
+                    yield way._replace(mover=node)
             if not turns:
                 # It waits for xPay, or each of its steps is a turn.
                 yield Way(begun, start.cost, (node,), (step,))
@@ -265,7 +266,8 @@ class Moves:
                 way = self._way(begun, turn, late=True)
                 early, steps = way.label
                 label = ((start.step(node), *early), steps)
-                yield Way(way.situation, way.cost + start.cost, way.joined, label)
+                cost = way.cost + start.cost
+                yield Way(way.situation, cost, way.joined, label, mover=node)
 
     def _groups(self, crew: Crew) -> Groups:
         """Of which parties a crew is; that alone tells who may join."""

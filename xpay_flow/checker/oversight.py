@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from .coverage import Coverage, Watch
-from .guard import Guard
+from .guard import Guard, guarded
 
 
 class Oversight:
@@ -14,7 +14,7 @@ class Oversight:
     __slots__ = ("_guard", "_watch")
 
     def __init__(self, allows: frozenset[str], coverage: Coverage) -> None:
-        self._guard = Guard(allows)
+        self._guard: Guard = guarded(allows)
         self._watch: Watch = coverage.watch()
 
     def __enter__(self) -> None:

@@ -12,8 +12,10 @@ from xpay_flow.errors import ConfigurationError
 from .bounds import Scene
 from .own import Own
 from .properties import (
+    CUSTOMER,
     GOALS_DELIVERED,
     GOALS_OWED,
+    HEARD,
     OF_RECORDS,
     PROPERTIES,
     Goal,
@@ -63,7 +65,9 @@ def promises_of(scene: Scene, own: Iterable[Own] = (), without: Collection[str] 
     mine = {when: [p for p in own if p.when == when] for when in ("always", "on_change")}
     goals = {p.name: Goal(_reached(p), p.sentence) for p in own if p.when == "eventually"}
     hopes = {p.name: Goal(_reached(p), p.sentence) for p in own if p.when == "sometimes"}
-    shipped = GOALS_DELIVERED if scene.delivers else GOALS_OWED
+    shipped = {**(GOALS_DELIVERED if scene.delivers else GOALS_OWED), **CUSTOMER}
+    if scene.parties.get("webhook"):
+        shipped |= HEARD
     return Promises(
         of_records=_but(OF_RECORDS, without),
         of_moments=_but({**PROPERTIES, **{p.name: p for p in mine["always"]}}, without),
@@ -76,7 +80,7 @@ def promises_of(scene: Scene, own: Iterable[Own] = (), without: Collection[str] 
 
 def refuse_unknown(without: Collection[str], own: Iterable[Own]) -> None:
     """Raise ConfigurationError for the name of no promise: it would leave out nothing."""
-    known = {*OF_RECORDS, *PROPERTIES, *GOALS_OWED, *GOALS_DELIVERED, CALLED_ONCE}
+    known = {*OF_RECORDS, *PROPERTIES, *GOALS_OWED, *CUSTOMER, *HEARD, CALLED_ONCE}
     known |= {promise.name for promise in own}
     for name in without:
         if name not in known:

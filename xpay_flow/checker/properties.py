@@ -217,6 +217,16 @@ def _on_file(view: View, name: str) -> list[str]:
     ]
 
 
+def news_is_heard(view: View) -> bool:
+    """All that xPay has to tell is acknowledged, or given up."""
+    return all(delivery != "owed" for _, delivery in view.outside.news)
+
+
+def customer_is_told(view: View) -> bool:
+    """The browser is told SUCCESS of what is paid."""
+    return not view.really_paid or bool(view.refunds) or "SUCCESS" in view.told
+
+
 STUCK = "it is paid at xPay, and can never be fulfilled here"
 UNTOLD = "money went back at xPay, and nobody can ever be told here"
 # By the name of the promise; where there is no worker, it is enough that a call is owed.
@@ -227,6 +237,13 @@ GOALS_DELIVERED = {
 GOALS_OWED = {
     "never_stuck": Goal(owed, STUCK),
     "refunds_are_told": Goal(refunds_are_owed, UNTOLD),
+}
+CUSTOMER = {
+    "customer_is_told": Goal(customer_is_told, "it is paid, and the browser can never be told so"),
+}
+# Where webhooks are received at all.
+HEARD = {
+    "news_is_heard": Goal(news_is_heard, "xPay sends an event for ever, and never hears a 2xx"),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.checker.bounds import MONEY_BACK, NEWS, Scene
+from xpay_flow.checker.bounds import CANCELLED, MONEY_BACK, NEWS, Scene
 from xpay_flow.decide import decide
 from xpay_flow.events import FAILED_KINDS, PAID_KINDS
 from xpay_flow.flows import filing
@@ -25,6 +25,15 @@ def failed_is_final(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
     """A payment that failed once is over, and the success that comes after it does not count."""
     if intent.kinds & FAILED_KINDS and event.kind in PAID_KINDS:
         return attrs.evolve(decide(intent, event, lifecycle), intent=intent, owes=())
+    return decide(intent, event, lifecycle)
+
+
+def cancelled_is_final(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
+    """A payment that was cancelled is over, and the charge that still went through is not seen."""
+    if intent.state == "cancelled" and event.kind in PAID_KINDS:
+        decision = decide(intent, event, lifecycle)
+        kept = attrs.evolve(decision.intent, state="cancelled", money_checked=False)
+        return attrs.evolve(decision, intent=kept, owes=())
     return decide(intent, event, lifecycle)
 
 
@@ -97,6 +106,14 @@ DECIDERS = (
         "https://github.com/woocommerce/woocommerce-gateway-stripe/issues/902",
     ),
     _decider("any news is payment", any_news_is_payment, "webhooks_decide", 0, "nobody has paid"),
+    _decider(
+        "cancelled is final",
+        cancelled_is_final,
+        "order_does_not_matter",
+        0,
+        LEAD_TO,
+        scene=CANCELLED,
+    ),
     Mutant(
         name="refund booked twice",
         bug=books_a_refund_twice,

@@ -93,6 +93,12 @@ def works_in_a_thread(payment: Payment) -> None:
     threading.Thread(target=print).start()
 
 
+def notes_it_in_a_file(payment: Payment) -> None:
+    """A handler notes what it did in a file beside the store, which a crash takes apart."""
+    with open("fulfilled.log", "a") as log:
+        log.write(payment.receipt_id)
+
+
 def reads_a_switch(payment: Payment) -> None:
     """A handler looks at a switch in the environment, which is another one in each process."""
     dict(os.environ)
@@ -138,5 +144,6 @@ HIDDEN = (
     _handler(
         "thread that nobody waits for", works_in_a_thread, "threading.Thread.start was called"
     ),
+    _handler("noted in a file", notes_it_in_a_file, "open was called"),
     _handler("switch in the environment", reads_a_switch, "os.environ was called"),
 )

@@ -116,6 +116,14 @@ def believes_the_browser(request: WebRequest, rules: Rules) -> AnyFlow:
 # --- what is in it -------------------------------------------------------------------------------
 
 
+def answers_500_to_new_types(request: WebRequest, rules: Rules) -> AnyFlow:
+    """An event of a type that nobody has met is answered 500, so it is sent again for ever."""
+    if _is_news(request) and not json.loads(request.body)["eventType"].startswith(KNOWN):
+        yield Load("nothing")
+        return json_response(500, {})
+    return (yield from answering(request, rules))
+
+
 def chokes_on_new_types(request: WebRequest, rules: Rules) -> AnyFlow:
     """An event of a type that is not in the table ends in a KeyError, at every delivery."""
     if _is_news(request):
@@ -273,6 +281,7 @@ Respond = Callable[[WebRequest, Rules], AnyFlow]
 ON_FILE = "acknowledged and is not on file"
 TWICE = "called twice though nothing failed"
 TWO_FAILURES = attrs.evolve(NEWS, failures=2)
+KNOWN = ("intent.success", "intent.failed")
 CHANGED_KEY = attrs.evolve(CANCELLED, name="changed key", parties={"webhook": 1})
 STUCK = "can never be fulfilled here"
 
@@ -367,6 +376,7 @@ WEBHOOKS = (
         0,
         "told SUCCESS before anybody paid",
     ),
+    _endpoint("500 for ever", answers_500_to_new_types, "news_is_heard", 1, "never hears a 2xx"),
     _endpoint(
         "chokes on types", chokes_on_new_types, "hostile_bytes_cause_one_error", 1, "KeyError"
     ),

@@ -156,8 +156,8 @@ def refuses_news(request: WebRequest, rules: Rules) -> AnyFlow:
     return (yield from answering(request, rules))
 
 
-def _variant(name: str, how: str, scenes: tuple[Scene, ...], make: Any) -> Variant:
-    return Variant(name=name, how=how, scenes=scenes, make=make)
+def _variant(name: str, how: str, scenes: tuple[Scene, ...], make: Any, *without: str) -> Variant:
+    return Variant(name=name, how=how, scenes=scenes, make=make, without=without)
 
 
 WORKING = (HANDLERS, OVERTAKEN)
@@ -223,6 +223,7 @@ OURS = (
         "there is no webhook, and everything is learned by asking",
         (SILENCE,),
         lambda: shop(reconcile=asks_for_ever, respond=refuses_news),
+        "news_is_heard",
     ),
 )
 

@@ -114,8 +114,13 @@ async def gathers_its_reads(request: WebRequest, ports: PlainPorts) -> int:
     return await by_hand.correct(request, ports)
 
 
-def _theirs(name: str, how: str, scenes: tuple[Scene, ...], **parties: Any) -> Variant:
-    return Variant(name=name, how=how, scenes=scenes, make=lambda: Shop.plain(**parties))
+def _theirs(
+    name: str, how: str, scenes: tuple[Scene, ...], *without: str, **parties: Any
+) -> Variant:
+    def make() -> Shop:
+        return Shop.plain(**parties)
+
+    return Variant(name=name, how=how, scenes=scenes, make=make, without=without)
 
 
 THEIRS = (
@@ -152,8 +157,9 @@ THEIRS = (
     ),
     _theirs(
         "all in the news",
-        "a webhook by hand in the scene with forgeries and flaws",
+        "a webhook by hand in the scene with forgeries and flaws; what is flawed it refuses",
         (NEWS,),
+        "news_is_heard",
         webhook=by_hand.blocking(by_hand.correct),
     ),
 )

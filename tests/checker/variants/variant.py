@@ -20,12 +20,14 @@ class Variant:
     Args:
         how: what it does otherwise, in one sentence.
         scenes: those that fit; each is played with the parties that the shop has.
+        without: promises that it does not make.
     """
 
     name: str
     how: str
     scenes: tuple[Scene, ...]
     make: Callable[[], Shop]
+    without: tuple[str, ...] = ()
 
     def bound(self, faults: int = DEFAULT.faults) -> Bound:
         """Its scenes with so many faults."""
@@ -35,6 +37,6 @@ class Variant:
     def checked(self, faults: int) -> Result:
         """What the checker says of it."""
         try:
-            return check(self.make(), self.bound(faults))
+            return check(self.make(), self.bound(faults), without=self.without)
         finally:
             release_threads()
