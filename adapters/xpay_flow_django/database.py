@@ -51,8 +51,9 @@ NO_AUTOCOMMIT: Final = (
     "DATABASES"
 )
 
-# Set while one of our own views runs: Django looks after its connection when the request ends.
-in_our_view: ContextVar[bool] = ContextVar("xpay_flow_in_our_view", default=False)
+# Set while somebody looks after the thread's connection: Django, when the request of one of our own
+# views ends; or the worker, before each pass.
+looked_after: ContextVar[bool] = ContextVar("xpay_flow_looked_after", default=False)
 
 
 class _Lost(StoreUnavailable):
@@ -137,7 +138,7 @@ class Database:
             raise StoreUnavailable("the store is closed")
         connection = connections[self.alias]
         driver = connection.connection
-        opened_here = driver is None and not in_our_view.get()
+        opened_here = driver is None and not looked_after.get()
         try:
             connection.ensure_connection()
             driver = connection.connection

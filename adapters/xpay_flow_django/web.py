@@ -19,7 +19,7 @@ from xpay_flow.endpoints import AsyncHandles, Handles, WebRequest, WebResponse
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.serving import Body, blocking, is_async, length_required, parse_query
 
-from .database import in_our_view
+from .database import looked_after
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -106,11 +106,11 @@ def _called(flow: Handles | AsyncHandles, at: str) -> Callable[[HttpRequest], Ht
             return _answer(length_required())
         # A server with one thread would keep xPay waiting behind a customer who waits for xPay.
         patient = bool(request.META.get("wsgi.multithread", True))
-        token = in_our_view.set(True)
+        token = looked_after.set(True)
         try:
             return _answer(served.handle(asked, patient=patient))
         finally:
-            in_our_view.reset(token)
+            looked_after.reset(token)
 
     return view
 
@@ -119,11 +119,11 @@ def _awaited(flow: Any, at: str) -> Callable[[HttpRequest], Awaitable[HttpRespon
     async def view(request: HttpRequest) -> HttpResponse:
         if (asked := _asked(request, at, flow)) is None:
             return _answer(length_required())
-        token = in_our_view.set(True)
+        token = looked_after.set(True)
         try:
             return _answer(await flow.handle(asked))
         finally:
-            in_our_view.reset(token)
+            looked_after.reset(token)
 
     return view
 

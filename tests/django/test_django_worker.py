@@ -12,6 +12,7 @@ from typing import Any
 import django_kit as kit
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.test import override_settings
 
 from xpay_flow import AsyncFlow, Flow, StoreUnavailable
@@ -72,6 +73,17 @@ def test_an_async_flow_is_worked_for_as_well(sqlite: str) -> None:
 
     work(flow, once=True)
     assert ["order-1", "order-2"] == sorted(packed)
+
+
+def test_a_worker_keeps_its_connection_during_a_job(sqlite: str) -> None:
+    """The handler, and the note that it is done, use the connection that found the job."""
+    paid(sqlite, "order-1")
+    flow, _ = shop(DjangoStore(sqlite))
+    seen: list[object] = []
+    flow.on_success(lambda _: seen.append(connections[sqlite].connection))
+    connections[sqlite].close()
+    work(flow, once=True)
+    assert [False] == [connection is None for connection in seen]
 
 
 def test_a_worker_that_is_told_to_stop_finishes_its_call(sqlite: str) -> None:

@@ -18,6 +18,7 @@ from django.db import close_old_connections
 
 from xpay_flow import Asked, Delivered, Flow, StoreError, Unworkable, XPayFlowError
 from xpay_flow.flow import POLL_S
+from xpay_flow_django.database import looked_after
 from xpay_flow_django.web import flow_in
 
 Result = Delivered | Asked | Unworkable
@@ -46,6 +47,7 @@ class Command(BaseCommand):
             )
         stop = Event()
         before = _on_stop(stop.set)
+        token = looked_after.set(True)
         how = "once" if once else f"every {poll:g} s; Ctrl+C ends it"
         self.stderr.write(f"xpay_worker, looking {how}")
         try:
@@ -53,6 +55,7 @@ class Command(BaseCommand):
             with asyncio.Runner() as runner:
                 self._work(flow, runner.run, stop, None if once else poll)
         finally:
+            looked_after.reset(token)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
