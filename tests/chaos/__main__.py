@@ -23,6 +23,7 @@ from sql.servers import NotThere
 
 from xpay_flow.errors import InvalidValue
 
+from .database import Broken
 from .run import Report, Size, run
 
 SHORT = Size(intents=150, deliveries=600, seconds=15, server_kills=2)
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         report = run(attrs.evolve(size, **given))
-    except (NotThere, InvalidValue) as error:
+    except (NotThere, Broken, InvalidValue) as error:
         print(error, file=sys.stderr)
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -19,7 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 READY_S: Final = 30.0
+LOG_CHARS: Final = 3000
 RECOVERED: Final = "database system was not properly shut down; automatic recovery in progress"
+
+
+class Broken(Exception):
+    """The server did not come back, or its pages are damaged; the text is what it says."""
 
 
 class Server:
@@ -43,7 +48,7 @@ class Server:
         return f"postgresql+{driver}://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Come back when it answers; after a kill that is when it has recovered."""
+        """Come back when it answers; after a kill that is when it has recovered. Raises Broken."""
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -73,16 +78,16 @@ class Server:
                 return
             except SQLAlchemyError:
                 time.sleep(0.05)
-        raise servers.NotThere(f"PostgreSQL did not start:\n{self.log()[-3000:]}")
+        raise Broken(f"PostgreSQL did not start:\n{self.log()[-LOG_CHARS:]}")
 
     def kill(self) -> None:
         """SIGKILL to it and to all that it has started, as if the machine had stopped."""
         assert self._process is not None
         self.kills += 1
         # The first must be dead before the others, or it would mend what they leave.
-        children = _children(self._process.pid)
+        started = children(self._process.pid)
         self._process.kill()
-        for child in children:
+        for child in started:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._process.wait()
@@ -104,9 +109,12 @@ class Server:
         """Every page on disk has the sum that it was written with; the server has stopped.
 
         Raises:
-            NotThere: the words of `pg_checksums`.
+            Broken: some have not.
         """
-        self._run("pg_checksums", "--check", "-D", str(self.data))
+        try:
+            self._run("pg_checksums", "--check", "-D", str(self.data))
+        except servers.NotThere as error:
+            raise Broken(str(error)) from error
 
     def log(self) -> str:
         path = self.home / "log"
@@ -116,7 +124,8 @@ class Server:
         servers._run([str(self._binaries / program), *words], self.home)
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that it has started and that are there."""
     try:
         return [
             int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -23,17 +23,20 @@ from .checking import Fault
 from .database import Server
 from .evidence import Evidence
 from .plan import Plan, planned
+from .planted import PLANT
 from .processes import Crew, Job
 from .sender import Sender
 
 WEBS: Final = 4
 WORKERS: Final = 2
 KILL_EVERY_S: Final = 1.0
-LOOK_S: Final = 0.1
+LOOK_S: Final = 0.25
 TELL_EVERY_S: Final = 5.0
 # After the last kill everything must be answered, and then done, within so many seconds more.
 ANSWER_S: Final = 60.0
 SETTLE_S: Final = 60.0
+
+IN_FOLDER: Final = "the run is in "
 
 
 @attrs.frozen
@@ -80,19 +83,25 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def run(size: Size, tell: Tell = to_stderr, plan: Plan | None = None) -> Report:
+def run(size: Size, tell: Tell = to_stderr, plant: str = "") -> Report:
     """One run from an empty server to the verdict; it leaves nothing behind.
+
+    Args:
+        tell: is given a line about progress every few seconds.
+        plant: a mistake that the shop is to make; see `planted`.
 
     Raises:
         NotThere: there is no PostgreSQL on this machine.
+        Broken: PostgreSQL has not survived.
         InvalidValue: the size makes no sense.
     """
-    plan = plan or planned(size.intents, size.deliveries, size.seed)
+    plan = planned(size.intents, size.deliveries, size.seed)
     with _folder() as folder:
+        tell(f"{IN_FOLDER}{folder}")
         home = folder / "postgresql"
         home.mkdir(mode=0o755)
         server = Server(home)
-        scene = Scene(size, plan, folder, server, tell)
+        scene = Scene(size, plan, folder, server, tell, plant)
         try:
             server.start()
             books.stock(server.url("psycopg"), plan)
@@ -121,12 +130,14 @@ def _folder() -> Generator[Path]:
 class Scene:
     """One run: the shop, xPay, and whoever kills."""
 
-    def __init__(self, size: Size, plan: Plan, folder: Path, server: Server, tell: Tell) -> None:
+    def __init__(
+        self, size: Size, plan: Plan, folder: Path, server: Server, tell: Tell, plant: str
+    ) -> None:
         self.size, self.plan, self.server, self.tell = size, plan, server, tell
         self.answers, self.calls = folder / "answers", folder / "calls"
         ports = [servers._free_port() for _ in range(WEBS)]
         self.sender = Sender(plan, ports, size.seconds, self.answers)
-        paths = {shop.URL: server.url("asyncpg"), shop.CALLS: str(self.calls)}
+        paths = {shop.URL: server.url("asyncpg"), shop.CALLS: str(self.calls), PLANT: plant}
         log = str(folder / "log")
         self.crew = Crew([Job(port, paths, log) for port in [*ports, *[None] * WORKERS]])
         self._chance = random.Random(size.seed)

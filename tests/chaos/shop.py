@@ -15,6 +15,7 @@ from sqlalchemy import text
 import xpay_flow_asgi
 from xpay_flow import AsyncFlow, Payment, Settings
 
+from . import planted
 from .evidence import ADD_TO_LEDGER, Appended, Call
 
 URL: Final = "CHAOS_URL"
@@ -43,13 +44,16 @@ def flow() -> AsyncFlow:
         call = Call(handler, payment.x_intent_id or "", subject, payment.idempotency_key)
         outside.add(attrs.asdict(call))
 
-    @flow.on_success(within="transaction")
     async def fulfil(payment: Payment, tx: Any) -> None:
         # The warehouse first: it may hear of one order twice, and our ledger may not.
         note("on_success", payment)
         values = {"x_intent_id": payment.x_intent_id, "key": payment.idempotency_key}
         await tx.execute(text(ADD_TO_LEDGER), values)
 
+    if planted.planted() == planted.BY_ITSELF:
+        flow.on_success(planted.fulfilling_by_itself(os.environ[URL]))
+    else:
+        flow.on_success(within="transaction")(fulfil)
     flow.on_failed(lambda payment: note("on_failed", payment))
     flow.on_refunded(lambda payment: note("on_refunded", payment))
     flow.on_attention(lambda payment: note("on_attention", payment))
@@ -58,4 +62,4 @@ def flow() -> AsyncFlow:
 
 def app() -> xpay_flow_asgi.ASGIApp:
     """The web process: xPay's webhooks, and what is owed in the background."""
-    return xpay_flow_asgi.routes(flow())
+    return planted.around(xpay_flow_asgi.routes(flow()), os.environ[URL])
