@@ -19,12 +19,12 @@ from xpay_flow.records import Change, Fact, Record, Try, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
 from . import builders as b
+from .store_steps import WORKS
 
 # Few of everything, so that histories meet.
 RECEIPTS: Final = st.sampled_from(["order-1", "order-2"])
 X_INTENTS: Final = st.sampled_from(["in_1", "in_2"])
 TIMES_MS: Final = st.integers(b.NOW_MS - 2, b.NOW_MS + 2)
-WORKS: Final[tuple[Work, ...]] = ("deliver", "ask")
 WORK: Final = st.sampled_from(WORKS)
 EVENTS: Final[st.SearchStrategy[Event]] = st.one_of(
     st.builds(b.created, X_INTENTS),
@@ -53,6 +53,13 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin_one(self) -> None:
         self._commit(b.attempt())
+
+    @initialize(receipt_id=RECEIPTS, n=st.integers(2, 4))
+    def begin_owing(self, receipt_id: str, n: int) -> None:
+        """With several effects, so that the next to be delivered is seldom the last of them."""
+        news = [b.failed(), b.paid(), *(b.refunded(f"rf_{i}", i) for i in range(n))]
+        for step in b.history(*news, receipt_id=f"{receipt_id}-owing"):
+            self._commit(step)
 
     @rule(receipt_id=RECEIPTS, n=st.integers(1, 3), at_ms=TIMES_MS)
     def begin(self, receipt_id: str, n: int, at_ms: int) -> None:

@@ -2,37 +2,39 @@
 
     class TestMyStore(StoreSuite):
         def make_store(self) -> Store:
-            return MyStore(...)
+            return MyStore(self.path)
+
+        def reopen_store(self, store: Store) -> Callable[[], Store]:
+            return partial(MyStore, self.path)
 
 A subclass says how to make an empty store, and how to open a kept one again; it adds what is
-special to its store, and takes nothing away.
+special to its store, and takes nothing away. Without `reopen_store` the duties that need other
+processes, and those about crashes, are left out, and say so. So are those of capabilities that
+the store does not declare.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final
 
 import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from xpay_flow.events import Event
-from xpay_flow.money import Money
-from xpay_flow.ports import FOUND_MAX, Listing, Store
-from xpay_flow.records import Change, Owed, Record, Try, Work, change, receipt_alias
+from xpay_flow.errors import StoreError
+from xpay_flow.money import AMOUNT_MINOR_MAX, Money
+from xpay_flow.ports import FOUND_MAX, Store
+from xpay_flow.records import Record, Work, change, receipt_alias
 
 from . import builders as b
-from .store_machine import WORKS, StoreMachine
+from .store_capability_suite import Capabilities
+from .store_crash_suite import Crashes
+from .store_machine import StoreMachine
+from .store_steps import WORKS, due, named, put, samples, soon, together, tried, waiting
+from .store_together_suite import AmongSeveral
 
-T = TypeVar("T")
-
-# Threads that wait for each other longer than this wait for ever.
-TOGETHER_S: Final = 10.0
 RACES: Final = 10
 
 # Names that no record has, though a careless store may stumble over them.
@@ -47,7 +49,44 @@ HOSTILE_ALIASES: Final = (
 )
 
 
-class StoreSuite:
+# Text that a wrong character set, a normalisation or a trim would change.
+TEXTS: Final = (
+    "“zu wenig Geld” 💸 \U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "支払い אין מספיק कम पैसे",
+    "e\u0301 is not \u00e9; \ufb01 is not fi; \u212b is not \u00c5",
+    " \t blanks around, and lines\r\n\n ",
+    "'); DROP TABLE records; -- \\ %s ? :x {0} \"",
+    "\ufeff\ufffe\uffff\U0010ffff",
+    "null",
+)
+
+# Names that one or another collation takes for the same.
+LOOK_ALIKES: Final = (
+    *(
+        "x:Order-e",
+        "x:order-e",
+        "x:order-\u00e9",
+        "x:order-e\u0301",
+        "x:order-e ",
+        "x:order-\uff45",
+    ),
+    *("x:stra\u00dfe", "x:strasse", "x:1", "x:01", "x:1.0", "x:\U0001f6d2", "x:\U0001f6d3"),
+)
+
+# The first integers that 32 bits, a float and 63 bits do not hold, and the last that a column does.
+BIG_INTEGERS: Final = (2**31, 2**32 + 1, 2**53 + 1, 2**62 + 1, 2**63 - 1)
+
+# In 2025: Berlin and New York set their clocks back; Berlin sets them forward; Lord Howe Island
+# sets them back by half an hour.
+CLOCK_CHANGES_MS: Final = (
+    1_761_440_400_000,
+    1_762_063_200_000,
+    1_743_296_400_000,
+    1_743_865_200_000,
+)
+
+
+class StoreSuite(AmongSeveral, Capabilities, Crashes):
     """Subclass it and define `make_store`."""
 
     # How many random histories are compared with the reference store, and how long they are.
@@ -58,24 +97,6 @@ class StoreSuite:
         report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow],
     )
-
-    def make_store(self) -> Store:
-        """A new store with nothing in it."""
-        raise NotImplementedError
-
-    def reopen(self, store: Store) -> Store | None:  # noqa: ARG002 - for subclasses
-        """What a new process would find of `store`; None if it keeps nothing beyond its process."""
-        return None
-
-    def discard(self, store: Store) -> None:
-        """Let go of a store that `make_store` or `reopen` made."""
-        getattr(store, "close", lambda: None)()
-
-    @pytest.fixture
-    def store(self) -> Iterator[Store]:
-        store = self.make_store()
-        yield store
-        self.discard(store)
 
     # --- finding ---------------------------------------------------------------------------------
 
@@ -175,6 +196,63 @@ class StoreSuite:
             record = put(store, step)
             assert [record] == list(store.load(record.key))
 
+    @pytest.mark.parametrize("text", TEXTS)
+    def test_any_text_comes_back(self, store: Store, text: str) -> None:
+        """Text of any script comes back letter for letter, in facts, effects and metadata."""
+        first = put(store, b.attempt())
+        assert first.intent is not None
+        noted = attrs.evolve(first.intent, metadata=(("note", text),))
+        first = put(store, change(first, attrs.evolve(first, intent=noted)))
+        last = put(store, b.next_change(first, b.failed(error_code=text), b.paid()))
+        last = put(store, tried(last, last.effects[0], "failed", text))
+        assert [last] == list(store.load(last.key))
+
+    def test_names_that_look_alike_are_apart(self, store: Store) -> None:
+        """Names are compared character by character: no case, accent or blank is passed over."""
+        made = {
+            name: put(store, named(put(store, b.attempt(f"order-{n}")), name))
+            for n, name in enumerate(LOOK_ALIKES)
+        }
+        for name, record in made.items():
+            assert [record] == list(store.load(name)), ascii(name)
+
+    def test_keys_that_look_alike_are_apart(self, store: Store) -> None:
+        """Two receipts that differ in case, accent or blank are two payments."""
+        made = [put(store, b.attempt(name)) for name in LOOK_ALIKES]
+        for record in made:
+            assert [record] == list(store.load(record.key)), ascii(record.key)
+
+    def test_a_nul_is_kept_or_refused_whole(self, store: Store) -> None:
+        """No text is cut at a character that a database has no place for."""
+        first = put(store, b.attempt())
+        step = b.next_change(first, b.failed(error_code="before\x00after"))
+        try:
+            expected = step.record if store.commit(step) else first
+        except StoreError:
+            expected = first
+        assert [expected] == list(store.load(first.key))
+
+    @pytest.mark.parametrize("number", BIG_INTEGERS)
+    def test_integers_have_64_bits(self, store: Store, number: int) -> None:
+        """A time, however far, is kept to the last bit, and compared to the last bit."""
+        record = put(store, waiting(b.attempt(), deliver_at_ms=number, ask_at_ms=number))
+        assert [record] == list(store.load(record.key))
+        for work in WORKS:
+            assert [] == list(store.due(work, number - 1, 10))
+            assert [record.key] == list(store.due(work, number, 10))
+
+    def test_the_greatest_amounts_come_back(self, store: Store) -> None:
+        """Neither 32 bits nor the digits of a float are enough for money."""
+        price = Money(AMOUNT_MINOR_MAX - 1, "USD")
+        first = put(store, b.attempt(money=price))
+        last = put(store, b.next_change(first, b.paid(money=price)))
+        last = put(store, b.next_change(last, b.refunded("rf_1", AMOUNT_MINOR_MAX - 2)))
+        last = put(store, b.next_change(last, b.refunded("rf_2", 1)))
+        (found,) = store.load(last.key)
+        assert last == found
+        assert found.intent is not None
+        assert price.amount_minor == found.intent.refunded_minor
+
     # --- what needs work -------------------------------------------------------------------------
 
     def test_each_kind_of_work_is_due_by_its_own_time(self, store: Store) -> None:
@@ -206,6 +284,31 @@ class StoreSuite:
         for work in WORKS:
             assert [keys[1], keys[2], keys[3], keys[4]] == list(store.due(work, 4, 10))
             assert [keys[1], keys[2]] == list(store.due(work, 5, 2))
+
+    def test_times_are_apart_by_a_millisecond(self, store: Store) -> None:
+        """Within one second, what is due comes in the order of its milliseconds."""
+        keys = [
+            put(store, waiting(b.attempt(f"order-{ms}"), b.NOW_MS + ms, b.NOW_MS + ms)).key
+            for ms in (999, 1, 500, 0)
+        ]
+        for work in WORKS:
+            assert keys[3:0:-2] == list(store.due(work, b.NOW_MS + 1, 10))
+            assert [*keys[3:0:-1]][0:1] == list(store.due(work, b.NOW_MS, 10))
+            assert [keys[3], keys[1], keys[2], keys[0]] == list(store.due(work, b.NOW_MS + 999, 10))
+
+    @pytest.mark.parametrize("changes_at_ms", CLOCK_CHANGES_MS)
+    def test_times_go_on_when_the_clocks_change(self, store: Store, changes_at_ms: int) -> None:
+        """No hour comes twice and none is left out, wherever the server stands."""
+        half_h = 1_800_000
+        times = [changes_at_ms + n * half_h for n in (1, -1, 2, -2, 0)]
+        keys = {
+            at_ms: put(store, waiting(b.attempt(f"order-{at_ms}"), at_ms, at_ms)).key
+            for at_ms in times
+        }
+        for work in WORKS:
+            for now_ms in sorted(times):
+                expected = [keys[at_ms] for at_ms in sorted(times) if at_ms <= now_ms]
+                assert expected == list(store.due(work, now_ms, 10))
 
     def test_a_due_key_finds_its_record(self, store: Store) -> None:
         """What `due` gives can be given to `load`."""
@@ -241,7 +344,7 @@ class StoreSuite:
 
         def write() -> list[Record]:
             try:
-                return [put(store, step) for step in steps[1:] if _soon(loading)]
+                return [put(store, step) for step in steps[1:] if soon(loading)]
             finally:
                 ended.set()
 
@@ -271,16 +374,6 @@ class StoreSuite:
         verbs = {name for name in dir(store.reader()) if not name.startswith("_")}
         assert set() == verbs & {"commit", "due", "reader"}
 
-    def test_the_recent_ones_come_newest_first(self, store: Store) -> None:
-        """A store that lists shows what was stored last, newest first, and so does its reader."""
-        if not isinstance(store, Listing):
-            pytest.skip("this store does not list")
-        made = [put(store, b.attempt(f"order-{n}")) for n in (1, 3, 2)]
-        for listing in (store, store.reader()):
-            assert isinstance(listing, Listing)
-            assert made[:0:-1] == list(listing.recent(2))
-            assert made[::-1] == list(listing.recent(10))
-
     # --- keeping ---------------------------------------------------------------------------------
 
     def test_what_was_committed_is_still_there_later(self, store: Store) -> None:
@@ -306,98 +399,3 @@ class StoreSuite:
                 super().__init__(suite.make_store(), suite.discard)
 
         run_state_machine_as_test(Machine, settings=self.histories)
-
-
-# --- steps that the tests take -------------------------------------------------------------------
-
-
-def put(store: Store, *steps: Change) -> Record:
-    """Commit these, and give back the last record."""
-    for step in steps:
-        assert store.commit(step) is True, f"version {step.record.version} was not taken"
-    return steps[-1].record
-
-
-def due(store: Store, work: Work) -> list[str]:
-    """All that is due at the end of time."""
-    return sorted(store.due(work, 2**62, 1000))
-
-
-def named(record: Record, alias: str) -> Change:
-    """Give a record one more name."""
-    return change(record, attrs.evolve(record, aliases=record.aliases | {alias}))
-
-
-def tried(record: Record, effect: Owed, outcome: str, error: str = "") -> Change:
-    """One try to run the handler of an effect."""
-    changed = attrs.evolve(
-        effect,
-        status="done" if outcome == "done" else "owed",
-        tries=effect.tries + 1,
-        next_at_ms=effect.next_at_ms + 60_000,
-        log=effect.logged(
-            Try(
-                at_ms=effect.next_at_ms,
-                version=record.version + 1,
-                outcome=outcome,
-                error=error,
-            )
-        ),
-    )
-    return change(record, record.with_effect(changed))
-
-
-def waiting(step: Change, deliver_at_ms: int | None, ask_at_ms: int | None) -> Change:
-    """The first commit of a record, with an effect that is due then (None: with none)."""
-    record, effects = step.record, step.record.effects
-    if deliver_at_ms is not None:
-        owed = Owed(id=f"{record.key}:on_failed", name="on_failed", next_at_ms=deliver_at_ms)
-        settled = Owed(id=f"{record.key}:done", name="on_failed", status="done", next_at_ms=0)
-        effects = (settled, owed)
-    nothing = Record(key=record.key)
-    return change(nothing, attrs.evolve(record, effects=effects, ask_at_ms=ask_at_ms))
-
-
-def samples() -> Sequence[Change]:
-    """First commits of records that differ in all that a record can hold."""
-    news = {
-        "plain": (),
-        "paid": (b.created(), b.paid(error_code=None, payment_method="CARD")),
-        "unlucky": (b.created("in_2"), b.failed(error_code="“zu wenig Geld” 💸"), b.failed("w2")),
-        "refunded": (b.paid(), b.refunded("rf_1", 500), b.refunded("rf_2", None)),
-        "disputed": (b.paid(), b.disputed(), b.disputed("intent.dispute_won", "dp_2")),
-        "twins": (b.created("in_a"), b.paid(x_intent_id="in_b", amount_minor=10**15)),
-        "bestellung-№-42-\U0001f6d2-'\"\\": (b.paid(payload='{"a":"\\u0000 é\\n"}'),),
-    }
-    prices = {"plain": Money(1, "JPY"), "twins": Money(10**15, "USD")}
-    made = [
-        _at_once(b.attempt(name, money=prices.get(name, b.PRICE)), events)
-        for name, events in news.items()
-    ]
-    unknown = b.webhook("unknown", "whe_odd", x_intent_id="in_9", receipt_id="é", payload="[]")
-    return [*made, b.parked(unknown)]
-
-
-def _at_once(first: Change, events: Sequence[Event]) -> Change:
-    """The whole history in one commit, as when parked news is adopted."""
-    told = reduce(lambda record, event: b.next_change(record, event).record, events, first.record)
-    return change(Record(key=told.key), told)
-
-
-def _soon(event: threading.Event) -> bool:
-    """Wait for the event to happen once more."""
-    happened = event.wait(TOGETHER_S)
-    event.clear()
-    return happened
-
-
-def together(*calls: Callable[[], T]) -> list[T]:
-    """Their answers, when all begin at the same moment."""
-    barrier = threading.Barrier(len(calls))
-
-    def begin(call: Callable[[], T]) -> T:
-        barrier.wait(TOGETHER_S)
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return [running.result(TOGETHER_S) for running in [threads.submit(begin, c) for c in calls]]

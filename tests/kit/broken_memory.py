@@ -1,10 +1,14 @@
-"""Stores that are wrong in one way each. The suite must find every one, by the name of its duty."""
+"""Stores in memory that are wrong in one way each. The suite must find every one, by its duty."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from itertools import count
 from threading import Barrier, BrokenBarrierError, Event
+from typing import Any
+from unicodedata import combining, normalize
+from zoneinfo import ZoneInfo
 
 import attrs
 
@@ -126,7 +130,7 @@ class HalfUndone(MemoryStore):
 
     def commit(self, change: Change) -> bool:
         won = super().commit(change)
-        if not won:
+        if not won and change.record.key in self._rows:
             for alias in change.record.aliases:
                 self._keys[alias] = self._keys.get(alias, frozenset()) | {change.record.key}
         return won
@@ -161,24 +165,6 @@ class EffectsAppended(MemoryStore):
         return super().commit(
             attrs.evolve(change, record=attrs.evolve(change.record, effects=effects))
         )
-
-
-class WesternLetters(MemoryStore):
-    """Text goes through Latin-1, and what does not fit becomes a question mark."""
-
-    def commit(self, change: Change) -> bool:
-        facts = tuple(
-            attrs.evolve(
-                fact,
-                event=attrs.evolve(
-                    fact.event,
-                    error_code=fact.event.error_code
-                    and fact.event.error_code.encode("latin-1", "replace").decode("latin-1"),
-                ),
-            )
-            for fact in change.record.facts
-        )
-        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, facts=facts)))
 
 
 class SmallIntegers(MemoryStore):
@@ -317,3 +303,184 @@ class LosesDueTimes(MemoryStore):
         for _, record in self._rows.values():
             again.commit(change(Record(key=record.key), attrs.evolve(record, ask_at_ms=None)))
         return again
+
+
+# --- what a value may suffer ---------------------------------------------------------------------
+
+
+def with_error_code(record: Record, spoilt: Callable[[str], str]) -> Record:
+    """The record, with what a declined charge says passed through `spoilt`."""
+    facts = tuple(
+        attrs.evolve(fact, event=attrs.evolve(fact.event, error_code=spoilt(code)))
+        if (code := fact.event.error_code)
+        else fact
+        for fact in record.facts
+    )
+    return attrs.evolve(record, facts=facts)
+
+
+class SpoilsText(MemoryStore):
+    """Passes text through something on its way in."""
+
+    def spoilt(self, text: str) -> str:
+        raise NotImplementedError
+
+    def commit(self, change: Change) -> bool:
+        spoilt = with_error_code(change.record, self.spoilt)
+        return super().commit(attrs.evolve(change, record=spoilt))
+
+
+class WesternLetters(SpoilsText):
+    """Text goes through Latin-1, and what does not fit becomes a question mark."""
+
+    def spoilt(self, text: str) -> str:
+        return text.encode("latin-1", "replace").decode("latin-1")
+
+
+class Composes(SpoilsText):
+    """Letters and their accents are put together, which makes other text of it."""
+
+    def spoilt(self, text: str) -> str:
+        return normalize("NFC", text)
+
+
+class Trims(SpoilsText):
+    """Blanks around are taken away."""
+
+    def spoilt(self, text: str) -> str:
+        return text.strip()
+
+
+class BasicPlaneOnly(SpoilsText):
+    """Three bytes for a character, as in a database's old idea of UTF-8."""
+
+    def spoilt(self, text: str) -> str:
+        return "".join(letter if letter <= "\uffff" else "?" for letter in text)
+
+
+class CutsAtNul(SpoilsText):
+    """Text ends where C thinks that it ends."""
+
+    def spoilt(self, text: str) -> str:
+        return text.partition("\0")[0]
+
+
+class FoldsNames(MemoryStore):
+    """Names are filed and looked for in one form."""
+
+    def folded(self, name: str) -> str:
+        raise NotImplementedError
+
+    def load(self, alias: str) -> Sequence[Record]:
+        wanted = self.folded(alias)
+        names = [name for name in self._keys if self.folded(name) == wanted]
+        found = {
+            record.key: record for name in names for record in super(FoldsNames, self).load(name)
+        }
+        return list(found.values())
+
+
+class PassesOverBlanks(FoldsNames):
+    """Blanks at the end of a name do not count, as in many a database's VARCHAR."""
+
+    def folded(self, name: str) -> str:
+        return name.rstrip()
+
+
+class PassesOverAccents(FoldsNames):
+    """An e is an e, with an accent or without."""
+
+    def folded(self, name: str) -> str:
+        return "".join(letter for letter in normalize("NFD", name) if not combining(letter))
+
+
+class OneKeyForBoth(MemoryStore):
+    """The primary key is compared in any case; names are not."""
+
+    def commit(self, change: Change) -> bool:
+        keys = {key.lower() for key in self._rows}
+        if not change.expected_version and change.record.key.lower() in keys:
+            return False
+        return super().commit(change)
+
+
+# --- what a time may suffer ----------------------------------------------------------------------
+
+
+class SpoilsTimes(MemoryStore):
+    """Keeps the times for `due` in a type of its own, and asks with that."""
+
+    def kept(self, at_ms: int) -> Any:
+        raise NotImplementedError
+
+    def asked(self, now_ms: int) -> Any:
+        return self.kept(now_ms)
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        times = [(record.due_at_ms(work), key) for key, (_, record) in self._rows.items()]
+        kept = [(self.kept(at_ms), key) for at_ms, key in times if at_ms is not None]
+        return [key for at, key in sorted(kept) if at <= self.asked(now_ms)][:limit]
+
+
+class TimesInSeconds(SpoilsTimes):
+    """Times are kept to the second, as in a database's DATETIME."""
+
+    def kept(self, at_ms: int) -> int:
+        return at_ms // 1000
+
+
+class TimesInFloats(SpoilsTimes):
+    """Times are kept as numbers of JavaScript."""
+
+    def kept(self, at_ms: int) -> float:
+        return float(at_ms)
+
+
+class TimesIn32Bits(SpoilsTimes):
+    """Times are kept in an INTEGER that is too small."""
+
+    def kept(self, at_ms: int) -> int:
+        return at_ms & 0xFFFF_FFFF
+
+    def asked(self, now_ms: int) -> int:
+        return now_ms
+
+
+class TimesOnTheWall(SpoilsTimes):
+    """Times are kept as the clocks of Berlin show them, without their zone."""
+
+    def kept(self, at_ms: int) -> datetime:
+        seconds = min(at_ms // 1000, 2**37)
+        there = datetime.fromtimestamp(seconds, ZoneInfo("Europe/Berlin"))
+        return there.replace(tzinfo=None, microsecond=at_ms % 1000 * 1000)
+
+
+class DueRarely(MemoryStore):
+    """Work is told of once, and if whoever asked has died, never again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        news = [key for key in super().due(work, now_ms, limit) if key not in self._told]
+        self._told.update(news)
+        return news
+
+
+class LatestChangedListedFirst(MemoryStore):
+    """The list goes by the last change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed: dict[str, None] = {}
+
+    def commit(self, change: Change) -> bool:
+        won = super().commit(change)
+        if won:
+            self._changed.pop(change.record.key, None)
+            self._changed[change.record.key] = None
+        return won
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        return [self._rows[key][1] for key in list(self._changed)[::-1][:limit]]

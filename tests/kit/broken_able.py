@@ -1,0 +1,208 @@
+"""Stores that declare every capability, and keep to all but one of its sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.ports import is_held
+from xpay_flow.records import Change
+from xpay_flow.stores.memory import MemoryStore
+
+
+class Able(MemoryStore):
+    """Right: whatever a store may declare, in memory."""
+
+    can_hold = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: set[str] = set()
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        return [self.commit(change) for change in changes]
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        before = self.snapshot()
+        if not self.commit(change):
+            return False
+        try:
+            work(self)
+        except Exception:
+            self.restore(before)
+            raise
+        return True
+
+    @contextmanager
+    def hold(self, key: str) -> Generator[bool]:
+        is_mine = key not in self._held
+        self._held.add(key)
+        try:
+            yield is_mine
+        finally:
+            if is_mine:
+                self._held.remove(key)
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return self._left(now_ms)[:limit]
+
+    def _left(self, now_ms: int) -> list[str]:
+        return [
+            key
+            for key, (_, record) in self._rows.items()
+            if key not in self._held
+            and any(is_held(effect) for effect in record.effects)
+            and (record.deliver_at_ms or 0) > now_ms
+        ]
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+class FirstOfBatchOnly(Able):
+    """The first change of a batch is committed, and the others are said to be."""
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        super().commit_many(changes[:1])
+        return [True for _ in changes]
+
+
+class BatchEndsAtALoss(Able):
+    """After a lost race the rest of the batch is left out."""
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        lost = False
+        return [not (lost := lost or not self.commit(change)) for change in changes]
+
+
+class BatchIsNeverEmpty(Able):
+    """An empty batch is a statement without values."""
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        if not changes:
+            raise StoreUnavailable("syntax error at or near )")
+        return super().commit_many(changes)
+
+
+# --- shared transactions -------------------------------------------------------------------------
+
+
+class WorkLeftOut(Able):
+    """The work of the handler is not called."""
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        return self.commit(change)
+
+
+class WorkFirst(Able):
+    """The work is done before it is known who won."""
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        work(self)
+        return self.commit(change)
+
+
+class WorkLater(Able):
+    """The work is done in a transaction of its own, after ours."""
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        won = self.commit(change)
+        if won:
+            work(self)
+        return won
+
+
+class WorkMayFail(Able):
+    """What the work raises is taken lightly."""
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        try:
+            return super().commit_with(change, work)
+        except Exception:
+            return True
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+class HoldsNothing(Able):
+    """Everybody is told that the record is theirs."""
+
+    @contextmanager
+    def hold(self, key: str) -> Generator[bool]:
+        with super().hold(key):
+            yield True
+
+
+class HoldsForEver(Able):
+    """A claim never expires."""
+
+    @contextmanager
+    def hold(self, key: str) -> Generator[bool]:
+        is_mine = key not in self._held
+        self._held.add(key)
+        yield is_mine
+
+
+class HoldsAfterAnError(Able):
+    """A claim ends with its block, unless an error ended that."""
+
+    @contextmanager
+    def hold(self, key: str) -> Generator[bool]:
+        is_mine = key not in self._held
+        self._held.add(key)
+        yield is_mine
+        if is_mine:
+            self._held.remove(key)
+
+
+class HoldsEverything(Able):
+    """One lock for all records."""
+
+    @contextmanager
+    def hold(self, key: str) -> Generator[bool]:
+        with super().hold("the lock") as is_mine:
+            yield is_mine
+
+
+class HoldsUpNews(Able):
+    """Whoever would change a record that is held is made to wait, and then refused."""
+
+    def commit(self, change: Change) -> bool:
+        if change.record.key in self._held:
+            raise StoreUnavailable("lock wait timeout exceeded")
+        return super().commit(change)
+
+
+class AbandonedNever(Able):
+    """What a dead worker has left is not found."""
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return []
+
+
+class AbandonedWhileHeld(Able):
+    """What is being worked upon counts as abandoned."""
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        held, self._held = self._held, set()
+        try:
+            return super().abandoned(now_ms, limit)
+        finally:
+            self._held = held
+
+
+class AbandonedAndDue(Able):
+    """What is due by now is listed as well, and so done twice."""
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return super().abandoned(0, limit)
+
+
+class AbandonedAtOnce(Able):
+    """All that is abandoned comes at once."""
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return self._left(now_ms)

@@ -1,0 +1,188 @@
+"""Does a store keep to the capabilities that it declares? Those that it does not are left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from xpay_flow.ports import HELD, Batching, Claiming, Listing, Store, Transactional, Undone, is_held
+from xpay_flow.records import Record
+
+from . import builders as b
+from .store_making import Making
+from .store_steps import put, together, tried
+
+
+class _Spoilt(Exception):
+    """What a handler may raise."""
+
+
+class Capabilities(Making):
+    """The duties of a store that can do more than it must."""
+
+    # --- Listing ---------------------------------------------------------------------------------
+
+    def test_the_recent_ones_come_newest_first(self, store: Store) -> None:
+        """A store that lists shows what was stored last, newest first, and so does its reader."""
+        declares(store, Listing)
+        made = [put(store, b.attempt(f"order-{n}")) for n in (1, 3, 2)]
+        for listing in (store, store.reader()):
+            assert isinstance(listing, Listing)
+            assert made[:0:-1] == list(listing.recent(2))
+            assert made[::-1] == list(listing.recent(10))
+
+    def test_a_change_does_not_make_a_record_recent(self, store: Store) -> None:
+        """The list goes by the first commit, and shows each record as it is now."""
+        listing = declares(store, Listing)
+        older, younger = put(store, b.attempt("order-1")), put(store, b.attempt("order-2"))
+        older = put(store, b.next_change(older, b.failed()))
+        assert [younger, older] == list(listing.recent(10))
+
+    # --- Batching --------------------------------------------------------------------------------
+
+    def test_a_batch_is_committed(self, store: Store) -> None:
+        """Each change of a batch is committed as by itself: records, names and due times."""
+        batching = declares(store, Batching)
+        first = put(store, b.attempt("order-1"))
+        steps = [b.attempt("order-2"), b.next_change(first, b.created(), b.paid())]
+        assert [True, True] == list(batching.commit_many(steps))
+        for step in steps:
+            for alias in step.record.aliases:
+                assert [step.record] == list(store.load(alias))
+        assert [first.key] == list(store.due("deliver", 2 * b.NOW_MS, 10))
+
+    def test_a_lost_race_leaves_the_rest_of_a_batch(self, store: Store) -> None:
+        """Answers come in the order of the changes, and who lost a race loses alone."""
+        batching = declares(store, Batching)
+        first = put(store, b.attempt("order-1"))
+        second = put(store, b.next_change(first, b.created()))
+        steps = [b.attempt("order-2"), b.next_change(first, b.failed()), b.attempt("order-3")]
+        assert [True, False, True] == list(batching.commit_many(steps))
+        assert [second] == list(store.load(first.key))
+        for step in (steps[0], steps[2]):
+            assert [step.record] == list(store.load(step.record.key))
+
+    def test_an_empty_batch_is_nothing(self, store: Store) -> None:
+        """No change, no answer."""
+        assert [] == list(declares(store, Batching).commit_many([]))
+
+    # --- Transactional ---------------------------------------------------------------------------
+
+    def test_work_is_called_within_the_commit(self, store: Store) -> None:
+        """The work of a handler is called once, with the transaction, and then all is durable."""
+        transactional = declares(store, Transactional)
+        given: list[Any] = []
+        step = b.attempt()
+        assert transactional.commit_with(step, given.append) is True
+        assert 1 == len(given)
+        assert given[0] is not None
+        assert [step.record] == list(store.load(step.record.key))
+
+    def test_work_is_not_called_when_the_race_is_lost(self, store: Store) -> None:
+        """A change that lost leaves no trace, and nobody works upon it."""
+        transactional = declares(store, Transactional)
+        first = put(store, b.attempt())
+        second = put(store, b.next_change(first, b.created()))
+        given: list[Any] = []
+        assert transactional.commit_with(b.next_change(first, b.paid()), given.append) is False
+        assert [] == given
+        assert [second] == list(store.load(first.key))
+
+    @pytest.mark.parametrize("raised", [Undone, _Spoilt])
+    def test_work_that_raises_undoes_everything(
+        self, store: Store, raised: type[Exception]
+    ) -> None:
+        """What the work raises comes out, and nothing of the change stays: it can be done again."""
+        transactional = declares(store, Transactional)
+        first = put(store, b.attempt())
+        step = b.next_change(first, b.created("in_7"), b.paid(x_intent_id="in_7"))
+
+        def spoil(_: Any) -> None:
+            raise raised("no")
+
+        with pytest.raises(raised):
+            transactional.commit_with(step, spoil)
+        assert [first] == list(store.load(first.key))
+        assert [] == list(store.load("x:in_7"))
+        assert [] == list(store.due("deliver", 2 * b.NOW_MS, 10))
+        assert step.record == put(store, step)
+
+    # --- Claiming --------------------------------------------------------------------------------
+
+    def test_a_record_is_held_by_one(self, store: Store) -> None:
+        """While one worker holds a record another is told False, and then may have it."""
+        claiming = holding(store)
+        key, other = (put(store, b.attempt(f"order-{n}")).key for n in range(2))
+
+        def taken(key: str) -> bool:
+            with claiming.hold(key) as is_mine:
+                return is_mine
+
+        with claiming.hold(key) as is_mine:
+            assert is_mine is True
+            assert [False] == together(lambda: taken(key))
+            assert [True] == together(lambda: taken(other))
+        assert [True] == together(lambda: taken(key))
+
+    def test_a_hold_ends_with_its_block(self, store: Store) -> None:
+        """Also when the block is left by an error."""
+        claiming = holding(store)
+        key = put(store, b.attempt()).key
+        with pytest.raises(_Spoilt), claiming.hold(key):
+            raise _Spoilt
+        with claiming.hold(key) as is_mine:
+            assert is_mine is True
+
+    def test_changes_do_not_wait_for_a_hold(self, store: Store) -> None:
+        """While a worker holds a record, others read and change it."""
+        claiming = holding(store)
+        first = put(store, b.attempt())
+        with claiming.hold(first.key):
+            (second,) = together(lambda: put(store, b.next_change(first, b.paid())))
+            assert [second] == list(store.load(first.key))
+
+    def test_what_a_worker_has_left_is_abandoned(self, store: Store) -> None:
+        """A call that was begun under a hold is listed as soon as nobody holds the record."""
+        claiming = holding(store)
+        left = _begun(store, "order-1")
+        put(store, b.attempt("order-2"))
+        now_ms = b.NOW_MS
+        with claiming.hold(left.key):
+            assert [[]] == together(lambda: list(claiming.abandoned(now_ms, 10)))
+        assert [left.key] == list(claiming.abandoned(now_ms, 10))
+        # From then on it is due, and found as such.
+        assert left.deliver_at_ms is not None
+        assert [] == list(claiming.abandoned(left.deliver_at_ms, 10))
+
+    def test_only_so_many_are_listed_as_abandoned(self, store: Store) -> None:
+        """Never more than was asked for, and none twice."""
+        claiming = holding(store)
+        keys = {_begun(store, f"order-{n}").key for n in range(3)}
+        found = list(claiming.abandoned(b.NOW_MS, 2))
+        assert 2 == len(found) == len(keys & set(found))
+        assert sorted(keys) == sorted(claiming.abandoned(b.NOW_MS, 10))
+
+
+def declares(store: Store, capability: type[Any]) -> Any:
+    """The store, if it declares this; the duty is left out otherwise."""
+    if not isinstance(store, capability):
+        pytest.skip(f"{type(store).__name__} does not declare {capability.__name__}")
+    return store
+
+
+def holding(store: Store) -> Claiming:
+    """The store, if it can hold records on this database."""
+    claiming: Claiming = declares(store, Claiming)
+    if not claiming.can_hold:
+        pytest.skip(f"{type(store).__name__} cannot hold records on this database (can_hold)")
+    return claiming
+
+
+def _begun(store: Store, receipt_id: str) -> Record:
+    """A paid attempt whose handler is being called, under a hold."""
+    first = put(store, b.attempt(receipt_id))
+    paid = put(store, b.next_change(first, b.paid(x_intent_id=f"in_{receipt_id}")))
+    begun = put(store, tried(paid, paid.effects[-1], "started", HELD))
+    assert is_held(begun.effects[-1])
+    return begun

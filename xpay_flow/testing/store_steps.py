@@ -1,0 +1,137 @@
+"""Which steps do the duties of a store take? And which records show what a store may lose?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from typing import Final, TypeVar
+
+import attrs
+
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import Event
+from xpay_flow.money import Money
+from xpay_flow.ports import Reader, Store
+from xpay_flow.records import Change, Owed, Record, Try, Work, change
+
+from . import builders as b
+
+T = TypeVar("T")
+
+WORKS: Final[tuple[Work, ...]] = ("deliver", "ask")
+# Threads that wait for each other longer than this wait for ever.
+TOGETHER_S: Final = 10.0
+# Who loses this many races in a row, against a handful of others, is never told that it won.
+TRIES_MAX: Final = 500
+
+
+def put(store: Store, *steps: Change) -> Record:
+    """Commit these, and give back the last record."""
+    for step in steps:
+        assert store.commit(step) is True, f"version {step.record.version} was not taken"
+    return steps[-1].record
+
+
+def due(store: Store, work: Work) -> list[str]:
+    """All that is due at the end of time."""
+    return sorted(store.due(work, 2**62, 1000))
+
+
+def named(record: Record, alias: str) -> Change:
+    """Give a record one more name."""
+    return change(record, attrs.evolve(record, aliases=record.aliases | {alias}))
+
+
+def tried(record: Record, effect: Owed, outcome: str, error: str = "") -> Change:
+    """One try to run the handler of an effect."""
+    changed = attrs.evolve(
+        effect,
+        status="done" if outcome == "done" else "owed",
+        tries=effect.tries + 1,
+        next_at_ms=effect.next_at_ms + 60_000,
+        log=effect.logged(
+            Try(
+                at_ms=effect.next_at_ms,
+                version=record.version + 1,
+                outcome=outcome,
+                error=error,
+            )
+        ),
+    )
+    return change(record, record.with_effect(changed))
+
+
+def waiting(step: Change, deliver_at_ms: int | None, ask_at_ms: int | None) -> Change:
+    """The first commit of a record, with an effect that is due then (None: with none)."""
+    record, effects = step.record, step.record.effects
+    if deliver_at_ms is not None:
+        owed = Owed(id=f"{record.key}:on_failed", name="on_failed", next_at_ms=deliver_at_ms)
+        settled = Owed(id=f"{record.key}:done", name="on_failed", status="done", next_at_ms=0)
+        effects = (settled, owed)
+    nothing = Record(key=record.key)
+    return change(nothing, attrs.evolve(record, effects=effects, ask_at_ms=ask_at_ms))
+
+
+def samples() -> Sequence[Change]:
+    """First commits of records that differ in all that a record can hold."""
+    news = {
+        "plain": (),
+        "paid": (b.created(), b.paid(error_code=None, payment_method="CARD")),
+        "unlucky": (b.created("in_2"), b.failed(error_code="“zu wenig Geld” 💸"), b.failed("w2")),
+        "refunded": (b.paid(), b.refunded("rf_1", 500), b.refunded("rf_2", None)),
+        "disputed": (b.paid(), b.disputed(), b.disputed("intent.dispute_won", "dp_2")),
+        "twins": (b.created("in_a"), b.paid(x_intent_id="in_b", amount_minor=10**15)),
+        "bestellung-№-42-\U0001f6d2-'\"\\": (b.paid(payload='{"a":"\\u0000 é\\n"}'),),
+    }
+    prices = {"plain": Money(1, "JPY"), "twins": Money(10**15, "USD")}
+    made = [
+        _at_once(b.attempt(name, money=prices.get(name, b.PRICE)), events)
+        for name, events in news.items()
+    ]
+    unknown = b.webhook("unknown", "whe_odd", x_intent_id="in_9", receipt_id="é", payload="[]")
+    return [*made, b.parked(unknown)]
+
+
+def _at_once(first: Change, events: Sequence[Event]) -> Change:
+    """The whole history in one commit, as when parked news is adopted."""
+    told = reduce(lambda record, event: b.next_change(record, event).record, events, first.record)
+    return change(Record(key=told.key), told)
+
+
+def soon(event: threading.Event) -> bool:
+    """Wait for the event to happen once more."""
+    happened = event.wait(TOGETHER_S)
+    event.clear()
+    return happened
+
+
+def together(*calls: Callable[[], T]) -> list[T]:
+    """Their answers, when all begin at the same moment."""
+    barrier = threading.Barrier(len(calls))
+
+    def begin(call: Callable[[], T]) -> T:
+        barrier.wait(TOGETHER_S)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [running.result(TOGETHER_S) for running in [threads.submit(begin, c) for c in calls]]
+
+
+def add(store: Store, key: str, event: Event) -> None:
+    """Read, decide and commit, again and again until the race is won."""
+    for _ in range(TRIES_MAX):
+        (record,) = store.load(key)
+        try:
+            if store.commit(b.next_change(record, event)):
+                return
+        except StoreUnavailable:
+            continue  # others were at it for too long
+    raise AssertionError(f"{event.event_id} was not taken in {TRIES_MAX} tries")
+
+
+def fact_ids(store: Reader, key: str) -> list[str]:
+    """The facts on file, in their order."""
+    (record,) = store.load(key)
+    return [fact.id for fact in record.facts]

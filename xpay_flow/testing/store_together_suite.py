@@ -1,0 +1,137 @@
+"""Is a store right when several use it at once? Threads, tasks, other stores, processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import Event
+from xpay_flow.money import Money
+from xpay_flow.ports import Store
+from xpay_flow.records import Change, Record, change
+from xpay_flow.stores.threaded import ThreadedStore
+
+from . import builders as b
+from .store_making import Making
+from .store_processes import add_each, commit_each, in_processes
+from .store_steps import TRIES_MAX, WORKS, add, due, fact_ids, put, together
+
+WRITERS: Final = 3
+NEWS_EACH: Final = 4
+PROCESSES: Final = 2
+# Each is a moment at which the processes meet; a window of some microseconds is hit by one of them.
+MEETINGS: Final = 25
+
+
+class AmongSeveral(Making):
+    """The duties towards more than one worker."""
+
+    def test_threads_that_try_again_lose_nothing(self, store: Store) -> None:
+        """Threads that read, decide and commit until they win find all their news on file."""
+        first = put(store, b.attempt())
+        together(*(lambda news=news: _add_all(store, first.key, news) for news in _news(WRITERS)))
+        _all_is_on_file(store, first, _news(WRITERS))
+
+    def test_tasks_that_try_again_lose_nothing(self, store: Store) -> None:
+        """The same for tasks of one event loop."""
+        first = put(store, b.attempt())
+        asyncio.run(_add_in_tasks(ThreadedStore(store), first.key))
+        _all_is_on_file(store, first, _news(WRITERS))
+
+    def test_what_one_store_commits_another_finds(self, store: Store) -> None:
+        """Two stores on the same data agree at once: on a record, its names and when it is due."""
+        other = self.opener(store)()
+        try:
+            first = put(store, b.attempt())
+            _agree(store, other, first)
+            second = put(other, _paid(first))
+            _agree(store, other, second, *first.aliases)
+            third = put(store, b.next_change(second, b.refunded()))
+            _agree(store, other, third)
+        finally:
+            self.discard(other)
+
+    def test_a_version_of_another_store_is_not_overwritten(self, store: Store) -> None:
+        """What one store has read is stale for it, too, as soon as another store commits."""
+        other = self.opener(store)()
+        try:
+            first = put(store, b.attempt())
+            assert [first] == list(other.load(first.key))
+            second = put(store, b.next_change(first, b.created()))
+            assert other.commit(b.next_change(first, b.failed())) is False
+            assert other.commit(b.attempt(money=Money(5, "EUR"))) is False
+            assert [second] == list(other.load(first.key))
+        finally:
+            self.discard(other)
+
+    def test_one_of_two_processes_wins(self, store: Store) -> None:
+        """Of two processes that change the same version, exactly one is told that it did."""
+        opener = self.opener(store)
+        firsts = [put(store, b.attempt(f"order-{n}")) for n in range(MEETINGS)]
+        steps = [
+            [b.next_change(first, b.failed(f"whe_{process}")) for first in firsts]
+            for process in range(PROCESSES)
+        ]
+        told = in_processes(commit_each, opener, steps)
+        for n, won in enumerate(zip(*told, strict=True)):
+            assert [False, True] == sorted(won), f"meeting {n}: both were told the same"
+            winner: Change = steps[won.index(True)][n]
+            assert [winner.record] == list(store.load(winner.record.key))
+
+    def test_processes_that_try_again_lose_nothing(self, store: Store) -> None:
+        """Processes that read, decide and commit until they win find all their news on file."""
+        first = put(store, b.attempt())
+        news = _news(PROCESSES)
+        in_processes(add_each, self.opener(store), [(first.key, events) for events in news])
+        _all_is_on_file(store, first, news)
+
+
+def _news(writers: int) -> Sequence[Sequence[Event]]:
+    """What each of the writers has to tell."""
+    return [[b.failed(f"whe_{w}_{n}") for n in range(NEWS_EACH)] for w in range(writers)]
+
+
+def _add_all(store: Store, key: str, events: Sequence[Event]) -> None:
+    for event in events:
+        add(store, key, event)
+
+
+async def _add_in_tasks(store: ThreadedStore, key: str) -> None:
+    await asyncio.gather(*(_add_awaited(store, key, events) for events in _news(WRITERS)))
+
+
+async def _add_awaited(store: ThreadedStore, key: str, events: Sequence[Event]) -> None:
+    for event in events:
+        for _ in range(TRIES_MAX):
+            (record,) = await store.load(key)
+            try:
+                if await store.commit(b.next_change(record, event)):
+                    break
+            except StoreUnavailable:
+                continue
+        else:
+            raise AssertionError(f"{event.event_id} was not taken in {TRIES_MAX} tries")
+
+
+def _all_is_on_file(store: Store, first: Record, news: Sequence[Sequence[Event]]) -> None:
+    told = [event.fact_id for events in news for event in events]
+    (last,) = store.load(first.key)
+    assert sorted(told) == sorted(fact_ids(store, first.key)[len(first.facts) :])
+    assert first.version + len(told) == last.version
+
+
+def _paid(first: Record) -> Change:
+    """News upon `first`, and other names for it."""
+    last = b.next_change(first, b.created(), b.paid()).record
+    return change(first, attrs.evolve(last, aliases=frozenset({first.key, "x:another"})))
+
+
+def _agree(store: Store, other: Store, record: Record, *gone: str) -> None:
+    for one in (store, other, other.reader()):
+        for alias in {*gone, *record.aliases}:
+            assert [record] * (alias in record.aliases) == list(one.load(alias)), alias
+    assert [due(store, work) for work in WORKS] == [due(other, work) for work in WORKS]
