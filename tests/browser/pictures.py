@@ -1,6 +1,7 @@
 """Write the pictures of the documentation: `python -m tests.browser.pictures`.
 
-They are taken of the demo as it is, so take them again when its pages change.
+They are taken of the demo and of the checker's report as they are, so take them again when these
+change.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from xpay_flow import LIFECYCLE
+from xpay_flow.checker.report import report_html
 from xpay_flow.drawing import lifecycle_svg
 
+from ..checker.example_report import example
 from .kit import PHONE, ROOT, Shopper, Urls, demo, launch
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -21,6 +24,8 @@ BYTES_MAX = 200_000
 DESK = ViewportSize(width=1280, height=860)
 TALL = ViewportSize(width=1280, height=1180)
 SHORT = ViewportSize(width=1280, height=725)
+# As far down as the whole story.
+LONG = ViewportSize(width=1180, height=1480)
 
 
 def main() -> None:
@@ -31,6 +36,7 @@ def main() -> None:
         browser = launch(playwright)
         at_the_desk(browser, urls)
         on_the_phone(browser, urls)
+        of_the_checker(browser)
         browser.close()
     for path in sorted(PICTURES.glob("*.png")):
         size = path.stat().st_size
@@ -76,6 +82,14 @@ def on_the_phone(browser: Browser, urls: Urls) -> None:
         shopper.page.wait_for_url("**/order?**")
         shopper.visit(f"/order?order={order_id}")
         take(shopper, "phone", whole=True)
+
+
+def of_the_checker(browser: Browser) -> None:
+    """The report of a shop in which the record that is written last wins."""
+    with browser.new_context(viewport=LONG) as context:
+        page = context.new_page()
+        page.set_content(report_html(example("newest wins")))
+        page.screenshot(path=PICTURES / "report.png")
 
 
 def wait_for_the_bank(urls: Urls, shopper: Shopper) -> None:
