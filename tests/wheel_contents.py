@@ -28,6 +28,7 @@ NEEDED = {
     "xpay_flow/demo/templates/base.html",
     "xpay_flow/sandbox/templates/checkout.html",
     "xpay_flow_fastapi/py.typed",
+    "xpay_flow_django/templates/admin/xpay_flow/story.html",
     "xpay_flow_sqlalchemy/migrations/versions/xpay_flow_1.py",
 }
 
