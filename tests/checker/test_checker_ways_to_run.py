@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from xpay_flow import Flow, Settings
-from xpay_flow.checker import check
+from xpay_flow.checker import View, always, check
 from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS, NIGHTLY, OVERTAKEN, SILENCE
 from xpay_flow.checker.verdict import Progress
 
@@ -78,3 +78,30 @@ def test_a_long_search_tells_how_far_it_is() -> None:
     assert {"silence"} == {progress.scene for progress in told}
     assert [0, 1] == sorted({progress.faults for progress in told})
     assert sorted(p.states for p in told) == [p.states for p in told]
+
+
+@always
+def is_fulfilled_once(view: View) -> bool:
+    """Whatever fails, on_success takes effect once."""
+    return all(count == 1 for count in view.called("on_success").values())
+
+
+def transactional(folder: Path) -> Flow:
+    """A shop whose handlers write within the store's transaction."""
+    flow = Flow.open(f"sqlite:///{folder / 'shop.db'}", Settings.sandbox(), background=False)
+    for register in (flow.on_success, flow.on_failed, flow.on_refunded, flow.on_attention):
+        register(within="transaction")(lambda payment, tx: None)
+    return flow
+
+
+def test_a_handler_within_the_transaction_takes_effect_once(tmp_path: Path) -> None:
+    """With any two faults, even a process that dies: once; outside of the transaction it is not."""
+    bound = attrs.evolve(DEFAULT, scenes=(HANDLERS,))
+    flow = transactional(tmp_path)
+    inside = check(flow, bound, own=[is_fulfilled_once])
+    assert "EXHAUSTED" == inside.verdict, inside.as_text()
+    assert any("within the store's transaction" in words for words in inside.assumptions)
+    outside = check(bound=bound, own=[is_fulfilled_once]).violation
+    assert outside is not None
+    assert ("is_fulfilled_once", 1) == (outside.promise, outside.faults)
+    flow.close()

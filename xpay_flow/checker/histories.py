@@ -24,6 +24,7 @@ from xpay_flow.effects import (
     Now,
     Pause,
     Recent,
+    RunWithin,
     TakeTurn,
 )
 
@@ -119,7 +120,7 @@ class Histories:
 
     def _alike(self, node: Node) -> Node:
         """The first node from which a flow goes on as it does from this one."""
-        if node.generator is None or not self._merging or isinstance(node.op, Commit):
+        if node.generator is None or not self._merging or isinstance(node.op, Commit | RunWithin):
             # A flow that is about to commit has most of its past in its hands.
             return node
         rest = rest_of(node.generator)

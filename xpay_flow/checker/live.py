@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, Exchange, Ran, RunHandler
+from xpay_flow.effects import Commit, Exchange, Ran, RunHandler, RunWithin
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import NoAnswer
 from xpay_flow.records import Record
@@ -120,7 +120,7 @@ def _world_after(now: Outside, happens: Iterable[Happening]) -> Outside:
 
 
 def _contents(op: Any, shop: Shop) -> tuple[Record, ...] | None:
-    return held(shop.store) if isinstance(op, Commit) else None
+    return held(shop.store) if isinstance(op, Commit | RunWithin) else None
 
 
 def _performed(op: Any, step: Step, shop: Shop, now: Outside) -> tuple[Any, Outside]:
@@ -136,5 +136,18 @@ def _performed(op: Any, step: Step, shop: Shop, now: Outside) -> tuple[Any, Outs
         ran = shop.ran(op)
         key = op.payment.idempotency_key
         return ran, now.with_call(op.name, key) if ran.outcome == "done" else now
+    if isinstance(op, RunWithin):
+        return _within(op, step, shop, now)
     answer = None if step.how == "not applied" else ask(shop.store, op)
     return (answer if step.how == "done" else Raised(StoreUnavailable(LOST))), now
+
+
+def _within(op: RunWithin, step: Step, shop: Shop, now: Outside) -> tuple[Any, Outside]:
+    """A handler within the store's transaction: its writes are there with ours, or neither."""
+    if step.fault == "handler":
+        return Ran("failed", HANDLER_FAILED), now
+    won = step.how != "not applied" and ask(shop.store, Commit(op.change))
+    after = now.with_call(op.name, op.payment.idempotency_key) if won else now
+    if step.how != "done":
+        return Raised(StoreUnavailable(LOST)), after
+    return Ran("done" if won else "lost"), after

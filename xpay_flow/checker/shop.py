@@ -9,6 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any, Protocol, cast
 
 import attrs
@@ -34,6 +35,10 @@ from .plain import AnyFlow as AnyFlow
 from .plain import plain
 from .sqlite_snapshots import SQLiteSnapshots
 
+WITHIN = (
+    "handlers within the store's transaction are not called; "
+    "what they write is taken to be there with our record, or not at all"
+)
 NEXT_SECRET = "the_next_signing_key_0123456789"
 
 
@@ -124,7 +129,14 @@ class Shop:
         """
         store, replaced = _searchable(flow.store)
         handlers: dict[Any, Callable[..., object]] = dict(flow.ports.handlers)
-        return cls(store=store, rules=flow.rules, handlers=handlers, replaced=replaced)
+        deliver = flows.deliver
+        if flow.ports.within:
+            means = attrs.evolve(flow.means, holds=False)
+            deliver = partial(flows.deliver, means=means)
+            replaced = (*replaced, WITHIN)
+        return cls(
+            store=store, rules=flow.rules, handlers=handlers, deliver=deliver, replaced=replaced
+        )
 
     @classmethod
     def plain(

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Exchange, Load, RunHandler
+from xpay_flow.effects import Commit, Due, Exchange, Load, RunHandler, RunWithin
 from xpay_flow.flows import Checkout
 from xpay_flow.records import Record
 
@@ -92,7 +92,7 @@ class Step:
                 return ", ".join(map(str, self.answer)) or "nothing"
             case Exchange():
                 return str(getattr(self.answer, "status", f"no answer ({self.how})"))
-            case RunHandler():
+            case RunHandler() | RunWithin():
                 return str(self.answer.outcome)
             case Commit():
                 return "written" if self.answer else "lost the race"
@@ -133,7 +133,13 @@ class Step:
         Args:
             who: the task's name in this story.
         """
-        to: dict[Any, str] = {Load: "Store", Commit: "Store", Due: "Store", Exchange: "xPay"}
+        to: dict[Any, str] = {
+            Load: "Store",
+            Commit: "Store",
+            Due: "Store",
+            RunWithin: "Store",
+            Exchange: "xPay",
+        }
         if self.what == "does":
             kind = cast(Any, type(self.op))
             return who, "Handlers" if kind is RunHandler else to.get(kind, who)
@@ -162,5 +168,7 @@ def _told(op: Any) -> str:
             return f"{request.method} {request.url.partition('//')[2].partition('/')[2][:60]}"
         case RunHandler(name):
             return f"call {name}"
+        case RunWithin(name, _, change):
+            return f"call {name} within the commit of {change.record.key} v{change.record.version}"
         case _:
             return type(op).__name__

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Load, Ran, Recent, RunHandler
+from xpay_flow.effects import Commit, Due, Load, Ran, Recent, RunHandler, RunWithin
 from xpay_flow.errors import StoreUnavailable, XPayFlowError
 from xpay_flow.flows import Checkout
 
@@ -159,7 +159,7 @@ class Turns:
         op = begun.node.op
         if isinstance(op, READS):
             yield from self._read(begun)
-        elif isinstance(op, Commit):
+        elif isinstance(op, Commit | RunWithin):
             yield from self._committed(begun)
         elif isinstance(op, RunHandler):
             yield from self._called(begun)
@@ -193,7 +193,7 @@ class Turns:
         late = _Begun(after, node, read.now_ms, 0)
         if isinstance(node.op, READS):
             turns: Iterator[Turn] = iter([late.turn(self.rest(node))])
-        elif isinstance(node.op, Commit):
+        elif isinstance(node.op, Commit | RunWithin):
             turns = self._lost_race(late)
         else:
             # To end, to call a handler or to ask xPay came as well before the other's write.
@@ -207,20 +207,27 @@ class Turns:
             # Nobody has touched what it writes: it wins, whenever it comes to it.
             yield late.turn(self.rest(late.node))
         else:
-            yield from self._after(self._with(late, done.key, done.value))
+            key, answer, _ = _written(late.node.op, done)
+            yield from self._after(self._with(late, key, answer))
 
     # --- writes ------------------------------------------------------------------------------
 
     def _committed(self, begun: _Begun) -> Iterator[Turn]:
         done = self._asked(begun.content, begun.node)
-        yield from self._after(self._with(begun, done.key, done.value, done.content))
+        key, answer, happens = _written(begun.node.op, done)
+        yield from self._after(self._with(begun, key, answer, done.content, *happens))
+        if isinstance(begun.node.op, RunWithin):
+            yield from self._failed(begun)
         if not self._can(begun, "store"):
             return
         fails = self._with(begun, LOST, _lost(), how="not applied", fault="store")
         yield from self._after(fails)
         if done.content != begun.content:
-            applied = self._with(begun, LOST, _lost(), done.content, how="applied", fault="store")
-            yield from self._after(applied)
+            yield from self._after(
+                self._with(
+                    begun, LOST, _lost(), done.content, *happens, how="applied", fault="store"
+                )
+            )
 
     def _called(self, begun: _Begun) -> Iterator[Turn]:
         op = begun.node.op
@@ -228,6 +235,10 @@ class Turns:
         called = ("called", op.name, op.payment.idempotency_key)
         happens = [called] if ran.outcome == "done" else []
         yield from self._after(self._with(begun, repr(ran), ran, None, *happens))
+        yield from self._failed(begun)
+
+    def _failed(self, begun: _Begun) -> Iterator[Turn]:
+        """The handler fails, and has written nothing."""
         if self._can(begun, "handler"):
             failed = Ran("failed", HANDLER_FAILED)
             on = self._with(begun, repr(failed), failed, how="not applied", fault="handler")
@@ -303,8 +314,8 @@ class Turns:
     def _asked(self, content: int, node: Node) -> Answered:
         key = self._op_keys.get(node.id)
         if key is None:
-            key = self._op_keys[node.id] = self._contents.key_of(node.op)
-        return self._contents.perform(content, node.op, key)
+            key = self._op_keys[node.id] = self._contents.key_of(_stored(node.op))
+        return self._contents.perform(content, _stored(node.op), key)
 
     def _with(
         self,
@@ -330,6 +341,20 @@ class Turns:
             fault=fault,
         )
         return begun.then(child, step, content, *happens)
+
+
+def _stored(op: Any) -> Any:
+    """What is asked of the store: of a handler within its transaction, the record's change."""
+    return Commit(op.change) if isinstance(op, RunWithin) else op
+
+
+def _written(op: Any, done: Answered) -> tuple[Any, Any, tuple[Happening, ...]]:
+    """The answer to a write, what stands for it, and what else happened with it."""
+    if not isinstance(op, RunWithin):
+        return done.key, done.value, ()
+    if not done.value:
+        return "lost", Ran("lost"), ()
+    return "done", Ran("done"), (("called", op.name, op.payment.idempotency_key),)
 
 
 def _lost() -> Raised:
