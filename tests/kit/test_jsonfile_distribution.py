@@ -11,11 +11,12 @@ import zipfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from examples.xpay_flow_jsonfile.xpay_flow_jsonfile import JSONFileStore
-from xpay_flow.checker.contract import ContractBound, a_place, check_store
+from xpay_flow.checker.contract import SCENES, ContractBound, Scene, a_place, check_store
 
 ROOT = Path(__file__).parents[2]
 STRANGER = ROOT / "examples" / "xpay_flow_jsonfile"
@@ -104,16 +105,31 @@ def test_its_own_tests_pass_where_it_is_installed(python: Path, tmp_path: Path) 
     assert "does not declare Transactional" in said
 
 
-def test_it_keeps_the_contract_between_any_two_calls() -> None:
+# Waiting for a lock on a file is only seen after a while, so a few scenes stand for the others.
+SWITCHED: Final = [scene for scene in SCENES if scene.name in ("two makers", "two writers")]
+
+
+@pytest.mark.parametrize(
+    ("bound", "scenes"),
+    [
+        pytest.param(ContractBound(switches=0, faults=1), SCENES, id="a fault anywhere"),
+        pytest.param(ContractBound(switches=1, faults=0), SWITCHED, id="a switch anywhere"),
+    ],
+)
+def test_it_keeps_the_contract_between_any_two_calls(
+    bound: ContractBound, scenes: Sequence[Scene]
+) -> None:
     """No schedule of its file calls within the bound, and no death, breaks a rule of a store."""
     with a_place() as place:
         result = check_store(
             lambda: JSONFileStore(place.folder / "payments.json"),
             reset=place.reset,
             keep=place.keep,
-            bound=ContractBound(switches=1),
+            bound=bound,
+            scenes=scenes,
         )
     assert "EXHAUSTED" == result.verdict, result.as_text()
+    assert ("files",) == result.seen
 
 
 def test_it_is_short() -> None:

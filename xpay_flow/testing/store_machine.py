@@ -19,7 +19,7 @@ from xpay_flow.records import Change, Fact, Record, Try, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
 from . import builders as b
-from .store_steps import WORKS
+from .store_steps import WORKS, tried
 
 # Few of everything, so that histories meet.
 RECEIPTS: Final = st.sampled_from(["order-1", "order-2"])
@@ -56,9 +56,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(receipt_id=RECEIPTS, n=st.integers(2, 4))
     def begin_owing(self, receipt_id: str, n: int) -> None:
-        """With several effects, so that the next to be delivered is seldom the last of them."""
+        """With several effects, of which the first is tried: every history has one in its place."""
         news = [b.failed(), b.paid(), *(b.refunded(f"rf_{i}", i) for i in range(n))]
-        for step in b.history(*news, receipt_id=f"{receipt_id}-owing"):
+        steps = b.history(*news, receipt_id=f"{receipt_id}-owing")
+        last = steps[-1].record
+        for step in (*steps, tried(last, last.effects[0], "failed")):
             self._commit(step)
 
     @rule(receipt_id=RECEIPTS, n=st.integers(1, 3), at_ms=TIMES_MS)
@@ -85,7 +87,7 @@ class StoreMachine(RuleBasedStateMachine):
         if not record.effects:
             return
         effect = data.draw(st.sampled_from(record.effects))
-        tried = attrs.evolve(
+        after = attrs.evolve(
             effect,
             status="done" if done else "owed",
             tries=effect.tries + 1,
@@ -94,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
                 Try(at_ms=at_ms, version=record.version + 1, outcome="done" if done else "failed")
             ),
         )
-        self._commit(change(record, record.with_effect(tried)))
+        self._commit(change(record, record.with_effect(after)))
 
     @rule(data=st.data(), ask_at_ms=st.none() | TIMES_MS)
     def ask(self, data: st.DataObject, ask_at_ms: int | None) -> None:
@@ -124,6 +126,14 @@ class StoreMachine(RuleBasedStateMachine):
         assert self._times(work, expected) == self._times(work, found)
         assert len(set(found)) == len(found), f"a key comes twice in {found}"
 
+    def _compare_due_of(self, record: Record) -> None:
+        """At the very millisecond at which the record is due, and just before."""
+        for work in WORKS:
+            at_ms = record.due_at_ms(work)
+            if at_ms is not None:
+                self._compare_due(work, at_ms, 5)
+                self._compare_due(work, at_ms - 1, 5)
+
     @rule(limit=st.integers(1, 5))
     def recent(self, limit: int) -> None:
         if isinstance(self.store, Listing):
@@ -139,6 +149,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert won is self.store.commit(step)
         if won:
             self.versions.append(step.record)
+            self._compare_due_of(step.record)
         for alias in names:
             assert list(self.reference.load(alias)) == list(self.store.load(alias)), alias
 
