@@ -19,6 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 READY_S: Final = 30.0
+LOOK_S: Final = 0.1
+STARTS: Final = 50
 LOG_CHARS: Final = 3000
 RECOVERED: Final = "database system was not properly shut down; automatic recovery in progress"
 
@@ -49,6 +51,15 @@ class Server:
 
     def start(self) -> None:
         """Come back when it answers; after a kill that is when it has recovered. Raises Broken."""
+        for _ in range(STARTS):
+            self._process = self._started()
+            if self._answers(self._process):
+                return
+            # Of what was killed somebody may be dying still, and until then it refuses to start.
+            time.sleep(LOOK_S)
+        raise Broken(f"PostgreSQL did not start:\n{self.log()[-LOG_CHARS:]}")
+
+    def _started(self) -> subprocess.Popen[bytes]:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -57,7 +68,7 @@ class Server:
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.home / "log").open("a") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [str(self._binaries / "postgres"), "-D", str(self.data), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -65,26 +76,27 @@ class Server:
                 start_new_session=True,
                 **servers._as_somebody(self.home),
             )
-        self._wait_until_it_answers(self._process)
 
-    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether it does, sooner or later; False if it has ended instead."""
         engine = create_engine(self.url("psycopg"), poolclass=NullPool)
-        for _ in range(int(READY_S * 20)):
+        for _ in range(int(READY_S / LOOK_S)):
             if process.poll() is not None:
-                break
+                return False
             try:
                 with engine.connect() as connection:
                     connection.execute(text("SELECT 1"))
-                return
+                return True
             except SQLAlchemyError:
-                time.sleep(0.05)
-        raise Broken(f"PostgreSQL did not start:\n{self.log()[-LOG_CHARS:]}")
+                time.sleep(LOOK_S)
+        raise Broken(f"PostgreSQL does not answer:\n{self.log()[-LOG_CHARS:]}")
 
     def kill(self) -> None:
         """SIGKILL to it and to all that it has started, as if the machine had stopped."""
         assert self._process is not None
         self.kills += 1
-        # The first must be dead before the others, or it would mend what they leave.
+        # Stopped, it starts nobody any more; and it dies first, or it would mend what they leave.
+        self._process.send_signal(signal.SIGSTOP)
         started = children(self._process.pid)
         self._process.kill()
         for child in started:
