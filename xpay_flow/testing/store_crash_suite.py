@@ -97,11 +97,7 @@ class Crashes(Making):
         self, case: Case, ending: Ending, commit: Commit, capability: type[Any] | None = None
     ) -> None:
         """Cut the commit of a case at each call, and judge what each time is left."""
-        probe = self.make_store()
-        if capability is not None:
-            declares(probe, capability)
-        opener, statements = self.opener(probe), getattr(probe, "statements", ())
-        self.discard(probe)
+        opener, statements = self._probed(capability)
         calls = 0
         at_work: list[Store] = []
 
@@ -128,6 +124,18 @@ class Crashes(Making):
             pytest.skip(
                 "no call of a known driver was seen; name yours in the store's `statements`"
             )
+
+    def _probed(
+        self, capability: type[Any] | None
+    ) -> tuple[Callable[[], Store], Sequence[Callable[..., Any]]]:
+        """How the data are opened again, and which calls the store declares; else left out."""
+        probe = self.make_store()
+        try:
+            if capability is not None:
+                declares(probe, capability)
+            return self.opener(probe), getattr(probe, "statements", ())
+        finally:
+            self.discard(probe)
 
     def _drop(self, stores: list[Store]) -> None:
         """Let go of a store whose connections may have been cut, which it may complain about."""
