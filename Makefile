@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test deep check lint types contracts docs wheel pictures bench clean
+.PHONY: help demo test deep chaos check lint types contracts docs wheel pictures bench clean
 .DEFAULT_GOAL := help
 
 help: ## show these commands
@@ -51,6 +51,9 @@ wheel: $(VENV)/.dev ## build the wheel and look inside
 deep: $(VENV)/.dev ## the model checker with any three faults, in memory and on SQLite
 	$(BIN)/xpay-flow check --bound deep
 	$(BIN)/xpay-flow check --bound deep tests.checker.on_sqlite:build
+
+chaos: $(VENV)/.dev ## kill processes and PostgreSQL under load for some minutes, and count (ARGS=...)
+	$(BIN)/python -m tests.chaos --long $(ARGS)
 
 docs: $(VENV)/.dev ## write the generated pages of docs/reference
 	$(BIN)/python -m docs.generate

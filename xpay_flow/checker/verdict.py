@@ -216,6 +216,8 @@ class Result:
         if self.violation is not None:
             yield ""
             yield self.violation.as_text()
+            if self.violation.seed:
+                yield f"Again: xpay-flow replay {self.violation.seed} {self.target}".rstrip()
 
     def as_json(self) -> dict[str, Any]:
         """Verdict, bound and figures, as values for JSON."""

@@ -10,8 +10,7 @@ import gc
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 import pytest
@@ -25,25 +24,15 @@ from .store_capability_suite import declares
 from .store_making import Making
 from .store_steps import WORKS, due, put
 
+if TYPE_CHECKING:
+    from xpay_flow.checker.contract import Cut
+
 Ending: TypeAlias = Literal["die", "refuse", "spoil"]
 ENDINGS: Final[tuple[Ending, ...]] = ("die", "refuse", "spoil")
 Commit: TypeAlias = Callable[[Any, Sequence[Change]], Sequence[bool]]
 
-
 # What ends the work cannot be told apart, failed or not, from the end of the process.
 NO_FAULT: Final = ("close", "rollback")
-
-
-class Cut(Protocol):
-    """One ended run, see `xpay_flow.checker.contract.Cut`."""
-
-    number: int | None
-    ending: Ending
-    statement: Any
-    answer: Any
-    error: Exception | None
-
-    def in_words(self) -> str: ...
 
 
 @attrs.frozen
@@ -164,12 +153,11 @@ def _cuts(
     before: Callable[[], object],
     statements: Sequence[Callable[..., Any]],
 ) -> Iterator[Cut]:
-    # By name: the contract check is a layer above, since it takes its records from here.
-    contract = import_module("xpay_flow.checker.contract")
-    cuts: Iterator[Cut] = contract.at_each_driver_call(
-        act, ending=ending, before=before, declared=statements
-    )
-    return cuts
+    # The contract check is a layer above, since it takes its records from here; only these duties
+    # reach up, when they run.
+    from xpay_flow.checker.contract import at_each_driver_call
+
+    return at_each_driver_call(act, ending=ending, before=before, declared=statements)
 
 
 def _judge(store: Store, case: Case, cut: Cut) -> None:
