@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = LONG if asked.long else SHORT
     given = {name: value for name in _NUMBERS if (value := getattr(asked, name)) is not None}
     try:
+        # Whoever starts a command in the background may have it ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         report = run(attrs.evolve(size, **given))
     except (NotThere, Broken, InvalidValue) as error:

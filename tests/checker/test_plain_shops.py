@@ -29,17 +29,18 @@ def threads() -> Iterator[None]:
     release_threads()
 
 
-def checked(webhook: Any, scene: Scene, faults: int) -> Result:
+def checked(webhook: Any, scene: Scene, faults: int, *without: str) -> Result:
     shop = Shop.plain(webhook=webhook)
     bound = attrs.evolve(DEFAULT, faults=faults, scenes=(shop.fitted(scene),))
-    return check(shop, bound)
+    return check(shop, bound, without=without)
 
 
 @BOTH
 @pytest.mark.parametrize("scene", [NEWS, HANDLERS, OVERTAKEN], ids=lambda scene: scene.name)
 def test_a_correct_shop_without_flows_is_exhausted(made: Made, scene: Scene) -> None:
     """A webhook written by hand that reads, decides, compares and sets, and claims is right."""
-    result = checked(made(shops.correct), scene, 1)
+    # What is flawed it refuses, however often it comes.
+    result = checked(made(shops.correct), scene, 1, "news_is_heard")
     assert "EXHAUSTED" == result.verdict, result.as_text()
     assert result.searched[0].states > 10
 
