@@ -158,6 +158,7 @@ class Engine:
         # Every way from one state to another, for walking backwards.
         self._sources = array("l")
         self._targets = array("l")
+        self._incoming: list[list[int]] = []
         self._crews: list[Crew] = []
         self._crew_numbers: dict[Crew, int] = {}
         # What is wrong, the state that shows it, and the label of a further step that does.
@@ -206,9 +207,7 @@ class Engine:
 
     def reaching(self, goal: Callable[[int], bool]) -> bytearray:
         """Which states can still reach a situation with this goal, walking every way backwards."""
-        incoming: list[list[int]] = [[] for _ in self._keys]
-        for source, target in zip(self._sources, self._targets, strict=True):
-            incoming[target].append(source)
+        incoming = self._incoming or self._backwards()
         reaching = bytearray(goal(key >> CREW_BITS) for key in self._keys)
         todo = [number for number, good in enumerate(reaching) if good]
         while todo:
@@ -217,6 +216,13 @@ class Engine:
                     reaching[source] = 1
                     todo.append(source)
         return reaching
+
+    def _backwards(self) -> list[list[int]]:
+        """From where each state is come to; worked out once, after the search."""
+        self._incoming = [[] for _ in self._keys]
+        for source, target in zip(self._sources, self._targets, strict=True):
+            self._incoming[target].append(source)
+        return self._incoming
 
     def label(self, number: int) -> Any:
         """What happened last on the way to a state."""
