@@ -27,11 +27,3 @@ class Name(Text):
         if connection.vendor == "postgresql":
             found["collation"] = "C"
         return found
-
-
-def is_a_name(text: str) -> bool:
-    """Whether anything can be filed under it: foreign names may hold what no column does."""
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False  # Half a character.

@@ -16,11 +16,11 @@ from django.db import IntegrityError
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.ports import Undone
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.codec import is_a_name
 
 from . import reading
 from .configured import database_alias
 from .database import Database
-from .fields import is_a_name
 from .writing import LostRace, put, put_with
 
 _SCHEME: Final = "django://"

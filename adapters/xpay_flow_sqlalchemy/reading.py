@@ -65,14 +65,6 @@ class Reading:
 _WORKS: Final[tuple[Work, ...]] = ("deliver", "ask")
 
 
-def is_a_name(alias: str) -> bool:
-    """Whether anything can be filed under it: foreign names may hold what no column does."""
-    try:
-        return b"\0" not in alias.encode()
-    except UnicodeEncodeError:
-        return False  # Half a character.
-
-
 def _whole(tables: Tables, heads: Any, order: str) -> Executable:
     """The records of `heads`, each as a row of its own and one for each of its parts."""
     found: CTE = heads.cte("found")

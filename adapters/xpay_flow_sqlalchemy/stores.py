@@ -20,6 +20,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import Undone
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.codec import is_a_name
 
 from . import schema
 from .database import Database, refuse_autocommit
@@ -34,7 +35,7 @@ from .engines import (
 )
 from .holding import DIALECTS, Held, Holding
 from .postgresql import OneStatement
-from .reading import Reading, is_a_name
+from .reading import Reading
 from .tables import Tables
 from .within import Within
 from .writing import Writing

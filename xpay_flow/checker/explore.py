@@ -17,6 +17,7 @@ from typing import Any
 from .bounds import ALL_SCENES, Bound, Scene
 from .contents import Contents
 from .engine import Count, Crew, Engine, Overtaking
+from .judging import standing
 from .moves import Moves
 from .outside import Outside
 from .promises import Promises, Wrong, promises_of
@@ -90,15 +91,7 @@ class Search:
     def outcomes(self) -> set[tuple[object, ...]]:
         """What can be on file, be paid and have been called when no flow runs: for comparing."""
         return {
-            (
-                outside.intents,
-                outside.news,
-                outside.calls,
-                tuple(
-                    (r.key, r.intent, frozenset(e.status for e in r.effects))
-                    for r in self._contents.records[content]
-                ),
-            )
+            standing(self._contents.records[content], outside)
             for number in range(self.engine.states)
             for situation, crew in (self.engine.state(number),)
             if not crew

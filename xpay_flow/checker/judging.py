@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from xpay_flow import messages as m
 from xpay_flow.effects import Load, Now, Pause
 from xpay_flow.endpoints import WebRequest
+from xpay_flow.records import Record
 
 from .contents import Contents, Raised, ask, held
 from .outside import Outside
@@ -109,3 +110,9 @@ def first_wrong(view: View, checks: Mapping[str, Property]) -> Wrong | None:
     """The first property that does not hold."""
     said = ((name, check(view)) for name, check in checks.items())
     return next(((name, text) for name, text in said if text), None)
+
+
+def standing(records: tuple[Record, ...], outside: Outside) -> tuple[object, ...]:
+    """What is on file, paid and called at a moment: for comparing two ways to search."""
+    stored = ((r.key, r.intent, frozenset(e.status for e in r.effects)) for r in records)
+    return outside.intents, outside.news, outside.calls, tuple(stored)

@@ -48,11 +48,17 @@ def confirm(
     """
     shop.store.restore(empty)
     first = Outside(tells_creation=scene.tells_creation)
-    told, views = list[Step](), [view_of(shop, shop.store, first)]
+    promises = promises or promises_of(scene)
+    changes = violation.promise in promises.of_changes
+    told, now, views = list[Step](), first, [view_of(shop, shop.store, first)]
     for step, now in retelling(violation.story, shop, first):
         told.append(step)
-        views.append(view_of(shop, shop.store, now))
-    sentence = wrong_now(violation, views, promises or promises_of(scene))
+        # Only a promise upon changes looks at more than the last moment.
+        if changes:
+            views.append(view_of(shop, shop.store, now))
+    if not changes:
+        views = [view_of(shop, shop.store, now)]
+    sentence = wrong_now(violation, views, promises)
     if sentence is None:
         raise HiddenState(
             f"told again with live code, this story breaks nothing:\n{violation.as_text()}"

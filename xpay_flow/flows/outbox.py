@@ -224,20 +224,26 @@ def _call_within(key: str, claimed: Owed, payment: Payment, rules: Rules) -> Com
     """
     for _ in range(COMMIT_TRIES):
         now_ms = yield from now()
-        record = (yield from load(key))[0]
-        assert record.intent is not None
-        current = record.effect(claimed.id)
-        assert current is not None
+        record, intent, current = yield from _claimed_record(key, claimed)
         if current.status != "owed" or current.tries != claimed.tries:
             # Our claim ran out and another process has taken over.
-            return _outcome(claimed, record.intent, current.status)
-        after = _settled(record, record.intent, current, Ran("done"), now_ms, rules)
+            return _outcome(claimed, intent, current.status)
+        after = _settled(record, intent, current, Ran("done"), now_ms, rules)
         ran = yield from run_within(claimed.name, payment, change(record, after))
         if ran.outcome == "done":
-            return _outcome(claimed, record.intent, "done")
+            return _outcome(claimed, intent, "done")
         if ran.outcome != "lost":
             return (yield from _settle(key, claimed, ran, rules))
     raise StoreContended(f"settling {claimed.id} lost each of {COMMIT_TRIES} races")
+
+
+def _claimed_record(key: str, claimed: Owed) -> Command[tuple[Record, Intent, Owed]]:
+    """The record as it is now, its intent, and what has become of a call that was claimed."""
+    record = (yield from load(key))[0]
+    assert record.intent is not None
+    current = record.effect(claimed.id)
+    assert current is not None
+    return record, record.intent, current
 
 
 def _outcome(effect: Owed, intent: Intent, outcome: str, error: str = "") -> Delivered:
@@ -250,15 +256,12 @@ def _settle(key: str, claimed: Owed, ran: Ran, rules: Rules) -> Command[Delivere
     """Record how the call ended. Losing every race is safe: the claim runs out."""
     for _ in range(COMMIT_TRIES):
         now_ms = yield from now()
-        record = (yield from load(key))[0]
-        assert record.intent is not None
-        current = record.effect(claimed.id)
-        assert current is not None
-        outcome = _outcome(claimed, record.intent, ran.outcome, ran.error)
+        record, intent, current = yield from _claimed_record(key, claimed)
+        outcome = _outcome(claimed, intent, ran.outcome, ran.error)
         if current.status != "owed" or (ran.outcome == "failed" and current.tries != claimed.tries):
             # Our claim ran out and another process has taken over.
             return outcome
-        after = _settled(record, record.intent, current, ran, now_ms, rules)
+        after = _settled(record, intent, current, ran, now_ms, rules)
         if (yield from commit(change(record, after))):
             gave_up = after.effect(claimed.id)
             if gave_up is not None and gave_up.status == "gave_up":

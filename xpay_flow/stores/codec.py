@@ -192,3 +192,11 @@ def _read_plain(kind: type, owner: type, value: JSON) -> JSON:
     if type(value) is not kind:
         raise _mismatch(owner, f"{quoted(value)} is not of type {kind.__name__}")
     return value
+
+
+def is_a_name(text: str) -> bool:
+    """Whether anything can be filed under it: foreign names may hold what no column does."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False  # Half a character.

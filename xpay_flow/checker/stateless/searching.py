@@ -17,6 +17,7 @@ from xpay_flow.ports import Store
 
 from ..bounds import Bound, Scene
 from ..explore import VERDICTS, uncollected
+from ..judging import standing
 from ..live import confirm
 from ..promises import Promises, Wrong, promises_of
 from ..properties import Goal
@@ -249,12 +250,4 @@ class _Judged(LiveRun):
 
     def _outcome(self) -> tuple[object, ...]:
         content, outside = self._moves.situation(self.situation)
-        return (
-            outside.intents,
-            outside.news,
-            outside.calls,
-            tuple(
-                (r.key, r.intent, frozenset(e.status for e in r.effects))
-                for r in self._stage.watching.records[content]
-            ),
-        )
+        return standing(self._stage.watching.records[content], outside)
