@@ -19,7 +19,7 @@ import attrs
 # Where pytest begins, too, so that the other tests' helpers have one name.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sql.servers import NotThere
+from servers import NotThere
 
 from xpay_flow.errors import InvalidValue
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from sql import servers
+import servers
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -38,11 +38,11 @@ class Server:
 
     def __init__(self, home: Path) -> None:
         self.home, self.data = home, home / "data"
-        self.port = servers._free_port()
+        self.port = servers.free_port()
         self.kills = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._binaries = servers._postgresql_binaries(home)
-        servers._give_away(home)
+        self._binaries = servers.postgresql_binaries(home)
+        servers.give_away(home)
         how = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--username=postgres"]
         self._run("initdb", "-D", str(self.data), *how, "--no-sync", "--data-checksums")
 
@@ -74,7 +74,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                **servers._as_somebody(self.home),
+                **servers.as_somebody(self.home),
             )
 
     def _answers(self, process: subprocess.Popen[bytes]) -> bool:
@@ -133,7 +133,7 @@ class Server:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def _run(self, program: str, *words: str) -> None:
-        servers._run([str(self._binaries / program), *words], self.home)
+        servers.run_as_somebody([str(self._binaries / program), *words], self.home)
 
 
 def children(pid: int) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from sql import servers
+import servers
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import books, checking, evidence, shop
@@ -137,7 +137,7 @@ class Scene:
     ) -> None:
         self.size, self.plan, self.server, self.tell = size, plan, server, tell
         self.answers, self.calls = folder / "answers", folder / "calls"
-        ports = [servers._free_port() for _ in range(WEBS)]
+        ports = [servers.free_port() for _ in range(WEBS)]
         self.sender = Sender(plan, ports, size.seconds, self.answers)
         paths = {shop.URL: server.url("asyncpg"), shop.CALLS: str(self.calls), PLANT: plant}
         log = str(folder / "log")

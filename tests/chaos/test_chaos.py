@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from sql import servers
-from sql.servers import NotThere, absent
+import servers
+from servers import NotThere, absent
 
 from .database import children
 from .planted import PLANTED
@@ -77,13 +77,13 @@ def test_who_interrupts_a_run_finds_nothing_left_of_it() -> None:
     for _ in range(LOOKS):
         if not (left := {pid for pid in started if is_there(pid)}):
             break
-        servers._brief_wait()
+        servers.brief_wait()
     assert not left
 
 
 def is_there(pid: int) -> bool:
     """Whether it runs; one that has ended and of which nobody has taken notice does not."""
-    return Path(f"/proc/{pid}").exists() and not servers._is_zombie(pid)
+    return Path(f"/proc/{pid}").exists() and not servers.is_zombie(pid)
 
 
 def descendants(pid: int) -> set[int]:

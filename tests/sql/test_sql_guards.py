@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
@@ -19,9 +20,7 @@ from xpay_flow.testing.store_suite import put, together
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, engines, migrating
 from xpay_flow_sqlalchemy import database as databases
 
-from .conftest import POSTGRESQL_VARIABLE
 from .kit import BlockingStore, Place
-from .servers import absent
 
 KINDS = ["postgresql", "mariadb", "sqlite"]
 
@@ -301,7 +300,8 @@ def test_a_commit_that_no_standby_has_is_not_acknowledged(postgresql: Place, dri
     postgresql.empty()
     names = postgresql.answer("SHOW synchronous_standby_names")
     if names != [("nobody",)]:
-        absent(f"the server of {POSTGRESQL_VARIABLE} must have synchronous_standby_names=nobody")
+        which = servers.POSTGRESQL.variable
+        servers.absent(f"the server of {which} must have synchronous_standby_names=nobody")
     with postgresql.connected() as admin:
         name = postgresql.url.database
         admin.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = 'on'"))
@@ -373,7 +373,7 @@ def test_a_server_that_is_missing_fails_where_it_must_be_there(
     """These tests are left out on a laptop, with a reason, and never in continuous integration."""
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="no server"):
-        absent("there is no server")
+        servers.absent("there is no server")
     monkeypatch.delenv("CI")
     with pytest.raises(pytest.skip.Exception, match="no server"):
-        absent("there is no server")
+        servers.absent("there is no server")

