@@ -1,7 +1,8 @@
 """python -m tests.chaos [--long] [--intents N --deliveries M --seconds S --seed K] [--json]
 
-Web processes, workers and PostgreSQL itself are killed while xPay's news arrives; then the sender's
-log, the database and the ledgers are compared. Ends by itself; exit code 1 is a fault.
+Web processes, workers and PostgreSQL itself are killed while customers pay and xPay tells of it;
+then the logs of both, the database and the ledgers are compared. Ends by itself; exit code 1 is a
+fault.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,7 +29,7 @@ from .database import Broken
 from .run import Report, Size, run
 
 SHORT = Size(intents=150, deliveries=600, seconds=15, server_kills=2)
-LONG = Size(intents=5_000, deliveries=20_000, seconds=180, server_kills=6)
+LONG = Size(intents=5_000, deliveries=20_000, seconds=300, server_kills=6)
 SHOWN_MAX = 20
 
 
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     size = LONG if asked.long else SHORT
     given = {name: value for name in _NUMBERS if (value := getattr(asked, name)) is not None}
+    # What the local xPay logs of its own faults is no news.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         # Whoever starts a command in the background may have it ignore Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -82,7 +86,10 @@ def as_text(report: Report) -> str:
         "payments": report.size.intents,
         "deliveries": f"{report.size.deliveries}, {report.duplicates} of them copies",
         "sent within": f"{report.seconds} s",
-        "tries": ", ".join(f"{what} {n}" for what, n in sorted(report.tries.items())),
+        "customers sent on": report.sent_on,
+        "clicks": _counted(report.clicks),
+        "payments at xPay": report.at_xpay,
+        "tries": _counted(report.tries),
         "processes killed": report.process_kills,
         "… since the newer schema": report.kills_after_rollout,
         "processes that ended alone": report.ended_by_themselves,
@@ -95,6 +102,10 @@ def as_text(report: Report) -> str:
     }
     shown = [f"{f.kind}: {f.about}: {f.text}" for f in report.faults[:SHOWN_MAX]]
     return "\n".join([*(f"{name:28} {value}" for name, value in figures.items()), *shown])
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{what} {n}" for what, n in sorted(counts.items()))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
 
-from .evidence import Evidence
-from .plan import Expected, Plan, expected
+from .evidence import AtXPay, Evidence, Stored
+from .plan import LEFT, Expected, Plan, expected
 
 ACKNOWLEDGED: Final = 200
 
@@ -24,6 +24,11 @@ class Fault:
 
 
 KINDS: Final = (
+    "not sent on",
+    "sent astray",
+    "made twice",
+    "creation lost",
+    "creation unresolved",
     "unanswered",
     "refused",
     "lost",
@@ -42,8 +47,10 @@ KINDS: Final = (
 
 def faults(plan: Plan, evidence: Evidence) -> list[Fault]:
     """Everything that is wrong; nothing, if all is well."""
-    endings = {x: expected(told) for x, told in plan.by_intent().items()}
+    endings = {order: expected(told) for order, told in plan.by_order().items()}
     return [
+        *_pages(endings, evidence),
+        *_creations(evidence),
         *_answers(plan, evidence),
         *_facts(plan, evidence),
         *_states(endings, evidence),
@@ -52,6 +59,39 @@ def faults(plan: Plan, evidence: Evidence) -> list[Fault]:
         *_keys(evidence),
         *_owed(evidence),
     ]
+
+
+def _pages(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
+    """Who stayed was sent on, and each to a page of xPay for the order that is to be paid."""
+    theirs = {(payment.order, payment.page) for payment in evidence.at_xpay}
+    for order, page in sorted({*evidence.pages}):
+        if (order, page) not in theirs:
+            yield Fault("sent astray", order, "its customer was sent to a page that is another's")
+    sent_on = {order for order, _ in evidence.pages}
+    for order, ending in endings.items():
+        if not ending.may_be_missing and order not in sent_on:
+            yield Fault("not sent on", order, "its customer never got to a page of xPay")
+
+
+def _creations(evidence: Evidence) -> Iterator[Fault]:
+    """xPay holds one payment for each order at most, and the books know it."""
+    made, known = _ids(evidence.at_xpay), _ids(evidence.intents)
+    for order in sorted(made.keys() | known.keys()):
+        if len(made[order]) > 1:
+            yield Fault("made twice", order, f"xPay holds {len(made[order])} payments for it")
+        for x_intent_id in made[order] - known[order]:
+            yield Fault("creation lost", order, f"the books do not know of {x_intent_id}")
+        for x_intent_id in known[order] - made[order]:
+            text = f"{x_intent_id} is on file, and xPay holds no such payment"
+            yield Fault("creation unresolved", order, text)
+
+
+def _ids(payments: Iterable[AtXPay | Stored]) -> dict[str, set[str | None]]:
+    """xPay's ids for each order."""
+    found: dict[str, set[str | None]] = defaultdict(set)
+    for payment in payments:
+        found[payment.order].add(payment.x_intent_id)
+    return found
 
 
 def _answers(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
@@ -66,65 +106,66 @@ def _answers(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
 def _facts(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
     on_file = Counter(evidence.facts)
     acknowledged = {
-        (event.x_intent_id, event.id)
+        (event.order, event.id)
         for number, event in enumerate(plan.deliveries)
         if evidence.answers.get(number) == ACKNOWLEDGED
     }
-    for x_intent_id, event_id in sorted(acknowledged):
-        if not on_file[x_intent_id, event_id]:
-            yield Fault("lost", x_intent_id, f"{event_id} was acknowledged and is not on file")
-    for (x_intent_id, event_id), times in on_file.items():
+    for order, event_id in sorted(acknowledged):
+        if not on_file[order, event_id]:
+            yield Fault("lost", order, f"{event_id} was acknowledged and is not on file")
+    for (order, event_id), times in on_file.items():
         if times > 1:
-            yield Fault("recorded twice", x_intent_id, f"{event_id} is on file {times} times")
+            yield Fault("recorded twice", order, f"{event_id} is on file {times} times")
 
 
 def _states(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
-    for x_intent_id, ending in endings.items():
-        stored = evidence.intents.get(x_intent_id)
-        found = (stored.state, stored.refunded_minor) if stored else None
-        wanted = (ending.state, ending.refunded_minor)
-        if found != wanted:
-            yield Fault("wrong state", x_intent_id, f"{found} where {wanted} was told")
-    for x_intent_id in evidence.intents.keys() - endings.keys():
-        yield Fault("wrong state", str(x_intent_id), "nobody has told of this payment")
+    found: dict[str, list[Stored]] = defaultdict(list)
+    for stored in evidence.intents:
+        found[stored.order].append(stored)
+    for order, ending in endings.items():
+        if not found[order] and not ending.may_be_missing:
+            yield Fault("wrong state", order, "it is not in the books")
+        for stored in found[order]:
+            if stored.state not in ending.states or stored.refunded_minor != ending.refunded_minor:
+                yield Fault("wrong state", order, f"{stored} where {ending} was told")
+    for order in found.keys() - endings.keys():
+        yield Fault("wrong state", order, "nobody wanted to pay this")
 
 
 def _ledger(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
-    times = Counter(x_intent_id for x_intent_id, _ in evidence.ledger)
-    paid = {x_intent_id for x_intent_id, ending in endings.items() if ending.is_paid}
-    for x_intent_id in sorted(paid | times.keys()):
-        if x_intent_id not in paid:
-            yield Fault("fulfilled unpaid", x_intent_id, "it is in the ledger and was not paid")
-        elif not times[x_intent_id]:
-            yield Fault("not fulfilled", x_intent_id, "it was paid and is not in the ledger")
-        elif times[x_intent_id] > 1:
-            text = f"it is in the ledger {times[x_intent_id]} times"
-            yield Fault("paid twice", x_intent_id, text)
+    times = Counter(order for order, _ in evidence.ledger)
+    paid = {order for order, ending in endings.items() if ending.is_paid}
+    for order in sorted(paid | times.keys()):
+        if order not in paid:
+            yield Fault("fulfilled unpaid", order, "it is in the ledger and was not paid")
+        elif not times[order]:
+            yield Fault("not fulfilled", order, "it was paid and is not in the ledger")
+        elif times[order] > 1:
+            yield Fault("paid twice", order, f"it is in the ledger {times[order]} times")
 
 
 def _calls(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
     made: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for call in evidence.calls:
-        made[call.x_intent_id].add((call.handler, call.subject))
-    nothing = Expected("", False, 0, frozenset(), frozenset())
-    for x_intent_id in sorted(endings.keys() | made.keys()):
-        ending = endings.get(x_intent_id, nothing)
-        for call_ in sorted(ending.calls - made[x_intent_id]):
-            yield Fault("call missing", x_intent_id, f"{call_} was owed and not made")
-        for call_ in sorted(made[x_intent_id] - ending.calls - ending.may):
-            yield Fault("call unexpected", x_intent_id, f"{call_} was made and not owed")
+        made[call.order].add((call.handler, call.subject))
+    for order in sorted(endings.keys() | made.keys()):
+        ending = endings.get(order, LEFT)
+        for call_ in sorted(ending.calls - made[order]):
+            yield Fault("call missing", order, f"{call_} was owed and not made")
+        for call_ in sorted(made[order] - ending.calls - ending.may):
+            yield Fault("call unexpected", order, f"{call_} was made and not owed")
 
 
 def _keys(evidence: Evidence) -> Iterator[Fault]:
     """One key for each thing to do, and the same one in both ledgers."""
     keys: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for call in evidence.calls:
-        keys[call.x_intent_id, call.handler, call.subject].add(call.key)
-    for x_intent_id, key in evidence.ledger:
-        keys[x_intent_id, "on_success", ""].add(key)
-    for (x_intent_id, handler, _), used in keys.items():
+        keys[call.order, call.handler, call.subject].add(call.key)
+    for order, key in evidence.ledger:
+        keys[order, "on_success", ""].add(key)
+    for (order, handler, _), used in keys.items():
         if len(used) > 1:
-            yield Fault("key changed", x_intent_id, f"{handler} was called with {sorted(used)}")
+            yield Fault("key changed", order, f"{handler} was called with {sorted(used)}")
     users = Counter(key for used in keys.values() for key in used)
     for key, times in users.items():
         if times > 1:
@@ -135,4 +176,4 @@ def _owed(evidence: Evidence) -> Iterator[Fault]:
     for effect in evidence.effects:
         if effect.status not in ("done", "dropped"):
             text = f"{effect.handler} is {effect.status} at the end"
-            yield Fault("still owed", effect.x_intent_id, text)
+            yield Fault("still owed", effect.order, text)

@@ -1,4 +1,4 @@
-"""What do the sender's log, the database and the two ledgers say, read from outside?
+"""What do the logs of xPay and of the customers, the database and the ledgers say, from outside?
 
 The tables are read with plain SQL, so that a mistake in how the library reads cannot hide one in
 how it writes.
@@ -18,8 +18,8 @@ from sqlalchemy.pool import NullPool
 
 # Rows of it are only ever added, and nothing about it keeps a payment from being there twice.
 LEDGER: Final = "chaos_ledger"
-MAKE_LEDGER: Final = f"CREATE TABLE {LEDGER} (x_intent_id TEXT NOT NULL, key TEXT NOT NULL)"
-ADD_TO_LEDGER: Final = f"INSERT INTO {LEDGER} VALUES (:x_intent_id, :key)"
+MAKE_LEDGER: Final = f"CREATE TABLE {LEDGER} (receipt_id TEXT NOT NULL, key TEXT NOT NULL)"
+ADD_TO_LEDGER: Final = f"INSERT INTO {LEDGER} VALUES (:receipt_id, :key)"
 
 
 @attrs.frozen
@@ -27,15 +27,26 @@ class Call:
     """One line of the outside ledger: a handler was called."""
 
     handler: str
-    x_intent_id: str
+    order: str
     subject: str
     key: str
 
 
 @attrs.frozen
-class Stored:
-    """What the database says of one payment."""
+class AtXPay:
+    """One payment in xPay's own ledger, and the page at which it is paid."""
 
+    order: str
+    x_intent_id: str
+    page: str
+
+
+@attrs.frozen
+class Stored:
+    """What the database says of one attempt to pay an order; xPay's id, where it knows one."""
+
+    order: str
+    x_intent_id: str | None
     state: str
     refunded_minor: int
 
@@ -45,7 +56,7 @@ class Owed:
     """One handler call that the database keeps an account of."""
 
     handler: str
-    x_intent_id: str
+    order: str
     status: str
 
 
@@ -54,14 +65,17 @@ class Evidence:
     """Everything that the checker may look at.
 
     Args:
+        at_xpay: every payment that xPay holds.
+        pages: the order and the page, once for each time that a customer was sent to one.
         answers: of each delivery's last try, by its number: the status.
-        intents: by xPay's id.
-        facts: xPay's id of the payment and the event's id, once for each time it is on file.
-        ledger: xPay's id of the payment and the key, once for each row.
+        facts: the order and the event's id, once for each time it is on file.
+        ledger: the order and the key, once for each row.
     """
 
+    at_xpay: tuple[AtXPay, ...]
+    pages: tuple[tuple[str, str], ...]
     answers: dict[int, int]
-    intents: dict[str, Stored]
+    intents: tuple[Stored, ...]
     facts: tuple[tuple[str, str], ...]
     effects: tuple[Owed, ...]
     ledger: tuple[tuple[str, str], ...]
@@ -94,7 +108,9 @@ def lines(path: Path) -> Iterator[Any]:
             yield from map(json.loads, file)
 
 
-def gathered(url: str, answers: Path, calls: Path) -> Evidence:
+def gathered(
+    url: str, at_xpay: tuple[AtXPay, ...], pages: Path, answers: Path, calls: Path
+) -> Evidence:
     """Read it all, from a database in which nobody works any more."""
     engine = create_engine(url, poolclass=NullPool)
 
@@ -103,21 +119,27 @@ def gathered(url: str, answers: Path, calls: Path) -> Evidence:
 
     with engine.connect() as connection:
         return Evidence(
+            at_xpay=at_xpay,
+            pages=tuple((line["order"], line["page"]) for line in lines(pages)),
             answers={line["number"]: line["status"] for line in lines(answers)},
-            intents={x: Stored(*rest) for x, *rest in rows(_INTENTS)},
-            facts=tuple((x, event_id) for x, event_id in rows(_FACTS)),
+            intents=tuple(Stored(*row) for row in rows(_INTENTS)),
+            facts=tuple((order, event_id) for order, event_id in rows(_FACTS)),
             effects=tuple(Owed(*row) for row in rows(_EFFECTS)),
-            ledger=tuple((x, key) for x, key in rows(f"SELECT x_intent_id, key FROM {LEDGER}")),
+            ledger=tuple((order, key) for order, key in rows(f"SELECT * FROM {LEDGER}")),
             calls=tuple(Call(**line) for line in lines(calls)),
         )
 
 
-_INTENTS: Final = "SELECT x_intent_id, state, refunded_minor FROM xpay_flow_intents"
+# News that is nobody's is kept in rows without an order.
+_OURS: Final = "receipt_id IS NOT NULL"
+_INTENTS: Final = (
+    f"SELECT receipt_id, x_intent_id, state, refunded_minor FROM xpay_flow_intents WHERE {_OURS}"
+)
 _FACTS: Final = (
-    "SELECT coalesce(x_intent_id, ''), event_id FROM xpay_flow_facts "
-    "JOIN xpay_flow_intents USING (record_key) WHERE source = 'webhook'"
+    "SELECT receipt_id, event_id FROM xpay_flow_facts "
+    f"JOIN xpay_flow_intents USING (record_key) WHERE source = 'webhook' AND {_OURS}"
 )
 _EFFECTS: Final = (
-    "SELECT name, coalesce(x_intent_id, ''), status FROM xpay_flow_effects "
+    "SELECT name, coalesce(receipt_id, ''), status FROM xpay_flow_effects "
     "JOIN xpay_flow_intents USING (record_key)"
 )

@@ -1,4 +1,4 @@
-"""What is sent to the shop, and what must be true of it afterwards?
+"""What is done to the shop, and what must be true of it afterwards?
 
 The answer to the second question is computed from the first alone, in a few plain lines that share
 nothing with the library: a payment is paid if xPay said so about the right money, whatever else it
@@ -16,6 +16,7 @@ import attrs
 
 from xpay_flow import messages as m
 from xpay_flow.errors import InvalidValue
+from xpay_flow.sandbox.ledger import Intent
 from xpay_flow.testing.builders import PRICE
 
 # Of all deliveries, those that repeat an earlier one byte for byte.
@@ -27,39 +28,48 @@ SPREAD: Final = 0.005
 EVENT_TIME_MS: Final = 1_760_000_000_000
 REFUND_MINOR: Final = 500
 
-# What xPay tells of one payment, and how many in a hundred are told so.
+# That xPay has made the payment, which it may tell before the shop has its answer.
+MADE: Final = "made"
+# What xPay tells of one payment, and how many in a hundred are told so. Of whom nothing is told
+# has left after the first click, whatever came of it.
 STORIES: Final = (
-    (35, ("opened", "success")),
-    (30, ("opened", "failed", "success")),
+    (20, ("opened", "success")),
+    (15, (MADE, "success")),
+    (20, ("opened", "failed", "success")),
+    (10, (MADE, "failed", "success")),
     (10, ("opened", "success", "refunded")),
-    (15, ("opened", "failed")),
-    (5, ("opened",)),
+    (10, ("opened", "failed")),
+    (5, (MADE,)),
     (5, ("opened", "other_money")),
+    (5, ()),
 )
 # What may be told once more under another event id, without changing how the story ends.
-AGAIN: Final = ("failed", "opened")
+AGAIN: Final = ("failed", "opened", MADE)
+# Of all customers, those who click twice at once.
+IMPATIENT: Final = 0.2
 
 
 @attrs.frozen
 class Event:
-    """One event of xPay about one payment. `word` is one of those in `STORIES`."""
+    """One event of xPay about the payment for one order. `word` is one of those in `STORIES`."""
 
     id: str
     number: int
     word: str
 
     @property
-    def x_intent_id(self) -> str:
-        return x_intent_id(self.number)
+    def order(self) -> str:
+        return order(self.number)
 
-    def body(self) -> bytes:
-        """The webhook's bytes, the same each time."""
+    def body(self, payment: Intent) -> bytes:
+        """The webhook's bytes about this payment at xPay, the same each time."""
         fields: dict[str, Any] = {
             "eventId": self.id,
             "eventType": TYPES[self.word],
             "eventTime": EVENT_TIME_MS,
-            "intentId": self.x_intent_id,
-            "receiptId": receipt_id(self.number),
+            "intentId": payment.x_intent_id,
+            "receiptId": payment.order.receipt_id,
+            "metadata": payment.order.metadata,
             **_FIELDS[self.word],
         }
         if self.word == "refunded":
@@ -67,7 +77,22 @@ class Event:
         return json.dumps(fields).encode()
 
 
+@attrs.frozen
+class Customer:
+    """Who wants to pay an order.
+
+    Args:
+        clicks: how often Pay is pressed at once.
+        stays: goes on clicking until it has helped.
+    """
+
+    number: int
+    clicks: int
+    stays: bool
+
+
 TYPES: Final = {
+    MADE: m.INTENT_CREATED,
     "opened": m.INTENT_CHECKOUT_OPENED,
     "failed": m.INTENT_FAILED,
     "success": m.INTENT_SUCCESS,
@@ -81,6 +106,7 @@ def _amount(status: str, amount_minor: int) -> dict[str, Any]:
 
 
 _FIELDS: Final[dict[str, dict[str, Any]]] = {
+    MADE: _amount(m.STATUS_CREATED, PRICE.amount_minor),
     "opened": {},
     "failed": _amount(m.STATUS_FAILED, PRICE.amount_minor) | {"errorCode": "card_declined"},
     "success": _amount(m.STATUS_SUCCESS, PRICE.amount_minor) | {"paymentMethod": "CARD"},
@@ -91,21 +117,25 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
 
 @attrs.frozen
 class Plan:
-    """Everything that will be sent: `deliveries` in this order, copies among them."""
+    """Everything that will happen: `customers` and `deliveries` in this order, copies included."""
 
-    intents: int
+    customers: tuple[Customer, ...] = attrs.field(repr=False)
     events: tuple[Event, ...] = attrs.field(repr=False)
     deliveries: tuple[Event, ...] = attrs.field(repr=False)
+
+    @property
+    def intents(self) -> int:
+        return len(self.customers)
 
     @property
     def duplicates(self) -> int:
         return len(self.deliveries) - len(self.events)
 
-    def by_intent(self) -> dict[str, list[Event]]:
-        """The events of each payment, by xPay's id for it."""
-        told: dict[str, list[Event]] = {x_intent_id(n): [] for n in range(self.intents)}
+    def by_order(self) -> dict[str, list[Event]]:
+        """The events about each order's payment."""
+        told: dict[str, list[Event]] = {order(n): [] for n in range(self.intents)}
         for event in self.events:
-            told[event.x_intent_id].append(event)
+            told[event.order].append(event)
         return told
 
 
@@ -121,33 +151,36 @@ def planned(intents: int, deliveries: int, seed: int) -> Plan:
         )
     chance = random.Random(seed)
     moments = [chance.random() for _ in range(intents)]
-    events = _events(intents, round(deliveries * (1 - DUPLICATES)), chance)
+    stories = chance.choices([s for _, s in STORIES], [weight for weight, _ in STORIES], k=intents)
+    events = _events(stories, round(deliveries * (1 - DUPLICATES)), chance)
     at = {event: moments[event.number] + chance.gauss(0, SPREAD) for event in events}
     timed = [(moment, event) for event, moment in at.items()]
     for event in chance.choices(events, k=deliveries - len(events)):
-        # Half of the copies come at the same time as the event, the others at any time.
-        timed.append((at[event] if chance.random() < 0.5 else chance.random(), event))
+        # Half of the copies come at the same time as the event, the others at any time after.
+        late = chance.uniform(moments[event.number], 1)
+        timed.append((at[event] if chance.random() < 0.5 else late, event))
     timed.sort(key=lambda pair: (pair[0], pair[1].id))
-    return Plan(intents, tuple(events), tuple(event for _, event in timed))
+    customers = [
+        Customer(number, 2 if chance.random() < IMPATIENT else 1, stays=bool(story))
+        for number, story in enumerate(stories)
+    ]
+    customers.sort(key=lambda customer: moments[customer.number])
+    return Plan(tuple(customers), tuple(events), tuple(event for _, event in timed))
 
 
-def _events(intents: int, wanted: int, chance: random.Random) -> list[Event]:
+def _events(stories: Sequence[tuple[str, ...]], wanted: int, chance: random.Random) -> list[Event]:
     """So many events: each payment's own story, and then more of the same."""
-    weights = [weight for weight, _ in STORIES]
-    stories = [story for _, story in chance.choices(STORIES, weights, k=intents)]
     told = [(number, word) for number, story in enumerate(stories) for word in story]
     while len(told) < wanted:
-        number = chance.randrange(intents)
-        told.append((number, next(word for word in AGAIN if word in stories[number])))
+        number = chance.randrange(len(stories))
+        again = [word for word in AGAIN if word in stories[number]]
+        told += [(number, word) for word in again[:1]]
     return [Event(f"whe_{at:06}", number, word) for at, (number, word) in enumerate(told)]
 
 
-def receipt_id(number: int) -> str:
+def order(number: int) -> str:
+    """What the shop calls it; xPay's word for that is the receipt."""
     return f"order-{number:06}"
-
-
-def x_intent_id(number: int) -> str:
-    return f"in_{number:06}"
 
 
 def refund_id(number: int) -> str:
@@ -156,28 +189,39 @@ def refund_id(number: int) -> str:
 
 @attrs.frozen
 class Expected:
-    """How one payment must end.
+    """How the payment for one order must end.
 
     Args:
+        states: those that it may end in; none of it need be anywhere, if `may_be_missing`.
         calls: handler and subject of each call that must have been made.
         may: of each that may have been made or left out: news that was overtaken.
     """
 
-    state: str
+    states: frozenset[str]
     is_paid: bool
     refunded_minor: int
     calls: frozenset[tuple[str, str]]
     may: frozenset[tuple[str, str]]
+    may_be_missing: bool = False
+
+
+# Nobody knows how far the only click came; what was begun must have been made at xPay.
+LEFT: Final = Expected(
+    frozenset({"created", "redirected"}), False, 0, frozenset(), frozenset(), may_be_missing=True
+)
 
 
 def expected(told: Sequence[Event]) -> Expected:
     """How the payment must end of which this was told, in whatever order."""
+    if not told:
+        return LEFT
     words = {event.word for event in told}
     is_paid = "success" in words
-    heard = "failed" if "failed" in words else "redirected" if "opened" in words else "created"
     refunds = [event for event in told if event.word == "refunded"]
+    # Who stays is sent to the page, and the shop has noted that before.
+    state = "success" if is_paid else "failed" if "failed" in words else "redirected"
     return Expected(
-        state="success" if is_paid else heard,
+        states=frozenset({state}),
         is_paid=is_paid,
         refunded_minor=REFUND_MINOR * bool(refunds),
         calls=frozenset(_calls(words, refunds)),

@@ -26,7 +26,13 @@ PLANT: Final = "CHAOS_PLANT"
 EARLY: Final = "answers before it has stored"
 BY_ITSELF: Final = "fulfils in a transaction of its own"
 BELIEVES: Final = "believes whatever came last"
-PLANTED: Final = {EARLY: "lost", BY_ITSELF: "paid twice", BELIEVES: "wrong state"}
+AFRESH: Final = "begins afresh at each click"
+PLANTED: Final = {
+    EARLY: "lost",
+    BY_ITSELF: "paid twice",
+    BELIEVES: "wrong state",
+    AFRESH: "made twice",
+}
 
 # As long as a call to a slow warehouse, so that a process is seldom killed at anything else.
 SLOW_S: Final = 1.0
@@ -53,7 +59,7 @@ def fulfilling_by_itself(url: str) -> Callable[[Payment], Awaitable[None]]:
     engine = create_async_engine(url, poolclass=NullPool)
 
     async def fulfil(payment: Payment) -> None:
-        values = {"x_intent_id": payment.x_intent_id, "key": payment.idempotency_key}
+        values = {"receipt_id": payment.receipt_id, "key": payment.idempotency_key}
         async with engine.begin() as connection:
             await connection.execute(text(ADD_TO_LEDGER), values)
         await asyncio.sleep(SLOW_S)

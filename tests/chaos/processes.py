@@ -22,6 +22,7 @@ _PRELOADED: Final = (
     "httpx",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "sqlalchemy.ext.asyncio",
+    "starlette.applications",
     "uvicorn.main",
     "uvicorn.lifespan.off",
     "uvicorn.loops.auto",

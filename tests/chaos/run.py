@@ -1,4 +1,4 @@
-"""What happens in a run? News arrives, processes and the server are killed, and all is compared."""
+"""What happens in a run? Customers pay, xPay tells, both meet killers, and all is compared."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ import attrs
 import servers
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import books, checking, evidence, shop
+from . import books, checking, evidence, shop, xpay
 from .checking import Fault
+from .customers import Customers
 from .database import Server
 from .evidence import Evidence
+from .line import until_they_listen
 from .plan import Plan, planned
 from .planted import PLANT
 from .processes import Crew, Job
 from .sender import Sender
+from .xpay import XPay
 
 WEBS: Final = 4
 WORKERS: Final = 2
@@ -33,17 +36,19 @@ KILL_EVERY_S: Final = 1.0
 LOOK_S: Final = 0.25
 TELL_EVERY_S: Final = 5.0
 # A machine that others use, too, may take so many times as long to answer all.
-SLOWER_MAX: Final = 4
+SLOWER_MAX: Final = 6
 # After the last kill everything must be answered, and then done, within so many seconds more.
 ANSWER_S: Final = 60.0
 SETTLE_S: Final = 60.0
 
 IN_FOLDER: Final = "the run is in "
+# What is written down meanwhile, and by whom: the customers, xPay, the shop's handlers.
+PAGES, ANSWERS, CALLS = "pages", "answers", "calls"
 
 
 @attrs.frozen
 class Size:
-    """How much is sent, over how long, and how often the server is killed meanwhile."""
+    """How much is paid and told, over how long, and how often the server is killed meanwhile."""
 
     intents: int
     deliveries: int
@@ -59,7 +64,10 @@ class Report:
     size: Size
     duplicates: int
     seconds: float
+    sent_on: int
+    clicks: dict[str, int]
     tries: dict[str, int]
+    at_xpay: int
     process_kills: int
     server_kills: int
     recoveries: int
@@ -98,21 +106,21 @@ def run(size: Size, tell: Tell = to_stderr, plant: str = "") -> Report:
         InvalidValue: the size makes no sense.
     """
     plan = planned(size.intents, size.deliveries, size.seed)
-    with _folder() as folder:
+    with _folder() as folder, xpay.at_work() as their:
         tell(f"{IN_FOLDER}{folder}")
         home = folder / "postgresql"
         home.mkdir(mode=0o755)
         server = Server(home)
-        scene = Scene(size, plan, folder, server, tell, plant)
+        scene = Scene(size, plan, folder, server, their, tell, plant)
         try:
             server.start()
-            books.stock(server.url("psycopg"), plan)
+            books.open_books(server.url("psycopg"))
             seconds = asyncio.run(scene.play())
             scene.crew.dismiss()
-            found = evidence.gathered(server.url("psycopg"), scene.answers, scene.calls)
+            found = scene.evidence()
         finally:
             scene.crew.dismiss()
-            scene.sender.close()
+            scene.close()
             server.stop()
         server.check_pages()
         return scene.report(found, seconds)
@@ -130,18 +138,34 @@ def _folder() -> Generator[Path]:
 
 
 class Scene:
-    """One run: the shop, xPay, and whoever kills."""
+    """One run: the shop, xPay, the customers, and whoever kills."""
 
     def __init__(
-        self, size: Size, plan: Plan, folder: Path, server: Server, tell: Tell, plant: str
+        self,
+        size: Size,
+        plan: Plan,
+        folder: Path,
+        server: Server,
+        xpay: XPay,
+        tell: Tell,
+        plant: str,
     ) -> None:
         self.size, self.plan, self.server, self.tell = size, plan, server, tell
-        self.answers, self.calls = folder / "answers", folder / "calls"
-        ports = [servers.free_port() for _ in range(WEBS)]
-        self.sender = Sender(plan, ports, size.seconds, self.answers)
-        paths = {shop.URL: server.url("asyncpg"), shop.CALLS: str(self.calls), PLANT: plant}
+        self._xpay, self._folder = xpay, folder
+        self._ports = [servers.free_port() for _ in range(WEBS)]
+        self._customers = Customers(plan, self._ports, size.seconds, folder / PAGES)
+        self._sender = Sender(
+            plan, self._ports, size.seconds, folder / ANSWERS, self._customers, xpay
+        )
+        environment = {
+            shop.URL: server.url("asyncpg"),
+            shop.CALLS: str(folder / CALLS),
+            shop.XPAY: xpay.base_url,
+            PLANT: plant,
+        }
         log = str(folder / "log")
-        self.crew = Crew([Job(port, paths, log) for port in [*ports, *[None] * WORKERS]])
+        jobs = [Job(port, environment, log) for port in [*self._ports, *[None] * WORKERS]]
+        self.crew = Crew(jobs)
         self._chance = random.Random(size.seed)
         self._killed_before_rollout: int | None = None
         self._restart: asyncio.Task[None] | None = None
@@ -150,15 +174,15 @@ class Scene:
         """Everything up to the moment at which nothing is owed; how long the sending took."""
         self.crew.keep_up()
         async with asyncio.timeout(ANSWER_S):
-            await self.sender.wait_for_all_ports()
+            await until_they_listen(self._ports)
         begin = time.monotonic()
-        sending = asyncio.create_task(self.sender.send_all())
+        all_done = asyncio.gather(self._customers.all_pay(), self._sender.send_all())
         trouble = asyncio.gather(
             self._keep_up(), self._kill(), self._kill_server(), self._roll_out(), self._show()
         )
         try:
             limit_s = SLOWER_MAX * self.size.seconds + ANSWER_S
-            both: set[asyncio.Future[Any]] = {sending, trouble}
+            both: set[asyncio.Future[Any]] = {all_done, trouble}
             await asyncio.wait(both, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             # Trouble has no end, unless it is our own; what was not answered the checker sees.
             for one in both:
@@ -166,8 +190,8 @@ class Scene:
                     one.result()
         finally:
             trouble.cancel()
-            sending.cancel()
-            await asyncio.gather(trouble, sending, return_exceptions=True)
+            all_done.cancel()
+            await asyncio.gather(trouble, all_done, return_exceptions=True)
         seconds = time.monotonic() - begin
         self.tell(f"{seconds:4.0f} s: {self._standing()}; nobody is killed any more")
         await self._settle()
@@ -211,19 +235,29 @@ class Scene:
 
     def _standing(self) -> str:
         return (
-            f"{self.sender.acknowledged} of {len(self.plan.deliveries)} answered, "
+            f"{self._customers.sent_on} of {self.plan.intents} sent on, "
+            f"{self._sender.acknowledged} of {len(self.plan.deliveries)} answered, "
             f"{self.crew.kills} processes and {self.server.kills} servers killed"
         )
 
     async def _settle(self) -> None:
-        """Give the shop time for what it owes; what is owed then, the checker sees."""
+        """Give the shop time for its open ends; those that are left, the checker sees."""
         if self._restart is not None:
             await self._restart
         for _ in range(int(SETTLE_S / LOOK_S)):
             self.crew.keep_up()
-            if not await asyncio.to_thread(books.owed, self.server.url("psycopg")):
+            if not await asyncio.to_thread(books.open_ends, self.server.url("psycopg")):
                 return
             await asyncio.sleep(LOOK_S)
+
+    def evidence(self) -> Evidence:
+        """Everything that can be compared, when all have left."""
+        files = (self._folder / name for name in (PAGES, ANSWERS, CALLS))
+        return evidence.gathered(self.server.url("psycopg"), self._xpay.ledger(), *files)
+
+    def close(self) -> None:
+        self._customers.close()
+        self._sender.close()
 
     def report(self, found: Evidence, seconds: float) -> Report:
         """The figures, and the checker's verdict."""
@@ -232,7 +266,10 @@ class Scene:
             size=self.size,
             duplicates=self.plan.duplicates,
             seconds=round(seconds, 1),
-            tries=dict(self.sender.tries),
+            sent_on=self._customers.sent_on,
+            clicks=dict(self._customers.tries),
+            tries=dict(self._sender.tries),
+            at_xpay=len(found.at_xpay),
             process_kills=self.crew.kills,
             server_kills=self.server.kills,
             recoveries=self.server.recoveries(),

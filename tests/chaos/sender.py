@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from xpay_flow import messages
+from xpay_flow.sandbox.ledger import Intent
 from xpay_flow.sandbox.signer import hmac_signature
 
+from .customers import Customers
 from .evidence import Appended
-from .plan import Event, Plan
-from .shop import SETTINGS
+from .line import FIRST_PAUSE_S, Line, evenly
+from .plan import MADE, Event, Plan
+from .shop import SETTINGS, WEBHOOK_PATH
+from .xpay import XPay
 
 # "2 s to connect and 2 s to read".
 TIMEOUT_S: Final = 2.0
 AT_ONCE: Final = 24
-# Real retries are minutes apart; a run has minutes in all.
-FIRST_PAUSE_S: Final = 0.05
-LAST_PAUSE_S: Final = 0.8
 TRY_AGAIN: Final = frozenset({500, 502, 503})
 
 
@@ -32,66 +30,47 @@ class Sender:
     `acknowledged` counts the deliveries that need no further try, `tries` what each try met.
     """
 
-    def __init__(self, plan: Plan, ports: list[int], seconds: float, log: Path) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ports: list[int],
+        seconds: float,
+        log: Path,
+        customers: Customers,
+        xpay: XPay,
+    ) -> None:
         self.acknowledged = 0
         self.tries: Counter[str] = Counter()
-        self._plan, self._ports = plan, ports
-        self._spacing_s = seconds / len(plan.deliveries)
+        self._plan, self._ports, self._seconds = plan, ports, seconds
         self._log = Appended(log, durable=True)
-        # Which process is asked need not be repeatable: the kills are not, either.
-        self._chance = random.Random()
-
-    async def wait_for_all_ports(self) -> None:
-        """Come back when somebody listens on each of them."""
-        for port in self._ports:
-            while not await _listens(port):
-                await asyncio.sleep(FIRST_PAUSE_S)
+        self._customers, self._xpay = customers, xpay
 
     async def send_all(self) -> None:
         """Come back when each delivery has its answer. Cancel it to end sooner."""
-        places = asyncio.Semaphore(AT_ONCE)
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
-        limits = httpx.Limits(max_connections=AT_ONCE)
-        client = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, limits=limits)
-        async with client, asyncio.TaskGroup() as tasks:
-            for number, event in enumerate(self._plan.deliveries):
-                await asyncio.sleep(max(0, begin + number * self._spacing_s - loop.time()))
-                await places.acquire()
-                task = tasks.create_task(self._send(client, number, event))
-                task.add_done_callback(lambda _: places.release())
+        async with Line(self._ports, AT_ONCE, TIMEOUT_S) as line, asyncio.TaskGroup() as tasks:
+            self.tries = line.tries
+            numbered = list(enumerate(self._plan.deliveries))
+            async for number, event in evenly(numbered, self._seconds):
+                tasks.create_task(self._send(line, number, event))
 
-    async def _send(self, client: httpx.AsyncClient, number: int, event: Event) -> None:
-        body = event.body()
+    async def _send(self, line: Line, number: int, event: Event) -> None:
+        body = event.body(await self._payment(event))
         signature = hmac_signature(SETTINGS.webhook_secrets[0], body)
         headers = {messages.HMAC_HEADER: signature, "content-type": "application/json"}
-        pause_s = FIRST_PAUSE_S
-        while (status := await self._status(client, headers, body)) in TRY_AGAIN:
-            await asyncio.sleep(pause_s * (1 + self._chance.random()))
-            pause_s = min(2 * pause_s, LAST_PAUSE_S)
-        self._log.add({"number": number, "event": event.id, "status": status})
-        self.acknowledged += 1
+        async for _ in line.pauses():
+            response = await line.post(WEBHOOK_PATH, content=body, headers=headers)
+            if response is not None and response.status_code not in TRY_AGAIN:
+                self._log.add({"number": number, "event": event.id, "status": response.status_code})
+                self.acknowledged += 1
+                return
 
-    async def _status(self, client: httpx.AsyncClient, headers: dict[str, str], body: bytes) -> int:
-        port = self._chance.choice(self._ports)
-        url = f"http://127.0.0.1:{port}/webhook"
-        try:
-            status = (await client.post(url, content=body, headers=headers)).status_code
-        except httpx.HTTPError as error:
-            self.tries[type(error).__name__] += 1
-            return 503
-        self.tries[str(status)] += 1
-        return status
+    async def _payment(self, event: Event) -> Intent:
+        """The payment, as soon as there is this to tell: xPay may be faster than its own answer."""
+        if event.word != MADE:
+            await self._customers.sent_to_a_page(event.number)
+        while (payment := self._xpay.payment_for(event.order)) is None:
+            await asyncio.sleep(FIRST_PAUSE_S)
+        return payment
 
     def close(self) -> None:
         self._log.close()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True

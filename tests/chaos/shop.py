@@ -11,15 +11,22 @@ from typing import Any, Final
 
 import attrs
 from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
 
 import xpay_flow_asgi
-from xpay_flow import AsyncFlow, Payment, Settings
+from xpay_flow import AsyncFlow, Payment, Settings, XPayFlowError
+from xpay_flow.testing.builders import PRICE
 
 from . import planted
 from .evidence import ADD_TO_LEDGER, Appended, Call
 
 URL: Final = "CHAOS_URL"
 CALLS: Final = "CHAOS_CALLS"
+XPAY: Final = "CHAOS_XPAY"
+WEBHOOK_PATH: Final = "/xpay/webhook"
 
 _MONTH_S: Final = 30 * 24 * 3600
 SETTINGS: Final = Settings.sandbox(
@@ -27,27 +34,32 @@ SETTINGS: Final = Settings.sandbox(
     lease_s=2,
     # A server that is away must not use up the tries.
     retry_schedule_s=(1,) * 50,
-    # xPay is not part of this: nobody answers there, and nobody asks.
-    base_url="http://127.0.0.1:1",
-    ask_schedule_s=(_MONTH_S, _MONTH_S),
+    # A lost answer is for the customer's next click, or else for a worker a little later. Once
+    # xPay's id is known nobody asks: the news comes.
+    create_tries=1,
+    create_budget_s=4,
+    create_lease_s=5,
+    ask_schedule_s=(_MONTH_S, *(2,) * 50),
+    requests_per_minute=600,
 )
 POLL_S: Final = 1.0
 
 
 def flow() -> AsyncFlow:
     """What each process of the shop holds."""
-    flow = AsyncFlow.open(os.environ[URL], SETTINGS, poll_s=POLL_S)
+    settings = attrs.evolve(SETTINGS, base_url=os.environ[XPAY])
+    flow = AsyncFlow.open(os.environ[URL], settings, poll_s=POLL_S)
     outside = Appended(Path(os.environ[CALLS]))
 
     def note(handler: str, payment: Payment) -> None:
         subject = payment.refund_id or payment.reason or ""
-        call = Call(handler, payment.x_intent_id or "", subject, payment.idempotency_key)
+        call = Call(handler, payment.receipt_id, subject, payment.idempotency_key)
         outside.add(attrs.asdict(call))
 
     async def fulfil(payment: Payment, tx: Any) -> None:
         # The warehouse first: it may hear of one order twice, and our ledger may not.
         note("on_success", payment)
-        values = {"x_intent_id": payment.x_intent_id, "key": payment.idempotency_key}
+        values = {"receipt_id": payment.receipt_id, "key": payment.idempotency_key}
         await tx.execute(text(ADD_TO_LEDGER), values)
 
     if planted.planted() == planted.BY_ITSELF:
@@ -60,6 +72,22 @@ def flow() -> AsyncFlow:
     return flow
 
 
-def app() -> xpay_flow_asgi.ASGIApp:
-    """The web process: xPay's webhooks, and what is owed in the background."""
-    return planted.around(xpay_flow_asgi.routes(flow()), os.environ[URL])
+def app() -> Starlette:
+    """The web process: the customer's click, xPay's webhooks, what is owed in the background."""
+    shop = flow()
+
+    async def pay(request: Request) -> Response:
+        try:
+            checkout = await shop.start_checkout(
+                receipt_id=request.path_params["order"],
+                money=PRICE,
+                callback_url="http://127.0.0.1/thanks",
+                new_attempt=planted.planted() == planted.AFRESH,
+            )
+            return RedirectResponse(await shop.forward(checkout.intent_id), 303)
+        except XPayFlowError as error:
+            return PlainTextResponse(f"{type(error).__name__}: {error}", error.status_hint)
+
+    webhooks = planted.around(xpay_flow_asgi.routes(shop), os.environ[URL])
+    clicks = Route("/pay/{order}", pay, methods=["POST"])
+    return Starlette(routes=[clicks, Mount("/xpay", webhooks)])

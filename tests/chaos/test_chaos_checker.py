@@ -12,28 +12,37 @@ import pytest
 from xpay_flow.errors import InvalidValue
 
 from .checking import ACKNOWLEDGED, KINDS, faults
-from .evidence import Call, Evidence, Owed, Stored
-from .plan import DUPLICATES, STORIES, TYPES, Event, Plan, expected, planned, x_intent_id
+from .evidence import AtXPay, Call, Evidence, Owed, Stored
+from .plan import DUPLICATES, IMPATIENT, STORIES, TYPES, Event, Plan, expected, order, planned
 
 T = TypeVar("T")
 
 PLAN = planned(40, 160, seed=1)
 
 
+def page_of(order: str) -> str:
+    return f"http://127.0.0.1/checkout/{order}"
+
+
 def evidence_of(plan: Plan) -> Evidence:
     """What a shop without a fault leaves behind."""
-    endings = {x: expected(told) for x, told in plan.by_intent().items()}
+    endings = {order: expected(told) for order, told in plan.by_order().items()}
     calls = [
-        Call(handler, x, subject, f"{x}:{handler}:{subject}")
-        for x, ending in endings.items()
+        Call(handler, order, subject, f"{order}:{handler}:{subject}")
+        for order, ending in endings.items()
         for handler, subject in sorted(ending.calls)
     ]
     return Evidence(
+        at_xpay=tuple(AtXPay(order, f"in_{order}", page_of(order)) for order in endings),
+        pages=tuple((order, page_of(order)) for order in endings),
         answers=dict.fromkeys(range(len(plan.deliveries)), ACKNOWLEDGED),
-        intents={x: Stored(end.state, end.refunded_minor) for x, end in endings.items()},
-        facts=tuple((event.x_intent_id, event.id) for event in plan.events),
-        effects=tuple(Owed(call.handler, call.x_intent_id, "done") for call in calls),
-        ledger=tuple((c.x_intent_id, c.key) for c in calls if c.handler == "on_success"),
+        intents=tuple(
+            Stored(order, f"in_{order}", max(ending.states), ending.refunded_minor)
+            for order, ending in endings.items()
+        ),
+        facts=tuple((event.order, event.id) for event in plan.events),
+        effects=tuple(Owed(call.handler, call.order, "done") for call in calls),
+        ledger=tuple((c.order, c.key) for c in calls if c.handler == "on_success"),
         calls=tuple(calls),
     )
 
@@ -60,12 +69,18 @@ def changed(known: Mapping[Any, T], change: Callable[[T], T]) -> dict[Any, T]:
 
 
 def one_of(word: str) -> str:
-    """xPay's id of a payment of which this was told."""
-    return next(event.x_intent_id for event in PLAN.events if event.word == word)
+    """An order of whose payment this was told."""
+    return next(event.order for event in PLAN.events if event.word == word)
 
 
 def unpaid() -> str:
-    return next(x for x, told in PLAN.by_intent().items() if not expected(told).is_paid)
+    told = PLAN.by_order()
+    return next(order for order in told if told[order] and not expected(told[order]).is_paid)
+
+
+def left() -> str:
+    """An order whose customer has left after the first click."""
+    return next(order for order, told in PLAN.by_order().items() if not told)
 
 
 def call(**changes: str) -> tuple[Call, ...]:
@@ -73,12 +88,16 @@ def call(**changes: str) -> tuple[Call, ...]:
     return (*SOUND.calls, attrs.evolve(SOUND.calls[0], **changes))
 
 
-def with_state(x_intent_id: str, state: str) -> dict[str, Stored]:
-    return {**SOUND.intents, x_intent_id: Stored(state, 0)}
+def with_stored(order: str, **changes: Any) -> tuple[Stored, ...]:
+    """What is stored, with these changes for one order."""
+    return tuple(
+        attrs.evolve(stored, **changes) if stored.order == order else stored
+        for stored in SOUND.intents
+    )
 
 
-def other_amount(stored: Stored) -> Stored:
-    return attrs.evolve(stored, refunded_minor=stored.refunded_minor + 1)
+def stored(order: str) -> Stored:
+    return next(stored for stored in SOUND.intents if stored.order == order)
 
 
 PLANTED: dict[str, tuple[Evidence, set[str]]] = {
@@ -99,24 +118,59 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         {"fulfilled unpaid"},
     ),
     "a success that a failure has undone": (
-        attrs.evolve(SOUND, intents=with_state(one_of("success"), "failed")),
+        attrs.evolve(SOUND, intents=with_stored(one_of("success"), state="failed")),
         {"wrong state"},
     ),
     "paid with other money": (
-        attrs.evolve(SOUND, intents=with_state(one_of("other_money"), "success")),
+        attrs.evolve(SOUND, intents=with_stored(one_of("other_money"), state="success")),
         {"wrong state"},
     ),
     "a refund of another amount": (
-        attrs.evolve(SOUND, intents=changed(SOUND.intents, other_amount)),
+        attrs.evolve(SOUND, intents=with_stored(one_of("refunded"), refunded_minor=1)),
+        {"wrong state"},
+    ),
+    "a customer sent on of whom the books know nothing": (
+        attrs.evolve(SOUND, intents=with_stored(one_of("success"), state="created")),
         {"wrong state"},
     ),
     "a payment that is gone": (
-        attrs.evolve(SOUND, intents=dict([*SOUND.intents.items()][1:])),
-        {"wrong state"},
+        attrs.evolve(
+            SOUND, intents=tuple(s for s in SOUND.intents if s.order != one_of("success"))
+        ),
+        {"wrong state", "creation lost"},
     ),
     "a payment of nobody": (
-        attrs.evolve(SOUND, intents=with_state("in_of_nobody", "created")),
-        {"wrong state"},
+        attrs.evolve(SOUND, intents=(*SOUND.intents, Stored("order-x", "in_x", "created", 0))),
+        {"wrong state", "creation unresolved"},
+    ),
+    "a second payment for one order": (
+        attrs.evolve(
+            SOUND,
+            at_xpay=(*SOUND.at_xpay, AtXPay(one_of("success"), "in_2", "http://page/2")),
+            intents=(*SOUND.intents, attrs.evolve(stored(one_of("success")), x_intent_id="in_2")),
+        ),
+        {"made twice"},
+    ),
+    "a payment whose creation the books have forgotten": (
+        attrs.evolve(SOUND, intents=tuple(s for s in SOUND.intents if s.order != left())),
+        {"creation lost"},
+    ),
+    "a creation of which nobody has asked what became": (
+        attrs.evolve(
+            SOUND,
+            at_xpay=tuple(p for p in SOUND.at_xpay if p.order != left()),
+            pages=tuple(p for p in SOUND.pages if p[0] != left()),
+            intents=with_stored(left(), x_intent_id=None),
+        ),
+        {"creation unresolved"},
+    ),
+    "a customer who stayed and was not sent on": (
+        attrs.evolve(SOUND, pages=tuple(p for p in SOUND.pages if p[0] != one_of("success"))),
+        {"not sent on"},
+    ),
+    "a customer sent to the page of another": (
+        attrs.evolve(SOUND, pages=(*SOUND.pages, (unpaid(), page_of(one_of("success"))))),
+        {"sent astray"},
     ),
     "a call left out": (attrs.evolve(SOUND, calls=without(SOUND.calls)), {"call missing"}),
     "a call too many": (
@@ -160,7 +214,9 @@ def test_a_shop_without_a_fault_is_not_accused() -> None:
 def test_a_call_that_is_made_again_under_its_key_is_no_fault() -> None:
     """Outside the database a handler is called at least once; so it is with overtaken news."""
     overtaken = next(
-        x for x, told in PLAN.by_intent().items() if {"failed", "success"} <= {e.word for e in told}
+        order
+        for order, told in PLAN.by_order().items()
+        if {"failed", "success"} <= {event.word for event in told}
     )
     late = Call("on_failed", overtaken, "", f"{overtaken}:on_failed:")
     assert [] == faults(PLAN, attrs.evolve(SOUND, calls=(*twice(SOUND.calls), late)))
@@ -226,23 +282,51 @@ def test_a_plan_that_has_no_room_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "state", "is_paid"),
+    ("words", "states", "is_paid"),
     [
-        ((), "created", False),
-        (("opened",), "redirected", False),
-        (("failed", "opened"), "failed", False),
-        (("success", "failed"), "success", True),
-        (("failed", "success"), "success", True),
-        (("other_money", "opened"), "redirected", False),
+        (("made",), {"redirected"}, False),
+        (("opened",), {"redirected"}, False),
+        (("failed", "opened"), {"failed"}, False),
+        (("success", "failed"), {"success"}, True),
+        (("failed", "success"), {"success"}, True),
+        (("other_money", "opened"), {"redirected"}, False),
+        ((), {"created", "redirected"}, False),
     ],
 )
 def test_what_is_expected_follows_from_what_was_told(
-    words: tuple[str, ...], state: str, is_paid: bool
+    words: tuple[str, ...], states: set[str], is_paid: bool
 ) -> None:
     """The expectation is a few plain lines, and these are their cases."""
     told = [Event(f"e{at}", 7, word) for at, word in enumerate(words)]
-    assert (state, is_paid) == (expected(told).state, expected(told).is_paid)
-    assert x_intent_id(7) == "in_000007"
+    assert (frozenset(states), is_paid) == (expected(told).states, expected(told).is_paid)
+
+
+def test_of_whom_nothing_is_told_need_not_be_in_the_books() -> None:
+    """Who left after the first click may have been lost before anything was stored."""
+    order = left()
+    evidence = attrs.evolve(
+        SOUND,
+        at_xpay=tuple(p for p in SOUND.at_xpay if p.order != order),
+        pages=tuple(p for p in SOUND.pages if p[0] != order),
+        intents=tuple(s for s in SOUND.intents if s.order != order),
+    )
+    assert [] == faults(PLAN, evidence)
+
+
+def test_customers_come_in_the_order_of_their_news_and_some_click_twice() -> None:
+    """Each order has one customer; one in five is impatient, and one in twenty leaves."""
+    plan = planned(400, 1600, seed=3)
+    assert set(range(400)) == {customer.number for customer in plan.customers}
+    twice_at_once = sum(customer.clicks == 2 for customer in plan.customers)
+    assert abs(twice_at_once - 400 * IMPATIENT) < 40
+    assert {o for o, told in plan.by_order().items() if not told} == {
+        order(customer.number) for customer in plan.customers if not customer.stays
+    }
+    place = {customer.number: at for at, customer in enumerate(plan.customers)}
+    late = sum(
+        place[event.number] / 400 > at / 1600 + 0.2 for at, event in enumerate(plan.deliveries)
+    )
+    assert 0 == late
 
 
 def test_the_stories_are_weighed_in_hundredths() -> None:
