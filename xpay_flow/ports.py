@@ -88,7 +88,8 @@ class Transactional(Protocol):
 
         `work` is called with the transaction, in the database's own terms, after the change has
         won its race and before anything is durable. Returns False, without calling `work`, when
-        the race is lost. What `work` raises undoes everything.
+        the race is lost. What `work` raises undoes everything and comes out as it is; an error of
+        the database may come out as StoreError.
 
         Raises:
             Undone: nothing of either was written, and the handler is why.

@@ -20,6 +20,16 @@ from .engines import afresh_in_children
 
 T = TypeVar("T")
 
+
+class Raised(Exception):
+    """What a handler has raised, on its way through us."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+_OURS: Final = (XPayFlowError, Undone, Raised)
 TRIES: Final = 3
 
 # "could not serialize access" and "deadlock detected", of PostgreSQL; "Deadlock found" and "Record
@@ -113,7 +123,8 @@ class Database:
         acknowledge: Callable[[Connection], None] | None = None,
     ) -> T:
         with self.connected(engine) as connection:
-            step = "work"
+            # Of statements that commit themselves we may have lost no more than the answer.
+            step = "statement" if self.is_postgresql and engine is self._usual else "work"
             try:
                 answer = work(connection)
                 step = "COMMIT"
@@ -123,7 +134,7 @@ class Database:
             except BaseException as error:
                 _give_up(connection)
                 # asyncpg raises from several trees, so what is not ours is taken to be a driver's.
-                if isinstance(error, Exception) and not isinstance(error, XPayFlowError | Undone):
+                if isinstance(error, Exception) and not isinstance(error, _OURS):
                     raise StoreUnavailable(_words(step, error)) from error
                 raise
             return answer
@@ -213,7 +224,7 @@ def _words(step: str, error: Exception) -> str:
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if step == "connect":
         return f"the database cannot be reached: {told}"
-    if step == "COMMIT" or lost or not isinstance(error, DBAPIError):
+    if step == "COMMIT" or (step == "statement" and (lost or not isinstance(error, DBAPIError))):
         return f"whether the change took effect is not known: {told}"
     return f"the database did not answer, and nothing was changed: {told}"
 

@@ -23,7 +23,7 @@ from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.codec import is_a_name
 
 from . import schema
-from .database import Database, refuse_autocommit
+from .database import Database, Raised, refuse_autocommit
 from .engines import (
     KEPT,
     MORE_IN_A_RUSH,
@@ -105,6 +105,8 @@ class _Store:
         put = partial(self._within.put, change=change, work=work)
         try:
             return self._database.transact(put, self._writing.acknowledge)
+        except Raised as raised:
+            raise raised.error from None
         except StoreUnavailable as error:
             if isinstance(error.__cause__, IntegrityError):
                 # A constraint that is looked at last; it is not ours.

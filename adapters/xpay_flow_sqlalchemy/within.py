@@ -17,6 +17,7 @@ from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import Undone
 from xpay_flow.records import Change
 
+from .database import Raised
 from .postgresql import OneStatement
 from .tables import Tables
 from .writing import Writing
@@ -39,12 +40,13 @@ class Within:
 
         Raises:
             Undone: what `work` did has ended or spoilt the transaction.
+            Raised: from what `work` has raised.
         """
         if not self._writing.put(connection, change):
             return False
         ours = _Ours(connection)
         try:
-            work(connection)
+            _called(work, connection)
             stored = self._stored_version(connection, change.record.key)
         finally:
             ours.are_asked = False
@@ -59,6 +61,16 @@ class Within:
             if isinstance(error, DBAPIError) and error.connection_invalidated:
                 raise
             raise Undone(f"the handler has left a broken transaction: {error}") from error
+
+
+def _called(work: Callable[[Connection], object], connection: Connection) -> None:
+    try:
+        work(connection)
+    except (DBAPIError, Undone):
+        # The database may ask to try it all again.
+        raise
+    except Exception as error:
+        raise Raised(error) from error
 
 
 class _Ours:

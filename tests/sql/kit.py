@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -129,16 +129,46 @@ class BlockingReader:
         return self._loop.result(self._reader.recent(limit))
 
 
+async def entered(held: AbstractAsyncContextManager[T]) -> T:
+    return await held.__aenter__()
+
+
+async def left(held: AbstractAsyncContextManager[Any]) -> None:
+    await held.__aexit__(None, None, None)
+
+
 class BlockingStore(BlockingReader):
     """An awaited store for the suite, which blocks; the store lives in one event loop."""
 
     def __init__(self, url: str) -> None:
         self.url, self.loop = url, _Loop()
         self.store = AsyncSQLAlchemyStore.from_url(url)
+        self.can_hold = self.store.can_hold
         super().__init__(self.store, self.loop)
 
     def commit(self, change: Change) -> bool:
         return self.loop.result(self.store.commit(change))
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        return self.loop.result(self.store.commit_many(changes))
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        async def awaited(connection: Any) -> object:
+            return work(connection)
+
+        return self.loop.result(self.store.commit_with(change, awaited))
+
+    @contextmanager
+    def hold(self, key: str) -> Generator[bool]:
+        held = self.store.hold(key)
+        is_mine = self.loop.result(entered(held))
+        try:
+            yield is_mine
+        finally:
+            self.loop.result(left(held))
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return self.loop.result(self.store.abandoned(now_ms, limit))
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return self.loop.result(self.store.due(work, now_ms, limit))

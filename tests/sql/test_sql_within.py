@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from xpay_flow.effects import RunWithin
@@ -19,6 +20,7 @@ from xpay_flow.payment import Payment
 from xpay_flow.ports import Transactional
 from xpay_flow.records import Change
 from xpay_flow.stores import open_store
+from xpay_flow.testing import builders as b
 
 from .kit import Place
 from .shop_tables import KINDS, LEASE_S, Shop, insert, shop_on
@@ -244,6 +246,30 @@ def test_the_effect_holds_the_very_change(shop: Shop) -> None:
     assert ["done"] == [effect.status for effect in one.change.changed_effects]
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_connection_lost_before_the_commit_is_known_to_have_changed_nothing(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The transaction is undone with its connection, and the error does not leave it open."""
+    with shop_on(kind, request, tmp_path) as shop:
+        store: Any = shop.opened()
+        place: Place = request.getfixturevalue(kind)
+
+        def lose(tx: Any) -> None:
+            insert(tx, "order-1")
+            mine = {"postgresql": "pg_backend_pid()", "mariadb": "connection_id()"}[kind]
+            end = {"postgresql": "SELECT pg_terminate_backend({0})", "mariadb": "KILL {0}"}[kind]
+            own = tx.execute(text(f"SELECT {mine}")).scalar_one()
+            with place.connected() as other:
+                other.execute(text(end.format(own)))
+            insert(tx, "order-2")
+
+        with store, pytest.raises(StoreUnavailable, match="nothing was changed"):
+            store.commit_with(b.attempt("order-1"), lose)
+        assert [] == shop.rows()
+        assert [] == list(shop.world.flow.store.load("receipt:order-1"))
+
+
 # --- awaited -------------------------------------------------------------------------------------
 
 
@@ -270,6 +296,32 @@ def test_an_awaited_handler_writes_within_the_transaction(
             return {one.effect_id: one.outcome for one in done if isinstance(one, Delivered)}
 
         # Its clock is the real one, which is far beyond the world's.
+        assert {good: "done", bad: "failed"} == asyncio.run(deliver())
+        assert [good] == shop.rows()
+
+
+def test_an_awaited_session_may_be_bound_to_the_transaction(
+    postgresql: Place, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Its own commit flushes into our transaction, which is undone with all that it wrote."""
+    with shop_on("postgresql", request, tmp_path) as shop:
+        good, bad = shop.paid("order-1"), shop.paid("order-2")
+
+        async def fulfil(payment: Payment, tx: Any) -> None:
+            async with AsyncSession(bind=tx) as session:
+                values = {"done": payment.idempotency_key}
+                await session.execute(text("INSERT INTO shop_orders VALUES (:done)"), values)
+                await session.commit()
+            if payment.receipt_id == "order-2":
+                raise RuntimeError("after the session's commit")
+
+        async def deliver() -> dict[str, str]:
+            url = postgresql.by("postgresql+asyncpg")
+            async with AsyncFlow.open(url, shop.world.settings, background=False) as flow:
+                flow.on_success(within="transaction")(fulfil)
+                done = await flow.deliver()
+            return {one.effect_id: one.outcome for one in done if isinstance(one, Delivered)}
+
         assert {good: "done", bad: "failed"} == asyncio.run(deliver())
         assert [good] == shop.rows()
 
