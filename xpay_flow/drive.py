@@ -11,7 +11,7 @@ import inspect
 import math
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -49,6 +49,8 @@ from .ports import (
     AsyncTransport,
     Claiming,
     Clock,
+    HttpRequest,
+    HttpResponse,
     Ids,
     Listing,
     NoAnswer,
@@ -58,7 +60,7 @@ from .ports import (
     Transport,
     Undone,
 )
-from .records import Change, HandlerName
+from .records import Change, HandlerName, Record
 
 T = TypeVar("T")
 
@@ -135,6 +137,7 @@ class AsyncPorts:
     """The world of an asynchronous program. `AsyncFlow` wraps plain functions into coroutines.
 
     Args:
+        load: how a record is found, if not by the store's `load`.
         commit: how a change is committed, if not by the store's `commit`.
     """
 
@@ -144,6 +147,7 @@ class AsyncPorts:
     shared: Shared
     handlers: dict[HandlerName, AsyncHandler] = attrs.Factory(dict[HandlerName, AsyncHandler])
     within: dict[HandlerName, HandlerWithin] = attrs.Factory(dict[HandlerName, HandlerWithin])
+    load: Callable[[str], Awaitable[Sequence[Record]]] | None = None
     commit: Callable[[Change], Awaitable[bool]] | None = None
 
 
@@ -258,15 +262,14 @@ def perform_read(effect: ReadEffect, reader: Reader, clock: Clock) -> object:
 async def aperform(effect: Effect, ports: AsyncPorts) -> object:
     """Perform one effect in the asynchronous world and return its answer."""
     match effect:
+        case Load(alias):
+            return await (ports.load or ports.store.load)(alias)
         case Commit(change):
             return await (ports.commit or ports.store.commit)(change)
         case Due(work, now_ms, limit):
             return await ports.store.due(work, now_ms, limit)
         case Exchange(request):
-            try:
-                return await ports.transport.send(request)
-            except NoAnswer as silence:
-                return silence
+            return await _answered(request, ports.transport)
         case RunHandler(name, payment):
             return await _aran(name, payment, ports.handlers)
         case RunWithin(name, payment, change):
@@ -279,6 +282,13 @@ async def aperform(effect: Effect, ports: AsyncPorts) -> object:
             return _perform_shared(effect, ports.shared, ports.clock)
         case _:
             return await aperform_read(effect, ports.store, ports.clock)
+
+
+async def _answered(request: HttpRequest, transport: AsyncTransport) -> HttpResponse | NoAnswer:
+    try:
+        return await transport.send(request)
+    except NoAnswer as silence:
+        return silence
 
 
 async def aperform_read(effect: ReadEffect, reader: AsyncReader, clock: AsyncClock) -> object:

@@ -39,6 +39,7 @@ from .money import Money
 from .payment import Payment
 from .ports import (
     AsyncClock,
+    AsyncFinding,
     AsyncStore,
     AsyncTransport,
     Batching,
@@ -53,7 +54,7 @@ from .records import HandlerName, Owed, intent_alias
 from .settings import Settings
 from .signing import Headers
 from .stores import blocking_store, open_store
-from .stores.gathering import Gathering
+from .stores.gathering import gathered_commit, gathered_load
 from .stores.threaded import ThreadedStore
 from .system import AsyncSystemClock, RandomIds, SystemClock
 from .terms import Customer, Terms
@@ -432,8 +433,9 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
 
     Args:
         store: an async store, or a blocking one, which is then called in threads.
-        group_commit: have webhooks that arrive while another is being written down share the next
-            transaction. By default, where the store can; see `xpay_flow.ports.Batching`.
+        group_commit: have webhooks that arrive while others are looked up or written down share
+            the next statement and the next transaction. By default, where the store can; see
+            `xpay_flow.ports.Finding` and `Batching`.
     """
 
     store: AsyncStore | Store
@@ -463,7 +465,9 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
             shared=self.shared,
         )
         if _gathers(store, group_commit):
-            self.ports.commit = Gathering(self.ports.store).commit
+            self.ports.commit = gathered_commit(self.ports.store)
+            if isinstance(self.ports.store, AsyncFinding):
+                self.ports.load = gathered_load(self.ports.store)
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
         self._loops: list[BackgroundTask] = []

@@ -98,6 +98,15 @@ class Transactional(Protocol):
 
 
 @runtime_checkable
+class Finding(Protocol):
+    """A capability that a store may declare: many names looked up for the price of one."""
+
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        """What `load` finds under each of these names, which all differ, in their order."""
+        ...
+
+
+@runtime_checkable
 class Batching(Protocol):
     """A capability that a store may declare: many changes for the price of one."""
 
@@ -158,6 +167,11 @@ class AsyncTransactional(Protocol):
     async def commit_with(
         self, change: Change, work: Callable[[Any], Awaitable[object]]
     ) -> bool: ...
+
+
+@runtime_checkable
+class AsyncFinding(Protocol):
+    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]: ...
 
 
 @runtime_checkable

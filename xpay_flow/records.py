@@ -127,14 +127,28 @@ class Record:
 class Change:
     """One atomic step of a store: put `record` where version `expected_version` is.
 
-    `record` is whole, so that a store of documents need not merge. `new_facts` and
-    `changed_effects` say what differs, so that a store of rows need not compare.
+    `record` is whole, so that a store of documents need not merge. `new_facts`,
+    `changed_effects` and the two kinds of aliases say what differs, so that a store of rows need
+    not compare.
+
+    Args:
+        aliases_before: what the expected version is filed under; nothing if that is 0.
     """
 
     record: Record
     expected_version: int
     new_facts: tuple[Fact, ...] = ()
     changed_effects: tuple[Owed, ...] = ()
+    aliases_before: frozenset[str] = frozenset()
+
+    @property
+    def new_aliases(self) -> frozenset[str]:
+        return self.record.aliases - self.aliases_before
+
+    @property
+    def old_aliases(self) -> frozenset[str]:
+        """Those that the record is to be found by no more."""
+        return self.aliases_before - self.record.aliases
 
 
 def change(before: Record, after: Record) -> Change:
@@ -146,6 +160,8 @@ def change(before: Record, after: Record) -> Change:
         expected_version=before.version,
         new_facts=tuple(fact for fact in after.facts if fact.id not in known_facts),
         changed_effects=tuple(e for e in after.effects if known_effects.get(e.id) != e),
+        # What is not stored yet is filed nowhere, whatever it is going to be filed under.
+        aliases_before=before.aliases if before.version else frozenset(),
     )
 
 

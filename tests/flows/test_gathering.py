@@ -1,9 +1,9 @@
-"""That changes which arrive together are committed together, and each is told its own end."""
+"""That those who arrive together are served together, and each is told its own end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import pytest
 
 from xpay_flow import AsyncFlow, Settings
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
-from xpay_flow.records import Change
-from xpay_flow.stores.gathering import TOGETHER_MAX, Gathering
+from xpay_flow.records import Change, Record
+from xpay_flow.stores.gathering import TOGETHER_MAX, gathered_commit, gathered_load
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
+from xpay_flow.stores.threaded import ThreadedStore
 from xpay_flow.testing import builders as b
+from xpay_flow.testing.store_suite import put
 
 
 class Ledger:
@@ -24,10 +26,26 @@ class Ledger:
     def __init__(self) -> None:
         self.inner = MemoryStore()
         self.batches: list[list[str]] = []
+        self.looks: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.broken: set[str] = set()
         self.forgets = False
+
+    async def load(self, alias: str) -> Sequence[Record]:
+        (found,) = await self._found([alias])
+        return found
+
+    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        return await self._found(aliases)
+
+    async def _found(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        self.looks.append(list(aliases))
+        found = [self.inner.load(alias) for alias in aliases]
+        await self.gate.wait()  # The answer is on its way.
+        if self.broken & set(aliases):
+            raise StoreUnavailable(f"{aliases} cannot be read")
+        return found
 
     async def commit(self, change: Change) -> bool:
         await self.gate.wait()
@@ -48,9 +66,14 @@ class Ledger:
         return won
 
 
-def gathering(ledger: Ledger) -> Gathering:
+def committing(ledger: Ledger) -> Callable[[Change], Awaitable[bool]]:
     store: Any = ledger
-    return Gathering(store)
+    return gathered_commit(store)
+
+
+def finding(ledger: Ledger) -> Callable[[str], Awaitable[Sequence[Record]]]:
+    store: Any = ledger
+    return gathered_load(store)
 
 
 def attempts(count: int) -> list[Change]:
@@ -71,11 +94,11 @@ async def behind_the_first(
     ledger: Ledger, changes: Sequence[Change]
 ) -> tuple[asyncio.Task[bool], list[asyncio.Task[bool]]]:
     """The first is on its way to the disk while the others arrive."""
-    gathered = gathering(ledger)
+    commit = committing(ledger)
     ledger.gate.clear()
-    first = asyncio.create_task(gathered.commit(b.attempt("first")))
+    first = asyncio.create_task(commit(b.attempt("first")))
     await turn()
-    others = [asyncio.create_task(gathered.commit(change)) for change in changes]
+    others = [asyncio.create_task(commit(change)) for change in changes]
     await turn()
     return first, others
 
@@ -85,9 +108,9 @@ def test_one_alone_goes_at_once() -> None:
 
     async def story() -> None:
         ledger = Ledger()
-        gathered = gathering(ledger)
+        commit = committing(ledger)
         for change in attempts(3):
-            assert await gathered.commit(change)
+            assert await commit(change)
         assert [[key(0)], [key(1)], [key(2)]] == ledger.batches
 
     asyncio.run(story())
@@ -201,29 +224,118 @@ def test_a_transaction_holds_a_bounded_number() -> None:
 def test_another_event_loop_starts_afresh() -> None:
     """What waited in a loop that was ended in the middle does not hold up the next."""
     ledger = Ledger()
-    gathered = gathering(ledger)
+    commit = committing(ledger)
 
     async def interrupted() -> None:
         ledger.gate.clear()
-        waiting = asyncio.create_task(gathered.commit(b.attempt("first")))
+        waiting = asyncio.create_task(commit(b.attempt("first")))
         await turn()
         assert not waiting.done()
 
     async def whole() -> bool:
         ledger.gate = asyncio.Event()
         ledger.gate.set()
-        return await gathered.commit(b.attempt("second"))
+        return await commit(b.attempt("second"))
 
     asyncio.run(interrupted())
     assert asyncio.run(whole())
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def test_those_that_look_meanwhile_look_together() -> None:
+    """Of five, one looks at once and four share the next statement; each finds its own."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        made = [put(ledger.inner, change) for change in attempts(5)]
+        load = finding(ledger)
+        ledger.gate.clear()
+        looking = [asyncio.create_task(load(key(0)))]
+        await turn()
+        looking += [asyncio.create_task(load(key(number))) for number in (1, 2, 3, 4)]
+        await turn()
+        ledger.gate.set()
+        assert [[record] for record in made] == await asyncio.gather(*looking)
+        assert [[key(0)], [key(n) for n in (1, 2, 3, 4)]] == ledger.looks
+
+    asyncio.run(story())
+
+
+def test_nobody_is_told_what_was_read_before_they_asked() -> None:
+    """Who asks while the same name is being looked up is answered by the next look."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        first = put(ledger.inner, b.attempt("order-0"))
+        load = finding(ledger)
+        ledger.gate.clear()
+        early = asyncio.create_task(load(key(0)))
+        await turn()
+        second = put(ledger.inner, b.next_change(first, b.paid()))
+        late = asyncio.create_task(load(key(0)))
+        await turn()
+        ledger.gate.set()
+        assert [[first], [second]] == await asyncio.gather(early, late)
+
+    asyncio.run(story())
+
+
+def test_one_that_cannot_be_read_does_not_keep_the_others() -> None:
+    """After an error of all together each looks alone, and only the guilty one fails."""
+
+    async def story() -> None:
+        ledger = Ledger()
+        made = [put(ledger.inner, change) for change in attempts(3)]
+        ledger.broken = {key(1)}
+        load = finding(ledger)
+        ledger.gate.clear()
+        looking = [asyncio.create_task(load("first"))]
+        await turn()
+        looking += [asyncio.create_task(load(key(number))) for number in range(3)]
+        await turn()
+        ledger.gate.set()
+        told = await asyncio.gather(*looking, return_exceptions=True)
+        assert [[], [made[0]], [made[2]]] == [told[0], told[1], told[3]]
+        assert isinstance(told[2], StoreUnavailable)
+
+    asyncio.run(story())
+
+
+def test_a_store_that_blocks_is_asked_for_many_in_one_hop() -> None:
+    """Whatever it declares, each name is looked up as by itself."""
+
+    class Counted(ThreadedStore):
+        hops = 0
+
+        async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+            self.hops += 1
+            return await super().load_many(aliases)
+
+    async def story() -> None:
+        inner = MemoryStore()
+        made = [put(inner, change) for change in attempts(4)]
+        store = Counted(inner)
+        load = gathered_load(store)
+        found = await asyncio.gather(*(load(key(number)) for number in range(4)))
+        assert [[record] for record in made] == found
+        assert 1 == store.hops
+
+    asyncio.run(story())
+
+
+# --- a flow --------------------------------------------------------------------------------------
 
 
 def test_a_flow_gathers_where_its_store_can(tmp_path: Path) -> None:
     """On by default with SQLite, off when told so, and refused where the store cannot."""
     settings = Settings.sandbox()
     with SQLiteStore(tmp_path / "a.db") as store:
-        assert AsyncFlow(store, settings).ports.commit is not None
-        assert AsyncFlow(store, settings, group_commit=False).ports.commit is None
-    assert AsyncFlow(MemoryStore(), settings).ports.commit is None
+        gathers, alone = AsyncFlow(store, settings), AsyncFlow(store, settings, group_commit=False)
+        assert None not in (gathers.ports.load, gathers.ports.commit)
+        assert alone.ports.load is alone.ports.commit is None
+    memory = AsyncFlow(MemoryStore(), settings)
+    assert memory.ports.load is memory.ports.commit is None
     with pytest.raises(ConfigurationError, match="MemoryStore is not"):
         AsyncFlow(MemoryStore(), settings, group_commit=True)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import is_held
-from xpay_flow.records import Change
+from xpay_flow.ports import FOUND_MAX, is_held
+from xpay_flow.records import Change, Record
 from xpay_flow.stores.memory import MemoryStore
 
 
@@ -20,6 +20,9 @@ class Able(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self._held: set[str] = set()
+
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        return [self.load(alias) for alias in aliases]
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         return [self.commit(change) for change in changes]
@@ -56,6 +59,54 @@ class Able(MemoryStore):
             and any(is_held(effect) for effect in record.effects)
             and (record.deliver_at_ms or 0) > now_ms
         ]
+
+
+# --- many names ----------------------------------------------------------------------------------
+
+
+class AnswersInTheirOwnOrder(Able):
+    """The rows come as the database likes, and are dealt out to the names as they come."""
+
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        return super().load_many(sorted(aliases))
+
+
+class NamesWithoutRowsLeftOut(Able):
+    """Who has no row gets no answer, and so the next one's."""
+
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        return [found for found in super().load_many(aliases) if found]
+
+
+class OneLimitForAll(Able):
+    """A name with very many records leaves nothing for those after it."""
+
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        left, answers = FOUND_MAX, list[Sequence[Record]]()
+        for found in super().load_many(aliases):
+            answers.append(found[:left])
+            left -= len(answers[-1])
+        return answers
+
+
+class FoundTogetherIsRemembered(Able):
+    """What was found together once is found again, as it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[str, Sequence[Record]] = {}
+
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        return [self._found.setdefault(alias, self.load(alias)) for alias in aliases]
+
+
+class SomeNameIsWanted(Able):
+    """No name at all is a statement without values."""
+
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        if not aliases:
+            raise StoreUnavailable("syntax error at or near )")
+        return super().load_many(aliases)
 
 
 # --- batches -------------------------------------------------------------------------------------

@@ -71,6 +71,11 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "test_the_recent_ones_come_newest_first",
         "test_a_change_does_not_make_a_record_recent",
     ),
+    "many names": (
+        "test_many_names_find_what_each_finds",
+        "test_many_names_find_what_is_there_now",
+        "test_no_name_finds_nothing",
+    ),
     "batches": (
         "test_a_batch_is_committed",
         "test_a_lost_race_leaves_the_rest_of_a_batch",
@@ -176,6 +181,13 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_in("keeping", memory.KeepsNothing, memory.LosesDueTimes, fails="what"),
     *_in("listing", memory.OldestListedFirst, fails="the recent, a change"),
     *_in("listing", memory.LatestChangedListedFirst, fails="a change"),
+    *_in(
+        "many names",
+        *(able.AnswersInTheirOwnOrder, able.NamesWithoutRowsLeftOut, able.OneLimitForAll),
+        fails="many names find what each",
+    ),
+    *_in("many names", able.FoundTogetherIsRemembered, fails="many names find what is"),
+    *_in("many names", able.SomeNameIsWanted, fails="no name"),
     *_in("batches", able.FirstOfBatchOnly, fails="a batch, a lost"),
     *_in("batches", able.BatchEndsAtALoss, fails="a lost"),
     *_in("batches", able.BatchIsNeverEmpty, fails="an empty"),

@@ -149,7 +149,8 @@ class Contents:
         said, version = asked.record.version, expected + 1
         facts = tuple(_at(fact, said, version) for fact in asked.record.facts)
         effects = tuple(_logged_at(effect, said, version) for effect in asked.record.effects)
-        return Change(
+        return attrs.evolve(
+            asked,
             record=attrs.evolve(asked.record, version=version, facts=facts, effects=effects),
             expected_version=expected,
             new_facts=tuple(_at(fact, said, version) for fact in asked.new_facts),

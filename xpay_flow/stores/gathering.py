@@ -1,67 +1,95 @@
-"""How do many changes that arrive together share one flush to the disk?
+"""How do many webhooks that arrive together share one look at the store, and one flush to the disk?
 
-The first goes at once. Those that arrive while it is on its way go together in the next
-transaction, and each is acknowledged after that one only. So nobody waits for company.
+The first goes at once. Those that arrive while it is on its way go together in the next statement
+or transaction, and each is answered after that one only. So nobody waits for company, and nobody
+is told what was read before they asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Final, Generic, TypeVar
 
 import attrs
 
-from xpay_flow.ports import AsyncBatching, AsyncStore
-from xpay_flow.records import Change
+from xpay_flow.ports import AsyncBatching, AsyncFinding, AsyncStore
+from xpay_flow.records import Change, Record
 
-# What is written in one transaction: enough to share its cost, and not so much that the first of
-# them waits for long.
+# What goes together: enough to share its cost, and not so much that the first of them waits for
+# long.
 TOGETHER_MAX: Final = 64
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+def gathered_commit(store: AsyncStore) -> Callable[[Change], Awaitable[bool]]:
+    """`commit` of a store that is `AsyncBatching`. Who gives up waiting may have committed."""
+    assert isinstance(store, AsyncBatching)
+    # Of two changes of one record, the second goes with the next, and loses.
+    return Gathering(store.commit, store.commit_many, lambda change: change.record.key).ask
+
+
+def gathered_load(store: AsyncStore) -> Callable[[str], Awaitable[Sequence[Record]]]:
+    """`load` of a store that is `AsyncFinding`."""
+    assert isinstance(store, AsyncFinding)
+    return Gathering(store.load, store.load_many, lambda alias: alias).ask
 
 
 @attrs.frozen(eq=False)
-class _Waiting:
-    change: Change
-    answer: asyncio.Future[bool]
+class _Waiting(Generic[Q, A]):
+    question: Q
+    answer: asyncio.Future[A]
 
 
-class Gathering:
-    """`commit` of a store for many at once; the store must be `AsyncBatching`, too."""
+class Gathering(Generic[Q, A]):
+    """One question to a store, asked for many at once.
 
-    def __init__(self, store: AsyncStore) -> None:
-        self._store = store
-        self._waiting: list[_Waiting] = []
-        self._writer: asyncio.Task[None] | None = None
+    Args:
+        alone: answers one.
+        together: answers many, in their order.
+        key: no two questions with one key go together.
+    """
 
-    async def commit(self, change: Change) -> bool:
-        """See `xpay_flow.ports.Store`. Whoever gives up waiting may still have committed."""
+    def __init__(
+        self,
+        alone: Callable[[Q], Awaitable[A]],
+        together: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
+        key: Callable[[Q], Hashable],
+    ) -> None:
+        self._alone, self._together, self._key = alone, together, key
+        self._waiting: list[_Waiting[Q, A]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def ask(self, question: Q) -> A:
+        """What `alone` would answer."""
         loop = asyncio.get_running_loop()
-        if self._writer is None or self._writer.done() or self._writer.get_loop() is not loop:
+        if self._asking is None or self._asking.done() or self._asking.get_loop() is not loop:
             # What waited in another loop, which has ended, waits no more.
             self._waiting = []
-            self._writer = loop.create_task(self._write(), name="xpay-flow group commit")
-        waiting = _Waiting(change, loop.create_future())
+            self._asking = loop.create_task(self._ask_all(), name="xpay-flow gathering")
+        waiting = _Waiting[Q, A](question, loop.create_future())
         self._waiting.append(waiting)
         return await waiting.answer
 
-    async def _write(self) -> None:
+    async def _ask_all(self) -> None:
         while self._waiting:
             batch = self._next_batch()
             try:
-                await self._put(batch)
+                await self._ask(batch)
             finally:
                 # Only if this task itself was ended: nobody may wait for ever.
                 for waiting in batch:
                     waiting.answer.cancel()
 
-    def _next_batch(self) -> list[_Waiting]:
-        """The longest waiting, at most one for each record; the others go with the next."""
-        keys: set[str] = set()
-        batch: list[_Waiting] = []
-        left: list[_Waiting] = []
+    def _next_batch(self) -> list[_Waiting[Q, A]]:
+        """The longest waiting, at most one for each key; the others go with the next."""
+        keys: set[Hashable] = set()
+        batch: list[_Waiting[Q, A]] = []
+        left: list[_Waiting[Q, A]] = []
         for waiting in self._waiting:
-            key = waiting.change.record.key
+            key = self._key(waiting.question)
             if waiting.answer.done():
                 continue  # Whoever asked was cancelled before anything was begun.
             if len(batch) < TOGETHER_MAX and key not in keys:
@@ -72,30 +100,33 @@ class Gathering:
         self._waiting = left
         return batch
 
-    async def _put(self, batch: Sequence[_Waiting]) -> None:
-        if len(batch) == 1 or not await self._put_together(batch):
-            await asyncio.gather(*map(self._put_alone, batch))
+    async def _ask(self, batch: Sequence[_Waiting[Q, A]]) -> None:
+        match batch:
+            case [waiting]:
+                await self._ask_alone(waiting)
+            case _:
+                if not await self._ask_together(batch):
+                    await asyncio.gather(*map(self._ask_alone, batch))
 
-    async def _put_together(self, batch: Sequence[_Waiting]) -> bool:
-        store = cast(AsyncBatching, self._store)
+    async def _ask_together(self, batch: Sequence[_Waiting[Q, A]]) -> bool:
         try:
-            won = await store.commit_many([waiting.change for waiting in batch])
+            answers = await self._together([waiting.question for waiting in batch])
         except Exception:
             # One of them may be at fault, or nobody knows what took effect: each alone is told
             # what becomes of it. What was committed already loses its race.
             return False
-        for waiting, answer in zip(batch, won, strict=True):
+        for waiting, answer in zip(batch, answers, strict=True):
             _answer(waiting, answer)
         return True
 
-    async def _put_alone(self, waiting: _Waiting) -> None:
+    async def _ask_alone(self, waiting: _Waiting[Q, A]) -> None:
         try:
-            _answer(waiting, await self._store.commit(waiting.change))
+            _answer(waiting, await self._alone(waiting.question))
         except Exception as error:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
 
 
-def _answer(waiting: _Waiting, won: bool) -> None:
+def _answer(waiting: _Waiting[Q, A], answer: A) -> None:
     if not waiting.answer.done():
-        waiting.answer.set_result(won)
+        waiting.answer.set_result(answer)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.ports import Batching, Claiming, Listing, Reader, Store, Transactional
+from xpay_flow.ports import Batching, Claiming, Finding, Listing, Reader, Store, Transactional
 from xpay_flow.records import Change, Record, Work
 
 
@@ -34,6 +34,15 @@ class ThreadedStore(ThreadedReader):
         super().__init__(store)
         self._store = store
         self.can_hold = isinstance(store, Claiming) and store.can_hold
+
+    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.Finding`; any store is asked for all of them in one hop."""
+        return await asyncio.to_thread(self._found, aliases)
+
+    def _found(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        if isinstance(self._store, Finding):
+            return self._store.load_many(aliases)
+        return [self._store.load(alias) for alias in aliases]
 
     async def commit(self, change: Change) -> bool:
         return await asyncio.to_thread(self._store.commit, change)

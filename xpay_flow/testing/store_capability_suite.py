@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
-from xpay_flow.ports import HELD, Batching, Claiming, Listing, Store, Transactional, Undone, is_held
-from xpay_flow.records import Record
+from xpay_flow.ports import (
+    FOUND_MAX,
+    HELD,
+    Batching,
+    Claiming,
+    Finding,
+    Listing,
+    Store,
+    Transactional,
+    Undone,
+    is_held,
+)
+from xpay_flow.records import Record, receipt_alias
 
 from . import builders as b
 from .store_making import Making
@@ -38,6 +49,32 @@ class Capabilities(Making):
         older, younger = put(store, b.attempt("order-1")), put(store, b.attempt("order-2"))
         older = put(store, b.next_change(older, b.failed()))
         assert [younger, older] == list(listing.recent(10))
+
+    # --- Finding ---------------------------------------------------------------------------------
+
+    def test_many_names_find_what_each_finds(self, store: Store) -> None:
+        """Each name is answered in its place: one record, some, the hundred oldest, or none."""
+        finding = declares(store, Finding)
+        other, *pair = (put(store, b.attempt(f"order-{n}", n)) for n in (2, 1))
+        pair.append(put(store, b.attempt("order-1", 2)))
+        many = [put(store, b.attempt("order-3", n)) for n in range(FOUND_MAX + 1)]
+        receipts = [receipt_alias(f"order-{n}") for n in (3, 1)]
+        names = (other.key, receipts[0], "nobody", receipts[1], pair[0].key, "\0", "\ud800")
+        found = [[other], many[:FOUND_MAX], [], pair, pair[:1], [], []]
+        assert found == [list(records) for records in finding.load_many(names)]
+        assert found[::-1] == [list(records) for records in finding.load_many(names[::-1])]
+
+    def test_many_names_find_what_is_there_now(self, store: Store) -> None:
+        """What has been committed is found together as it is found alone."""
+        finding = declares(store, Finding)
+        first, other = (put(store, b.attempt(f"order-{n}")) for n in (1, 2))
+        assert [[first], [other]] == [*map(list, finding.load_many((first.key, other.key)))]
+        second = put(store, b.next_change(first, b.created(), b.paid()))
+        assert [[second], [other]] == [*map(list, finding.load_many((first.key, other.key)))]
+
+    def test_no_name_finds_nothing(self, store: Store) -> None:
+        """No name, no answer."""
+        assert [] == list(declares(store, Finding).load_many(()))
 
     # --- Batching --------------------------------------------------------------------------------
 
