@@ -48,9 +48,10 @@ wheel: $(VENV)/.dev ## build the wheel and look inside
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python tests/wheel_contents.py dist/*.whl
 
-deep: $(VENV)/.dev ## the model checker with any three faults, in memory and on SQLite
+deep: $(VENV)/.dev ## the model checker with any three faults, and the stores on servers to their full bound
 	$(BIN)/xpay-flow check --bound deep
 	$(BIN)/xpay-flow check --bound deep tests.checker.on_sqlite:build
+	$(BIN)/python -m pytest -m deep $(ARGS)
 
 chaos: $(VENV)/.dev ## kill processes and PostgreSQL under load for some minutes, and count (ARGS=...)
 	$(BIN)/python -m tests.chaos --long $(ARGS)

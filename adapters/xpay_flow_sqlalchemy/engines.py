@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from copy import copy
 from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet
@@ -96,6 +97,13 @@ def open_async_engine(url: URL) -> AsyncEngine:
     engine: AsyncEngine = _made(create_async_engine, url, **_pool_options())
     _watch(engine.sync_engine)
     return engine
+
+
+def another_engine(engine: Engine) -> Engine:
+    """An engine with connections of its own, for which all statements are compiled already."""
+    twin = copy(engine)
+    twin.pool = engine.pool.recreate()
+    return twin
 
 
 def plain_engine(url: URL) -> Engine:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
@@ -50,6 +50,17 @@ def downgrade(url: str, *, to: int) -> int:
     """
     target = f"{_BRANCH}_{to}" if to else "base"
     return _changed(url, lambda config: command.downgrade(config, target))
+
+
+def remove(url: str) -> None:
+    """Take back every step, and Alembic's account of them; only where there is no payment."""
+    downgrade(url, to=0)
+
+    def drop(connection: Connection, tables: Tables) -> None:
+        connection.execute(text(f"DROP TABLE {tables.names.path('alembic_version')}"))
+        connection.commit()
+
+    _told(place(url), drop)
 
 
 def current(url: str) -> int:

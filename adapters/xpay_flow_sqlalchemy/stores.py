@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
+from copy import copy
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -23,11 +24,13 @@ from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.codec import is_a_name
 
 from . import schema
+from .checking import ForCheck, for_check
 from .database import Database, Raised, refuse_autocommit
 from .engines import (
     KEPT,
     MORE_IN_A_RUSH,
     Place,
+    another_engine,
     open_async_engine,
     open_engine,
     place,
@@ -67,12 +70,15 @@ class _Store:
 
     def __init__(self, engine: Engine, tables: Tables) -> None:
         self._tables = tables
-        self._database = Database(engine)
+        self._on(engine)
         self._reading = Reading(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
         self._within = Within(tables, self._writing)
-        self.holding = Holding(self._database, tables)
         self.can_hold = engine.dialect.name in DIALECTS
+
+    def _on(self, engine: Engine) -> None:
+        self._database = Database(engine)
+        self.holding = Holding(self._database, self._tables)
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
@@ -172,6 +178,22 @@ class SQLAlchemyStore(_Store):
             raise
         store._engine_of_ours = engine
         return store
+
+    @classmethod
+    def for_check(cls, url: str) -> AbstractContextManager[ForCheck[SQLAlchemyStore]]:
+        """Tables of their own in the database of `url`, for `xpay-flow check --store`."""
+        return for_check(url, SQLAlchemyStore.from_url, lambda store: store.another())
+
+    def another(self) -> SQLAlchemyStore:
+        """The same store with connections of its own, as another process has it.
+
+        It has connected once, looks at the tables no more, and knows its statements already.
+        """
+        twin = copy(self)
+        twin._engine_of_ours = another_engine(self._database.engine)
+        twin._on(twin._engine_of_ours)
+        twin._database.read(refuse_autocommit)
+        return twin
 
     def close(self) -> None:
         """Whoever uses the store or its readers later gets StoreUnavailable."""

@@ -9,6 +9,7 @@ from typing import IO
 import attrs
 
 from xpay_flow.checker.bounds import ALL_SCENES, BOUNDS, DEFAULT, FAULT_WORDS, Bound, FaultKind
+from xpay_flow.checker.contract import DEFAULT as CONTRACT
 from xpay_flow.checker.contract import ContractResult, contract_of
 from xpay_flow.checker.emit import emitted_test
 from xpay_flow.checker.histories import HiddenState
@@ -87,7 +88,7 @@ def check(
     Exit codes: 0 EXHAUSTED, 1 VIOLATED, 3 UNFINISHED.
     """
     if store:
-        result: Result | ContractResult = _of_store(target)
+        result: Result | ContractResult = _of_store(target, faults)
     else:
         bound = _bound(bound_name, faults, scenes, kinds, seconds)
         result = _searched(target, bound, without, jobs)
@@ -101,10 +102,11 @@ def check(
     sys.exit(EXIT_CODES[result.verdict])
 
 
-def _of_store(target: str | None) -> ContractResult:
+def _of_store(target: str | None, faults: int | None) -> ContractResult:
     if target is None:
         raise click.UsageError("--store needs a store: shop.db:PgStore, or a URL")
-    return contract_of(target)
+    bound = CONTRACT if faults is None else attrs.evolve(CONTRACT, faults=faults)
+    return contract_of(target, bound=bound)
 
 
 def _write(

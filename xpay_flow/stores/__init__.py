@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from xpay_flow.errors import ConfigurationError, MissingExtra, quoted
 from xpay_flow.ports import AsyncStore, Store
@@ -33,18 +33,24 @@ def open_store(url: str) -> Store:
             used. The text says what to do, and quotes only the scheme: a URL may hold a password.
         StoreUnavailable: the store itself did not answer.
     """
+    store: Store = offered(url).from_url(url)
+    return store
+
+
+def offered(url: str) -> Any:
+    """The class that is offered for the scheme of `url`. Raises ConfigurationError."""
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise ConfigurationError("a store is named by a URL, such as sqlite:///payments.db")
     # The shipped ones come last, and so win: no package may quietly take over where money is kept.
-    offered = {point.name: point for point in entry_points(group=GROUP)} | _SHIPPED
-    if scheme not in offered:
+    there = {point.name: point for point in entry_points(group=GROUP)} | _SHIPPED
+    if scheme not in there:
         raise ConfigurationError(
             f"no installed package offers a store for {quoted(scheme)}; "
-            f"there are {', '.join(sorted(offered))}. Install one that offers it in the entry "
+            f"there are {', '.join(sorted(there))}. Install one that offers it in the entry "
             f"point group {GROUP}, or make your store yourself and pass it instead of a URL"
         )
-    return _opened(offered[scheme], url)
+    return _loaded(there[scheme])
 
 
 def blocking_store(store: Store | AsyncStore, url: str = "") -> Store:
@@ -67,9 +73,11 @@ def blocking_store(store: Store | AsyncStore, url: str = "") -> Store:
     )
 
 
-def _opened(point: EntryPoint, url: str) -> Store:
+def _loaded(point: EntryPoint) -> Any:
     try:
-        from_url = point.load().from_url
+        kind = point.load()
+        if not hasattr(kind, "from_url"):
+            raise AttributeError(f"{point.value} has no from_url")
     except MissingExtra:
         raise  # It says already what to install.
     except (ImportError, AttributeError) as error:
@@ -77,8 +85,7 @@ def _opened(point: EntryPoint, url: str) -> Store:
             f"the store for {point.name!r} is offered as {point.value} but cannot be used "
             f"({quoted(error)}); try: pip install {_requirement(point)}"
         ) from error
-    store: Store = from_url(url)
-    return store
+    return kind
 
 
 def _requirement(point: EntryPoint) -> str:

@@ -18,6 +18,11 @@ from typing import Any, Final
 
 from .statements import Driver, Statement, connection_of
 
+_SQL_CURSOR: Final = ("execute", "executemany")
+_SQL_CONNECTION: Final = ("commit", "rollback", "close")
+# What a server of MySQL's kind says of a connection with each answer.
+_MYSQL_IN_TRANSACTION: Final = 1
+
 _QUIET_SQL = re.compile(r"\s*(BEGIN(\s+(DEFERRED|TRANSACTION))*\s*;?\s*$|PRAGMA\b)", re.IGNORECASE)
 
 
@@ -44,6 +49,20 @@ def _is_open_sqlite(target: Any) -> bool | None:
         return False  # closed
 
 
+def _is_open_psycopg(target: Any) -> bool | None:
+    # Everything but IDLE (0) and UNKNOWN (4), the latter of a connection that was closed.
+    return connection_of(target).info.transaction_status not in (0, 4)
+
+
+def _is_open_pymysql(target: Any) -> bool | None:
+    return bool(connection_of(target).server_status & _MYSQL_IN_TRANSACTION)
+
+
+def _quiet_sql(statement: Statement) -> bool:
+    """To end a transaction that was never begun is nothing."""
+    return statement.call in _SQL_CONNECTION and statement.open_before is False
+
+
 def _drop_file(target: Any) -> None:
     """What is still in the buffers of a process that died never reaches the file."""
     with suppress(Exception):
@@ -53,10 +72,6 @@ def _drop_file(target: Any) -> None:
         finally:
             os.close(sink)
         target.close()
-
-
-_SQL_CURSOR = ("execute", "executemany")
-_SQL_CONNECTION = ("commit", "rollback", "close")
 
 
 def _sql(connection: Iterable[str], cursor: Iterable[str]) -> tuple[str, ...]:
@@ -82,6 +97,8 @@ DRIVERS: Final[tuple[Driver, ...]] = (
         module="psycopg",
         calls=_sql(("execute", *_SQL_CONNECTION), (*_SQL_CURSOR, "copy")),
         opens=("Connection.connect",),
+        quiet=_quiet_sql,
+        is_open=_is_open_psycopg,
     ),
     Driver(
         name="psycopg2",
@@ -90,12 +107,17 @@ DRIVERS: Final[tuple[Driver, ...]] = (
             *("connection.commit", "connection.rollback", "connection.close"),
             *("cursor.execute", "cursor.executemany"),
         ),
+        # Of OperationalError, the only kind that this module has.
+        failure="QueryCanceledError",
     ),
     Driver(
         name="pymysql",
         module="pymysql.connections",
         calls=("Connection.query", "Connection.commit", "Connection.rollback", "Connection.close"),
         opens=("Connection.connect",),
+        failure="err.OperationalError",
+        quiet=_quiet_sql,
+        is_open=_is_open_pymysql,
     ),
     Driver(
         name="redis",

@@ -72,9 +72,10 @@ class _Passive:
 def steered(house: House) -> Generator[Store, None, None]:
     """A store of this thread, dropped at the end as by a process that dies."""
     watch = Watch(house.table, _Passive())
+    store = house.make()
     try:
         with watch.on_this_thread():
-            yield house.make()
+            yield store
     finally:
         watch.drop()
 

@@ -34,7 +34,7 @@ from .statements import Statement
 
 LOOK_S: Final = 0.002
 _TASKS: Final = Path("/proc/self/task")
-LOOKS: Final = 4 if _TASKS.is_dir() else 50
+LOOKS: Final = 25 if _TASKS.is_dir() else 50
 # Longer than a store's own patience (10 s): who still stands, when nobody else can go, is stuck.
 STUCK_LOOKS: Final = 5_000
 
@@ -166,8 +166,9 @@ class Lifeline:
 
     def _main(self) -> None:
         try:
+            store = self._opened()
             with self._watch.on_this_thread():
-                self._work()
+                self._work(store)
         except Died:
             pass
         except Exception as error:
@@ -177,8 +178,7 @@ class Lifeline:
             self.dead, self.state = True, "done"
             self._room.news.put(None)
 
-    def _work(self) -> None:
-        store = self._opened()
+    def _work(self, store: Store) -> None:
         self._steered = True
         for number, (call, done) in enumerate(zip(self._calls, self.done, strict=True)):
             self._park(Begin(number))

@@ -111,7 +111,7 @@ def text_in(names: Mapping[str, Any]) -> list[str]:
         found = names.get(name)
         if isinstance(found, tuple) and found:
             found = " ".join(str(part) for part in found[:2])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        if isinstance(found, bytes):
+        if isinstance(found, bytes | bytearray):
             found = found.decode(errors="replace")
         if isinstance(found, str) and found:
             return [found]

@@ -2,6 +2,9 @@
 
 * `sqlite:///shop.db`, `memory://`: the shipped stores. The SQLite store is checked in a new file in
   a folder of its own; the file that is named is not touched.
+* `postgresql://…`, or the URL of any class that has `for_check`: the store is checked in tables of
+  its own; what the database holds is not touched. `for_check(url)` is a context manager, and what
+  it gives has `make()` and `reset()`.
 * `shop.db:PgStore`: a class that is made without arguments, or a function that makes a store. If
   its data outlive it, it must offer `reset`, which empties them: on the function, on the class or
   on the store. Nothing is emptied that holds records already.
@@ -18,7 +21,7 @@ from typing import Any
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.naming import named
 from xpay_flow.ports import Listing, Store
-from xpay_flow.stores import open_store
+from xpay_flow.stores import offered, open_store
 from xpay_flow.stores.sqlite import SQLiteStore
 
 from .files import Place, a_place
@@ -36,7 +39,11 @@ def contract_of(target: str, *, bound: ContractBound = DEFAULT) -> ContractResul
     if is_url and scheme == "sqlite":
         return _in_a_place(SQLiteStore, bound)
     if is_url:
-        return _checked(lambda: open_store(target), None, bound)
+        for_check = getattr(offered(target), "for_check", None)
+        if for_check is None:
+            return _checked(lambda: open_store(target), None, bound)
+        with for_check(target) as its:
+            return check_store(its.make, reset=its.reset, bound=bound)
     found, _ = named(target, "MODULE:STORE, such as shop.db:PgStore, or a store's URL")
     if not callable(found):
         raise ConfigurationError(f"{target} is no class and no function that makes a store")

@@ -1,0 +1,85 @@
+"""Where is a store checked, on a database of yours? In tables of their own, gone afterwards.
+
+What the database holds already is not touched: these tables have another prefix than any shop's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final, Generic, TypeVar
+
+import attrs
+from sqlalchemy import Connection, make_url, text
+
+from . import migrating
+from .engines import place, plain_engine
+from .names import Names
+
+S = TypeVar("S")
+
+# With three bytes of chance, as in `xpay_check_1f2e3d_intents`.
+_PREFIX: Final = "xpay_check"
+# Those that refer to others come first.
+_TABLES: Final = ("aliases", "effects", "facts", "intents")
+
+
+@attrs.frozen(kw_only=True)
+class ForCheck(Generic[S]):
+    """Empty tables for as long as a check lasts.
+
+    Args:
+        url: names them.
+        make: opens the store once more, with connections of its own, as another process would.
+        reset: empties the tables; what was opened before goes on to work.
+    """
+
+    url: str
+    make: Callable[[], S]
+    reset: Callable[[], None]
+
+
+@contextmanager
+def for_check(
+    url: str, opened: Callable[[str], S], another: Callable[[S], S]
+) -> Generator[ForCheck[S]]:
+    """New tables in the database that `url` names, whose user may make and drop tables.
+
+    Raises:
+        StoreUnavailable: the database did not answer, or refused.
+    """
+    named = make_url(url).update_query_dict({"table_prefix": f"{_PREFIX}_{secrets.token_hex(3)}_"})
+    own = named.render_as_string(hide_password=False)
+    where = place(own)
+    migrating.upgrade(own)
+    try:
+        with plain_engine(where.url).connect() as connection:
+            _may_be_emptied(connection, where.names)
+            first = opened(own)
+            try:
+                yield ForCheck(
+                    url=own,
+                    make=lambda: another(first),
+                    reset=lambda: _empty(connection, where.names),
+                )
+            finally:
+                _empty(connection, where.names)
+    finally:
+        migrating.remove(own)
+
+
+def _may_be_emptied(connection: Connection, names: Names) -> None:
+    """Facts are append-only by a trigger, which would keep them from one run for the next."""
+    if connection.dialect.name == "postgresql":
+        drop = f"{names.of('facts_append_only')} ON {names.path('facts')}"
+    else:
+        drop = names.path("facts_are_not_deleted")
+    connection.execute(text(f"DROP TRIGGER {drop}"))
+    connection.commit()
+
+
+def _empty(connection: Connection, names: Names) -> None:
+    for table in _TABLES:
+        connection.execute(text(f"DELETE FROM {names.path(table)}"))
+    connection.commit()

@@ -1,0 +1,104 @@
+"""On real servers the contract holds between any two statements, and what is wrong is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+from xpay_flow.checker.contract import SCENES, ContractBound, ContractResult, check_store
+from xpay_flow.checker.contract.judging import Rule
+from xpay_flow_sqlalchemy import SQLAlchemyStore
+
+from . import planted
+from .kit import Place
+
+# A race for one record, and a reader of it: what the planted stores are wrong in shows here.
+FEW: Final = [scene for scene in SCENES if scene.name in ("two writers", "a writer and a reader")]
+ONE_SWITCH: Final = ContractBound(switches=1)
+
+
+def test_mariadb_keeps_the_contract(mariadb: Place) -> None:
+    """SQLAlchemyStore gives what is right, at every statement on MariaDB and in every crash."""
+    with SQLAlchemyStore.for_check(unencrypted(mariadb)) as its:
+        result = check_store(its.make, reset=its.reset, bound=ONE_SWITCH, scenes=FEW)
+    assert "EXHAUSTED" == result.verdict, result.as_text()
+    assert ("pymysql",) == result.seen
+    assert result.total("faults") > 50
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+def test_mariadb_keeps_the_contract_in_all_scenes(mariadb: Place) -> None:
+    """The same in every scene, with up to two switches in the middle of a call."""
+    with SQLAlchemyStore.for_check(unencrypted(mariadb)) as its:
+        result = check_store(its.make, reset=its.reset)
+    assert "EXHAUSTED" == result.verdict, result.as_text()
+
+
+def unencrypted(mariadb: Place) -> str:
+    """Its URL. Python needs more time to prepare for TLS than for all the rest."""
+    return mariadb.by("mariadb", ssl_disabled="true")
+
+
+def test_the_command_line_checks_on_a_database_of_yours(postgresql: Place) -> None:
+    """A URL is enough: all scenes are EXHAUSTED on PostgreSQL, and no table is left behind."""
+    done = run_check(postgresql.by("postgresql"), "--json")
+    told = json.loads(done.stdout)
+    assert (0, "EXHAUSTED", ["psycopg"]) == (done.returncode, told["verdict"], told["drivers"])
+    assert "" == done.stderr
+    assert told["faults"] > 50
+    assert [] == postgresql.answer(
+        "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'xpay_check%'"
+    )
+
+
+def run_check(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xpay_flow.cli", "check", "--store", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+
+
+# --- by hand -------------------------------------------------------------------------------------
+
+# Each wrong store, the rule that it breaks, and how many switches and faults that takes.
+PLANTED: Final[dict[type[planted.Plain], tuple[Rule, int]]] = {
+    planted.ReadsFirst: ("lost-update", 1),
+    planted.EffectsLater: ("half-applied", 1),
+    planted.TornLoad: ("torn-read", 1),
+    planted.VersionNotChecked: ("lost-update", 0),
+}
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def place(request: pytest.FixtureRequest) -> Place:
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+def by_hand(place: Place, kind: type[planted.Plain]) -> ContractResult:
+    """The verdict over a store by hand, in tables of its own."""
+    with planted.tables(place) as reset:
+        return check_store(planted.opener(place, kind), reset=reset, bound=ONE_SWITCH, scenes=FEW)
+
+
+@pytest.mark.parametrize("kind", [planted.Plain, planted.LocksFirst])
+def test_a_right_store_passes(place: Place, kind: type[planted.Plain]) -> None:
+    """A store that compares as it writes is let through, and so is one that takes the row's lock.
+
+    Whoever waits for the lock is not enabled meanwhile.
+    """
+    result = by_hand(place, kind)
+    assert "EXHAUSTED" == result.verdict, result.as_text()
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_wrong_store_is_found(place: Place, kind: type[planted.Plain]) -> None:
+    """A store that is wrong in one way is VIOLATED on the server, for that reason, and twice."""
+    result = by_hand(place, kind)
+    assert "VIOLATED" == result.verdict, result.as_text()
+    assert result.violation is not None
+    assert PLANTED[kind] == (result.violation.rule, result.violation.cost), result.as_text()
+    assert result.violation.confirmed
