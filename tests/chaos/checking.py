@@ -27,6 +27,8 @@ KINDS: Final = (
     "not sent on",
     "sent astray",
     "made twice",
+    "charged twice",
+    "charged wrongly",
     "creation lost",
     "creation unresolved",
     "unanswered",
@@ -51,6 +53,7 @@ def faults(plan: Plan, evidence: Evidence) -> list[Fault]:
     return [
         *_pages(endings, evidence),
         *_creations(evidence),
+        *_charges(endings, evidence),
         *_answers(plan, evidence),
         *_facts(plan, evidence),
         *_states(endings, evidence),
@@ -84,6 +87,16 @@ def _creations(evidence: Evidence) -> Iterator[Fault]:
         for x_intent_id in known[order] - made[order]:
             text = f"{x_intent_id} is on file, and xPay holds no such payment"
             yield Fault("creation unresolved", order, text)
+
+
+def _charges(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
+    """Each paid order was charged once, and no other."""
+    charged = Counter(payment.order for payment in evidence.at_xpay if payment.is_paid)
+    for order in sorted(endings.keys() | charged.keys()):
+        if charged[order] > 1:
+            yield Fault("charged twice", order, f"xPay has charged for it {charged[order]} times")
+        elif charged[order] != endings.get(order, LEFT).is_paid:
+            yield Fault("charged wrongly", order, f"xPay has charged for it {charged[order]} times")
 
 
 def _ids(payments: Iterable[AtXPay | Stored]) -> dict[str, set[str | None]]:

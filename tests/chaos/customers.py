@@ -1,4 +1,4 @@
-"""What do customers do? They press Pay until the shop has sent them to a page of xPay."""
+"""What do customers do? They press Pay until the shop has sent them to a page of xPay, and pay."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from .evidence import Appended
 from .line import Line, evenly
 from .plan import Customer, Plan, order
+from .xpay import XPay
 
 TIMEOUT_S: Final = 5.0
 AT_ONCE: Final = 12
@@ -22,11 +23,12 @@ class Customers:
     `sent_on` counts those who have been sent to a page, `tries` what each click met.
     """
 
-    def __init__(self, plan: Plan, ports: list[int], seconds: float, log: Path) -> None:
+    def __init__(self, plan: Plan, ports: list[int], seconds: float, log: Path, xpay: XPay) -> None:
         self.sent_on = 0
         self.tries: Counter[str] = Counter()
         self._plan, self._ports, self._seconds = plan, ports, seconds
         self._log = Appended(log, durable=True)
+        self._xpay = xpay
         self._is_sent_on = [asyncio.Event() for _ in range(plan.intents)]
 
     async def sent_to_a_page(self, number: int) -> None:
@@ -52,7 +54,10 @@ class Customers:
         response = await line.post(f"/pay/{order(customer.number)}")
         if response is None or response.status_code != SENT_ON:
             return
-        self._log.add({"order": order(customer.number), "page": response.headers["location"]})
+        page = response.headers["location"]
+        self._log.add({"order": order(customer.number), "page": page})
+        # Who was sent to two pages pays at both.
+        self._xpay.visit(page, customer.story)
         self.sent_on += not self._is_sent_on[customer.number].is_set()
         self._is_sent_on[customer.number].set()
 

@@ -39,6 +39,7 @@ class AtXPay:
     order: str
     x_intent_id: str
     page: str
+    is_paid: bool
 
 
 @attrs.frozen

@@ -83,12 +83,17 @@ class Customer:
 
     Args:
         clicks: how often Pay is pressed at once.
-        stays: goes on clicking until it has helped.
+        story: what happens at xPay's page, some of which will be told. Without one the customer
+            leaves after the first click; with one, goes on clicking until it has helped.
     """
 
     number: int
     clicks: int
-    stays: bool
+    story: tuple[str, ...]
+
+    @property
+    def stays(self) -> bool:
+        return bool(self.story)
 
 
 TYPES: Final = {
@@ -161,7 +166,7 @@ def planned(intents: int, deliveries: int, seed: int) -> Plan:
         timed.append((at[event] if chance.random() < 0.5 else late, event))
     timed.sort(key=lambda pair: (pair[0], pair[1].id))
     customers = [
-        Customer(number, 2 if chance.random() < IMPATIENT else 1, stays=bool(story))
+        Customer(number, 2 if chance.random() < IMPATIENT else 1, story)
         for number, story in enumerate(stories)
     ]
     customers.sort(key=lambda customer: moments[customer.number])
@@ -187,6 +192,10 @@ def refund_id(number: int) -> str:
     return f"rf_{number:06}"
 
 
+# A refund that is told before its payment has the shop ask xPay, and that answer has no details.
+ASKED: Final = ("on_attention", "refund_without_details")
+
+
 @attrs.frozen
 class Expected:
     """How the payment for one order must end.
@@ -194,7 +203,8 @@ class Expected:
     Args:
         states: those that it may end in; none of it need be anywhere, if `may_be_missing`.
         calls: handler and subject of each call that must have been made.
-        may: of each that may have been made or left out: news that was overtaken.
+        may: of each that may have been made or left out: news that was overtaken, and what only
+            a shop hears that has asked.
     """
 
     states: frozenset[str]
@@ -225,7 +235,7 @@ def expected(told: Sequence[Event]) -> Expected:
         is_paid=is_paid,
         refunded_minor=REFUND_MINOR * bool(refunds),
         calls=frozenset(_calls(words, refunds)),
-        may=frozenset({("on_failed", "")} if is_paid and "failed" in words else ()),
+        may=frozenset(_overtaken_or_asked(words)),
     )
 
 
@@ -238,3 +248,10 @@ def _calls(words: set[str], refunds: Sequence[Event]) -> Iterator[tuple[str, str
         yield "on_attention", "wrong_money"
     for event in refunds:
         yield "on_refunded", refund_id(event.number)
+
+
+def _overtaken_or_asked(words: set[str]) -> Iterator[tuple[str, str]]:
+    if {"success", "failed"} <= words:
+        yield "on_failed", ""
+    if "refunded" in words:
+        yield ASKED

@@ -31,7 +31,7 @@ PLANTED: Final = {
     EARLY: "lost",
     BY_ITSELF: "paid twice",
     BELIEVES: "wrong state",
-    AFRESH: "made twice",
+    AFRESH: "charged twice",
 }
 
 # As long as a call to a slow warehouse, so that a process is seldom killed at anything else.

@@ -153,7 +153,7 @@ class Scene:
         self.size, self.plan, self.server, self.tell = size, plan, server, tell
         self._xpay, self._folder = xpay, folder
         self._ports = [servers.free_port() for _ in range(WEBS)]
-        self._customers = Customers(plan, self._ports, size.seconds, folder / PAGES)
+        self._customers = Customers(plan, self._ports, size.seconds, folder / PAGES, xpay)
         self._sender = Sender(
             plan, self._ports, size.seconds, folder / ANSWERS, self._customers, xpay
         )

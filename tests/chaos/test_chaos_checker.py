@@ -33,7 +33,10 @@ def evidence_of(plan: Plan) -> Evidence:
         for handler, subject in sorted(ending.calls)
     ]
     return Evidence(
-        at_xpay=tuple(AtXPay(order, f"in_{order}", page_of(order)) for order in endings),
+        at_xpay=tuple(
+            AtXPay(order, f"in_{order}", page_of(order), ending.is_paid)
+            for order, ending in endings.items()
+        ),
         pages=tuple((order, page_of(order)) for order in endings),
         answers=dict.fromkeys(range(len(plan.deliveries)), ACKNOWLEDGED),
         intents=tuple(
@@ -146,10 +149,27 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
     "a second payment for one order": (
         attrs.evolve(
             SOUND,
-            at_xpay=(*SOUND.at_xpay, AtXPay(one_of("success"), "in_2", "http://page/2")),
+            at_xpay=(*SOUND.at_xpay, AtXPay(one_of("success"), "in_2", "http://page/2", False)),
             intents=(*SOUND.intents, attrs.evolve(stored(one_of("success")), x_intent_id="in_2")),
         ),
         {"made twice"},
+    ),
+    "a second payment for one order, charged": (
+        attrs.evolve(
+            SOUND,
+            at_xpay=(*SOUND.at_xpay, AtXPay(one_of("success"), "in_2", "http://page/2", True)),
+            intents=(*SOUND.intents, attrs.evolve(stored(one_of("success")), x_intent_id="in_2")),
+        ),
+        {"made twice", "charged twice"},
+    ),
+    "a charge for an order that nobody paid": (
+        attrs.evolve(
+            SOUND,
+            at_xpay=tuple(
+                attrs.evolve(p, is_paid=p.is_paid or p.order == unpaid()) for p in SOUND.at_xpay
+            ),
+        ),
+        {"charged wrongly"},
     ),
     "a payment whose creation the books have forgotten": (
         attrs.evolve(SOUND, intents=tuple(s for s in SOUND.intents if s.order != left())),

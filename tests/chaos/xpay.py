@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 from sandbox.served import served
 
+from xpay_flow import messages
+from xpay_flow.errors import UnknownIntent
 from xpay_flow.sandbox import FaultPlan, Sandbox
 from xpay_flow.sandbox.ledger import Intent
 
 from .evidence import AtXPay
+from .plan import REFUND_MINOR
 
-_CREATE: Final = "/payments/create-intent"
 # One creation in five goes wrong, as often before it took effect as afterwards.
 _API: Final = (
     {"fault": "lose_request", "probability": 0.05},
@@ -23,7 +26,8 @@ _API: Final = (
     {"fault": "error_text", "probability": 0.05, "took_effect": True},
     {"fault": "slow", "probability": 0.03, "milliseconds": 800},
 )
-FAULTS: Final = FaultPlan.from_dict({"api": [{**rule, "path": _CREATE} for rule in _API]})
+_ON_CREATE: Final = [{**rule, "path": messages.CREATE_INTENT_PATH} for rule in _API]
+FAULTS: Final = FaultPlan.from_dict({"api": _ON_CREATE})
 
 
 class XPay:
@@ -43,13 +47,25 @@ class XPay:
         self._look()
         return self._by_order[order][0] if self._by_order[order] else None
 
+    def visit(self, page: str, story: Sequence[str]) -> None:
+        """A customer comes to this page, and what must happen happens; a second visit is none."""
+        checkout_id = parse_qs(urlsplit(page).query)[messages.RETURN_PARAMETER][0]
+        # A page of nobody's is for whoever compares.
+        with suppress(UnknownIntent):
+            payment = self._sandbox.intent_by_checkout_id(checkout_id)
+            if not payment.opened:
+                self._sandbox.open_checkout(payment.x_intent_id)
+                for word in story:
+                    _ACTS.get(word, _nothing)(self._sandbox, payment.x_intent_id)
+
     def ledger(self) -> tuple[AtXPay, ...]:
         """Every payment that it holds."""
         return tuple(self._entry(intent) for intent in self._sandbox.intents())
 
     def _entry(self, intent: Intent) -> AtXPay:
         page = self._sandbox.fwd_url(intent.x_intent_id)
-        return AtXPay(intent.order.receipt_id or "", intent.x_intent_id, page)
+        is_paid = intent.succeeded is not None
+        return AtXPay(intent.order.receipt_id or "", intent.x_intent_id, page, is_paid)
 
     def _look(self) -> None:
         """It only ever gets more of them."""
@@ -57,6 +73,18 @@ class XPay:
         for intent in intents[self._seen :]:
             self._by_order[intent.order.receipt_id or ""].append(intent)
         self._seen = len(intents)
+
+
+def _nothing(_: Sandbox, __: str) -> None:
+    """Opening has happened; and that somebody paid other money than was asked xPay cannot do."""
+
+
+# What the shop is told if it asks is what it will be told by itself.
+_ACTS: Final[dict[str, Callable[[Sandbox, str], object]]] = {
+    "failed": Sandbox.decline,
+    "success": Sandbox.pay,
+    "refunded": lambda sandbox, x: sandbox.refund(x, REFUND_MINOR),
+}
 
 
 @contextmanager
