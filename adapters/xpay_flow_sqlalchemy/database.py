@@ -206,7 +206,7 @@ def _was_undone(error: BaseException | None) -> bool:
     """Whether nothing is left of the transaction, and the database asks to try it again."""
     if not isinstance(error, DBAPIError):
         return False
-    return bool({*_codes(error.orig)} & _TRY_AGAIN)
+    return bool({*codes(error.orig)} & _TRY_AGAIN)
 
 
 def _is_worth_another_look(error: BaseException | None) -> bool:
@@ -214,7 +214,8 @@ def _is_worth_another_look(error: BaseException | None) -> bool:
     return _was_undone(error) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
-def _codes(error: object) -> tuple[object, ...]:
+def codes(error: object) -> tuple[object, ...]:
+    """The words or numbers by which the database names an error of its driver's."""
     arguments = getattr(error, "args", ())
     return (getattr(error, "sqlstate", None), arguments[0] if arguments else None)
 

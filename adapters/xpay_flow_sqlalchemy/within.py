@@ -8,7 +8,7 @@ whether our own change is still there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, event, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -17,10 +17,13 @@ from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import Undone
 from xpay_flow.records import Change
 
-from .database import Raised
+from .database import Raised, codes
 from .postgresql import OneStatement
 from .tables import Tables
 from .writing import Writing
+
+# "current transaction is aborted": PostgreSQL's answer to whoever goes on after an error.
+_ABORTED: Final = "25P02"
 
 
 class Within:
@@ -58,7 +61,8 @@ class Within:
         try:
             return connection.execute(self._version, {"known_key": key}).scalar()
         except SQLAlchemyError as error:
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
+            if isinstance(error, DBAPIError) and _ABORTED not in codes(error.orig):
+                # That is the database's own failure, or the connection's.
                 raise
             raise Undone(f"the handler has left a broken transaction: {error}") from error
 

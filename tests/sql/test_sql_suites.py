@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,26 +25,22 @@ class Called(StoreSuite):
     driver: str
     _place: Place
 
-    def url(self) -> str:
-        return self._place.by(self.driver)
-
-    def opened(self, url: str) -> Store:
-        return SQLAlchemyStore.from_url(url)
-
     def make_store(self) -> Store:
         self._place.empty()
-        return self.opened(self.url())
+        return self.opener_of(self._place.by(self.driver))()
 
-    def reopen(self, store: Store) -> Store:
-        self.discard(store)
-        return self.opened(self.url())
+    def reopen_store(self, store: Store) -> Callable[[], Store]:
+        return self.opener_of(self._place.by(self.driver))
+
+    def opener_of(self, url: str) -> Callable[[], Store]:
+        return partial(SQLAlchemyStore.from_url, url)
 
 
 class Awaited(Called):
     """A store that is awaited, in an event loop of its own."""
 
-    def opened(self, url: str) -> Store:
-        return BlockingStore(url)
+    def opener_of(self, url: str) -> Callable[[], Store]:
+        return partial(BlockingStore, url)
 
 
 class OnPostgreSQL:
@@ -86,11 +84,8 @@ class TestSQLite(StoreSuite):
     def make_store(self) -> SQLAlchemyStore:
         self.made += 1
         shutil.copy(self.folder / "empty.db", self.folder / f"{self.made}.db")
-        return self.opened()
+        return self.reopen_store()()
 
-    def opened(self) -> SQLAlchemyStore:
-        return SQLAlchemyStore.from_url(f"sqlalchemy+sqlite:///{self.folder}/{self.made}.db")
-
-    def reopen(self, store: Store) -> SQLAlchemyStore:
-        self.discard(store)
-        return self.opened()
+    def reopen_store(self, store: Store | None = None) -> Callable[[], SQLAlchemyStore]:
+        path = self.folder / f"{self.made}.db"
+        return partial(SQLAlchemyStore.from_url, f"sqlalchemy+sqlite:///{path}")
