@@ -32,6 +32,8 @@ MORE_IN_A_RUSH: Final = 5
 POOL_WAIT_S: Final = 0.7
 CONNECT_S: Final = 2
 STATEMENT_MS: Final = 1200
+# A migration of an SQLite file waits for those who write to it, one after another.
+PATIENT_S: Final = 30.0
 # A connection that rested longer is asked whether it still lives before it is used. Asking each
 # time would be one round trip more for each webhook.
 RESTED_S: Final = 5.0
@@ -163,7 +165,7 @@ def _connect_arguments(driver: str, patient: bool) -> dict[str, Any]:
         case "pymysql" | "aiomysql":
             return _mysql_arguments(driver, patient)
         case "sqlite" | "pysqlite":
-            return {"timeout": POOL_WAIT_S}
+            return {"timeout": PATIENT_S if patient else POOL_WAIT_S}
         case _:
             return {}
 
