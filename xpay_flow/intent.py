@@ -121,10 +121,9 @@ class Intent:
     @property
     def refund_status(self) -> RefundStatus:
         """`full` if the known refunds cover the payment, or xPay's get-intent said REFUNDED."""
-        covered = self.refunded_minor >= self.money.amount_minor
-        if self.refund_reported == "full" or (self.refunds and covered):
-            return "full"
-        return "partial" if self.refunds or self.refund_reported == "partial" else "none"
+        if self.refund_reported == "full" or not self.refunds:
+            return self.refund_reported
+        return "full" if self.refunded_minor >= self.money.amount_minor else "partial"
 
     @property
     def dispute_status(self) -> DisputeStatus:

@@ -9,6 +9,7 @@ import attrs
 
 from .errors import InvalidValue, quoted
 
+_CODE = re.compile("[A-Z]{3}")
 # Fits a signed 64-bit database column with room to add up refunds.
 AMOUNT_MINOR_MAX = 10**15
 
@@ -65,7 +66,7 @@ class Money:
         """Money that was checked when it was stored: its currency may be withdrawn by now."""
         if type(amount_minor) is not int or not 0 <= amount_minor <= AMOUNT_MINOR_MAX:
             raise InvalidValue(f"amount_minor must be an int, 0 to {AMOUNT_MINOR_MAX}")
-        if type(currency) is not str or not re.fullmatch("[A-Z]{3}", currency):
+        if type(currency) is not str or not _CODE.fullmatch(currency):
             raise InvalidValue(f"{quoted(currency)} was never a currency code")
         money = object.__new__(cls)
         object.__setattr__(money, "amount_minor", amount_minor)
