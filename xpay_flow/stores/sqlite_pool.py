@@ -11,7 +11,7 @@ import sqlite3
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Final
 from weakref import WeakSet
@@ -35,11 +35,12 @@ class Pool:
         self.turn = Lock()
         _pools.add(self)
 
-    @contextmanager
-    def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        """One consistent view of the database. Raises StoreUnavailable."""
-        with self._transaction("BEGIN") as connection:
-            yield connection
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """For one statement, which is one consistent view of the database by itself.
+
+        Raises StoreUnavailable.
+        """
+        return self._transaction(None)
 
     @contextmanager
     def writing(self, *, keep: bool = True) -> Generator[sqlite3.Connection, None, None]:
@@ -60,16 +61,17 @@ class Pool:
 
     @contextmanager
     def _transaction(
-        self, begin: str, keep: bool = True
+        self, begin: str | None, keep: bool = True
     ) -> Generator[sqlite3.Connection, None, None]:
         connection = self._taken()
-        step = begin
+        step = "work"
         try:
-            connection.execute(begin)
-            step = "work"
+            if begin is not None:
+                connection.execute(begin)
             yield connection
-            step = "COMMIT"
-            connection.execute(step)
+            if begin is not None:
+                step = "COMMIT"
+                connection.execute(step)
         except BaseException as error:
             connection.close()  # rolls back what was not committed
             if isinstance(error, sqlite3.Error):
