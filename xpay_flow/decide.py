@@ -69,9 +69,12 @@ def decide(intent: Intent, event: Event, lifecycle: Lifecycle = LIFECYCLE) -> De
         )
     kind = _effective_kind(intent, event)
     move = lifecycle.step(intent.state, kind)
-    learned = _learn(intent, event, kind, move.target)
-    after = attrs.evolve(learned, attention=_attention(intent, learned, event, kind))
-    disposition, why = _verdict(intent, after, event, kind, move.disposition)
+    retold = event.source == "webhook" and _is_told_otherwise(intent, event)
+    after = _learn(intent, event, kind, move.target)
+    attention = _attention(intent, after, event, kind, retold)
+    if attention != after.attention:  # Rare, and a snapshot takes a tenth of a decision to make.
+        after = attrs.evolve(after, attention=attention)
+    disposition, why = _verdict(intent, after, event, kind, retold, move.disposition)
     return Decision(
         intent=after,
         event=event,
@@ -183,9 +186,12 @@ def _disputes(
     return tuple(sorted(by_id.values(), key=lambda dispute: dispute.dispute_id))
 
 
-def _attention(before: Intent, after: Intent, event: Event, kind: str) -> tuple[str, ...]:
+def _attention(
+    before: Intent, after: Intent, event: Event, kind: str, retold: bool
+) -> tuple[str, ...]:
     """Why a person should look: what was known, and what the enlarged evidence adds."""
-    return tuple(sorted({*before.attention, *_by_evidence(after), *_by_event(before, event, kind)}))
+    by_event = _by_event(before, event, kind, retold)
+    return tuple(sorted({*before.attention, *_by_evidence(after), *by_event}))
 
 
 def _by_evidence(intent: Intent) -> Iterable[str]:
@@ -210,13 +216,13 @@ def _by_evidence(intent: Intent) -> Iterable[str]:
             yield f"dispute_contradiction:{dispute.dispute_id}"
 
 
-def _by_event(before: Intent, event: Event, kind: str) -> Iterable[str]:
+def _by_event(before: Intent, event: Event, kind: str, retold: bool) -> Iterable[str]:
     """Reasons that follow from comparing the event with those on file."""
     if kind == ev.HANDLER_GAVE_UP:
         yield f"handler_gave_up:{event.digest}"
     if kind == ev.PAID_TWICE:
         yield f"paid_twice:{event.digest}"
-    if event.source == "webhook" and _told_otherwise(before, event):
+    if retold:
         yield f"event_contradiction:{event.event_id}"
     if kind == m.INTENT_REFUNDED:
         refund_id = event.refund_id or event.event_id
@@ -227,13 +233,17 @@ def _by_event(before: Intent, event: Event, kind: str) -> Iterable[str]:
             yield f"refund_contradiction:{refund_id}"
 
 
-def _told_otherwise(before: Intent, event: Event) -> bool:
+def _is_told_otherwise(before: Intent, event: Event) -> bool:
     """Another content is on file under the same event id."""
-    return any(known.rpartition("#")[0] == event.event_id for known in before.evidence)
+    prefix = f"{event.event_id}#"
+    return any(
+        known.startswith(prefix) and known.rpartition("#")[0] == event.event_id
+        for known in before.evidence
+    )
 
 
 def _verdict(
-    before: Intent, after: Intent, event: Event, kind: str, disposition: Disposition
+    before: Intent, after: Intent, event: Event, kind: str, retold: bool, disposition: Disposition
 ) -> tuple[Disposition, str]:
     """What we call the news, and one sentence that says why."""
     if kind in (PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY):
@@ -241,7 +251,7 @@ def _verdict(
         return "mismatched", f"it names {told}, and {before.money} was asked for"
     if kind == ev.UNKNOWN:
         return "unknown", f"no rule for {event.type[:80]!a}; kept"
-    if event.source == "webhook" and _told_otherwise(before, event):
+    if retold:
         return "contradictory", "another content is on file under this event id; both count"
     if after.state != before.state:
         return disposition, f"{before.state} → {after.state}"

@@ -137,10 +137,12 @@ class Lifecycle:
         )
 
     @cached_property
-    def _targets(self) -> dict[tuple[str, str], str]:
+    def _moves(self) -> dict[tuple[str, str], Move]:
         """The machine's transitions as a plain dictionary: what the hot path reads."""
         return {
-            (source, event.name): found[0].dest or source
+            (source, event.name): Move(
+                found[0].dest or source, self.cells[source, event.name].disposition
+            )
             for event in self.machine.events.values()
             for source, found in event.transitions.items()
         }
@@ -151,12 +153,13 @@ class Lifecycle:
         Raises:
             SchemaMismatch: the state is not one of this lifecycle: another version stored it.
         """
-        if (state, event) not in self._targets:
+        move = self._moves.get((state, event))
+        if move is None:
             raise SchemaMismatch(
                 f"this lifecycle has no row for {quoted(event)} in state {quoted(state)}; "
                 "start this process with the lifecycle that the stored intents were made with"
             )
-        return Move(self._targets[state, event], self.cells[state, event].disposition)
+        return move
 
     def extended(
         self, *, states: Mapping[str, str], events: Mapping[str, str] | None = None

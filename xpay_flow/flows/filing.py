@@ -83,10 +83,10 @@ def with_decision(record: Record, decision: Decision, now_ms: int, rules: Rules)
     """The record with the fact, the snapshot and the owed effects of a decision."""
     if decision.event is None:
         return record
-    before, after = record.intent, decision.intent
+    after, event = decision.intent, decision.event
     fact = Fact(
         # The checkout address opens the page for whoever holds it; the snapshot alone keeps it.
-        event=attrs.evolve(decision.event, url=None),
+        event=event if event.url is None else attrs.evolve(event, url=None),
         disposition=decision.disposition,
         why=decision.why,
         at_ms=now_ms,
@@ -101,31 +101,34 @@ def with_decision(record: Record, decision: Decision, now_ms: int, rules: Rules)
         )
         for owes in decision.owes
     )
-    filed = attrs.evolve(
+    asks, ask_at_ms = _next_question(record, after, now_ms, rules.settings)
+    return attrs.evolve(
         record,
         intent=after,
         facts=(*record.facts, fact),
         effects=(*record.effects, *owed),
         aliases=aliases_of(record.key, after),
+        asks=asks,
+        ask_at_ms=ask_at_ms,
     )
-    return _with_next_question(filed, before, after, now_ms, rules.settings)
 
 
-def _with_next_question(
-    record: Record, before: Intent | None, after: Intent, now_ms: int, settings: Settings
-) -> Record:
-    """When to ask xPay next, now that something was learned."""
+def _next_question(
+    record: Record, after: Intent, now_ms: int, settings: Settings
+) -> tuple[int, int | None]:
+    """How often xPay was asked, and when to ask next, now that something was learned."""
+    before = record.intent
     if before is None:
         # Fresh: whoever stores it asks at once, so a worker waits until that must be over.
-        return attrs.evolve(record, ask_at_ms=now_ms + settings.create_lease_s * 1000)
+        return record.asks, now_ms + settings.create_lease_s * 1000
     if after.is_settled or after.state == "rejected":
-        return attrs.evolve(record, ask_at_ms=None)
+        return record.asks, None
     if after.is_paid and not before.is_paid:
         # A refund showed a payment of which no amount is known: ask at once.
-        return attrs.evolve(record, asks=0, ask_at_ms=now_ms)
+        return 0, now_ms
     if after.x_intent_ids and not before.x_intent_ids:
-        return attrs.evolve(record, asks=0, ask_at_ms=next_question_ms(0, now_ms, settings))
-    return record
+        return 0, next_question_ms(0, now_ms, settings)
+    return record.asks, record.ask_at_ms
 
 
 def next_question_ms(asks: int, now_ms: int, settings: Settings) -> int | None:
