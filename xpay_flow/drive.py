@@ -160,7 +160,7 @@ def run(flow: Command[T], ports: Ports, *, deadline_ms: int | None = None) -> T:
     """
 
     def in_time(effect: Effect) -> object:
-        stored = isinstance(effect, Load | Commit)
+        stored = isinstance(effect, (Load, Commit))
         if deadline_ms is not None and stored and ports.clock.now_ms() > deadline_ms:
             raise StoreUnavailable("the store took so long that whoever asked has given up")
         return perform(effect, ports)

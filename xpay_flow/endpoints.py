@@ -134,7 +134,7 @@ def _webhook(request: WebRequest, rules: Rules) -> Command[WebResponse]:
         return json_response(refused, {"received": False, "error": error.reason})
     except StoreError as error:
         return _not_stored(error.status_hint)
-    return json_response(200, {"received": True})
+    return _RECEIVED
 
 
 def overdue() -> WebResponse:
@@ -276,6 +276,10 @@ def _response(
         ("X-Content-Type-Options", "nosniff"),
     )
     return WebResponse(status=status_code, headers=about + headers, body=body)
+
+
+# What nearly every webhook is answered, made once.
+_RECEIVED: Final = json_response(200, {"received": True})
 
 
 def _not_allowed(allow: str) -> WebResponse:

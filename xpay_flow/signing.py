@@ -163,11 +163,14 @@ def _pairs(headers: Headers) -> tuple[tuple[str, str], ...]:
 
 def _header(pairs: Iterable[tuple[str, str]], name: str) -> str | None:
     """The one value of a header, which proxies may have repeated or joined with commas."""
-    raw = [value for key, value in pairs if key.lower() == name]
-    if any(_FOREIGN.search(value) for value in raw):
-        detail = f"{name} is written as t=…,v1=…: another product's format, not xPay Checkout's"
-        _refuse("signature-foreign-format", detail)
-    values = {part.strip(" \t\r\n") for value in raw for part in value.split(",")}
+    values: set[str] = set()
+    for key, value in pairs:
+        if key.lower() != name:
+            continue
+        if _FOREIGN.search(value):
+            detail = f"{name} is written as t=…,v1=…: another product's format, not xPay Checkout's"
+            _refuse("signature-foreign-format", detail)
+        values.update(part.strip(" \t\r\n") for part in value.split(","))
     if len(values) > 1:
         _refuse("signature-malformed", f"{name} has several different values")
     return values.pop() if values else None

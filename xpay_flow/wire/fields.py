@@ -39,10 +39,12 @@ def plain(members: Members, name: str) -> str | None:
 
 def xpay_id(members: Members, *names: str) -> str | None:
     """An id of xPay's, which may be written under several names but has one value."""
-    found = {value for name in names if (value := plain(members, name)) is not None}
-    if len(found) > 1:
-        refuse("bad-field", f"{' and '.join(names)} differ")
-    value = next(iter(found), None)
+    value = None
+    for name in names:
+        found = plain(members, name)
+        if value is not None and found not in (None, value):
+            refuse("bad-field", f"{' and '.join(names)} differ")
+        value = value or found
     # It becomes a part of a path when we ask for it.
     if value is not None and "/" in value:
         refuse("bad-field", f"{names[0]} holds a slash")

@@ -17,7 +17,11 @@ def without_secrets(raw: Members) -> dict[str, JSON]:
 
     Brand and last four digits of a card stay: they are what a customer asks about.
     """
-    return {name: _stripped(value) for name, value in raw.items() if name not in _SECRET_NAMES}
+    return {
+        name: value if isinstance(value, str) else _stripped(value)
+        for name, value in raw.items()
+        if name not in _SECRET_NAMES
+    }
 
 
 def _stripped(value: JSON) -> JSON:

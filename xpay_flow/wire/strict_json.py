@@ -59,11 +59,15 @@ def parse_object(body: bytes, *, limits: Limits = LIMITS) -> dict[str, JSON]:
     return value
 
 
+# Made once: `json.dumps` makes an encoder for each call that has options.
+_canonical: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+
+
 def canonical_json(value: JSON) -> str:
     """One text per value, whatever the white space and the order of keys it arrived with."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _canonical(value)
 
 
 def digest(value: JSON) -> str:
