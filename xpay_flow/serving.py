@@ -6,7 +6,6 @@ using up all threads of a server.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ import attrs
 
 from .endpoints import AsyncHandles, Handles, WebRequest, WebResponse, json_response
 from .errors import ConfigurationError
+from .threads import Threads
 
 # A return address has one parameter of xPay's and a few of the shop's.
 QUERY_FIELDS_MAX: Final = 100
@@ -27,6 +27,8 @@ WAITING_THREADS_MAX: Final = 2
 
 def parse_query(raw: bytes) -> dict[str, str]:
     """The parameters of a query string; of one given twice, the last. Absurdly many are none."""
+    if not raw:
+        return {}
     try:
         pairs = parse_qsl(
             raw.decode("ascii", "replace"),
@@ -119,10 +121,10 @@ def answering(flow: Handles | AsyncHandles) -> Callable[[WebRequest], Awaitable[
     """How an event loop gets answers: an `AsyncFlow` is awaited, a `Flow` called in threads."""
     if is_async(flow):
         return flow.handle
-    in_threads = blocking(flow)
+    in_threads, threads = blocking(flow), Threads("xpay-flow answers")
 
     async def answer(request: WebRequest) -> WebResponse:
-        return await asyncio.to_thread(in_threads.handle, request)
+        return await threads.call(in_threads.handle, request)
 
     return answer
 

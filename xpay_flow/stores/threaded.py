@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -10,6 +9,7 @@ from typing import Any, cast
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import Batching, Claiming, Finding, Listing, Reader, Store, Transactional
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.threads import Threads
 
 
 class ThreadedReader:
@@ -17,14 +17,15 @@ class ThreadedReader:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._threads = Threads("xpay-flow store")
 
     async def load(self, alias: str) -> Sequence[Record]:
-        return await asyncio.to_thread(self._reader.load, alias)
+        return await self._threads.call(self._reader.load, alias)
 
     async def recent(self, limit: int) -> Sequence[Record]:
         if not isinstance(self._reader, Listing):
             raise ConfigurationError("this store cannot list recent records")
-        return await asyncio.to_thread(self._reader.recent, limit)
+        return await self._threads.call(self._reader.recent, limit)
 
 
 class ThreadedStore(ThreadedReader):
@@ -37,7 +38,7 @@ class ThreadedStore(ThreadedReader):
 
     async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.Finding`; any store is asked for all of them in one hop."""
-        return await asyncio.to_thread(self._found, aliases)
+        return await self._threads.call(self._found, aliases)
 
     def _found(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
         if isinstance(self._store, Finding):
@@ -45,33 +46,33 @@ class ThreadedStore(ThreadedReader):
         return [self._store.load(alias) for alias in aliases]
 
     async def commit(self, change: Change) -> bool:
-        return await asyncio.to_thread(self._store.commit, change)
+        return await self._threads.call(self._store.commit, change)
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return await asyncio.to_thread(self._store.due, work, now_ms, limit)
+        return await self._threads.call(self._store.due, work, now_ms, limit)
 
     async def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
         """See `xpay_flow.ports.Transactional`; `work` is called in the thread of the store."""
         store = cast(Transactional, self._store)
-        return await asyncio.to_thread(store.commit_with, change, work)
+        return await self._threads.call(store.commit_with, change, work)
 
     async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         """See `xpay_flow.ports.Batching`."""
-        return await asyncio.to_thread(cast(Batching, self._store).commit_many, changes)
+        return await self._threads.call(cast(Batching, self._store).commit_many, changes)
 
     @asynccontextmanager
     async def hold(self, key: str) -> AsyncGenerator[bool, None]:
         """See `xpay_flow.ports.Claiming`."""
         held = cast(Claiming, self._store).hold(key)
-        is_mine = await asyncio.to_thread(held.__enter__)
+        is_mine = await self._threads.call(held.__enter__)
         try:
             yield is_mine
         finally:
-            await asyncio.to_thread(held.__exit__, None, None, None)
+            await self._threads.call(held.__exit__, None, None, None)
 
     async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Claiming`."""
-        return await asyncio.to_thread(cast(Claiming, self._store).abandoned, now_ms, limit)
+        return await self._threads.call(cast(Claiming, self._store).abandoned, now_ms, limit)
 
     def reader(self) -> ThreadedReader:
         return ThreadedReader(self._store.reader())
