@@ -2,23 +2,23 @@
 
 The parts are written only if the record itself was (`FROM put`), and the whole is one transaction
 by itself: one round trip, one commit, one flush to the disk. Facts, effects and aliases travel as
-JSON, so that the text of the statement is always the same and is prepared once.
+an array for each column. What there is nothing of is left out, so there are some statements, each
+of which always has the same text and is prepared once.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Delete,
     Select,
     Table,
     Text,
     bindparam,
-    cast,
     column,
     delete,
     func,
@@ -26,7 +26,8 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSON, Insert, insert
+from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from sqlalchemy.sql.selectable import CTE, TableValuedAlias
 
 from xpay_flow.errors import StoreUnavailable
@@ -43,7 +44,18 @@ from xpay_flow.stores.rows import (
 
 from .tables import Tables
 
-ALIAS_COLUMNS: Final = ("record_key", "alias")
+# Rows that are sent as arrays, by what they are.
+Rows: TypeAlias = dict[str, list[Row]]
+
+_ALIAS_COLUMNS: Final = ("record_key", "alias")
+_COLUMNS: Final[dict[str, Sequence[str]]] = {
+    "new_ones": INTENT_COLUMNS,
+    "next_ones": (*INTENT_COLUMNS, "expected_version"),
+    "facts": FACT_COLUMNS,
+    "effects": EFFECT_COLUMNS,
+    "new_aliases": _ALIAS_COLUMNS,
+    "old_aliases": _ALIAS_COLUMNS,
+}
 
 # The server function that warns, after the commit, that a standby may not have it: somebody has
 # ended the wait for it. The warning's code is a general one and its text is translated.
@@ -52,24 +64,11 @@ _WARNINGS: Final = "xpay_flow_warnings"
 
 
 class OneStatement:
-    """The statements that write: one for a new record, one for the next version, one for many."""
+    """The statements that write, each made when it is first needed."""
 
     def __init__(self, tables: Tables) -> None:
-        intents = tables.intents
-        values: dict[str, Any] = {name: bindparam(name) for name in INTENT_COLUMNS}
-        new = insert(intents).values(values).on_conflict_do_nothing(index_elements=["record_key"])
-        del values["record_key"]
-        following = (
-            update(intents)
-            .where(
-                intents.c.record_key == bindparam("known_key"),
-                intents.c.version == bindparam("expected_version", type_=BigInteger),
-            )
-            .values(values)
-        )
-        self._new = _with_parts(tables, new.returning(intents.c.record_key).cte("put"))
-        self._next = _with_parts(tables, following.returning(intents.c.record_key).cte("put"))
-        self._many = _with_parts(tables, _put_many(intents))
+        self._tables = tables
+        self._made: dict[tuple[str, ...], Select[Any]] = {}
 
     def commit(self, connection: Connection, change: Change) -> bool:
         """Put the change down and make it durable; False is a lost race.
@@ -84,16 +83,19 @@ class OneStatement:
 
     def commit_many(self, connection: Connection, changes: Sequence[Change]) -> Sequence[bool]:
         """The same for changes of records that all differ, in one statement."""
+        rows = {**_heads_of(changes), **_parts_of(changes)}
         _warnings(connection)
-        put = set(connection.execute(self._many, _values_of_many(changes)).scalars())
+        put = set(connection.execute(self._statement(tuple(rows)), _sent(rows)).scalars())
         self.acknowledge(connection)
         return [change.record.key in put for change in changes]
 
     def put(self, connection: Connection, change: Change) -> bool:
         """As `commit`; in a transaction it is durable only after that one's own commit."""
         _warnings(connection)
-        statement = self._next if change.expected_version else self._new
-        return connection.execute(statement, _values(change)).first() is not None
+        parts = _parts_of((change,))
+        statement = self._statement(("next" if change.expected_version else "new", *parts))
+        found = connection.execute(statement, _values(change) | _sent(parts))
+        return found.first() is not None
 
     def acknowledge(self, connection: Connection) -> None:
         """Raise StoreUnavailable if the commit that has just returned may be on no standby."""
@@ -101,123 +103,194 @@ class OneStatement:
             warnings.clear()
             raise StoreUnavailable("the change may not have reached the standby that must have it")
 
+    def _statement(self, pieces: tuple[str, ...]) -> Select[Any]:
+        """The one that puts heads and parts of these names."""
+        if pieces not in self._made:
+            puts = [_HEADS[name](self._tables.intents) for name in pieces if name in _HEADS]
+            put = _put_by(puts)
+            parts = [_PARTS[name](self._tables, put) for name in pieces if name in _PARTS]
+            named = [part.cte(f"part_{number}") for number, part in enumerate(parts)]
+            self._made[pieces] = select(put.c.record_key).add_cte(*named)
+        return self._made[pieces]
 
-def _values_of_many(changes: Sequence[Change]) -> dict[str, Any]:
-    heads: tuple[list[Row], list[Row]] = ([], [])
-    for change in changes:
-        row = intent_row(change.record)
-        row["expected_version"] = change.expected_version
-        heads[bool(change.expected_version)].append(row)
-    return {"new": _sent(heads[0]), "next": _sent(heads[1]), **_parts_of(changes)}
+
+# --- what is sent --------------------------------------------------------------------------------
 
 
 def _values(change: Change) -> dict[str, Any]:
-    record = change.record
-    row = intent_row(record)
-    if change.expected_version:
-        # A value that is named like a column would be set, too.
-        row["known_key"] = row.pop("record_key")
-        row["expected_version"] = change.expected_version
-    return {**row, **_parts_of((change,))}
+    row = intent_row(change.record)
+    if not change.expected_version:
+        return row
+    # A value that is named like a column would be set, too.
+    known = {"known_key": row.pop("record_key"), "expected_version": change.expected_version}
+    return {**row, **known}
 
 
-def _parts_of(changes: Sequence[Change]) -> dict[str, Any]:
+def _heads_of(changes: Sequence[Change]) -> Rows:
+    """The rows of the records themselves."""
+    # Known ones in the order of their keys, so that two of us do not wait for each other.
+    known = sorted((c for c in changes if c.expected_version), key=lambda c: c.record.key)
+    heads: Rows = {
+        "new_ones": [intent_row(c.record) for c in changes if not c.expected_version],
+        "next_ones": [
+            intent_row(c.record) | {"expected_version": c.expected_version} for c in known
+        ],
+    }
+    return {name: rows for name, rows in heads.items() if rows}
+
+
+def _parts_of(changes: Sequence[Change]) -> Rows:
+    """The rows to write beside the records, of those sorts of which there are any."""
+    parts: Rows = {name: [] for name in _PARTS}
+    for change in changes:
+        key = change.record.key
+        parts["facts"] += (fact_row(key, fact) for fact in change.new_facts)
+        parts["effects"] += (effect_row(key, effect) for effect in change.changed_effects)
+        for name, aliases in (("new", change.new_aliases), ("old", change.old_aliases)):
+            parts[f"{name}_aliases"] += (_alias_row(key, alias) for alias in sorted(aliases))
+    return {name: rows for name, rows in parts.items() if rows}
+
+
+def _alias_row(record_key: str, alias: str) -> Row:
+    return {"record_key": record_key, "alias": alias}
+
+
+def _sent(rows: Rows) -> dict[str, Any]:
+    """An array for each column."""
     return {
-        "facts": _sent(fact_row(c.record.key, fact) for c in changes for fact in c.new_facts),
-        "effects": _sent(
-            effect_row(c.record.key, effect) for c in changes for effect in c.changed_effects
-        ),
-        "aliases": _sent(
-            {"record_key": c.record.key, "alias": alias}
-            for c in changes
-            for alias in sorted(c.record.aliases)
-        ),
+        f"{name}_{each}": [row[each] for row in rows[name]]
+        for name in rows
+        for each in _COLUMNS[name]
     }
 
 
-def _sent(rows: Iterable[Row]) -> str:
-    return json.dumps([{**row, "place": place} for place, row in enumerate(rows)])
-
-
-def _put_many(intents: Table) -> CTE:
-    """The keys of those records that won: new ones, and next versions of known ones."""
-    new = _received("new", intents, INTENT_COLUMNS)
-    put_new = (
-        insert(intents)
-        .from_select(
-            INTENT_COLUMNS,
-            select(*(new.c[name] for name in INTENT_COLUMNS)).order_by(new.c.place),
-        )
-        .on_conflict_do_nothing(index_elements=["record_key"])
-        .returning(intents.c.record_key)
-        .cte("put_new")
-    )
-    following = _received("next", intents, (*INTENT_COLUMNS, "expected_version"))
-    put_next = (
-        update(intents)
-        .where(
-            intents.c.record_key == following.c.record_key,
-            intents.c.version == following.c.expected_version,
-        )
-        .values({name: following.c[name] for name in INTENT_COLUMNS[1:]})
-        .returning(intents.c.record_key)
-        .cte("put_next")
-    )
-    return union_all(select(put_new.c.record_key), select(put_next.c.record_key)).cte("put")
-
-
-def _with_parts(tables: Tables, put: CTE) -> Select[Any]:
-    effects, aliases = tables.effects, tables.aliases
-    put_effects = _put_all(effects, "effects", EFFECT_COLUMNS, put)
-    wanted = _received("aliases", aliases, ALIAS_COLUMNS)
-    return select(put.c.record_key).add_cte(
-        _put_all(tables.facts, "facts", FACT_COLUMNS, put).cte("put_facts"),
-        put_effects.on_conflict_do_update(
-            index_elements=["record_key", "effect_id"],
-            set_={name: put_effects.excluded[name] for name in EFFECT_COLUMNS[2:]},
-        ).cte("put_effects"),
-        _put_all(aliases, "aliases", ALIAS_COLUMNS, put)
-        .on_conflict_do_nothing()
-        .cte("put_aliases"),
-        delete(aliases)
-        .where(
-            aliases.c.record_key == put.c.record_key,
-            ~select(wanted.c.alias)
-            .where(
-                wanted.c.record_key == aliases.c.record_key,
-                wanted.c.alias == aliases.c.alias,
-            )
-            .exists(),
-        )
-        .cte("drop_aliases"),
-    )
-
-
-def _put_all(table: Table, name: str, columns: Sequence[str], put: CTE) -> Insert:
-    """Add the rows that were sent, in their order, if the record itself was put."""
-    sent = _received(name, table, columns)
-    rows = select(*(sent.c[column] for column in columns)).select_from(put)
-    return insert(table).from_select(
-        columns, rows.join(sent, put.c.record_key == sent.c.record_key).order_by(sent.c.place)
-    )
-
-
-def _received(name: str, table: Table, columns: Sequence[str]) -> TableValuedAlias:
-    """The rows that travel as JSON in the parameter of this name."""
-    kinds = ((each, BigInteger if _is_number(table, each) else Text) for each in columns)
+def _received(name: str, table: Table) -> TableValuedAlias:
+    """The rows that travel as arrays under this name."""
+    kinds = {each: BigInteger if _is_number(table, each) else Text for each in _COLUMNS[name]}
+    arrays = (bindparam(f"{name}_{each}", type_=ARRAY(kind)) for each, kind in kinds.items())
     return (
-        func.json_to_recordset(cast(bindparam(name, type_=Text), JSON))
+        func.unnest(*arrays)
         .table_valued(
-            *(column(each, kind) for each, kind in kinds),
-            column("place", BigInteger),
+            *(column(each, kind) for each, kind in kinds.items()),
+            with_ordinality="place",
             name=f"sent_{name}",
         )
-        .render_derived(with_types=True)
+        .render_derived()
     )
 
 
 def _is_number(table: Table, name: str) -> bool:
     return name == "expected_version" or isinstance(table.c[name].type, BigInteger)
+
+
+# --- the records themselves ----------------------------------------------------------------------
+
+_Put: TypeAlias = ReturningInsert[Any] | ReturningUpdate[Any]
+
+
+def _put_by(puts: Sequence[_Put]) -> CTE:
+    """The keys of those records that won."""
+    if len(puts) == 1:
+        return puts[0].cte("put")
+    each = (put.cte(f"put_{number}") for number, put in enumerate(puts))
+    return union_all(*(select(cte.c.record_key) for cte in each)).cte("put")
+
+
+def _put_new(intents: Table) -> _Put:
+    values: dict[str, Any] = {name: bindparam(name) for name in INTENT_COLUMNS}
+    return _unless_there(insert(intents).values(values), intents)
+
+
+def _put_next(intents: Table) -> _Put:
+    return (
+        update(intents)
+        .where(
+            intents.c.record_key == bindparam("known_key"),
+            intents.c.version == bindparam("expected_version", type_=BigInteger),
+        )
+        .values({name: bindparam(name) for name in INTENT_COLUMNS[1:]})
+        .returning(intents.c.record_key)
+    )
+
+
+def _put_new_ones(intents: Table) -> _Put:
+    sent = _received("new_ones", intents)
+    rows = select(*(sent.c[name] for name in INTENT_COLUMNS)).order_by(sent.c.place)
+    return _unless_there(insert(intents).from_select(INTENT_COLUMNS, rows), intents)
+
+
+def _put_next_ones(intents: Table) -> _Put:
+    sent = _received("next_ones", intents)
+    return (
+        update(intents)
+        .where(
+            intents.c.record_key == sent.c.record_key,
+            intents.c.version == sent.c.expected_version,
+        )
+        .values({name: sent.c[name] for name in INTENT_COLUMNS[1:]})
+        .returning(intents.c.record_key)
+    )
+
+
+def _unless_there(new: Insert, intents: Table) -> _Put:
+    return new.on_conflict_do_nothing(index_elements=["record_key"]).returning(intents.c.record_key)
+
+
+_HEADS: Final[dict[str, Callable[[Table], _Put]]] = {
+    "new": _put_new,
+    "next": _put_next,
+    "new_ones": _put_new_ones,
+    "next_ones": _put_next_ones,
+}
+
+
+# --- what belongs to them ------------------------------------------------------------------------
+
+
+def _put_facts(tables: Tables, put: CTE) -> Insert:
+    return _put_all(tables.facts, "facts", put)
+
+
+def _put_effects(tables: Tables, put: CTE) -> Insert:
+    new = _put_all(tables.effects, "effects", put)
+    return new.on_conflict_do_update(
+        index_elements=["record_key", "effect_id"],
+        set_={name: new.excluded[name] for name in EFFECT_COLUMNS[2:]},
+    )
+
+
+def _put_aliases(tables: Tables, put: CTE) -> Insert:
+    return _put_all(tables.aliases, "new_aliases", put).on_conflict_do_nothing()
+
+
+def _drop_aliases(tables: Tables, put: CTE) -> Delete:
+    aliases = tables.aliases
+    old = _received("old_aliases", aliases)
+    return delete(aliases).where(
+        put.c.record_key == old.c.record_key,
+        aliases.c.record_key == old.c.record_key,
+        aliases.c.alias == old.c.alias,
+    )
+
+
+def _put_all(table: Table, name: str, put: CTE) -> Insert:
+    """Add the rows that were sent, in their order, if the record itself was put."""
+    columns, sent = _COLUMNS[name], _received(name, table)
+    rows = select(*(sent.c[each] for each in columns)).select_from(put)
+    return insert(table).from_select(
+        columns, rows.join(sent, put.c.record_key == sent.c.record_key).order_by(sent.c.place)
+    )
+
+
+_PARTS: Final[dict[str, Callable[[Tables, CTE], Insert | Delete]]] = {
+    "facts": _put_facts,
+    "effects": _put_effects,
+    "new_aliases": _put_aliases,
+    "old_aliases": _drop_aliases,
+}
+
+
+# --- warnings ------------------------------------------------------------------------------------
 
 
 def _warnings(connection: Connection) -> list[str]:

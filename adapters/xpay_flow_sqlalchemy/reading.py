@@ -54,6 +54,11 @@ class Reading:
     def load(self, connection: Connection, alias: str) -> Sequence[Record]:
         return _records(connection.execute(self._named, {"alias": alias}))
 
+    def load_many(
+        self, connection: Connection, aliases: Sequence[str]
+    ) -> Sequence[Sequence[Record]]:
+        return [self.load(connection, alias) for alias in aliases]
+
     def recent(self, connection: Connection, limit: int) -> Sequence[Record]:
         return _records(connection.execute(self._recent, {"limit": limit}))
 

@@ -37,6 +37,7 @@ from .engines import (
     plain_async_engine,
 )
 from .holding import DIALECTS, Held, Holding
+from .lookup import OneLook
 from .postgresql import OneStatement
 from .reading import Reading
 from .tables import Tables
@@ -71,7 +72,7 @@ class _Store:
     def __init__(self, engine: Engine, tables: Tables) -> None:
         self._tables = tables
         self._on(engine)
-        self._reading = Reading(tables)
+        self._reading = (OneLook if self._database.is_postgresql else Reading)(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
         self._within = Within(tables, self._writing)
         self.can_hold = engine.dialect.name in DIALECTS
@@ -91,6 +92,14 @@ class _Store:
             return []
         return self._database.read(partial(self._reading.load, alias=alias))
 
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.Finding`."""
+        found: dict[str, Sequence[Record]] = {}
+        if names := [alias for alias in aliases if is_a_name(alias)]:
+            look = partial(self._reading.load_many, aliases=names)
+            found = dict(zip(names, self._database.read(look), strict=True))
+        return [found.get(alias, []) for alias in aliases]
+
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""
         return self._database.read(partial(self._reading.recent, limit=limit))
@@ -101,6 +110,8 @@ class _Store:
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         """See `xpay_flow.ports.Batching`."""
+        if not changes:
+            return []
         return self._database.write(partial(self._writing.commit_many, changes=changes))
 
     def commit_with(self, change: Change, work: Callable[[Connection], object]) -> bool:
@@ -277,6 +288,11 @@ class AsyncSQLAlchemyStore:
         """See `xpay_flow.ports.Reader`."""
         await self.check()
         return await self._turns.run(self._store.load, alias)
+
+    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.Finding`."""
+        await self.check()
+        return await self._turns.run(self._store.load_many, aliases)
 
     async def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""

@@ -146,6 +146,9 @@ class BlockingStore(BlockingReader):
         self.can_hold = self.store.can_hold
         super().__init__(self.store, self.loop)
 
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        return self.loop.result(self.store.load_many(aliases))
+
     def commit(self, change: Change) -> bool:
         return self.loop.result(self.store.commit(change))
 
