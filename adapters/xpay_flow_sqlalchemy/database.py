@@ -144,9 +144,12 @@ class Database:
         if self.closed:
             raise StoreUnavailable("the store is closed")
         try:
-            return engine.connect()
+            return self._connect(engine)
         except Exception as error:
             raise StoreUnavailable(_words("connect", error)) from error
+
+    def _connect(self, engine: Engine) -> Connection:
+        return engine.connect()
 
 
 def _give_up(connection: Connection) -> None:

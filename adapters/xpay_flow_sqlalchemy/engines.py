@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from copy import copy
+from functools import partial
+from importlib import import_module
 from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet
@@ -135,8 +138,7 @@ def _made(create: Any, url: URL, *, patient: bool = False, **options: Any) -> An
     if url.get_backend_name() in MYSQL:
         # A lock that covers gaps would make strangers wait for each other.
         options["isolation_level"] = "READ COMMITTED"
-    arguments = _connect_arguments(driver or url.drivername, patient)
-    asked = {name: value for name, value in arguments.items() if name not in url.query}
+    asked = _asked_for(url, patient)
     try:
         return create(url, connect_args=asked, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
@@ -144,6 +146,27 @@ def _made(create: Any, url: URL, *, patient: bool = False, **options: Any) -> An
         raise MissingExtra(error.name or driver, extra) from error
     except (ArgumentError, TypeError) as error:
         raise ConfigurationError(f"the URL of the database cannot be used: {error}") from None
+
+
+def asyncpg_connect(engine: Engine) -> Callable[[], Awaitable[Any]]:
+    """What makes a connection of the driver itself, as an engine of ours would have it."""
+    _, options = engine.dialect.create_connect_args(engine.url)
+    # In SQLAlchemy's words: without prepared statements, as some poolers between want it.
+    if options.pop("prepared_statement_cache_size", None) == 0:
+        options["statement_cache_size"] = 0
+    return partial(asyncpg_module().connect, **options, **_asked_for(engine.url))
+
+
+def asyncpg_module() -> Any:
+    """asyncpg, which whoever has a URL of it has installed."""
+    return import_module("asyncpg")
+
+
+def _asked_for(url: URL, patient: bool = False) -> dict[str, Any]:
+    """What the driver is asked for where the URL says nothing of it."""
+    driver = url.drivername.partition("+")[2] or url.drivername
+    arguments = _connect_arguments(driver, patient)
+    return {name: value for name, value in arguments.items() if name not in url.query}
 
 
 def _connect_arguments(driver: str, patient: bool) -> dict[str, Any]:
@@ -161,6 +184,8 @@ def _connect_arguments(driver: str, patient: bool) -> dict[str, Any]:
             return {
                 "timeout": CONNECT_S,
                 "server_settings": {"statement_timeout": str(statement_ms)},
+                # As above, of a server that has vanished.
+                "command_timeout": None if patient else 2 * STATEMENT_MS / 1000,
             }
         case "pymysql" | "aiomysql":
             return _mysql_arguments(driver, patient)

@@ -26,6 +26,7 @@ from xpay_flow.stores.codec import is_a_name
 from . import schema
 from .checking import ForCheck, for_check
 from .database import Database, Raised, refuse_autocommit
+from .direct import Direct
 from .engines import (
     KEPT,
     MORE_IN_A_RUSH,
@@ -79,6 +80,8 @@ class _Store:
 
     def _on(self, engine: Engine) -> None:
         self._database = Database(engine)
+        # Where a webhook's own statements go; see `direct`.
+        self._hot = self._database
         self.holding = Holding(self._database, self._tables)
 
     def check(self) -> None:
@@ -90,14 +93,14 @@ class _Store:
         """See `xpay_flow.ports.Reader`."""
         if not is_a_name(alias):
             return []
-        return self._database.read(partial(self._reading.load, alias=alias))
+        return self._hot.read(partial(self._reading.load, alias=alias))
 
     def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.Finding`."""
         found: dict[str, Sequence[Record]] = {}
         if names := [alias for alias in aliases if is_a_name(alias)]:
             look = partial(self._reading.load_many, aliases=names)
-            found = dict(zip(names, self._database.read(look), strict=True))
+            found = dict(zip(names, self._hot.read(look), strict=True))
         return [found.get(alias, []) for alias in aliases]
 
     def recent(self, limit: int) -> Sequence[Record]:
@@ -106,13 +109,13 @@ class _Store:
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
-        return self._database.write(partial(self._writing.commit, change=change))
+        return self._hot.write(partial(self._writing.commit, change=change))
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         """See `xpay_flow.ports.Batching`."""
         if not changes:
             return []
-        return self._database.write(partial(self._writing.commit_many, changes=changes))
+        return self._hot.write(partial(self._writing.commit_many, changes=changes))
 
     def commit_with(self, change: Change, work: Callable[[Connection], object]) -> bool:
         """See `xpay_flow.ports.Transactional`; `work` is given a `Connection`.
@@ -150,7 +153,11 @@ class _Store:
 
     def close(self) -> None:
         """Whoever uses the store or its readers later gets StoreUnavailable."""
-        self._database.closed = True
+        self._database.closed = self._hot.closed = True
+
+    def go_direct(self, direct: Direct) -> None:
+        """Have a webhook's own statements go there."""
+        self._hot = direct
 
 
 class SQLAlchemyStore(_Store):
@@ -267,6 +274,7 @@ class AsyncSQLAlchemyStore:
         self._store = _Store(engine.sync_engine, tables or Tables())
         self._engine = engine
         self._turns = _Turns()
+        self._direct: Direct | None = None
         self.can_hold = self._store.can_hold
         self._engine_of_ours: AsyncEngine | None = None
         self._is_checked = False
@@ -282,17 +290,25 @@ class AsyncSQLAlchemyStore:
         engine = open_async_engine(where.url)
         store = cls(engine, tables)
         store._engine_of_ours, store._is_checked = engine, True
+        if engine.dialect.driver == "asyncpg":
+            store._direct = Direct(engine.sync_engine)
+            store._store.go_direct(store._direct)
         return store
+
+    async def _soon(self, act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """What a webhook waits for."""
+        await self.check()
+        if self._direct is not None:  # It has turns of its own.
+            return await greenlet_spawn(partial(act, *args, **options))
+        return await self._turns.run(act, *args, **options)
 
     async def load(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
-        await self.check()
-        return await self._turns.run(self._store.load, alias)
+        return await self._soon(self._store.load, alias)
 
     async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.Finding`."""
-        await self.check()
-        return await self._turns.run(self._store.load_many, aliases)
+        return await self._soon(self._store.load_many, aliases)
 
     async def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""
@@ -301,13 +317,11 @@ class AsyncSQLAlchemyStore:
 
     async def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
-        await self.check()
-        return await self._turns.run(self._store.commit, change)
+        return await self._soon(self._store.commit, change)
 
     async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         """See `xpay_flow.ports.Batching`."""
-        await self.check()
-        return await self._turns.run(self._store.commit_many, changes)
+        return await self._soon(self._store.commit_many, changes)
 
     async def commit_with(
         self, change: Change, work: Callable[[AsyncConnection], Awaitable[object]]
@@ -353,6 +367,8 @@ class AsyncSQLAlchemyStore:
     async def aclose(self) -> None:
         """Whoever uses the store or its readers later gets StoreUnavailable."""
         self._store.close()
+        if self._direct is not None:
+            await self._direct.connections.close()
         if self._engine_of_ours is not None:
             await self._engine_of_ours.dispose()
 

@@ -215,6 +215,10 @@ def test_errors_quote_no_row(store: SQLAlchemyStore) -> None:
     assert "\n" not in str(caught.value)
 
 
+def opened(url: str) -> SQLAlchemyStore | BlockingStore:
+    return BlockingStore(url) if "async" in url else SQLAlchemyStore.from_url(url)
+
+
 def ended(place: Place) -> None:
     """End all other connections to the database, as an operator or a failover would."""
     place.answer(
@@ -223,16 +227,18 @@ def ended(place: Place) -> None:
     )
 
 
-def test_looking_survives_a_lost_connection(postgresql: Place) -> None:
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg_async", "postgresql+asyncpg"])
+def test_looking_survives_a_lost_connection(postgresql: Place, driver: str) -> None:
     """A connection that was ended while it rested costs a reader nothing."""
     postgresql.empty()
-    with SQLAlchemyStore.from_url(postgresql.by("postgresql")) as store:
-        first = put(store, b.attempt())
-        ended(postgresql)
-        assert [first] == list(store.load(first.key))
-        ended(postgresql)
-        assert [first] == list(store.reader().load(first.key))
-        put(store, b.next_change(first, b.paid()))
+    store = opened(postgresql.by(driver))
+    first = put(store, b.attempt())
+    ended(postgresql)
+    assert [first] == list(store.load(first.key))
+    ended(postgresql)
+    assert [first] == list(store.reader().load(first.key))
+    put(store, b.next_change(first, b.paid()))
+    store.close()
 
 
 def test_writing_over_a_lost_connection_is_not_known(postgresql: Place) -> None:
@@ -253,8 +259,7 @@ def test_a_rested_connection_is_asked_first(
     """After a quiet time, a connection that was ended meanwhile is noticed before it is used."""
     postgresql.empty()
     monkeypatch.setattr(engines, "RESTED_S", -1.0)
-    url = postgresql.by(driver)
-    store = BlockingStore(url) if "async" in driver else SQLAlchemyStore.from_url(url)
+    store = opened(postgresql.by(driver))
     first = put(store, b.attempt())
     ended(postgresql)
     put(store, b.next_change(first, b.paid()))
@@ -305,8 +310,7 @@ def test_a_commit_that_no_standby_has_is_not_acknowledged(postgresql: Place, dri
     with postgresql.connected() as admin:
         name = postgresql.url.database
         admin.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = 'on'"))
-        url = postgresql.by(driver)
-        store = BlockingStore(url) if "async" in driver else SQLAlchemyStore.from_url(url)
+        store = opened(postgresql.by(driver))
         try:
             told = together(lambda: _refused(store), lambda: _cancel_the_wait(admin))
         finally:
