@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
 from sqlalchemy import Connection, make_url, text
@@ -17,7 +17,14 @@ from . import migrating
 from .engines import place, plain_engine
 from .names import Names
 
-S = TypeVar("S")
+
+class Closing(Protocol):
+    """A store that lets go of its connections."""
+
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Closing)
 
 # With three bytes of chance, as in `xpay_check_1f2e3d_intents`.
 _PREFIX: Final = "xpay_check"
@@ -64,6 +71,7 @@ def for_check(
                     reset=lambda: _empty(connection, where.names),
                 )
             finally:
+                first.close()
                 _empty(connection, where.names)
     finally:
         migrating.remove(own)

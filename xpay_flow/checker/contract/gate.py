@@ -68,6 +68,11 @@ class Watch:
             # Another profiler may be written in C, and cannot be put back from here.
             sys.setprofile(before if callable(before) else None)
 
+    @property
+    def inside(self) -> Statement | None:
+        """The statement that its driver has not answered yet."""
+        return self._inside
+
     def drop(self) -> None:
         """Let go of every connection used here, without a commit."""
         for driver, target in self._seen.values():

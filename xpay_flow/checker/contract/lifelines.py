@@ -8,10 +8,13 @@ at a lock that we cannot see. How that is told, without a guess about how long t
   error at once. That a wait ends well is covered by the schedules in which the other goes first.
 * A lock taken by `lock.acquire()` is seen before the call; the thread is parked until it is free.
 * Otherwise (`with lock:`, a database server) the thread counts as waiting when it was looked at
-  `LOOKS` times, `LOOK_S` apart, always stood at the very same instruction, and was asleep by what
-  the kernel says (`/proc`; where there is none, many more looks are taken). A slow answer of a
-  server may be taken for a lock. Then two threads truly run at once for a moment, which is a real
-  execution too: it can end the search UNFINISHED, and never makes a false story.
+  `LOOKS` times, `LOOK_S` apart, always stood at the very same instruction, was asleep by what the
+  kernel says (`/proc`; where there is none, many more looks are taken), and PostgreSQL or MariaDB,
+  asked by another connection, does not say that its statement waits for no lock. Where nobody can
+  be asked, a slow answer may be taken for a lock. Then two threads truly run at once for a moment,
+  which is a real execution too and never makes a false story. Where it keeps a run from going as
+  it should, that is done again with more patience (`Room.looks`); where that does not help, the
+  search is UNFINISHED.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from .statements import Statement
 
 LOOK_S: Final = 0.002
 _TASKS: Final = Path("/proc/self/task")
-LOOKS: Final = 25 if _TASKS.is_dir() else 50
+LOOKS: Final = 10 if _TASKS.is_dir() else 50
 # Longer than a store's own patience (10 s): who still stands, when nobody else can go, is stuck.
 STUCK_LOOKS: Final = 5_000
 
@@ -89,10 +92,13 @@ class Room:
     Args:
         goes_on: whether a lifeline that arrives at a point goes on at once. Asked on its thread,
             which saves two changes of threads at most of the points.
+        looks: at a thread that stands still, before it counts as waiting for somebody.
     """
 
-    def __init__(self, table: Table, goes_on: Callable[[Lifeline, Point], bool]) -> None:
-        self.table, self.goes_on = table, goes_on
+    def __init__(
+        self, table: Table, goes_on: Callable[[Lifeline, Point], bool], looks: int = LOOKS
+    ) -> None:
+        self.table, self.goes_on, self.looks = table, goes_on, looks
         self.news: SimpleQueue[None] = SimpleQueue()
         self._ticks = 0
 
@@ -161,6 +167,11 @@ class Lifeline:
         self._go.put("die")
         self._thread.join(LOOK_S * STUCK_LOOKS)
         return not self._thread.is_alive()
+
+    def waits(self) -> bool | None:
+        """Whether its database says that it waits for a lock; None is not known."""
+        statement = self._watch.inside
+        return None if statement is None else self._room.table.waits(statement)
 
     # --- on its own thread -----------------------------------------------------------------------
 
@@ -242,7 +253,7 @@ def answer_of(call: Callable[[Store], Any], store: Store) -> Any:
         return Raised(error)
 
 
-def settle(room: Room, lifelines: Sequence[Lifeline], looks_max: int = LOOKS) -> bool:
+def settle(room: Room, lifelines: Sequence[Lifeline], looks_max: int = 0) -> bool:
     """Wait until each thread is parked, done or stands still. True if none stands still."""
     looks, before = 0, None
     while any(line.state == "running" for line in lifelines):
@@ -252,12 +263,21 @@ def settle(room: Room, lifelines: Sequence[Lifeline], looks_max: int = LOOKS) ->
             continue
         except Empty:
             pass
-        now = [line.stance() for line in lifelines if line.state == "running"]
+        running = [line for line in lifelines if line.state == "running"]
+        now = [line.stance() for line in running]
         looks = looks + 1 if now == before and None not in now else 0
         before = now
-        if looks >= looks_max:
+        if looks and _wait(room, running, looks, looks_max):
             return False
     return True
+
+
+def _wait(room: Room, running: Sequence[Lifeline], looks: int, looks_max: int) -> bool:
+    """Whether threads that have stood still for so many looks count as waiting."""
+    if looks_max or looks >= STUCK_LOOKS:
+        return looks >= looks_max
+    # A server may say it a moment too late, so it is not believed at once.
+    return looks >= room.looks and all(line.waits() is not False for line in running)
 
 
 def _is_asleep(native_id: int | None) -> bool:

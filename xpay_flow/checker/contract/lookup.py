@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from inspect import unwrap
 from pathlib import PurePath
 from types import CodeType, FrameType
@@ -11,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from .drivers import DRIVERS
-from .statements import Driver, resolved
+from .statements import Driver, Statement, resolved
 
 _NAMES_OF_TEXT: Final = ("query", "sql", "operation", "statement", "args", "command")
 
@@ -50,6 +52,7 @@ class Table:
     ) -> None:
         self._in_c: dict[str, list[Entry]] = {}
         self._in_python: dict[CodeType, Entry] = {}
+        self._monitors: dict[str, Any] = {}
         for driver in drivers:
             for opens, paths in ((False, driver.calls), (True, driver.opens)):
                 for path in paths:
@@ -58,6 +61,29 @@ class Table:
                     self._add(driver, found, owner, opens)
         for function in declared:
             self._add(_OWN, function, getattr(function, "__objclass__", None), False)
+
+    def waits(self, statement: Statement) -> bool | None:
+        """Whether its database says that it is waiting for a lock; None is not known."""
+        driver, connection = statement.driver, statement.connection
+        # Whoever listens to this thread hears nothing of it.
+        listening = sys.getprofile()
+        sys.setprofile(None)
+        # Who may not ask, or has lost the connection, does not know.
+        try:
+            if driver.name not in self._monitors:
+                self._monitors[driver.name] = driver.monitor(connection)
+            return driver.waits(self._monitors[driver.name], connection)
+        except Exception:
+            return None
+        finally:
+            sys.setprofile(listening)
+
+    def close(self) -> None:
+        """Let go of the connections that were used to ask."""
+        for monitor in self._monitors.values():
+            with suppress(Exception):
+                monitor.close()
+        self._monitors.clear()
 
     def _add(self, driver: Driver, found: Any, owner: Any, opens: bool) -> None:
         if found is None:

@@ -17,6 +17,7 @@ from xpay_flow.ports import Store
 
 from .house import House, Mode, steered
 from .lifelines import (
+    LOOKS,
     STUCK_LOOKS,
     Act,
     Begin,
@@ -88,15 +89,17 @@ class Told:
         return unnoticed(self.steps)
 
 
-def play(house: House, scene: Scene, mode: Mode, script: Sequence[Deviation] = ()) -> Told:
+def play(
+    house: House, scene: Scene, mode: Mode, script: Sequence[Deviation] = (), looks: int = LOOKS
+) -> Told:
     """One run of a scene."""
     house.begin(scene)
     if mode == "processes":
-        return _Run(house, scene, mode, script, house.make).told()
+        return _Run(house, scene, mode, script, house.make, looks).told()
     with steered(house) as store:
         if not house.lasting:
             scene.prepare(store)
-        return _Run(house, scene, mode, script, lambda: store).told()
+        return _Run(house, scene, mode, script, lambda: store, looks).told()
 
 
 class _Run:
@@ -107,10 +110,11 @@ class _Run:
         mode: Mode,
         script: Sequence[Deviation],
         make: Callable[[], Store],
+        looks: int,
     ) -> None:
         self._house, self._scene, self._mode, self._make = house, scene, mode, make
         self._script = {deviation.step: deviation for deviation in script}
-        self._room = Room(house.table, self._goes_on)
+        self._room = Room(house.table, self._goes_on, looks)
         self._lines = [
             Lifeline(self._room, make, [call.ask for call in calls], scene.glanced)
             for calls in scene.lifelines

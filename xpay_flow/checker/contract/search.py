@@ -20,6 +20,7 @@ from xpay_flow.ports import Store
 from .drivers import DRIVERS
 from .house import House, Mode, opened
 from .judging import Judge
+from .lifelines import LOOKS
 from .lookup import Table
 from .reduction import matters
 from .scenes import SCENES, Scene
@@ -34,8 +35,8 @@ from .verdict import (
 )
 
 DEFAULT: Final = ContractBound()
-# A run that could not be steered, since a thread was slow, is done again.
-TRIES: Final = 3
+# A run that could not be steered, since a thread was slow, is done again with more patience.
+PATIENCE: Final = (5, 25)
 # A statement that ends the work cannot be told apart, failed or not, from the end of the process.
 _NO_FAULT: Final = ("close", "rollback")
 
@@ -76,7 +77,10 @@ def check_store(
         _must_be_apart(house, next(iter(SCENES[1:])))
     search = _Search(house, bound, [scene.of(probe) for scene in scenes])
     getattr(probe, "close", lambda: None)()
-    return search.run()
+    try:
+        return search.run()
+    finally:
+        table.close()
 
 
 def _refuse_async(store: object) -> None:
@@ -166,16 +170,19 @@ class _Search:
 
     def _one(self, job: _Job) -> tuple[Told, ContractViolation | None]:
         scene = self._scenes[job.scene]
-        told = play(self._house, scene, job.mode, job.script)
-        for _ in range(TRIES - 1):
-            if not told.diverged:
-                break
-            told = play(self._house, scene, job.mode, job.script)
+        told = self._steered(scene, job.mode, job.script)
         self._count(job, told)
         breach = self._judges[job.scene].judge(told)
         if breach is None:
             return told, None
         return told, violation_of(scene, job.mode, told, breach, job.script, job.cost)
+
+    def _steered(self, scene: Scene, mode: Mode, script: tuple[Deviation, ...]) -> Told:
+        told = play(self._house, scene, mode, script)
+        for more in PATIENCE:
+            if told.diverged:
+                told = play(self._house, scene, mode, script, LOOKS * more)
+        return told
 
     def _count(self, job: _Job, told: Told) -> None:
         statements = [step.at for step in told.steps if isinstance(step.at, Statement)]
@@ -239,7 +246,7 @@ class _Search:
     def _confirmed(self, violation: ContractViolation) -> ContractViolation:
         """The same, done again."""
         number = next(n for n, s in enumerate(self._scenes) if s.name == violation.scene)
-        told = play(self._house, self._scenes[number], violation.mode, violation.script)
+        told = self._steered(self._scenes[number], violation.mode, violation.script)
         again = self._judges[number].judge(told)
         return attrs.evolve(violation, confirmed=again is not None and again.rule == violation.rule)
 

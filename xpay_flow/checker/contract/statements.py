@@ -36,6 +36,13 @@ def _never_quiet(_: Statement) -> bool:
     return False
 
 
+def _cannot_ask(_: Any) -> None: ...
+
+
+def _not_said(_: Any, __: Any) -> bool | None:
+    return None
+
+
 def _not_known(_: Any) -> bool | None:
     return None
 
@@ -53,6 +60,8 @@ class Driver:
         failure: the class of error that the driver raises when the database is gone.
         quiet: nothing happened at all, by what the statement said.
         is_open: the connection is in a transaction; None is not known.
+        monitor: one more connection to the same database, by which to ask about this one.
+        waits: asks it whether a statement is waiting for a lock now; None is not known.
         isolated: a transaction that has read keeps seeing that moment, and one that has written
             keeps other writers out, until it ends.
     """
@@ -66,6 +75,8 @@ class Driver:
     failure: str = "OperationalError"
     quiet: Callable[[Statement], bool] = _never_quiet
     is_open: Callable[[Any], bool | None] = _not_known
+    monitor: Callable[[Any], Any] = _cannot_ask
+    waits: Callable[[Any, Any], bool | None] = _not_said
     isolated: bool = False
 
     def error(self) -> Exception:

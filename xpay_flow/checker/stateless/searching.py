@@ -144,6 +144,8 @@ class StatelessSearch:
 
     def close(self) -> None:
         """Let go of the stores that were opened."""
+        if self._run is not None:
+            self._run.abandon()
         self._stage.close()
 
     def _explorer(self, faults: int, executions: int, seconds: float) -> Explorer:
