@@ -27,7 +27,7 @@ _PRELOADED: Final = (
     "uvicorn.lifespan.off",
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
-    "xpay_flow.cli.worker",
+    "xpay_flow.cli.root",
     "xpay_flow.gateway",
     "xpay_flow.testing.builders",
     "xpay_flow_asgi",

@@ -16,14 +16,14 @@ from click.testing import CliRunner, Result
 
 from xpay_flow import Asked, Delivered, Money
 from xpay_flow.cli.root import xpay_flow
-from xpay_flow.cli.worker import Result as WorkResult
-from xpay_flow.cli.worker import one_pass
 from xpay_flow.drive import run_query
 from xpay_flow.flows import find
 from xpay_flow.sandbox import FaultPlan, WebhookFault
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.system import SystemClock
 from xpay_flow.testing.world import World
+from xpay_flow.working import Result as WorkResult
+from xpay_flow.working import one_pass
 
 SHOP = """
     from xpay_flow import AsyncFlow, Flow, Settings

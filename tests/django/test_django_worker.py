@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -61,6 +62,20 @@ def test_once_does_all_that_is_due(alias: str) -> None:
     assert 3 == len(packed)
 
 
+def test_each_result_can_be_a_line_of_json(sqlite: str) -> None:
+    """What a program is told is what `xpay-flow worker --json` tells."""
+    paid(sqlite, "order-1")
+    told, _ = work(shop(DjangoStore(sqlite))[0], once=True, json=True)
+    (delivered,) = [
+        line for line in map(json.loads, told.splitlines()) if line["kind"] == "delivered"
+    ]
+    assert ("on_success", "done", "pi_order-1_1") == (
+        delivered["name"],
+        delivered["outcome"],
+        delivered["intent_id"],
+    )
+
+
 def test_an_async_flow_is_worked_for_as_well(sqlite: str) -> None:
     """The worker of an AsyncFlow awaits its handlers, all in one event loop."""
     paid(sqlite, "order-1", "order-2")
@@ -112,7 +127,8 @@ class SometimesAway(DjangoStore):
         self.looks += 1
         if self.looks <= 2:
             raise StoreUnavailable("away, as the test wants it")
-        if self.looks > 6:
+        # A second signal would end us at once.
+        if self.looks == 7:
             os.kill(os.getpid(), signal.SIGTERM)
         return super().due(work, now_ms, limit)
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from xpay_flow.stopping import on_stop
+
 from .needs import click
-from .stopping import on_stop
 from .telling import tell
 
 if TYPE_CHECKING:

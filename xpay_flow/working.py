@@ -1,0 +1,128 @@
+"""What does a worker do, and how does it tell of it? For every program that runs one.
+
+Any number of workers may run on one store; a job is claimed in the store. A worker that is told to
+stop finishes the job it is at. One that is killed leaves a claim that runs out, or, where the store
+holds records by locks, a job that is free at once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import Final, TypeAlias
+
+import attrs
+
+from .effects import Command
+from .errors import StoreError
+from .flows import Asked, Delivered, Rules, Unworkable
+from .flows.outbox import Means, deliver_record, left_behind
+from .flows.passes import work_on, work_through
+from .flows.reconcile import ask_record
+from .records import Work
+
+# Keys read at once; the next pass reads the next ones.
+BATCH: Final = 100
+
+Result: TypeAlias = Delivered | Asked | Unworkable
+_Do: TypeAlias = Callable[[str], Command[Sequence[Result]]]
+
+
+def one_pass(
+    rules: Rules, means: Means, stopping: Callable[[], bool], tell: Callable[[Result], None]
+) -> Command[int]:
+    """Everything that is due now, one job after the other; how many results there were.
+
+    What asking has made owed is delivered in the same pass.
+    """
+
+    def deliver_one(key: str) -> Command[Sequence[Result]]:
+        return told((yield from deliver_record(key, rules, means)))
+
+    def ask_one(key: str) -> Command[Sequence[Result]]:
+        return told((yield from ask_record(key, rules)))
+
+    def told(found: Sequence[Result]) -> Sequence[Result]:
+        for result in found:
+            tell(result)
+        return found
+
+    def counted(done: Sequence[Result]) -> int:
+        told([result for result in done if isinstance(result, Unworkable)])
+        return sum(not isinstance(result, Unworkable) for result in done)
+
+    results = 0
+    if means.holds:
+        keys = yield from left_behind(BATCH)
+        results += counted((yield from work_on("deliver", keys, deliver_one, stopping=stopping)))
+    steps: tuple[tuple[Work, _Do], ...] = (
+        ("deliver", deliver_one),
+        ("ask", ask_one),
+        ("deliver", deliver_one),
+    )
+    for work, do in steps:
+        results += counted((yield from work_through(work, do, BATCH, stopping=stopping)))
+    return results
+
+
+def work_until(
+    stop: Event, one: Callable[[], int], poll_s: float | None, say: Callable[[str], object]
+) -> None:
+    """Pass after pass, each of which says how much it found; None for `poll_s` is one pass.
+
+    Raises:
+        StoreError: in the only pass. Otherwise a store that is away for a while is no reason to
+            end; what is due stays due.
+    """
+    while not stop.is_set():
+        found = 0
+        try:
+            found = one()
+        except StoreError as error:
+            if poll_s is None:
+                raise
+            say(trying_again(error))
+        if poll_s is None:
+            return
+        if not found:
+            stop.wait(poll_s)
+
+
+# --- telling -------------------------------------------------------------------------------------
+
+
+def looking(poll_s: float | None) -> str:
+    """How a worker begins."""
+    return "looking once" if poll_s is None else f"looking every {poll_s:g} s; Ctrl+C ends it"
+
+
+def trying_again(error: StoreError) -> str:
+    return f"the store failed, trying again: {error}"
+
+
+def in_words(result: Result) -> str:
+    """A result as a line for people."""
+    return f"{time.strftime('%H:%M:%S')} {_what(result)}"
+
+
+def _what(result: Result) -> str:
+    if isinstance(result, Delivered):
+        why = f" ({result.error})" if result.error else ""
+        return f"{result.name} for {result.intent_id}: {result.outcome}{why}"
+    if isinstance(result, Unworkable):
+        return f"{result.work} of {result.key} failed, and stays due: {result.error}"
+    state = f", state {result.state}" if result.state else ""
+    return f"asked about {result.intent_id or result.key}: {result.outcome}{state}"
+
+
+def in_json(result: Result) -> str:
+    """A result as a line for programs."""
+    kinds = {Delivered: "delivered", Asked: "asked", Unworkable: "unworkable"}
+    line = {
+        "kind": kinds[type(result)],
+        "at_ms": time.time_ns() // 1_000_000,
+        **attrs.asdict(result),
+    }
+    return json.dumps(line)
