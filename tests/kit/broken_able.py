@@ -175,6 +175,16 @@ class WorkMayFail(Able):
             return True
 
 
+class WorkErrorsAreInDoubt(Able):
+    """What the work raises is taken for a failure of the database."""
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        try:
+            return super().commit_with(change, work)
+        except Exception as error:
+            raise StoreUnavailable("whether the change took effect is not known") from error
+
+
 # --- claims --------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,16 @@ class AnyOlderVersion(MemoryStore):
         return super().commit(attrs.evolve(change, expected_version=current.version))
 
 
+class EqualVersionsPass(MemoryStore):
+    """Whoever writes the version that is stored is let through: two that read the same both win."""
+
+    def commit(self, change: Change) -> bool:
+        (current,) = super().load(change.record.key) or [Record(key=change.record.key)]
+        if current.version == change.record.version:
+            change = attrs.evolve(change, expected_version=current.version)
+        return super().commit(change)
+
+
 class ConflictSwallowed(MemoryStore):
     """A lost race is reported as a commit."""
 
