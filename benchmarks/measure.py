@@ -31,6 +31,10 @@ class Size:
         buyers: how large the world is that SPIN searches, too.
         stories: how many Hypothesis tells in a turn.
         faults: with how many the shipped flow is searched.
+        rush_turns: of `rush_a_turn` webhooks, many at a time.
+        paced: how many come at a steady pace.
+        flushes_ms: how much longer a flush of PostgreSQL is made to take, one after the other.
+        stored: among how many intents a webhook is compared.
     """
 
     turns: int
@@ -43,6 +47,11 @@ class Size:
     buyers: int
     stories: int
     faults: tuple[int, ...]
+    rush_turns: int
+    rush_a_turn: int
+    paced: int
+    flushes_ms: tuple[int, ...]
+    stored: tuple[int, int]
 
 
 FULL: Final = Size(
@@ -56,6 +65,11 @@ FULL: Final = Size(
     buyers=7,
     stories=200,
     faults=(1, 2, 3),
+    rush_turns=5,
+    rush_a_turn=1000,
+    paced=2000,
+    flushes_ms=(0, 2, 5, 10),
+    stored=(10_000, 1_000_000),
 )
 SHORT: Final = Size(
     turns=3,
@@ -68,6 +82,11 @@ SHORT: Final = Size(
     buyers=5,
     stories=10,
     faults=(0, 1),
+    rush_turns=1,
+    rush_a_turn=96,
+    paced=60,
+    flushes_ms=(0, 2),
+    stored=(100, 1000),
 )
 
 

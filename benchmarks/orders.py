@@ -73,10 +73,10 @@ def store_at_once(path: Path, records: Iterable[Record]) -> None:
     unflushed = partial(sqlite3.connect, factory=_Unflushed)
     with mock.patch.object(sqlite3, "connect", unflushed), SQLiteStore(path) as store:
         for record in records:
-            assert store.commit(_first(record))
+            assert store.commit(first_commit(record))
 
 
-def _first(record: Record) -> Change:
+def first_commit(record: Record) -> Change:
     """All at once what took a shop several commits."""
     return Change(
         record=record,

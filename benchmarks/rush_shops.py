@@ -34,13 +34,15 @@ from xpay_flow.stores import open_store
 from xpay_flow_sqlalchemy import migrating
 
 from .by_hand import PATH
-from .orders import SETTINGS, Order, fill, orders
+from .orders import SETTINGS, Order, fill, first_commit, orders
 from .serve import HOST, _Server, _until_stdin_ends
 from .shops import ASGI_SHOPS, PREFIX, STARLETTE, Shop
 
+FLOOR: Final = "an app that does nothing"
 BY_HAND: Final = "by hand"
 OURS: Final = "xpay-flow: AsyncFlow"
 OURS_ALONE: Final = "xpay-flow: AsyncFlow, each commit alone"
+CONTESTANTS: Final = (BY_HAND, FLOOR, OURS_ALONE, OURS)
 # As many as a store of ours opens at most.
 _CONNECTIONS: Final = 10
 _BACKLOG: Final = 256
@@ -60,11 +62,27 @@ _PAY: Final = (
 
 async def shop_of(name: str, place: str, given: Sequence[Order]) -> Shop:
     """The contestant, on a place with all the orders, none of them paid."""
+    if name == FLOOR:
+        return Shop(app=_answer, unpaid=lambda: 0, close=_closed)
     if name != BY_HAND:
         return await _ours(place, given, group_commit=name == OURS)
     if "://" in place:
         return await _by_hand(place, given)
     return ASGI_SHOPS[STARLETTE](Path(place), given)
+
+
+async def _answer(_: Any, receive: Any, send: Any) -> None:
+    """What every app has to do: read the request, and answer."""
+    while (await receive()).get("more_body"):
+        pass
+    body = b'{"received":true}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _closed() -> None:
+    """There is nothing to close."""
 
 
 async def _by_hand(url: str, given: Sequence[Order]) -> Shop:
@@ -139,10 +157,7 @@ async def _filled(store: Any, given: Sequence[Order]) -> None:
 
 
 def _first(order: Order) -> Change:
-    record = attrs.evolve(order.record, ask_at_ms=None)
-    return Change(
-        record=record, expected_version=0, new_facts=record.facts, changed_effects=record.effects
-    )
+    return first_commit(attrs.evolve(order.record, ask_at_ms=None))
 
 
 async def served(name: str, place: str, count: int) -> None:

@@ -175,11 +175,11 @@ def brief_wait() -> None:
 # --- starting ------------------------------------------------------------------------------------
 
 
-def start_postgresql(home: Path, port: int) -> int:
+def start_postgresql(home: Path, port: int, **otherwise: str) -> int:
     """A PostgreSQL that never waits for its disk, and of which sessions may ask a standby's word.
 
     `synchronous_standby_names` names nobody: a session that says `synchronous_commit = on` waits
-    for a standby that never comes, and all the others do not wait.
+    for a standby that never comes, and all the others do not wait. What is set `otherwise` is.
     """
     binaries = postgresql_binaries(home)
     data = home / "data"
@@ -195,6 +195,7 @@ def start_postgresql(home: Path, port: int) -> int:
         "synchronous_commit": "local",
         "synchronous_standby_names": "nobody",
         "max_connections": "200",
+        **otherwise,
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     pid = _started([str(binaries / "postgres"), "-D", str(data), *options], home, port)

@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """As a person would start it, in a process of its own."""
     picture = tmp_path_factory.mktemp("artefacts") / "folder" / "bench.svg"
     command = [sys.executable, "-m", "benchmarks", "--short", "--json", "--picture", str(picture)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ("", 0) == (done.stderr, done.returncode)
     return Run(json.loads(done.stdout), picture)
 
@@ -56,6 +56,15 @@ def test_every_question_is_answered(run: Run) -> None:
         "webhook that came before, over WSGI, in process": "xpay-flow: Flow",
         "webhook over uvicorn, one at a time": "xpay-flow: AsyncFlow",
         "webhook over uvicorn, 8 at a time": "xpay-flow: AsyncFlow",
+        "webhooks on SQLite, 32 at a time": "an app that does nothing",
+        "webhooks on SQLite, 200 a second": "xpay-flow: AsyncFlow",
+        "webhooks on PostgreSQL, 32 at a time": "xpay-flow: AsyncFlow, each commit alone",
+        "webhooks on PostgreSQL, 200 a second": "xpay-flow: AsyncFlow",
+        "webhooks on PostgreSQL, flushes 2 ms longer, 32 at a time": "xpay-flow: AsyncFlow",
+        "ten that are due on SQLite, among others": "1,000 stored intents",
+        "a webhook on SQLite, among others": "1,000 stored intents",
+        "ten that are due on PostgreSQL, among others": "1,000 stored intents",
+        "a webhook on PostgreSQL, among others": "1,000 stored intents",
         "where a webhook's time goes (Flow, in process)": "decide",
         "read one payment from SQLite": "400 facts",
         "from a webhook's commit to on_success": "Flow, one at a time",
