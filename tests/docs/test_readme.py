@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from . import running
+from .buying import buy
 from .pages import ROOT, read
-
-NEWS_S = 60.0  # on a busy machine; usually at once
 
 
 def test_the_shop_of_the_readme_takes_a_payment(
@@ -27,22 +24,7 @@ def test_the_shop_of_the_readme_takes_a_payment(
         try:
             program.run(read(ROOT / "README.md"))
             shop: Any = program.modules["shop"]
-            with running.served(shop.app, ports.shop):
-                pay = httpx.post(f"http://127.0.0.1:{ports.shop}/orders/42/pay", timeout=NEWS_S)
-                assert 303 == pay.status_code
-                (intent,) = xpay.intents()
-                assert xpay.fwd_url(intent.x_intent_id) == pay.headers["location"]
-                assert set() == shop.paid
-                xpay.pay(intent.x_intent_id)
-                wait_until_paid(shop, "42")
+            buy(shop, "42", ports, xpay)
         finally:
             program.close()
     assert {"42"} == shop.paid
-
-
-def wait_until_paid(shop: Any, order_id: str) -> None:
-    """The webhook comes over a socket; we deliver what is owed beside the shop's own thread."""
-    deadline = time.monotonic() + NEWS_S
-    while order_id not in shop.paid:
-        shop.flow.deliver()
-        assert time.monotonic() < deadline, "the order is not paid"
