@@ -6,6 +6,8 @@ The one thing that can be done here is to owe a handler call again that was give
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +16,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from xpay_flow import Flow, XPayFlowError
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
 else:
     _Admin = admin.ModelAdmin
 
-_SUMMARY: Final = ("receipt_id", "state", "amount", "refund_status", "dispute_status", "attention")
-_NAMES: Final = ("intent_id", "x_intent_id", "attempt", "record_key", "version")
+_SUMMARY: Final = ("receipt_id", "state", "amount", "refund_status", "dispute_status", "reasons")
+_NAMES: Final = ("intent_id", "xpay_id", "attempt", "record_key", "version")
 
 
 class Attention(admin.SimpleListFilter):
@@ -66,7 +69,7 @@ class Attention(admin.SimpleListFilter):
 class IntentAdmin(_Admin):
     """Payments, newest first, each with its story."""
 
-    list_display = ("__str__", "state", "amount", "attention", "created")
+    list_display = ("__str__", "state", "amount", "reasons", "created")
     list_filter = (Attention, "state", "refund_status", "dispute_status", "currency")
     search_fields = ("=receipt_id", "=intent_id", "=x_intent_id")
     ordering = ("-seq",)
@@ -104,13 +107,25 @@ class IntentAdmin(_Admin):
     def amount(self, payment: Intent) -> str:
         """The price as people write it."""
         if payment.amount_minor is None or payment.currency is None:
-            return ""
+            return self.get_empty_value_display()
         return str(Money.restored(amount_minor=payment.amount_minor, currency=payment.currency))
+
+    @admin.display(description="attention")
+    def reasons(self, payment: Intent) -> str:
+        """Why a person should look, a line for each reason."""
+        told: list[str] = json.loads(payment.attention or "[]")
+        lines = format_html_join(mark_safe("<br>"), "{}", ((_breakable(line),) for line in told))
+        return lines or self.get_empty_value_display()
+
+    @admin.display(description="xPay's id")
+    def xpay_id(self, payment: Intent) -> str:
+        """By which xPay knows the payment."""
+        return payment.x_intent_id or self.get_empty_value_display()
 
     @admin.display(description="created (UTC)", ordering="created_at_ms")
     def created(self, payment: Intent) -> str:
         """When the attempt was stored."""
-        return _moment(payment.created_at_ms)
+        return _moment(payment.created_at_ms) or self.get_empty_value_display()
 
     @admin.display(description="")
     def story(self, payment: Intent) -> SafeString:
@@ -139,6 +154,12 @@ class IntentAdmin(_Admin):
                 owed += 1
                 self.log_change(request, effect.record, f"owed again: {effect}")
         self.message_user(request, f"{owed} handler call(s) are owed again.")
+
+
+def _breakable(words: str) -> SafeString:
+    """Long words without blanks, which go on in the next line best where their parts end."""
+    parts = mark_safe(re.sub("([_:])", r"\1<wbr>", escape(words)))
+    return format_html('<span style="overflow-wrap: anywhere">{}</span>', parts)
 
 
 def _redeliver(flow: Any, effect: Any) -> None:

@@ -61,6 +61,17 @@ def test_the_list_shows_payments_newest_first(world: World) -> None:
         assert words in page
 
 
+def test_reasons_are_told_in_words(world: World) -> None:
+    """Neither the list nor the page of a payment shows how reasons are stored."""
+    payment = Intent.objects.get(receipt_id="order-1")
+    assert payment.attention is not None
+    client = operator(superuser=True)
+    for where in (LIST, f"{LIST}{payment.pk}/change/"):
+        page = client.get(where).content.decode()
+        assert "handler_<wbr>gave_<wbr>up:<wbr>on_<wbr>success" in page
+        assert "[&quot;" not in page
+
+
 @pytest.mark.parametrize(
     ("look", "shown"),
     [("attention", {"order-1"}), ("gave_up", {"order-1"}), ("parked", {"in_9"}), ("", None)],
