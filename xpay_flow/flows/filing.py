@@ -102,8 +102,9 @@ def with_decision(record: Record, decision: Decision, now_ms: int, rules: Rules)
         for owes in decision.owes
     )
     asks, ask_at_ms = _next_question(record, after, now_ms, rules.settings)
-    return attrs.evolve(
-        record,
+    return Record(
+        key=record.key,
+        version=record.version,
         intent=after,
         facts=(*record.facts, fact),
         effects=(*record.effects, *owed),

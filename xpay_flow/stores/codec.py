@@ -11,7 +11,6 @@ import json
 import types
 from collections.abc import Callable, Iterable
 from functools import cache, partial
-from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import attrs
@@ -95,55 +94,11 @@ def from_texts(head: str, facts: Iterable[str], effects: Iterable[str]) -> Recor
 
 
 def _ids(facts: Iterable[Fact]) -> frozenset[str]:
-    return frozenset(fact.id for fact in facts)
+    return frozenset([fact.event.fact_id for fact in facts])
 
 
-# --- classes -------------------------------------------------------------------------------------
-
-_Read: TypeAlias = Callable[[JSON], Any]
-# What JSON holds as it is. Compared exactly where it is read: a bool is an int to Python, and not
-# to us.
-_PLAIN: Final = frozenset[type]({str, int, bool, types.NoneType})
-
-
-@attrs.frozen(kw_only=True)
-class _Shape:
-    """What is to be known of a class, found out once: a record holds a dozen objects.
-
-    Args:
-        names, defaults: of the members that are written.
-        values: of those members, in one call.
-        build: makes an instance of its members.
-        read: each member's name as Python keeps names, the types that are read as they are, and
-            what reads a member that is of another type, or refuses it.
-    """
-
-    names: tuple[str, ...]
-    defaults: tuple[Any, ...]
-    values: Callable[[object], tuple[Any, ...]]
-    build: Callable[..., Any]
-    read: dict[str, tuple[str, frozenset[type], _Read]]
-
-
-@cache
-def _shape(kind: type) -> _Shape:
-    hints, left_out = get_type_hints(kind), _NOT_WRITTEN.get(kind, ())
-    written = [f for f in attrs.fields(kind) if f.name not in left_out]
-    names = tuple(f.name for f in written)
-    return _Shape(
-        names=names,
-        defaults=tuple(f.default for f in written),
-        values=attrgetter(*names),
-        # What was stored was checked then; a currency may have been withdrawn since.
-        build=Money.restored if kind is Money else kind,
-        read={name: (name, _plain(hint), _reader(hint, kind)) for name, hint in hints.items()},
-    )
-
-
-def _plain(hint: Any) -> frozenset[type]:
-    """The types of JSON that a member with this annotation holds as they are."""
-    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return _PLAIN.intersection(kinds)
+# What JSON holds as it is.
+_PLAIN: Final = (str, int, bool, types.NoneType)
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -151,35 +106,55 @@ def _plain(hint: Any) -> frozenset[type]:
 
 def _object(value: object) -> Document:
     # mypy takes the __hash__ that a class gives its instances for the class's own.
-    shape = _shape(type(value))  # type: ignore[arg-type]
-    return {
-        name: member if type(member) in _PLAIN else _written(member)
-        for name, default, member in zip(
-            shape.names, shape.defaults, shape.values(value), strict=True
-        )
-        if member != default
-    }
+    return _writer(type(value))(value)  # type: ignore[arg-type]
+
+
+@cache
+def _writer(kind: type) -> Callable[[object], Document]:
+    """What writes objects of this class: a function made for it, as attrs makes its `__init__`.
+
+    It compares each member with its default in a line of its own. A loop over names and defaults
+    takes five times as long, 10 µs more for the seven objects of a webhook's commit.
+    """
+    hints, left_out = get_type_hints(kind), _NOT_WRITTEN.get(kind, ())
+    lines = ["def write(value):", "    document = {}"]
+    names: dict[str, Any] = {"written": _written}
+    for field in attrs.fields(kind):
+        name, member = field.name, f"value.{field.name}"
+        if name in left_out:
+            continue
+        is_plain = _plain(hints[name]) - {types.NoneType}
+        put = f"document[{name!r}] = {member if is_plain else f'written({member})'}"
+        if field.default is attrs.NOTHING:
+            lines.append(f"    {put}")
+        else:
+            names[f"default_{name}"] = field.default
+            lines.append(f"    if {member} != default_{name}: {put}")
+    exec("\n".join([*lines, "    return document"]), names)
+    written: Callable[[object], Document] = names["write"]
+    return written
 
 
 def _written(value: object) -> JSON:
+    if isinstance(value, _PLAIN):
+        return value
     if isinstance(value, tuple):
         return [_written(item) for item in cast("tuple[object, ...]", value)]
     if isinstance(value, frozenset):
         # Sets are of words; sorted, so that one record is always the same text.
         return list[JSON](sorted(cast("frozenset[str]", value)))
-    if isinstance(value, str | int | None):
-        return value
     return _object(value)
 
 
 # --- reading -------------------------------------------------------------------------------------
 
+_Read: TypeAlias = Callable[[JSON], Any]
+
 
 def _read_object(kind: type, document: JSON) -> Any:
     if not isinstance(document, dict):
         raise _mismatch(kind, f"it is {quoted(document)}")
-    shape = _shape(kind)
-    known = shape.read
+    known = _members_read(kind)
     members: dict[str, Any] = {}
     try:
         for name, value in document.items():
@@ -187,11 +162,30 @@ def _read_object(kind: type, document: JSON) -> Any:
             # were just parsed: it saves a third of the time of an object with 15 members.
             own_name, plain, read = known[name]
             members[own_name] = value if type(value) in plain else read(value)
-        return shape.build(**members)
+        # What was stored was checked then; a currency may have been withdrawn since.
+        build: Callable[..., Any] = Money.restored if kind is Money else kind
+        return build(**members)
     except KeyError as error:
         raise _mismatch(kind, f"its member {error} is not known to this version") from None
     except (TypeError, ValueError) as error:
         raise _mismatch(kind, str(error)) from None
+
+
+@cache
+def _members_read(kind: type) -> dict[str, tuple[str, frozenset[type], _Read]]:
+    """For each member its name as Python keeps names, the types that are read as they are, and
+    what reads a value of another type, or refuses it."""
+    hints = get_type_hints(kind)
+    return {name: (name, _plain(hint), _reader(hint, kind)) for name, hint in hints.items()}
+
+
+def _plain(hint: Any) -> frozenset[type]:
+    """The types of JSON that a member with this annotation holds as they are.
+
+    They are compared exactly: a bool is an int to Python, and not to us.
+    """
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return frozenset(kind for kind in _PLAIN if kind in kinds)
 
 
 def _mismatch(kind: type, what: str) -> SchemaMismatch:
