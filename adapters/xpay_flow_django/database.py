@@ -191,6 +191,7 @@ def _is_about_tables(error: BaseException) -> bool:
     """Whether a table or a column is missing."""
     if isinstance(error, ProgrammingError):
         return getattr(error.__cause__, "sqlstate", None) in ("42P01", "42703")
-    return isinstance(error, OperationalError) and str(error).startswith(
-        ("no such table", "no such column")
+    said = str(error)
+    return isinstance(error, OperationalError) and (
+        said.startswith(("no such table", "no such column")) or "has no column named" in said
     )

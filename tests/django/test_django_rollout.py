@@ -1,0 +1,147 @@
+"""That a newer schema can be rolled out while the code of now goes on, also with Django.
+
+The next release is a copy of this one with a second migration, which only adds. Its own
+`manage.py migrate` takes it, and takes it back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final
+from uuid import uuid4
+
+import django_kit as kit
+from django.db import connections
+from releases import Release, release
+
+from xpay_flow.testing import builders as b
+from xpay_flow.testing.store_suite import put
+from xpay_flow_django import DjangoStore
+
+ENDS_S: Final = 30.0
+MIGRATION: Final = """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    dependencies = [("xpay_flow", "0001_tables")]
+    operations = [
+        migrations.AddField("intent", "newer", models.TextField(null=True)),
+        migrations.AddIndex("intent", models.Index(fields=["state"], name="xpay_flow_by_state")),
+        migrations.CreateModel("newer", [("id", models.BigAutoField(primary_key=True))]),
+    ]
+"""
+MODELS: Final = (
+    """    receipt_id: OptionalText = _optional_name()
+""",
+    """    receipt_id: OptionalText = _optional_name()
+    newer = models.TextField(null=True)
+""",
+)
+MANAGE: Final = """
+import json, os, sys
+from django.conf import settings
+said = json.loads(os.environ["SHOP_DATABASE"])
+settings.configure(
+    DATABASES={"default": said}, INSTALLED_APPS=["xpay_flow_django"], SECRET_KEY="k", USE_TZ=True
+)
+import django
+django.setup()
+from xpay_flow.testing import builders
+from xpay_flow.testing.store_suite import put
+from xpay_flow_django import DjangoStore
+if sys.argv[1] == "put":
+    print([put(DjangoStore(), builders.attempt(sys.argv[2])).version])
+elif sys.argv[1] == "find":
+    print([record.version for record in DjangoStore().load(sys.argv[2])])
+else:
+    from django.core.management import call_command
+    call_command(*sys.argv[1:], skip_checks=True)
+"""
+
+
+class Shop:
+    """A project on one of the databases, as the next release would run it."""
+
+    def __init__(self, folder: Path, alias: str) -> None:
+        self._release: Release = release(
+            folder,
+            "xpay_flow_django",
+            {"models.py": MODELS},
+            {"migrations/0002_newer.py": MIGRATION},
+        )
+        (folder / "manage.py").write_text(MANAGE)
+        said = connections.settings[alias]
+        words = ("ENGINE", "NAME", "HOST", "PORT", "USER", "PASSWORD")
+        shown = {word: said[word] for word in words if said.get(word)}
+        if alias == kit.SQLITE:
+            # Who migrates a file waits for those who write to it, as one who writes does.
+            shown["OPTIONS"] = {"timeout": ENDS_S, "transaction_mode": "IMMEDIATE"}
+        self._said = json.dumps(shown)
+
+    def manage(self, *words: str) -> tuple[int, str]:
+        """`manage.py …` of the next release: the exit code, and the last line of what it said."""
+        code, said = self._release.run("manage.py", *words, SHOP_DATABASE=self._said)
+        return code, (said.strip().splitlines() or [""])[-1]
+
+    def migrate(self, number: str) -> None:
+        code, said = self.manage("migrate", "xpay_flow", number, "-v0")
+        assert 0 == code, said
+
+
+def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
+    alias: str, tmp_path: Path
+) -> None:
+    """It reads and writes before, meanwhile and afterwards; the next release waits for the tables.
+
+    Taken back, the payments are all there.
+    """
+    folder = tmp_path / "next"
+    folder.mkdir()
+    new, store = Shop(folder, alias), DjangoStore(alias)
+    first = put(store, b.attempt())
+
+    code, said = new.manage("put", "order-2")
+    assert (1, True) == (code, "run manage.py migrate" in said), said
+    assert 1 == new.manage("migrate", "--check")[0]
+
+    with at_work(alias):
+        new.migrate("0002")
+    second = put(store, b.next_change(first, b.created()))
+    assert [second] == list(store.load(first.key))
+    assert (0, "[2]") == new.manage("find", first.key)
+    assert (0, "[1]") == new.manage("put", "order-2")
+
+    with at_work(alias):
+        new.migrate("0001")
+    third = put(store, b.next_change(second, b.paid()))
+    assert [third] == list(store.load(first.key))
+    assert 1 == len(store.load("receipt:order-2"))
+
+
+@contextmanager
+def at_work(alias: str) -> Generator[None]:
+    """Meanwhile new payments are committed in another thread, and none may fail."""
+    stop, failed = Event(), []
+
+    def commit() -> None:
+        store = DjangoStore(alias)
+        try:
+            while not stop.is_set():
+                put(store, b.attempt(f"order-{uuid4().hex}"))
+        except Exception as error:
+            failed.append(error)
+        finally:
+            connections[alias].close()
+
+    thread = Thread(target=commit)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(ENDS_S)
+    assert [] == failed
