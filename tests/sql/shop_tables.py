@@ -30,7 +30,7 @@ from .kit import Place
 
 KINDS: Final = ("embedded", "sqlite", "postgresql", "mariadb")
 LEASE_S: Final = 61
-_TABLE: Final = "CREATE TABLE IF NOT EXISTS shop_orders (done VARCHAR(200) NOT NULL)"
+SHOP_TABLE: Final = "CREATE TABLE IF NOT EXISTS shop_orders (done VARCHAR(200) NOT NULL)"
 
 
 @attrs.define
@@ -97,7 +97,7 @@ def shop_on(kind: str, request: pytest.FixtureRequest, folder: Path) -> Generato
                 done = connection.execute(text(statement))
                 return [tuple(row) for row in done] if done.returns_rows else []
 
-    query(_TABLE)
+    query(SHOP_TABLE)
     query("DELETE FROM shop_orders")
     world = World(open_store(url), config=UNHURRIED, retry_schedule_s=(5, 30))
     try:

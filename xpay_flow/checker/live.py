@@ -10,21 +10,20 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, Exchange, Ran, RunHandler, RunWithin
-from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import NoAnswer
+from xpay_flow.effects import Commit, RunWithin
 from xpay_flow.records import Record
 
 from . import outside as world
 from .bounds import Scene
-from .contents import Raised, ask, held
+from .contents import held
 from .histories import HiddenState, Node, advance
 from .judging import view_of
 from .outside import Happening, Outside
+from .performing import Hold, Seat, performed, taken_apart
 from .promises import Promises, promises_of
 from .properties import View
 from .shop import AnyFlow, Shop
-from .story import HANDLER_FAILED, LOST, NO_ANSWER, Seen, Step
+from .story import Seen, Step
 from .turns import ending, outcome
 from .verdict import Violation
 from .whereabouts import where_of
@@ -86,6 +85,9 @@ def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple
         HiddenState: a flow asks for something else than in the story, or does not end with it.
     """
     running: dict[int, list[tuple[Node, AnyFlow]]] = {}
+    seat = Seat(shop.store)
+    # Elsewhere a flow shows the line where it stands.
+    apart = any(isinstance(step.op, Hold) for step in story)
     for step in story:
         task = None if step.before is None else running[step.before].pop()
         if step.what == "dies" and task is None:
@@ -93,6 +95,7 @@ def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple
         if step.what == "starts":
             assert step.kind is not None
             now, flow = _world_after(now, step.happens), step.kind.make()
+            flow = taken_apart(flow) if apart else flow
             task = Node(step.kind, None, None, now.now_ms), flow
             advance(*task)
         elif step.what == "does":
@@ -101,7 +104,8 @@ def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple
             if type(node.op) is not type(step.op):
                 raise HiddenState(f"told again, it asks for {node.op!r} where it was {step.op!r}")
             where, before = where_of(flow), _contents(node.op, shop)
-            answer, now = _performed(node.op, step, shop, now)
+            done = performed(node.op, step.how, step.fault, seat, shop, now)
+            answer, now = done.answer, done.outside
             seen = Seen(where=where, before=before, after=_contents(node.op, shop))
             step = attrs.evolve(step, op=node.op, answer=answer, seen=seen)
             task = Node(node.kind, node, answer, now.now_ms, named=node.named), flow
@@ -127,33 +131,3 @@ def _world_after(now: Outside, happens: Iterable[Happening]) -> Outside:
 
 def _contents(op: Any, shop: Shop) -> tuple[Record, ...] | None:
     return held(shop.store) if isinstance(op, Commit | RunWithin) else None
-
-
-def _performed(op: Any, step: Step, shop: Shop, now: Outside) -> tuple[Any, Outside]:
-    """What a live effect is answered, and the world afterwards."""
-    if isinstance(op, Exchange):
-        response, after = world.answer(now, op.request)
-        if step.how == "done":
-            return response, after
-        return NoAnswer(NO_ANSWER), after if step.how == "applied" else now
-    if isinstance(op, RunHandler):
-        if step.how != "done":
-            return Ran("failed", HANDLER_FAILED), now
-        ran = shop.ran(op)
-        key = op.payment.idempotency_key
-        return ran, now.with_call(op.name, key) if ran.outcome == "done" else now
-    if isinstance(op, RunWithin):
-        return _within(op, step, shop, now)
-    answer = None if step.how == "not applied" else ask(shop.store, op)
-    return (answer if step.how == "done" else Raised(StoreUnavailable(LOST))), now
-
-
-def _within(op: RunWithin, step: Step, shop: Shop, now: Outside) -> tuple[Any, Outside]:
-    """A handler within the store's transaction: its writes are there with ours, or neither."""
-    if step.fault == "handler":
-        return Ran("failed", HANDLER_FAILED), now
-    won = step.how != "not applied" and ask(shop.store, Commit(op.change))
-    after = now.with_call(op.name, op.payment.idempotency_key) if won else now
-    if step.how != "done":
-        return Raised(StoreUnavailable(LOST)), after
-    return Ran("done" if won else "lost"), after

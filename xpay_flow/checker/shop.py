@@ -20,7 +20,8 @@ from xpay_flow.endpoints import Asks, Does, Pages, WebRequest, WebResponse, json
 from xpay_flow.errors import ConfigurationError, XPayFlowError, error_text
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.flows import Checkout, Rules
-from xpay_flow.ports import NoAnswer, Store
+from xpay_flow.flows.outbox import Means
+from xpay_flow.ports import Claiming, NoAnswer, Store
 from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
@@ -75,6 +76,8 @@ class Shop:
 
     Args:
         handlers: called for real, once for each different payment that they are given.
+        within: handlers that are given the store's transaction, which only a search without a
+            memory calls: `calls_within`.
         click, forward, deliver, reconcile, respond: make the flows.
         replaced: what stands in for something of the real shop, in words.
         absent: parties that this shop does not have. One without a worker fulfils orders itself.
@@ -87,6 +90,8 @@ class Shop:
     store: SnapshotStore
     rules: Rules
     handlers: Mapping[str, Callable[..., object]]
+    within: Mapping[str, Callable[..., object]] = attrs.field(factory=dict[str, Any], hash=False)
+    calls_within: bool = False
     click: Callable[[Terms, Rules], AnyFlow] = flows.start_checkout
     forward: Callable[[str, Rules], AnyFlow] = flows.forward
     deliver: Callable[[Rules], AnyFlow] = flows.deliver
@@ -135,7 +140,24 @@ class Shop:
             deliver = partial(flows.deliver, means=means)
             replaced = (*replaced, WITHIN)
         return cls(
-            store=store, rules=flow.rules, handlers=handlers, deliver=deliver, replaced=replaced
+            store=store,
+            rules=flow.rules,
+            handlers=handlers,
+            within={str(name): handler for name, handler in flow.ports.within.items()},
+            deliver=deliver,
+            replaced=replaced,
+        )
+
+    def on(self, store: Store) -> Shop:
+        """The shop as it is on a real store: its transactions and its holds are used."""
+        deliver, ours = self.deliver, _means(self.deliver)
+        if ours is not None and isinstance(store, Claiming) and store.can_hold:
+            deliver = partial(flows.deliver, means=attrs.evolve(ours, holds=True))
+        return attrs.evolve(
+            self,
+            calls_within=bool(self.within),
+            deliver=deliver,
+            replaced=tuple(said for said in self.replaced if said != WITHIN),
         )
 
     @classmethod
@@ -225,6 +247,14 @@ class Shop:
         except Exception as error:
             return Ran("failed", error_text(error))
         return Ran("done")
+
+
+def _means(deliver: Callable[..., AnyFlow]) -> Means | None:
+    """What our flow that delivers is given; None of a flow of the user's own."""
+    if isinstance(deliver, partial):
+        given: Means | None = deliver.keywords.get("means")
+        return given
+    return Means() if deliver is flows.deliver else None
 
 
 # --- plain functions in the places of flows ------------------------------------------------------

@@ -8,13 +8,16 @@ import attrs
 
 from xpay_flow.ports import Store
 
-from ..bounds import BEGINNING, HANDLERS, NEWS, OVERTAKEN, REFUNDED
+from ..bounds import BEGINNING, HANDLERS, NEWS, OVERTAKEN, REFUNDED, Scene
 from ..own import Own
 from ..parked import release_threads
-from ..promises import promises_of, refuse_unknown
+from ..promises import Promises, promises_of, refuse_unknown
+from ..properties import View
+from ..shop import Shop
 from ..targets import Target, shop_of
 from ..verdict import ASSUMPTIONS, Result
 from .searching import StatelessBound, StatelessSearch, StatelessSearched
+from .stage import Written, close
 
 # Two workers can only meet over what a webhook has brought.
 SMALL = StatelessBound(
@@ -23,6 +26,7 @@ SMALL = StatelessBound(
     scenes=(NEWS, HANDLERS, OVERTAKEN, REFUNDED, BEGINNING),
     more_flows={HANDLERS.name: 3},
 )
+TAKES_EFFECT_ONCE = "transactional_handlers_take_effect_once"
 # Said in place of what only a search that remembers needs.
 STATELESS = (
     "what is stuck was not helped by doing all that was left to do, each in its turn",
@@ -37,6 +41,21 @@ class StatelessResult(Result):
     def as_text(self) -> str:
         """Everything, for a terminal."""
         return "\n".join([super().as_text(), *map(_figures, self.searched)])
+
+
+def _promises(shop: Shop, scene: Scene, own: Iterable[Own], without: Collection[str]) -> Promises:
+    """Also that what handlers within the transaction write is there once, whatever goes wrong."""
+    promises = promises_of(scene, own, without)
+    if not shop.calls_within or TAKES_EFFECT_ONCE in without:
+        return promises
+
+    def twice(view: View) -> str | None:
+        keys = (at for name in shop.within for at, n in view.called(name).items() if n > 1)
+        found = ", ".join(keys)
+        return f"took effect twice within the transaction: {found}" if found else None
+
+    moments = {**promises.of_moments, TAKES_EFFECT_ONCE: twice}
+    return attrs.evolve(promises, of_moments=moments)
 
 
 def _figures(found: object) -> str:
@@ -55,6 +74,7 @@ def check_stateless(
     *,
     own: Iterable[Own] = (),
     without: Collection[str] = (),
+    written: Written | None = None,
 ) -> StatelessResult:
     """Run every order of the steps of each scene on the real store, begun from empty each time.
 
@@ -66,6 +86,9 @@ def check_stateless(
             too. Each flow has one for itself, closed when it dies, if it can be closed.
         reset: empties the store; what was opened before goes on to work. Both may be left out
             where the target's store has `snapshot` and `restore`.
+        written: the idempotency keys under which handlers within the store's transaction have
+            written, each as often as your tables show it. They are called for real. Without it,
+            what the store says of its commit is believed.
 
     Raises:
         ConfigurationError: the target names no flow, or `without` no promise.
@@ -80,6 +103,9 @@ def check_stateless(
     shop = shop.shortened(bound.faults).watched()
     store, empty = shop.store, shop.store.snapshot()
     opened = open_store or (lambda: store)
+    if open_store is not None:
+        shop = shop.on(probe := open_store())
+        close(probe)
     emptied = reset or (lambda: store.restore(empty))
     searched: list[StatelessSearched] = []
     faults = bound.faults
@@ -93,7 +119,8 @@ def check_stateless(
                 attrs.evolve(bound, faults=faults),
                 opened,
                 emptied,
-                promises=promises_of(scene, promises, without),
+                promises=_promises(shop, scene, promises, without),
+                written=written,
             )
             searched.append(found := search.run())
             search.close()

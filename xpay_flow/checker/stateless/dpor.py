@@ -135,6 +135,11 @@ class Explorer:
         self.steps = 0
         self.moments = 0
 
+    @property
+    def path(self) -> tuple[Step, ...]:
+        """The steps of the last execution."""
+        return tuple(place.step for place in self._path)
+
     def run(self) -> Ending:
         """Run executions until all orders are seen, one shows enough, or a limit is hit."""
         began = time.perf_counter()

@@ -6,139 +6,27 @@ process or a connection of its own. It begins after `reset()`, and nothing in it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, Exchange, Ran, RunHandler
-from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import NoAnswer, Store
+from xpay_flow.effects import Commit, RunWithin
 
 from .. import outside as world
-from ..bounds import FaultKind, Scene
-from ..casting import Casting
-from ..contents import Contents, Raised, ask
+from ..bounds import FaultKind
 from ..histories import Kind, Node, advance
-from ..moves import Moves
-from ..outside import Happening, Outside
-from ..promises import Promises
-from ..reductions import NONE
-from ..shop import AnyFlow, Shop
-from ..story import HANDLER_FAILED, LOST, NO_ANSWER, How, Step
+from ..outside import CALLS_COUNTED_MAX, Happening
+from ..performing import performed, taken_apart
+from ..story import Step
 from ..turns import AWAITED, ending, outcome
-from . import touches
+from . import touches, ways
 from .dpor import DIRECTOR, Choice, Process, Taken
+from .stage import Stage, Task
 from .touches import Touch
-
-Then = Literal["goes on", "begins again", "dies", "all die"]
-
-
-@attrs.frozen
-class Way:
-    """How a flow goes on: what becomes of its effect, and of itself afterwards."""
-
-    how: How = "done"
-    then: Then = "goes on"
-
-
-DONE = Way()
-LASTING = (Commit, Exchange, RunHandler)
-
-
-class Watching(Contents):
-    """What the store holds now, by number, for whoever looks from outside."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(_Standing(store), alike=False)
-
-    def look(self) -> int:
-        """The number of what the store holds."""
-        return self._number()
-
-
-class _Standing:
-    """A store that only ever is where it is."""
-
-    def __init__(self, store: Any) -> None:
-        self.load, self.commit = store.load, store.commit
-        self.due, self.recent, self.reader = store.due, store.recent, store.reader
-
-    def snapshot(self) -> None:
-        return None
-
-    def restore(self, snapshot: None) -> None: ...
-
-
-class Stage:
-    """What all executions of one scene have in common.
-
-    Args:
-        open_store: opens the store once more, as another process would. One that has a `close` is
-            closed when its flow dies, and must be nobody else's.
-        reset: empties the store; what was opened before goes on to work.
-        flows_max: so many flows begin in one execution, and no more.
-    """
-
-    def __init__(
-        self,
-        shop: Shop,
-        scene: Scene,
-        open_store: Callable[[], Store],
-        reset: Callable[[], object],
-        promises: Promises,
-        *,
-        flows_max: int,
-    ) -> None:
-        self.shop, self.scene, self.flows_max = shop, scene, flows_max
-        self._open, self._idle, self.reset = open_store, list[Store](), reset
-        reset()
-        self.store: Any = open_store()
-        self.first = Outside(tells_creation=scene.tells_creation)
-        self.watching = Watching(self.store)
-        self.moves = Moves(shop, scene, self.watching, self.first, NONE, promises=promises)
-        self.choice = touches.of_choice(scene)
-        pressed = world.happened(self.first, ("pressed",))
-        self.click = Casting(shop).kind("click", None, pressed)
-        self.fired: set[FaultKind] = set()
-        self.resumptions = 0
-        self.store_calls = 0
-
-    def opened(self) -> Any:
-        """A store for one flow."""
-        return self._idle.pop() if self._idle else self._open()
-
-    def ended(self, store: Any) -> None:
-        """The flow that had this store has ended."""
-        self._idle.append(store)
-
-    def died(self, store: Any) -> None:
-        """The flow that had this store has died, and its connection with it."""
-        getattr(store, "close", lambda: None)()
-
-    def close(self) -> None:
-        """Let go of all stores."""
-        for store in (*self._idle, self.store):
-            self.died(store)
-        self._idle.clear()
-
-
-@attrs.define(eq=False)
-class Task:
-    """A live flow.
-
-    Args:
-        root: by which the scene knows of what kind it is.
-        token: its past, by a number that no other has.
-    """
-
-    kind: Kind
-    root: int
-    flow: AnyFlow
-    node: Node
-    store: Any
-    token: int
+from .ways import AGAIN, ALL_DIE, DONE, Then, Way
 
 
 class LiveRun:
@@ -227,7 +115,7 @@ class LiveRun:
         fault: FaultKind | None = None,
         happens: tuple[Happening, ...] = (),
     ) -> None:
-        node, flow = Node(kind, None, None, self.outside.now_ms), kind.make()
+        node, flow = Node(kind, None, None, self.outside.now_ms), taken_apart(kind.make())
         task = Task(kind, root, flow, node, self._stage.opened(), next(self._tokens))
         self._resumed(task, node)
         self._flows += 1
@@ -251,24 +139,15 @@ class LiveRun:
     # --- a flow ------------------------------------------------------------------------------
 
     def _ways(self, task: Task) -> Iterator[Way]:
-        op, budget = task.node.op, self.budget
-        yield DONE
-        if op is None:
-            if task.kind.group == "webhook" and self._may_begin_again():
-                yield Way(then="begins again")
-            if budget and self._allows("death"):
-                yield Way(then="all die")
+        op = task.node.op
+        if op is not None:
+            yield from ways.of_effect(op, self.budget, self._allows)
             return
-        fails = budget and self._allows(_fault_of(op))
-        hows: list[How] = ["done"]
-        if fails:
-            yield Way("not applied")
-        if fails and isinstance(op, Commit | Exchange):
-            yield Way("applied")
-            if budget > 1:
-                hows.append("applied")
-        if budget and isinstance(op, LASTING) and self._allows("death"):
-            yield from (Way(how, then) for how in hows for then in ("dies", "all die"))
+        yield DONE
+        if task.kind.group == "webhook" and self._may_begin_again():
+            yield AGAIN
+        if self.budget and self._allows("death"):
+            yield ALL_DIE
 
     def _may_begin_again(self) -> bool:
         return self._scene.parties["webhook"] > 1 and self._flows < self._stage.flows_max
@@ -276,69 +155,73 @@ class LiveRun:
     def _goes_on(self, process: Process, task: Task, way: Way) -> Taken | None:
         if task.node.op is None:
             return self._ends(process, task, way)
-        touch, lasts = self._performs(task, way.how)
-        if not lasts and (way.then != "goes on" or way.how == "applied"):
+        others = frozenset(other for other in self._ways(task) if other.needs_change)
+        touch, lasts = self._performs(task, way)
+        if not lasts and way.needs_change:
             return None
+        touch = self._went_on(process, task, way, touch)
+        nothing_lasts = way.how == "done" and not lasts
+        return Taken(touch, unlike=others if nothing_lasts else frozenset())
+
+    def _went_on(self, process: Process, task: Task, way: Way, touch: Touch) -> Touch:
+        """What follows once an effect was performed: it dies, ends, or waits for its next."""
         if task.node.clock:
             touch |= touches.SEES_CLOCK
         if way.then != "goes on":
-            return self._dies(process, task, way.then, touch)
+            return touch | self._dies(process, task, way.then)
         if task.node.op is None and task.kind.group not in AWAITED:
             end = self._ends(process, task, DONE)
             assert end is not None
             touch |= end.touch
-        nothing_lasts = way.how == "done" and not lasts
-        return Taken(touch, unlike=_UNLASTING if nothing_lasts else frozenset())
+        return touch
 
-    def _performs(self, task: Task, how: How) -> tuple[Touch, bool]:
+    def _performs(self, task: Task, way: Way) -> tuple[Touch, bool]:
         """The effect is performed: what that touches, and whether it changes anything for good."""
-        node, before = task.node, self.outside
-        op = node.op
-        aliases: frozenset[str] = frozenset()
-        if isinstance(op, Commit):
-            key, new = op.change.record.key, op.change.record.aliases
-            aliases = self._aliases.get(key, frozenset())
-            self._aliases[key] = aliases | new
-        answer, stored = self._answered(task.store, op, how)
-        token = next(self._tokens)
+        op, before = task.node.op, self.outside
+        self._stage.store_calls += ways.faults_of(op)[:1] == ("store",)
+        done = performed(op, way.how, way.fault, task.seat, self._shop, before)
+        self.outside = done.outside
+        self._sees_written(op)
+        touch = touches.of_effect(op, way.how, self._known(op))
+        self._answers(task, way, done.answer)
+        return touch, done.stored or self.outside != before
+
+    def _known(self, op: Any) -> frozenset[str]:
+        """The aliases that a record to be committed had before."""
+        if not isinstance(op, Commit | RunWithin):
+            return frozenset()
+        record = op.change.record
+        known = self._aliases.get(record.key, frozenset[str]())
+        self._aliases[record.key] = known | record.aliases
+        return known
+
+    def _sees_written(self, op: Any) -> None:
+        """What a handler within the transaction has written counts, and not what the store says."""
+        written = self._stage.written
+        if written is None or not isinstance(op, RunWithin):
+            return
+        at = (op.name, op.payment.idempotency_key)
+        times = min(Counter(written())[at[1]], CALLS_COUNTED_MAX)
+        others = tuple(call for call in self.outside.calls if call[:2] != at)
+        mine = ((*at, times),) if times else ()
+        self.outside = attrs.evolve(self.outside, calls=tuple(sorted((*others, *mine))))
+
+    def _answers(self, task: Task, way: Way, answer: Any) -> None:
+        """The flow is told, and goes on to its next effect."""
+        node, token = task.node, next(self._tokens)
         step = Step(
             what="does",
             kind=task.kind,
             before=task.token,
             after=token,
-            op=op,
+            op=node.op,
             answer=answer,
-            how=how,
-            fault=_fault_of(op) if how != "done" else None,
+            how=way.how,
+            fault=way.fault,
         )
         self._tells(step)
         task.token = token
         self._resumed(task, Node(task.kind, None, answer, self.outside.now_ms, named=node.named))
-        return touches.of_effect(op, how, aliases), stored or self.outside != before
-
-    def _answered(self, store: Any, op: Any, how: How) -> tuple[Any, bool]:
-        """What an effect is answered after it did what it does, and whether it stored something."""
-        if isinstance(op, Exchange):
-            response, after = world.answer(self.outside, op.request)
-            if how != "not applied":
-                self.outside = after
-            return response if how == "done" else NoAnswer(NO_ANSWER), False
-        if isinstance(op, RunHandler):
-            return self._ran(op, how), False
-        lost = Raised(StoreUnavailable(LOST))
-        if how == "not applied":
-            return lost, False
-        self._stage.store_calls += 1
-        answer = ask(store, op)
-        return answer if how == "done" else lost, isinstance(op, Commit) and answer is True
-
-    def _ran(self, op: RunHandler, how: How) -> Ran:
-        if how != "done":
-            return Ran("failed", HANDLER_FAILED)
-        ran = self._shop.ran(op)
-        if ran.outcome == "done":
-            self._happens(("called", op.name, op.payment.idempotency_key))
-        return ran
 
     def _resumed(self, task: Task, node: Node) -> None:
         self._stage.resumptions += 1
@@ -348,12 +231,12 @@ class LiveRun:
     def _ends(self, process: Process, task: Task, way: Way) -> Taken | None:
         happens = tuple(ending(task.node))
         told = any(happening[0] == "told" for happening in happens)
-        if (way.then == "begins again" and not told) or (way.then == "all die" and not happens):
+        if (way == AGAIN and not told) or (way == ALL_DIE and not happens):
             return None
         end = outcome(task.node.result)
         step = Step(what="ends", kind=task.kind, before=task.token, answer=end, note=f"{end}")
         touch = touches.of_end(lasts=bool(happens))
-        again = (process, "again") if way.then == "begins again" else None
+        again = (process, "again") if way == AGAIN else None
         if again is not None:
             self._starts(again, task.kind, task.root)
             touch |= touches.SEES_CLOCK
@@ -361,35 +244,41 @@ class LiveRun:
             self._happens(happening)
         self._tells(step)
         del self._tasks[process]
-        self._stage.ended(task.store)
-        if way.then == "all die":
+        self._stage.ended(task.seat)
+        if way == ALL_DIE:
             touch |= self._all_die()
-        unlike = {Way(then="begins again")} if not told else set[Way]()
-        unlike |= {Way(then="all die")} if not happens else set[Way]()
+        unlike = {AGAIN} if not told else set[Way]()
+        unlike |= {ALL_DIE} if not happens else set[Way]()
         return Taken(touch, started=again, unlike=frozenset(unlike))
 
     # --- the end of flows --------------------------------------------------------------------
 
-    def _dies(self, process: Process, task: Task, then: Then, touch: Touch) -> Taken:
+    def _dies(self, process: Process, task: Task, then: Then) -> Touch:
         if then == "all die":
-            return Taken(touch | self._all_die())
+            return self._all_die()
         note = f"{task.kind.name} dies"
         self._tells(Step(what="dies", kind=task.kind, before=task.token, note=note, fault="death"))
-        del self._tasks[process]
-        self._stage.died(task.store)
-        return Taken(touch | touches.ENDS)
+        return self._gone(process) | touches.ENDS
 
     def _all_die(self) -> Touch:
         self._tells(Step(what="dies", note="the whole process dies", fault="death"))
-        for task in self._tasks.values():
-            self._stage.died(task.store)
-        self._tasks.clear()
-        return touches.ALL_DIE
+        touch = touches.ALL_DIE
+        for process in tuple(self._tasks):
+            touch |= self._gone(process)
+        return touch
+
+    def _gone(self, process: Process) -> Touch:
+        """The flow is no more, and neither is its connection."""
+        task = self._tasks.pop(process)
+        held = bool(task.seat.held)
+        self._stage.died(task.seat)
+        self._sees_written(task.node.op)
+        return touches.LETS_GO if held else touches.NOTHING
 
     def abandon(self) -> None:
         """The execution goes no further; connections that rest may be used again."""
         for task in self._tasks.values():
-            self._stage.ended(task.store)
+            self._stage.ended(task.seat)
         self._tasks.clear()
 
     # --- what happens ------------------------------------------------------------------------
@@ -409,18 +298,3 @@ class LiveRun:
 
     def _allows(self, fault: FaultKind) -> bool:
         return fault in self._scene.faults
-
-
-# What an effect that changed nothing for good leaves no room for.
-_UNLASTING = frozenset(
-    {
-        Way("applied"),
-        *(Way(how, then) for how in ("done", "applied") for then in ("dies", "all die")),
-    }
-)
-
-
-def _fault_of(op: Any) -> FaultKind:
-    if isinstance(op, Exchange):
-        return "silence"
-    return "handler" if isinstance(op, RunHandler) else "store"

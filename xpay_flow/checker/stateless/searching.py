@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -17,21 +17,23 @@ from xpay_flow.ports import Store
 
 from ..bounds import Bound, Scene
 from ..explore import VERDICTS, uncollected
+from ..hidden import HiddenState
 from ..judging import standing
 from ..live import confirm
 from ..promises import Promises, Wrong, promises_of
 from ..properties import Goal
-from ..shop import Shop
+from ..shop import Shop, SnapshotStore
 from ..slicing import sliced
 from ..story import Step
 from ..verdict import Searched, Violation
 from .dpor import Explorer, Process, Taken
-from .live_run import LiveRun, Stage
-from .replay import ResetStore
+from .live_run import LiveRun
+from .stage import Stage, Standing, Written
 
 # So many steps outside, each followed by the flows that it begins, show whether all that is left
 # to do reaches the goal. Schedules have a few entries while under check.
 HELPS_MAX = 24
+Path = tuple[tuple[Process, Any], ...]
 ENDINGS = {"stopped": "wrong"}
 INFINITE = float("inf")
 
@@ -96,12 +98,13 @@ class StatelessSearch:
         *,
         promises: Promises | None = None,
         reduced: bool = True,
+        written: Written | None = None,
     ) -> None:
         self._shop, self._scene, self._bound, self._reduced = shop, scene, bound, reduced
         self._reset = reset
         self._promises = promises or promises_of(scene)
         at = (shop, scene, open_store, reset, self._promises)
-        self._stage = Stage(*at, flows_max=bound.flows_in(scene))
+        self._stage = Stage(*at, flows_max=bound.flows_in(scene), written=written)
         self._run: _Judged | None = None
         self._account = _Account(self._promises)
 
@@ -117,11 +120,11 @@ class StatelessSearch:
                 ending = explorer.run()
                 for name in ("executions", "redundant", "steps", "moments"):
                     figures[name] += getattr(explorer, name)
+                if ending == "stopped":
+                    violation = self._violation(explorer.path)
                 if ending != "seen all":
                     break
                 exhausted = faults
-        if ending == "stopped":
-            violation = self._violation()
         return StatelessSearched(
             scene=self._scene.name,
             verdict=VERDICTS[ENDINGS.get(ending, ending)],
@@ -163,7 +166,7 @@ class StatelessSearch:
             seconds_max=seconds,
         )
 
-    def _violation(self) -> Violation:
+    def _violation(self, path: Path) -> Violation:
         """What the last execution has shown, told again on the real store."""
         run = self._run
         assert run is not None
@@ -176,9 +179,22 @@ class StatelessSearch:
             story=run.told,
             faults=run.faults,
         )
-        again = attrs.evolve(self._shop, store=ResetStore(self._stage.store, self._reset))
+        if self._stage.written is not None:
+            return self._executed_again(violation, run.budget + run.faults, path)
+        store = cast(SnapshotStore, Standing(self._stage.store, self._reset))
+        again = attrs.evolve(self._shop, store=store)
         at = (again, self._scene, (), self._promises)
         return sliced(confirm(violation, *at), *at)
+
+    def _executed_again(self, violation: Violation, faults: int, path: Path) -> Violation:
+        """The very same steps, from an empty store: what live flows alone do not show."""
+        self._run = run = _Judged(self._stage, faults, self._account)
+        there = all(
+            process in run.choices() and run.take(process, choice) for process, choice in path
+        )
+        if not there or (run.seen() and run.over()):
+            raise HiddenState(f"executed again, this breaks nothing:\n{violation.as_text()}")
+        return attrs.evolve(violation, confirmed=True)
 
 
 @attrs.define

@@ -11,9 +11,19 @@ from functools import cache
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Exchange, Load, Recent, RunHandler
+from xpay_flow.effects import (
+    Abandoned,
+    Commit,
+    Due,
+    Exchange,
+    Load,
+    Recent,
+    RunHandler,
+    RunWithin,
+)
 
 from ..bounds import Scene
+from ..performing import Hold, LetGo
 from ..story import How, Step
 
 # Every record at once, for whoever lists them.
@@ -21,6 +31,8 @@ RECORDS = "records"
 XPAY = "xPay"
 NEWS = "news"
 CLOCK = "clock"
+# Who holds which record.
+HOLDS = "holds"
 # Room for one more flow. Whoever ends makes some, and two who end do not disturb each other; so to
 # end counts as looking, and to begin as changing.
 ROOM = "room"
@@ -57,6 +69,7 @@ def touch(reads: Iterable[Hashable] = (), writes: Iterable[Hashable] = ()) -> To
 NOTHING = touch()
 ENDS = touch(reads=(ROOM, NEWS, LIFE))
 SEES_CLOCK = touch(reads=(CLOCK,))
+LETS_GO = touch(writes=(HOLDS,))
 ALL_DIE = touch(reads=(ROOM,), writes=(LIFE,))
 # It lasts, so whether the process died before it can be seen.
 _LASTS = touch(reads=(LIFE,), writes=(MOMENT,))
@@ -91,7 +104,11 @@ def of_effect(op: object, how: How, known: Iterable[str] = ()) -> Touch:
             return _read(alias)
         case Due() | Recent():
             return _read(RECORDS)
-        case Commit(change):
+        case Abandoned():
+            return touch(reads=(RECORDS, HOLDS))
+        case Hold() | LetGo():
+            return LETS_GO
+        case Commit(change) | RunWithin(_, _, change):
             aliases = {("alias", alias) for alias in change.record.aliases.union(known)}
             return _LASTS | touch(writes={RECORDS, ("alias", change.record.key), *aliases})
         case Exchange(request) if request.method == "GET":

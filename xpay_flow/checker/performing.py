@@ -1,0 +1,188 @@
+"""What is a live effect answered, and what becomes of the store and the world by it?
+
+One piece of code for whoever executes flows for real: to tell a story again, and to search on a
+store that cannot be put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from xpay_flow.drive import Ports, perform
+from xpay_flow.effects import Abandoned, Commit, Exchange, Holding, Ran, RunHandler, RunWithin
+from xpay_flow.errors import StoreError, StoreUnavailable
+from xpay_flow.ports import NoAnswer
+
+from . import outside as world
+from .bounds import FaultKind
+from .contents import Raised, ask
+from .outside import Outside
+from .plain import AnyFlow
+from .shop import Shop
+from .story import HANDLER_FAILED, LOST, NO_ANSWER, How
+
+
+@attrs.frozen
+class Hold:
+    """Hold a record, if nobody else does; answers whether that worked."""
+
+    key: str
+
+
+@attrs.frozen
+class LetGo:
+    """Let go of the record that was held last."""
+
+    key: str
+
+
+@attrs.define(eq=False)
+class Seat:
+    """What one flow has of the store: an opened one, and the records that it holds there."""
+
+    store: Any
+    held: list[Any] = attrs.Factory(list[Any])
+
+    def empty(self) -> None:
+        """Let go of everything, as the end of a connection does."""
+        while self.held:
+            # A connection that is lost has let go already.
+            with suppress(Exception):
+                self.held.pop().__exit__(None, None, None)
+
+
+@attrs.frozen(kw_only=True)
+class Performed:
+    """An effect that was performed.
+
+    Args:
+        outside: the world afterwards.
+        stored: a change was stored.
+    """
+
+    answer: Any
+    outside: Outside
+    stored: bool = False
+
+
+def performed(
+    op: Any, how: How, fault: FaultKind | None, seat: Seat, shop: Shop, now: Outside
+) -> Performed:
+    """Perform an effect, in this way."""
+    if isinstance(op, Exchange):
+        response, after = world.answer(now, op.request)
+        answer = response if how == "done" else NoAnswer(NO_ANSWER)
+        return Performed(answer=answer, outside=now if how == "not applied" else after)
+    if isinstance(op, RunHandler):
+        ran = shop.ran(op) if how == "done" else Ran("failed", HANDLER_FAILED)
+        return Performed(answer=ran, outside=called(op, ran, now))
+    if how == "not applied" and fault == "store":
+        return Performed(answer=lost(), outside=now)
+    answer = asked(op, seat, shop, fails=fault == "handler")
+    return Performed(
+        answer=lost() if how == "applied" else answer,
+        outside=called(op, answer, now) if isinstance(op, RunWithin) else now,
+        stored=has_stored(op, answer),
+    )
+
+
+def lost() -> Raised:
+    """What whoever asks a store is told when the connection breaks."""
+    return Raised(StoreUnavailable(LOST))
+
+
+def called(op: RunHandler | RunWithin, ran: Any, now: Outside) -> Outside:
+    """The world after a handler has ended like this."""
+    done = isinstance(ran, Ran) and ran.outcome == "done"
+    return now.with_call(op.name, op.payment.idempotency_key) if done else now
+
+
+def has_stored(op: Any, answer: Any) -> bool:
+    """Whether a change was stored, by what the store has answered."""
+    if isinstance(op, RunWithin):
+        return isinstance(answer, Ran) and answer.outcome == "done"
+    return isinstance(op, Commit) and answer is True
+
+
+def asked(op: Any, seat: Seat, shop: Shop, *, fails: bool = False) -> Any:
+    """What the store answers.
+
+    Args:
+        fails: the handler within its transaction does.
+    """
+    try:
+        match op:
+            case RunWithin():
+                return _within(op, seat, shop, fails)
+            case Hold(key):
+                held = seat.store.hold(key)
+                is_mine = held.__enter__()
+                if is_mine:
+                    seat.held.append(held)
+                return is_mine
+            case LetGo():
+                return seat.held.pop().__exit__(None, None, None)
+            case Abandoned(now_ms, limit):
+                return tuple(seat.store.abandoned(now_ms, limit))
+            case _:
+                return ask(seat.store, op)
+    except StoreError as error:
+        return Raised(error)
+
+
+def _within(op: RunWithin, seat: Seat, shop: Shop, fails: bool) -> Any:
+    """A handler within the store's transaction, as the library itself calls it."""
+    if not shop.calls_within:
+        if fails:
+            return Ran("failed", HANDLER_FAILED)
+        won = ask(seat.store, Commit(op.change))
+        return won if isinstance(won, Raised) else Ran("done" if won else "lost")
+    nowhere: Any = None
+    handler = _failing if fails else shop.within[op.name]
+    ports = Ports(
+        store=seat.store,
+        transport=nowhere,
+        clock=nowhere,
+        shared=nowhere,
+        within={op.name: handler},
+    )
+    return perform(op, ports)
+
+
+def _failing(*_: object) -> None:
+    raise RuntimeError(HANDLER_FAILED.partition(": ")[2])
+
+
+def taken_apart(flow: AnyFlow) -> AnyFlow:
+    """The same flow, where to hold a record, what is done meanwhile, and to let go are steps."""
+    answer: Any = None
+    effect = next(flow)
+    try:
+        while True:
+            try:
+                answer = yield from _apart(effect)
+            except Exception as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+def _apart(effect: Any) -> Generator[Any, Any, Any]:
+    if not isinstance(effect, Holding):
+        return (yield effect)
+    if not (yield Hold(effect.key)):
+        effect.flow.close()
+        return None
+    try:
+        answer = yield from taken_apart(effect.flow)
+    except Exception:
+        yield LetGo(effect.key)
+        raise
+    yield LetGo(effect.key)
+    return answer
