@@ -114,6 +114,37 @@ class Database:
                 raise ConfigurationError(INSIDE) from None
             return work(connection)
 
+    @property
+    def can_hold(self) -> bool:
+        """Whether it locks rows; SQLite locks whole files."""
+        return connections[self.alias].vendor == "postgresql"
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether this thread is in a transaction."""
+        return connections[self.alias].in_atomic_block
+
+    def left_open(self, work: Callable[[Any], T]) -> tuple[BaseDatabaseWrapper, T]:
+        """A connection beside the thread's own, whose transaction goes on, and what `work` found.
+
+        Raises:
+            StoreUnavailable: there is neither.
+        """
+        if self.closed:
+            raise StoreUnavailable("the store is closed")
+        connection = connections[self.alias].copy()
+        # An awaited block may end in another thread than it has begun in.
+        connection.inc_thread_sharing()
+        try:
+            connection.set_autocommit(False)
+            with connection.cursor() as cursor:
+                return connection, work(cursor)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, DatabaseError | InterfaceError):
+                raise _in_words(error, lost=True) from error
+            raise
+
     def refresh(self) -> None:
         """Look after the thread's connection as Django does when a request begins.
 

@@ -21,6 +21,7 @@ from xpay_flow.stores.codec import is_a_name
 from . import reading
 from .configured import database_alias
 from .database import Database
+from .holding import Held, abandoned
 from .writing import LostRace, put, put_with
 
 _SCHEME: Final = "django://"
@@ -99,6 +100,19 @@ class DjangoStore:
                 raise Undone(f"the database refused to commit: {error.__cause__}") from error
             raise
 
+    @property
+    def can_hold(self) -> bool:
+        """See `xpay_flow.ports.Claiming`: on PostgreSQL."""
+        return self._database.can_hold
+
+    def hold(self, key: str) -> Held:
+        """See `xpay_flow.ports.Claiming`. It takes a connection beside the thread's own."""
+        return Held(self._database, key)
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Claiming`."""
+        return self._database.read(partial(abandoned, now_ms, limit, self._database.alias))
+
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
         # A pass of background work begins here.
@@ -112,6 +126,19 @@ class DjangoStore:
     def close(self) -> None:
         """Whoever uses the store or its readers later gets StoreUnavailable."""
         self._database.closed = True
+
+
+class AsyncHeld:
+    """The awaited face of a hold."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+
+    async def __aenter__(self) -> bool:
+        return await sync_to_async(self._held.take)()
+
+    async def __aexit__(self, *_: object) -> None:
+        await sync_to_async(self._held.let_go)()
 
 
 class AsyncDjangoReader:
@@ -154,6 +181,19 @@ class AsyncDjangoStore:
         """
         called = async_to_sync(work) if iscoroutinefunction(work) else work
         return await sync_to_async(self._store.commit_with)(change, called)
+
+    @property
+    def can_hold(self) -> bool:
+        """See `DjangoStore.can_hold`."""
+        return self._store.can_hold
+
+    def hold(self, key: str) -> AsyncHeld:
+        """See `DjangoStore.hold`."""
+        return AsyncHeld(self._store.hold(key))
+
+    async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Claiming`."""
+        return await sync_to_async(self._store.abandoned)(now_ms, limit)
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""

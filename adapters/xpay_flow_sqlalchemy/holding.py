@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from xpay_flow.ports import HELD
+from xpay_flow.stores.rows import HELD_ENDING
 
 from .columns import MYSQL
 from .database import Database
@@ -21,8 +21,6 @@ from .tables import Tables
 
 # SQLite locks whole files.
 DIALECTS: Final = ("postgresql", *MYSQL)
-# How an effect that `xpay_flow.ports.is_held` ends: its log is the last that is written of it.
-_HELD_TEXT: Final = f'"outcome":"started","error":"{HELD}"}}]}}'
 
 
 class Holding:
@@ -53,7 +51,7 @@ class Holding:
             .where(
                 intents.c.deliver_at_ms > bindparam("now_ms"),
                 effects.c.status == "owed",
-                effects.c.document.endswith(_HELD_TEXT, autoescape=True),
+                effects.c.document.endswith(HELD_ENDING, autoescape=True),
             )
             .order_by(intents.c.deliver_at_ms, intents.c.record_key)
             .limit(bindparam("limit"))

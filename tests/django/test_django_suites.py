@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,22 @@ class AwaitedStore(AwaitedReader):
             return work(connection)
 
         return async_to_sync(self.store.commit_with)(change, awaited)
+
+    @property
+    def can_hold(self) -> bool:
+        return self.store.can_hold
+
+    @contextmanager
+    def hold(self, key: str) -> Generator[bool]:
+        held = self.store.hold(key)
+        is_mine = async_to_sync(held.__aenter__)()
+        try:
+            yield is_mine
+        finally:
+            async_to_sync(held.__aexit__)(None, None, None)
+
+    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return async_to_sync(self.store.abandoned)(now_ms, limit)
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return async_to_sync(self.store.due)(work, now_ms, limit)

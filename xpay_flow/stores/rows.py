@@ -10,6 +10,7 @@ import json
 from typing import Final, TypeAlias
 
 from xpay_flow.intent import Intent
+from xpay_flow.ports import HELD
 from xpay_flow.records import Fact, Owed, Record
 
 from .codec import head_to_document, part_to_document, to_text
@@ -30,6 +31,8 @@ _OF_INTENT: Final = (
     "attention",
     "created_at_ms",
 )
+# How the document of an effect ends that `is_held`: its log is the last that is written of it.
+HELD_ENDING: Final = f'"outcome":"started","error":"{HELD}"}}]}}'
 # The first columns are the identity, the others may change.
 INTENT_COLUMNS: Final = (
     "record_key",
