@@ -66,8 +66,8 @@ FULL: Final = Size(
     stories=200,
     faults=(1, 2, 3),
     rush_turns=5,
-    rush_a_turn=1000,
-    paced=2000,
+    rush_a_turn=500,
+    paced=1000,
     flushes_ms=(0, 2, 5, 10),
     stored=(10_000, 1_000_000),
 )

@@ -63,7 +63,7 @@ def measured(size: Size, folder: Path, url: str | None = None) -> list[Group]:
         url: of a server whose superuser may make databases; without it, one is started.
     """
     files = [str(folder / f"rush-{number}.db") for number in range(len(CONTESTANTS))]
-    groups = _rush("on SQLite", files, size)
+    groups = _rush("on SQLite", files, size, paced=False)
     with served_by(url) if url else server_in(folder) as server:
         for flush_ms in size.flushes_ms:
             groups += _on_postgresql(server, flush_ms, size)
@@ -77,7 +77,7 @@ def _on_postgresql(server: Server, flush_ms: int, size: Size) -> list[Group]:
         return _rush(f"on PostgreSQL{longer}", places, size, paced=not flush_ms)
 
 
-def _rush(where: str, places: Sequence[str], size: Size, *, paced: bool = True) -> list[Group]:
+def _rush(where: str, places: Sequence[str], size: Size, *, paced: bool) -> list[Group]:
     """All contestants in turns with as many at once as there are connections, then at a pace."""
     in_turns = (WARM_UP_TURNS + size.rush_turns) * size.rush_a_turn
     given = orders(in_turns + size.paced)

@@ -146,13 +146,16 @@ class Connections:
 
     def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
         self._connect = connect
-        self._turns = asyncio.Semaphore(engines.KEPT + engines.MORE_IN_A_RUSH)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns = asyncio.Semaphore()
         self._idle: list[_Open] = []
+        self._left_behind: list[_Open] = []
         self._ends: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     async def take(self) -> _Open:
         """One that nobody else uses, to be given back or up."""
+        self._start_afresh_in(asyncio.get_running_loop())
         await self._turns.acquire()
         try:
             while self._idle:
@@ -163,6 +166,14 @@ class Connections:
         except BaseException:
             self._turns.release()
             raise
+
+    def _start_afresh_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not loop:
+            # Perhaps in a forked child: what is open belongs to the parent, whose connections
+            # would end if they were closed, or cleared away, here.
+            self._left_behind += self._idle
+            self._idle, self._loop = [], loop
+            self._turns = asyncio.Semaphore(engines.KEPT + engines.MORE_IN_A_RUSH)
 
     async def _lives(self, found: _Open) -> bool:
         if found.driver_connection.is_closed():

@@ -57,7 +57,6 @@ def test_every_question_is_answered(run: Run) -> None:
         "webhook over uvicorn, one at a time": "xpay-flow: AsyncFlow",
         "webhook over uvicorn, 8 at a time": "xpay-flow: AsyncFlow",
         "webhooks on SQLite, 32 at a time": "an app that does nothing",
-        "webhooks on SQLite, 200 a second": "xpay-flow: AsyncFlow",
         "webhooks on PostgreSQL, 32 at a time": "xpay-flow: AsyncFlow, each commit alone",
         "webhooks on PostgreSQL, 200 a second": "xpay-flow: AsyncFlow",
         "webhooks on PostgreSQL, flushes 2 ms longer, 32 at a time": "xpay-flow: AsyncFlow",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -140,6 +142,32 @@ def test_a_look_that_was_given_up_is_nobody_elses_answer(postgresql: Place) -> N
     told(postgresql, story)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_forked_process_leaves_the_parents_connections_alone(postgresql: Place) -> None:
+    """A child has connections of its own, and those of its parent live on."""
+    postgresql.empty()
+    store = AsyncSQLAlchemyStore.from_url(postgresql.by(DRIVER))
+    first = b.attempt()
+
+    async def is_found() -> bool:
+        return [first.record] == list(await store.load(first.record.key))
+
+    with asyncio.Runner() as runner:
+        assert runner.run(store.commit(first))
+        before = runner.run(fetched(store, "SELECT pg_backend_pid()"))
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                code = 0 if asyncio.Runner().run(is_found()) else 1
+            finally:
+                os._exit(code)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert runner.run(is_found())
+        assert before == runner.run(fetched(store, "SELECT pg_backend_pid()"))
+        runner.run(store.aclose())
+
+
 def test_a_closed_store_has_no_connections(postgresql: Place) -> None:
     """And whoever uses it is told so."""
     before = len(postgresql.answer(SESSIONS))
@@ -161,7 +189,7 @@ def test_an_answer_that_never_comes_is_not_waited_for(
     postgresql: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the server keeps no time limit, ours ends the wait, and the next try is fine."""
-    monkeypatch.setattr(engines, "STATEMENT_MS", 100)
+    monkeypatch.setattr(engines, "STATEMENT_MS", 500)
 
     async def story(store: AsyncSQLAlchemyStore) -> None:
         await fetched(store, "SET statement_timeout = 0")
