@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from .orders import Order, orders
 from .places import Server, served_by, server_in
 from .rush_shops import BY_HAND, CONTESTANTS, FLOOR
 from .served import Connection, _connected, _line
+from .served import Server as Listening
 from .table import duration, print_table
 
 AT_ONCE: Final = 32
@@ -81,35 +83,54 @@ def _rush(where: str, places: Sequence[str], size: Size, *, paced: bool) -> list
     """All contestants in turns with as many at once as there are connections, then at a pace."""
     in_turns = (WARM_UP_TURNS + size.rush_turns) * size.rush_a_turn
     given = orders(in_turns + size.paced)
-    with asyncio.Runner() as runner, _serving(places, len(given)) as ports:
+    with asyncio.Runner() as runner, _serving(places, len(given)) as servers:
+        computing: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
 
-        def contestant(port: int) -> Contestant:
+        def contestant(server: Listening) -> Contestant:
             starts = iter(range(0, in_turns, size.rush_a_turn))
 
             def turn() -> list[float]:
-                begin = next(starts)
-                return [runner.run(_together(port, given[begin : begin + size.rush_a_turn]))]
+                begin, before_s = next(starts), _computed_s(server.process.pid)
+                mine = given[begin : begin + size.rush_a_turn]
+                taken = [runner.run(_together(server.port, mine))]
+                took_s = _computed_s(server.process.pid) - before_s
+                computing[server.name].append(took_s / len(mine))
+                return taken
 
             return turn
 
-        contestants = {name: contestant(port) for name, port in ports.items()}
+        contestants = {server.name: contestant(server) for server in servers}
         title = f"webhooks {where}, {AT_ONCE} at a time"
         group = compared(title, contestants, size.rush_turns, opponent=BY_HAND)
-        groups = [attrs.evolve(group, notes=tuple(map(_as_many, group.rows)))]
+        notes = (_as_many(row, computing[row.name][WARM_UP_TURNS:]) for row in group.rows)
+        groups = [attrs.evolve(group, notes=tuple(notes))]
+        rest = given[in_turns:]
         if paced:
-            late = {name: runner.run(_paced(p, given[in_turns:])) for name, p in ports.items()}
+            late = {server.name: runner.run(_paced(server.port, rest)) for server in servers}
             groups.append(_at_a_pace(where, late))
         else:
             # Each contestant must have all of them paid in the end.
-            for port in ports.values():
-                runner.run(_together(port, given[in_turns:]))
+            for server in servers:
+                runner.run(_together(server.port, rest))
     return groups
 
 
-def _as_many(row: Row) -> str:
+def _as_many(row: Row, computing: Sequence[float]) -> str:
     # A ratio of times the other way round.
     ratio = statistics.median(1 / ratio for ratio in row.ratios)
-    return f"{row.name}: {1 / row.median:.0f} a second, {ratio:.2f} times as many as by hand"
+    many = f"{row.name}: {1 / row.median:.0f} a second, {ratio:.2f} times as many as by hand"
+    computing_s = statistics.median(computing)
+    return f"{many}; {duration(computing_s)} of computing for each" if computing_s else many
+
+
+def _computed_s(pid: int) -> float:
+    """How long a process has computed so far; 0 where the system does not say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _at_a_pace(where: str, taken: Mapping[str, Sequence[float]]) -> Group:
@@ -166,7 +187,8 @@ async def _paced(port: int, given: Sequence[Order]) -> list[float]:
 
 
 @contextmanager
-def _serving(places: Sequence[str], count: int) -> Generator[dict[str, int], None, None]:
+def _serving(places: Sequence[str], count: int) -> Generator[list[Listening], None, None]:
+    """All contestants, listening; each must have every order paid in the end."""
     module = f"{__package__}.rush_shops"
     processes = {
         name: subprocess.Popen(
@@ -178,7 +200,7 @@ def _serving(places: Sequence[str], count: int) -> Generator[dict[str, int], Non
         for name, place in zip(CONTESTANTS, places, strict=True)
     }
     try:
-        yield {name: int(_line(process)) for name, process in processes.items()}
+        yield [Listening(name, p, int(_line(p))) for name, p in processes.items()]
         for name, process in processes.items():
             assert process.stdin is not None
             process.stdin.close()

@@ -39,12 +39,12 @@ from .money import Money
 from .payment import Payment
 from .ports import (
     AsyncClock,
-    AsyncFinding,
     AsyncStore,
     AsyncTransport,
     Batching,
     Claiming,
     Clock,
+    Finding,
     Ids,
     Store,
     Transactional,
@@ -433,9 +433,8 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
 
     Args:
         store: an async store, or a blocking one, which is then called in threads.
-        group_commit: have webhooks that arrive while others are looked up or written down share
-            the next statement and the next transaction. By default, where the store can; see
-            `xpay_flow.ports.Finding` and `Batching`.
+        group_commit: have webhooks that arrive while another is being written down share the next
+            transaction. By default, where the store can; see `xpay_flow.ports.Batching`.
     """
 
     store: AsyncStore | Store
@@ -466,8 +465,8 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         )
         if _gathers(store, group_commit):
             self.ports.commit = gathered_commit(self.ports.store)
-            if isinstance(self.ports.store, AsyncFinding):
-                self.ports.load = gathered_load(self.ports.store)
+        if isinstance(store, Finding):
+            self.ports.load = gathered_load(self.ports.store)
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
         self._loops: list[BackgroundTask] = []

@@ -55,7 +55,10 @@ _COLUMNS: Final[dict[str, Sequence[str]]] = {
     "effects": EFFECT_COLUMNS,
     "new_aliases": _ALIAS_COLUMNS,
     "old_aliases": _ALIAS_COLUMNS,
+    "fact": FACT_COLUMNS,
+    "effect": EFFECT_COLUMNS,
 }
+_ALONE: Final = {"facts": "fact", "effects": "effect"}
 
 # The server function that warns, after the commit, that a standby may not have it: somebody has
 # ended the wait for it. The warning's code is a general one and its text is translated.
@@ -92,7 +95,7 @@ class OneStatement:
     def put(self, connection: Connection, change: Change) -> bool:
         """As `commit`; in a transaction it is durable only after that one's own commit."""
         _warnings(connection)
-        parts = _parts_of((change,))
+        parts = _alone(_parts_of((change,)))
         statement = self._statement(("next" if change.expected_version else "new", *parts))
         found = connection.execute(statement, _values(change) | _sent(parts))
         return found.first() is not None
@@ -141,7 +144,7 @@ def _heads_of(changes: Sequence[Change]) -> Rows:
 
 def _parts_of(changes: Sequence[Change]) -> Rows:
     """The rows to write beside the records, of those sorts of which there are any."""
-    parts: Rows = {name: [] for name in _PARTS}
+    parts: Rows = {name: [] for name in ("facts", "effects", "new_aliases", "old_aliases")}
     for change in changes:
         key = change.record.key
         parts["facts"] += (fact_row(key, fact) for fact in change.new_facts)
@@ -151,15 +154,23 @@ def _parts_of(changes: Sequence[Change]) -> Rows:
     return {name: rows for name, rows in parts.items() if rows}
 
 
+def _alone(parts: Rows) -> Rows:
+    """Where there is one row of a sort, it is sent as it is: drivers are slow at making arrays."""
+    return {
+        _ALONE[name] if name in _ALONE and len(rows) == 1 else name: rows
+        for name, rows in parts.items()
+    }
+
+
 def _alias_row(record_key: str, alias: str) -> Row:
     return {"record_key": record_key, "alias": alias}
 
 
 def _sent(rows: Rows) -> dict[str, Any]:
-    """An array for each column."""
+    """An array for each column, or the row itself."""
     return {
-        f"{name}_{each}": [row[each] for row in rows[name]]
-        for name in rows
+        f"{name}_{each}": mine[0][each] if name in _ALONE.values() else [row[each] for row in mine]
+        for name, mine in rows.items()
         for each in _COLUMNS[name]
     }
 
@@ -251,8 +262,19 @@ def _put_facts(tables: Tables, put: CTE) -> Insert:
     return _put_all(tables.facts, "facts", put)
 
 
+def _put_fact(tables: Tables, put: CTE) -> Insert:
+    return _put_one(tables.facts, "fact", put)
+
+
 def _put_effects(tables: Tables, put: CTE) -> Insert:
-    new = _put_all(tables.effects, "effects", put)
+    return _or_replace(_put_all(tables.effects, "effects", put))
+
+
+def _put_effect(tables: Tables, put: CTE) -> Insert:
+    return _or_replace(_put_one(tables.effects, "effect", put))
+
+
+def _or_replace(new: Insert) -> Insert:
     return new.on_conflict_do_update(
         index_elements=["record_key", "effect_id"],
         set_={name: new.excluded[name] for name in EFFECT_COLUMNS[2:]},
@@ -273,6 +295,16 @@ def _drop_aliases(tables: Tables, put: CTE) -> Delete:
     )
 
 
+def _put_one(table: Table, name: str, put: CTE) -> Insert:
+    """Add the row that was sent, if the record itself was put."""
+    columns = _COLUMNS[name]
+    kinds = (table.c[each].type for each in columns)
+    row = (
+        bindparam(f"{name}_{each}", type_=kind) for each, kind in zip(columns, kinds, strict=True)
+    )
+    return insert(table).from_select(columns, select(*row).select_from(put))
+
+
 def _put_all(table: Table, name: str, put: CTE) -> Insert:
     """Add the rows that were sent, in their order, if the record itself was put."""
     columns, sent = _COLUMNS[name], _received(name, table)
@@ -287,6 +319,8 @@ _PARTS: Final[dict[str, Callable[[Tables, CTE], Insert | Delete]]] = {
     "effects": _put_effects,
     "new_aliases": _put_aliases,
     "old_aliases": _drop_aliases,
+    "fact": _put_fact,
+    "effect": _put_effect,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -303,38 +303,38 @@ def test_one_that_cannot_be_read_does_not_keep_the_others() -> None:
     asyncio.run(story())
 
 
-def test_a_store_that_blocks_is_asked_for_many_in_one_hop() -> None:
-    """Whatever it declares, each name is looked up as by itself."""
+def test_a_store_that_blocks_is_asked_for_many_in_one_hop(tmp_path: Path) -> None:
+    """Each name is looked up as by itself, and the thread is changed once for all of them."""
 
-    class Counted(ThreadedStore):
-        hops = 0
+    class Counted(SQLiteStore):
+        looks: ClassVar[list[int]] = []
 
-        async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-            self.hops += 1
-            return await super().load_many(aliases)
+        def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+            self.looks.append(len(aliases))
+            return super().load_many(aliases)
 
-    async def story() -> None:
-        inner = MemoryStore()
+    async def story(inner: SQLiteStore) -> None:
         made = [put(inner, change) for change in attempts(4)]
-        store = Counted(inner)
-        load = gathered_load(store)
+        load = gathered_load(ThreadedStore(inner))
         found = await asyncio.gather(*(load(key(number)) for number in range(4)))
-        assert [[record] for record in made] == found
-        assert 1 == store.hops
+        assert [[record] for record in made] == [*map(list, found)]
+        assert [4] == inner.looks
 
-    asyncio.run(story())
+    with Counted(tmp_path / "a.db") as inner:
+        asyncio.run(story(inner))
 
 
 # --- a flow --------------------------------------------------------------------------------------
 
 
 def test_a_flow_gathers_where_its_store_can(tmp_path: Path) -> None:
-    """On by default with SQLite, off when told so, and refused where the store cannot."""
+    """On by default with SQLite, commits off when told so, and refused where the store cannot."""
     settings = Settings.sandbox()
     with SQLiteStore(tmp_path / "a.db") as store:
         gathers, alone = AsyncFlow(store, settings), AsyncFlow(store, settings, group_commit=False)
         assert None not in (gathers.ports.load, gathers.ports.commit)
-        assert alone.ports.load is alone.ports.commit is None
+        assert alone.ports.load is not None
+        assert alone.ports.commit is None
     memory = AsyncFlow(MemoryStore(), settings)
     assert memory.ports.load is memory.ports.commit is None
     with pytest.raises(ConfigurationError, match="MemoryStore is not"):

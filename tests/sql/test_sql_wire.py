@@ -18,7 +18,7 @@ from .wire import Wire, wire_to
 
 PG_DRIVERS = ["postgresql", "postgresql+psycopg_async", "postgresql+asyncpg"]
 # psycopg and SQLAlchemy prepare a statement when it has been seen some times.
-OFTEN = 8
+OFTEN = 16
 
 
 def opened(place: Place, driver: str, wire: Wire) -> SQLAlchemyStore | BlockingStore:
@@ -44,7 +44,10 @@ def maria_wire(mariadb: Place) -> Iterator[Wire]:
 def warmed(store: Store) -> None:
     """Everything has been prepared that is prepared once."""
     for n in range(OFTEN):
-        put(store, *b.history(b.created(), b.paid(), receipt_id=f"warm-{n}"))
+        record = put(store, *b.history(b.created(), b.paid(), receipt_id=f"warm-{n}"))
+        if n % 2 == 0:
+            # Several facts at once make another statement than one.
+            put(store, b.next_change(record, b.refunded(), b.refunded("rf_2")))
         store.load(f"receipt:warm-{n}")
 
 

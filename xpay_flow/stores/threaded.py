@@ -37,13 +37,8 @@ class ThreadedStore(ThreadedReader):
         self.can_hold = isinstance(store, Claiming) and store.can_hold
 
     async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.Finding`; any store is asked for all of them in one hop."""
-        return await self._threads.call(self._found, aliases)
-
-    def _found(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        if isinstance(self._store, Finding):
-            return self._store.load_many(aliases)
-        return [self._store.load(alias) for alias in aliases]
+        """See `xpay_flow.ports.Finding`."""
+        return await self._threads.call(cast(Finding, self._store).load_many, aliases)
 
     async def commit(self, change: Change) -> bool:
         return await self._threads.call(self._store.commit, change)
