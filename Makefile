@@ -48,7 +48,7 @@ wheel: $(VENV)/.dev ## build the wheel and look inside
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python tests/wheel_contents.py dist/*.whl
 
-deep: $(VENV)/.dev ## the model checker with any three faults, and the stores on servers to their full bound
+deep: $(VENV)/.dev ## the model checker with any four faults, and the stores on servers to their full bound
 	$(BIN)/xpay-flow check --bound deep
 	$(BIN)/xpay-flow check --bound deep tests.checker.on_sqlite:build
 	$(BIN)/python -m pytest -m deep $(ARGS)

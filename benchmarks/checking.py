@@ -1,10 +1,9 @@
 """What does it cost to check the shipped flow, and how much of it does that show?
 
-Beside Hypothesis, which tells stories of the same flow, with the rules and promises of the tests:
-one random step after the other, each flow run through or cut off, and all promises looked at after
-each step. What it costs is counted by new situations, which are what the store holds and what has
-happened outside, without dates. The search also tells who is at work in a situation, and where in
-their code they are; stories have nobody at work when they are looked at.
+Beside Hypothesis, which walks at random through the very same steps (`checker.machine`): one after
+the other, and all promises looked at after each. What it costs is counted by states: what is
+stored, what has happened outside, and who is at work where in their code. Both are counted as the
+walks tell them apart; the search needs to visit fewer, since it knows which of them are alike.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Hashable
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
@@ -21,82 +18,78 @@ import attrs
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from xpay_flow.checker.bounds import DEEP, DEFAULT
+from xpay_flow.checker.bounds import DEEP, DEFAULT, NEWS
 from xpay_flow.checker.explore import Search
+from xpay_flow.checker.machine import AFRESH, state_machine
+from xpay_flow.checker.reductions import ALL, Reductions
 from xpay_flow.checker.shop import Shop
 from xpay_flow.checker.targets import shipped
-from xpay_flow.records import Record
+from xpay_flow.checker.verdict import Searched
 
 from .calling import Refused
 from .measure import Group, Row, Size, compared
 
-STORIES: Final = "Hypothesis: a new situation"
-SITUATIONS: Final = "the search: a new situation"
-STATES: Final = "the search: a new state"
-STEPS_A_STORY: Final = 40
-# The tests import each other from there.
-TESTS: Final = Path(__file__).parents[1] / "tests"
+WALKS: Final = "Hypothesis: a new state"
+SEARCH: Final = "the search: a state"
+STEPS_A_WALK: Final = 40
 
 
 def measured(size: Size) -> list[Group]:
-    """Beside stories, and by bounds."""
-    return [_beside_stories(size), _by_bounds(size)]
+    """Beside random walks, and by bounds."""
+    return [_beside_walks(size), _by_bounds(size)]
 
 
-# --- beside stories ------------------------------------------------------------------------------
+# --- beside random walks -------------------------------------------------------------------------
 
 
-def _beside_stories(size: Size) -> Group:
-    found: list[tuple[int, int, float]] = []
-    faults = min(size.faults[-1], DEFAULT.faults)
+def _beside_walks(size: Size) -> Group:
+    """Seconds for each state of one scene that is shown, with any two faults."""
+    there_are = _searched(AFRESH).states
+    seen: list[int] = []
+    visited: list[int] = []
+
+    def of_walks() -> list[float]:
+        count, seconds = _walked(size.stories)
+        seen.append(count)
+        return [seconds / count]
 
     def of_search() -> list[float]:
-        found.append(_searched(faults))
-        situations, _, seconds = found[-1]
-        return [seconds / situations]
+        done = _searched(ALL)
+        visited.append(done.states)
+        return [done.seconds / there_are]
 
-    contestants = {STORIES: lambda: _told(size.stories), SITUATIONS: of_search}
-    group = compared(
-        "something new about the shipped flow", contestants, size.searches, opponent=STORIES
-    )
-    hypothesis, search = group.rows
-    situations, states, _ = found[-1]
-    # The same searches, told by another unit.
-    turns = tuple(tuple(s * situations / states for s in turn) for turn in search.turns)
-    row = Row(name=STATES, turns=turns, against=hypothesis)
+    contestants = {WALKS: of_walks, SEARCH: of_search}
+    # One turn: thousands of walks take long, and hardly differ from one time to the next.
+    group = compared("a state of the scene news", contestants, 1, opponent=WALKS)
     return attrs.evolve(
         group,
-        rows=(*group.rows, row),
         notes=(
-            f"Hypothesis: {size.stories:,} stories of up to {STEPS_A_STORY} steps, two orders",
-            f"the search: all with {_named(faults)}, {situations:,} situations, {states:,} states",
+            f"there are {there_are:,} states with {_named(DEFAULT.faults)}",
+            f"Hypothesis: {size.stories:,} walks of {STEPS_A_WALK} steps saw {max(seen):,} of them",
+            f"the search: all of them, by visiting {visited[-1]:,}",
         ),
     )
 
 
-def _told(stories: int) -> list[float]:
-    """Seconds for each new situation that so many stories come to."""
-    if str(TESTS) not in sys.path:
-        sys.path.append(str(TESTS))
-    from flows.machine import ShopMachine  # type: ignore[import-not-found]  # is on the path now
+def _walked(walks: int) -> tuple[int, float]:
+    """How many different states so many walks come to, and how long they take."""
+    machine = state_machine(scene=NEWS, faults=DEFAULT.faults, steps=STEPS_A_WALK)
+    seen: set[tuple[int, tuple[int, ...]]] = set()
 
-    seen: set[Hashable] = set()
-
-    class Counting(ShopMachine):  # type: ignore[misc]  # seen by pytest only
+    class Counting(machine):  # type: ignore[misc,valid-type]  # made by a function
         @invariant()
         def counted(self) -> None:
-            if hasattr(self, "world"):
-                seen.add(_situation(self))
+            seen.add(self.at)
 
     began = perf_counter()
-    run_state_machine_as_test(Counting, settings=_settings(stories))
-    return [(perf_counter() - began) / len(seen)]
+    run_state_machine_as_test(Counting, settings=_settings(walks))
+    return len(seen), perf_counter() - began
 
 
-def _settings(stories: int) -> settings:
+def _settings(walks: int) -> settings:
     return settings(
-        max_examples=stories,
-        stateful_step_count=STEPS_A_STORY,
+        max_examples=walks,
+        stateful_step_count=STEPS_A_WALK,
         derandomize=True,
         database=None,
         deadline=None,
@@ -105,46 +98,12 @@ def _settings(stories: int) -> settings:
     )
 
 
-def _situation(machine: Any) -> Hashable:
-    """What is stored, sold and called at this point of a story."""
-    xpay = machine.world.xpay
-    return (
-        frozenset(map(_stored, machine.records())),
-        tuple((sold.x_intent_id, sold.succeeded) for sold in xpay.intents()),
-        tuple(sorted(delivery.event_id for delivery in xpay.due())),
-        tuple(machine.calls),
-    )
-
-
-def _stored(record: Record) -> Hashable:
-    """A record without its dates, of which stories have many."""
-    intent = record.intent
-    return (
-        record.key,
-        intent and (intent.state, intent.refund_status, intent.money_checked, intent.x_intent_ids),
-        frozenset(fact.id for fact in record.facts),
-        frozenset((effect.id, effect.status) for effect in record.effects),
-        record.ask_at_ms is None,
-    )
-
-
-def _searched(faults: int) -> tuple[int, int, float]:
-    """How many situations and states all scenes have, and how long it took to see them."""
-    seen: set[Hashable] = set()
-    states, seconds = 0, 0.0
-    for scene in DEFAULT.scenes:
-        search = Search(
-            Shop.of(shipped()).shortened(faults), scene, attrs.evolve(DEFAULT, faults=faults)
-        )
-        done = search.run()
-        if done.verdict != "EXHAUSTED":
-            raise Refused(f"the scene {scene.name} is {done.verdict}")
-        states, seconds = states + done.states, seconds + done.seconds
-        for number in {search.engine.state(each)[0] for each in range(done.states)}:
-            view = search.moves.view(number)
-            happened = (view.outside.intents, view.outside.news, view.outside.calls)
-            seen.add((frozenset(map(_stored, view.records)), happened))
-    return len(seen), states, seconds
+def _searched(reductions: Reductions) -> Searched:
+    shop = Shop.of(shipped()).shortened(DEFAULT.faults)
+    done = Search(shop, NEWS, DEFAULT, reductions=reductions).run()
+    if done.verdict != "EXHAUSTED":
+        raise Refused(f"the scene {done.scene} is {done.verdict}")
+    return done
 
 
 # --- by bounds -----------------------------------------------------------------------------------

@@ -14,16 +14,17 @@ from time import perf_counter
 import attrs
 
 from xpay_flow.checker import check
-from xpay_flow.checker.bounds import DEFAULT
+from xpay_flow.checker.bounds import DEEP, DEFAULT
 
 from .calling import Refused
 
 
 def main(faults: int) -> None:
     """Search all scenes with any so many faults, and print what that took."""
+    bound = DEEP if faults == DEEP.faults else attrs.evolve(DEFAULT, faults=faults)
     before = _peak_mb()
     began = perf_counter()
-    result = check(bound=attrs.evolve(DEFAULT, faults=faults, transitions_max=50_000_000))
+    result = check(bound=bound)
     seconds = perf_counter() - began
     if result.verdict != "EXHAUSTED":
         raise Refused(result.as_text())

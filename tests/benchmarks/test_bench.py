@@ -71,7 +71,7 @@ def test_every_question_is_answered(run: Run) -> None:
         "import": "import xpay_flow",
         "a state of a small world": "the search",
         "three overlapping deliveries of six effects": "the search",
-        "something new about the shipped flow": "the search: a new state",
+        "a state of the scene news": "the search: a state",
         "the shipped flow, searched to its end": "any 1 fault(s)",
     }
     assert list(wanted) == list(run.groups)

@@ -14,17 +14,24 @@ import pytest
 from click.testing import CliRunner
 
 from xpay_flow import LIFECYCLE, AsyncFlow, Flow, Settings
-from xpay_flow.checker.bounds import DEFAULT, SCENES, Scene
+from xpay_flow import events as ev
+from xpay_flow.checker.bounds import DEFAULT, NEWS, SCENES, Scene
+from xpay_flow.checker.engine import Way
 from xpay_flow.checker.explore import Search
 from xpay_flow.checker.histories import HiddenState
+from xpay_flow.checker.moves import _best
 from xpay_flow.checker.reductions import NONE, Reductions
 from xpay_flow.checker.shop import AnyFlow, Shop
 from xpay_flow.checker.targets import shipped
 from xpay_flow.checker.verify import check, verify
 from xpay_flow.cli.check import check as command
+from xpay_flow.effects import Commit, Load, Now
+from xpay_flow.errors import StoreContended
 from xpay_flow.flows import Rules, deliver
+from xpay_flow.flows.filing import COMMIT_TRIES, file_event
 from xpay_flow.payment import Payment
 from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.testing import builders as b
 
 from .planted import PLANTED, Planted, shop
 
@@ -90,6 +97,7 @@ WITHOUT = {
     "rests": Reductions(rests=False),
     "versions": Reductions(versions=False),
     "quiet": Reductions(quiet=False),
+    "anew": Reductions(anew=False),
     "any": NONE,
 }
 
@@ -108,7 +116,44 @@ def test_each_reduction_changes_no_outcome(without: str, scene: Scene, faults: i
     (small, outcomes), (large, all_outcomes) = found
     assert ("EXHAUSTED", "EXHAUSTED") == (small.verdict, large.verdict)
     assert all_outcomes == outcomes
-    assert small.states < large.states or without in ("versions", "quiet", "rests")
+    assert small.states < large.states or without in ("versions", "quiet", "rests", "anew")
+
+
+def test_an_answer_too_late_is_no_fault() -> None:
+    """xPay may send what is on file already once more, although nothing has gone wrong."""
+    search = Search(Shop.of(shipped()).shortened(0), NEWS, NO_FAULT)
+    search.run()
+    sent_again = [
+        news
+        for _, told, _, stored in search.outcomes()
+        for news, delivery in told
+        for _, intent, _ in stored
+        if delivery == "owed" and any(fact.startswith(news.event_id) for fact in intent.evidence)
+    ]
+    assert {"intent.failed", "intent.success"} == {news.event_type for news in sent_again}
+
+
+def test_of_equal_ways_the_cheapest_is_gone() -> None:
+    """Of ways to one place the cheapest is taken, the first of equals, and none that stays."""
+    dear, cheap, equal = (Way(1, cost, (), name) for cost, name in ((1, "a"), (0, "b"), (0, "c")))
+    stays, other = Way(0, 1, (7,), "stays"), Way(2, 1, (), "other")
+    assert (other, cheap) == _best([dear, other, stays, cheap, equal], 0, (7,))
+
+
+def test_nobody_under_check_gives_up_who_loses_races() -> None:
+    """A flow gives up after ten lost races, and goes on for ever while it is searched."""
+    record = b.attempt("order-1").record
+    event = ev.own(ev.FORWARDED, 1)
+    for rules, ends in ((b.RULES, True), (shop().shortened(1).rules, False)):
+        flow = file_event(record.key, event, rules)
+        asked = next(flow)
+        try:
+            for _ in range(10 * COMMIT_TRIES):
+                asked = flow.send({Load: (record,), Now: 1, Commit: False}[type(asked)])
+        except StoreContended:
+            assert ends
+        else:
+            assert not ends
 
 
 def anonymous(outcomes: set[Hashable]) -> set[str]:

@@ -64,7 +64,7 @@ def test_a_seed_is_read_as_it_was_written() -> None:
     assert [n for n, _ in ways] == [n for n, _ in Seed.read(str(long)).ways]
 
 
-@pytest.mark.parametrize("text", ["", "x1", "x0.02ab.0G", "x1.Z2ab.0G", "x1.02ab.0G-", "hello.a.b"])
+@pytest.mark.parametrize("text", ["", "x2", "x1.02ab.0G", "x2.Z2ab.0G", "x2.02ab.0G-", "hello.a.b"])
 def test_what_is_no_seed_is_refused(text: str) -> None:
     """Anything else is refused with a sentence, and never half followed."""
     with pytest.raises(ConfigurationError, match="is no seed of this version"):

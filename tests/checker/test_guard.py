@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -136,6 +137,22 @@ def test_a_way_round_is_found(through: Callable[[], Any]) -> None:
     """The machine's clock and ids are refused through generated code, and through ours."""
     with pytest.raises(HiddenInput, match=r"test_guard\.py"), guarded():
         through()
+
+
+def test_a_watcher_of_the_collector_is_not_the_users_doing() -> None:
+    """What runs whenever garbage is collected may read the clock, whoever is at work then."""
+    seen: list[float] = []
+
+    def watcher(phase: str, info: Mapping[str, int]) -> None:
+        seen.append(time.perf_counter())
+
+    gc.callbacks.append(watcher)
+    try:
+        with guarded():
+            gc.collect()
+    finally:
+        gc.callbacks.remove(watcher)
+    assert seen
 
 
 @pytest.mark.parametrize("word", ["time.time", "time", "clock"])

@@ -19,8 +19,6 @@ from .shop import Shop
 from .situations import Situations
 from .story import Step
 
-# What may be wrong with a webhook that reaches the shop, each at the price of one fault.
-FLAWS = ("forged", "wrong amount", "wrong currency", "foreign", "unknown type", "other content")
 # Each of these has a number, and another may just have taken one.
 NUMBERED = ("click", "forward")
 # Of which parties those at work are, in order.
@@ -35,6 +33,7 @@ class Start:
     kind: Kind
     happens: tuple[Happening, ...] = ()
     fault: FaultKind | None = None
+    _steps: dict[int, Step] = attrs.field(init=False, factory=dict[int, Step], eq=False, repr=False)
 
     @property
     def cost(self) -> int:
@@ -43,9 +42,12 @@ class Start:
 
     def step(self, node: int) -> Step:
         """The step of a story in which it begins."""
-        return Step(
-            what="starts", kind=self.kind, after=node, fault=self.fault, happens=self.happens
-        )
+        step = self._steps.get(node)
+        if step is None:
+            happens, fault = self.happens, self.fault
+            step = Step(what="starts", kind=self.kind, after=node, fault=fault, happens=happens)
+            self._steps[node] = step
+        return step
 
 
 class Beginnings:
@@ -55,6 +57,7 @@ class Beginnings:
         self._scene, self._stored, self._situations = scene, stored, situations
         self._casting = Casting(shop)
         self._starts: dict[int, tuple[Start, ...]] = {}
+        self._known: dict[Start, Start] = {}
 
     def now(self, situation: int, groups: Groups, budget: int) -> Iterator[Start]:
         """Who may begin beside these, with up to so many faults."""
@@ -62,7 +65,10 @@ class Beginnings:
             return
         starts = self._starts.get(situation)
         if starts is None:
-            starts = self._starts[situation] = tuple(self._beginnings(situation))
+            # The same starts come up in very many situations.
+            begins = self._beginnings(situation)
+            starts = tuple(self._known.setdefault(start, start) for start in begins)
+            self._starts[situation] = starts
         for start in starts:
             group = start.kind.group
             if start.cost <= budget and groups.count(group) < self._scene.parties[group]:
@@ -96,17 +102,13 @@ class Beginnings:
                 yield Start(kind)
             elif delivery == "acknowledged" and "repeat" in self._scene.faults:
                 yield Start(kind, fault="repeat")
-        for intent in outside.intents:
-            for flaw in FLAWS:
-                fault: FaultKind = "forgery" if flaw == "forged" else "flaw"
-                if fault not in self._scene.faults or (flaw == "other content" and not intent.paid):
-                    continue
-                news = News(m.INTENT_SUCCESS, intent.number, 1, flaw)
-                if any(news == known for known, _ in outside.news):
-                    continue
-                # What is authentic is sent until it is acknowledged; forgers do as they like.
-                owed = () if flaw == "forged" else (("told", news, "owed"),)
-                yield Start(self._casting.kind("webhook", news, outside), owed, fault)
+        for intent in outside.intents if "forgery" in self._scene.faults else ():
+            # Forgers do as they like, and nobody owes what they send.
+            news = News(m.INTENT_SUCCESS, intent.number, 1, "forged")
+            yield Start(self._casting.kind("webhook", news, outside), fault="forgery")
+        for news in world.flawed(outside) if "flaw" in self._scene.faults else ():
+            owed = (("told", news, "owed"),)
+            yield Start(self._casting.kind("webhook", news, outside), owed, fault="flaw")
 
     def early(self, before: int, after: int, groups: Groups, budget: int) -> Iterator[Start]:
         """Who may have begun before a step: as it was then, but for those that are numbered."""

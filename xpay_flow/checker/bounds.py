@@ -167,6 +167,6 @@ THREE = attrs.evolve(NEWS, name="three deliveries", parties={"webhook": 3}, at_o
 ALL_SCENES = (*SCENES, THREE)
 
 DEFAULT = Bound(name="default", scenes=SCENES)
-DEEP = Bound(name="deep", faults=3, scenes=ALL_SCENES)
+DEEP = Bound(name="deep", faults=4, scenes=ALL_SCENES)
 NIGHTLY = Bound(name="nightly", faults=9, scenes=ALL_SCENES, seconds_max=4 * 3600.0, deepens=True)
 BOUNDS = {bound.name: bound for bound in (DEFAULT, DEEP, NIGHTLY)}

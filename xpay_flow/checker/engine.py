@@ -14,6 +14,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple, Protocol
 
 import attrs
@@ -61,7 +62,8 @@ class _Overtaken(NamedTuple):
     labels: tuple[Any, ...]
 
     def keeping(self, task: int) -> _Overtaken:
-        return self._replace(kept=(*self.kept, task))
+        kept = (*self.kept, task)
+        return _Overtaken(self.situation, kept, self.joined, self.cost, self.labels)
 
     def with_way(self, on: Way) -> _Overtaken:
         """One more had read before, and goes on like this afterwards."""
@@ -72,6 +74,43 @@ class _Overtaken(NamedTuple):
             self.cost + on.cost,
             (*self.labels, on.label),
         )
+
+
+class _Crews:
+    """Every crew that was met, by number; nobody is 0."""
+
+    def __init__(self) -> None:
+        self.members: list[Crew] = []
+        self._numbers: dict[Crew, int] = {}
+        self._without_one: dict[int, tuple[tuple[int, int], ...]] = {}
+        self._with_more: dict[tuple[int, Crew], int] = {}
+        self.number(())
+
+    def number(self, crew: Crew) -> int:
+        """The number of a crew, whose members are in order."""
+        found = self._numbers.setdefault(crew, len(self.members))
+        if found == len(self.members):
+            self.members.append(crew)
+        return found
+
+    def without_one(self, crew: int) -> tuple[tuple[int, int], ...]:
+        """Each member, and the crew without it. Tasks with the same past are interchangeable."""
+        found = self._without_one.get(crew)
+        if found is None:
+            members = self.members[crew]
+            each = {task: at for at, task in enumerate(members)}
+            rests = ((task, members[:at] + members[at + 1 :]) for task, at in each.items())
+            found = tuple((task, self.number(rest)) for task, rest in rests)
+            self._without_one[crew] = found
+        return found
+
+    def with_more(self, crew: int, joined: Crew) -> int:
+        """The crew together with those who join."""
+        found = self._with_more.get((crew, joined))
+        if found is None:
+            found = self.number(tuple(sorted(self.members[crew] + joined)))
+            self._with_more[crew, joined] = found
+        return found
 
 
 class Model(Protocol):
@@ -152,15 +191,15 @@ class Engine:
         # Per state: its number in full, where it was come from, how, and at what price.
         self._keys: list[int] = []
         self._numbers: dict[int, int] = {}
-        self._parents = array("l")
+        self._parents = array("i")
         self._labels: list[Any] = []
         self._prices = array("b")
         # Every way from one state to another, for walking backwards.
-        self._sources = array("l")
-        self._targets = array("l")
-        self._incoming: list[list[int]] = []
-        self._crews: list[Crew] = []
-        self._crew_numbers: dict[Crew, int] = {}
+        self._sources = array("i")
+        self._targets = array("i")
+        # From where each state is come to: a stretch of the second for each, which ends as told.
+        self._incoming: tuple[array[int], array[int]] | None = None
+        self._crews = _Crews()
         # What is wrong, the state that shows it, and the label of a further step that does.
         self.wrong: tuple[Any, int, Any] | None = None
         # The first wrong step at each price, until all that costs less is seen.
@@ -183,7 +222,7 @@ class Engine:
 
     def unpacked(self, key: int) -> tuple[int, Crew]:
         """The situation and the crew of a state's number in full."""
-        return key >> CREW_BITS, self._crews[key & CREW_MASK]
+        return key >> CREW_BITS, self._crews.members[key & CREW_MASK]
 
     def path(self, number: int) -> list[int]:
         """The states on the way to one, from the first."""
@@ -195,7 +234,7 @@ class Engine:
     def histogram(self) -> dict[str, tuple[int, ...]]:
         """How many states there are with each number of faults, and of tasks at work."""
         faults = Counter(self._prices)
-        running = Counter(len(self._crews[key & CREW_MASK]) for key in self._keys)
+        running = Counter(len(self.unpacked(key)[1]) for key in self._keys)
         return {
             "faults": tuple(faults[n] for n in range(max(faults, default=0) + 1)),
             "running": tuple(running[n] for n in range(max(running, default=0) + 1)),
@@ -207,22 +246,27 @@ class Engine:
 
     def reaching(self, goal: Callable[[int], bool]) -> bytearray:
         """Which states can still reach a situation with this goal, walking every way backwards."""
-        incoming = self._incoming or self._backwards()
+        ends, sources = self._incoming = self._incoming or self._backwards()
         reaching = bytearray(goal(key >> CREW_BITS) for key in self._keys)
         todo = [number for number, good in enumerate(reaching) if good]
         while todo:
-            for source in incoming[todo.pop()]:
+            number = todo.pop()
+            for source in sources[ends[number - 1] if number else 0 : ends[number]]:
                 if not reaching[source]:
                     reaching[source] = 1
                     todo.append(source)
         return reaching
 
-    def _backwards(self) -> list[list[int]]:
+    def _backwards(self) -> tuple[array[int], array[int]]:
         """From where each state is come to; worked out once, after the search."""
-        self._incoming = [[] for _ in self._keys]
+        counts = Counter(self._targets)
+        ends = array("i", accumulate(counts[number] for number in range(len(self._keys))))
+        # Filled from the end of each stretch to its beginning.
+        free, sources = array("i", ends), array("i", bytes(self._sources.itemsize * ends[-1]))
         for source, target in zip(self._sources, self._targets, strict=True):
-            self._incoming[target].append(source)
-        return self._incoming
+            free[target] -= 1
+            sources[free[target]] = source
+        return ends, sources
 
     def label(self, number: int) -> Any:
         """What happened last on the way to a state."""
@@ -237,7 +281,8 @@ class Engine:
         self._began = time.perf_counter()
         layers: list[list[int]] = [[] for _ in range(self.faults_max + 1)]
         situation, crew = self._model.opening
-        layers[0].append(self._met(self._key(situation, crew), -1, None, 0))
+        first = self._key(situation, self._crews.number(crew))
+        layers[0].append(self._met(first, -1, None, 0))
         for faults, layer in enumerate(layers):
             if self._is_late(faults, len(layer)):
                 return "gave up"
@@ -269,29 +314,22 @@ class Engine:
 
     def _expand(self, number: int, faults: int, layers: list[list[int]]) -> None:
         """Take every way on from one state."""
-        model, at_once = self._model, self._model.at_once
-        situation, crew = self.state(number)
-        budget = self.faults_max - faults
-        previous = -1
-        for index, task in enumerate(crew):
-            if task == previous:
-                continue  # Tasks with the same past are interchangeable.
-            previous = task
-            rest = crew[:index] + crew[index + 1 :]
+        model, crews = self._model, self._crews
+        key = self._keys[number]
+        situation, crew, budget = key >> CREW_BITS, key & CREW_MASK, self.faults_max - faults
+        for task, rest in crews.without_one(crew):
             for way in model.of_task(situation, task, budget):
                 if way.cost <= budget and (rest or way.joined is not None):
                     self._take(number, faults, way, rest, layers)
-                    if at_once > 1 and model.changes(situation, way.situation):
+                    if way.joined is not None and model.changes(situation, way.situation):
                         self._overtake(number, faults, way, rest, (task,), layers)
-        for way in model.of_rest(situation, crew, budget):
+        for way in model.of_rest(situation, crews.members[crew], budget):
             if way.cost <= budget and (crew or way.joined is not None):
                 self._take(number, faults, way, crew, layers)
-                if at_once > 1 and model.changes(situation, way.situation):
-                    self._overtake(number, faults, way, crew, (), layers)
+                if way.joined is not None and model.changes(situation, way.situation):
+                    self._overtake(number, faults, way, crew, (way.mover,), layers)
 
-    def _take(
-        self, number: int, faults: int, way: Way, rest: Crew, layers: list[list[int]]
-    ) -> None:
+    def _take(self, number: int, faults: int, way: Way, rest: int, layers: list[list[int]]) -> None:
         situation, cost, _, label, _ = way
         price = faults + cost
         key = self._after(way, rest)
@@ -316,24 +354,34 @@ class Engine:
         number: int,
         faults: int,
         way: Way,
-        rest: Crew,
+        rest: int,
         mover: Crew,
         layers: list[list[int]],
     ) -> None:
         """The same step, with others that had read before it."""
-        if way.joined is None:
+        waiting = self._crews.members[rest]
+        before, budget = self._keys[number] >> CREW_BITS, self.faults_max - faults
+        group = waiting + mover
+        # Nearly always nobody had, and that is quick to tell.
+        if not self._some_wait(before, way, waiting, group, budget):
             return
-        before = self._keys[number] >> CREW_BITS
+        assert way.joined is not None
         start = _Overtaken(way.situation, (), way.joined, way.cost, ())
-        group = rest + (mover or (way.mover,))
-        if not rest and len(group) >= self._model.at_once:
-            return
-        budget = self.faults_max - faults
-        for after in self._who_waits(before, start, rest, group, budget):
+        for after in self._who_waits(before, start, waiting, group, budget):
             if after.labels and after.cost <= budget:
                 label = Overtaking(after.labels, way.label)
                 joined = Way(after.situation, after.cost, after.joined, label)
-                self._take(number, faults, joined, after.kept, layers)
+                self._take(number, faults, joined, self._crews.number(after.kept), layers)
+
+    def _some_wait(self, before: int, way: Way, waiting: Crew, group: Crew, budget: int) -> bool:
+        """Anybody may have read before this step what it changes."""
+        model, after = self._model, way.situation
+        if any(model.overtaken(before, after, task) for task in waiting):
+            return True
+        left = budget - way.cost
+        return len(group) < model.at_once and bool(
+            model.overtaken_starts(before, after, group, left)
+        )
 
     def _who_waits(
         self, before: int, at: _Overtaken, waiting: Crew, group: Crew, budget: int
@@ -351,21 +399,14 @@ class Engine:
                 more = (*group, on.mover)
                 yield from self._who_waits(before, at.with_way(on), (), more, budget)
 
-    def _after(self, way: Way, rest: Crew) -> int:
+    def _after(self, way: Way, rest: int) -> int:
         """The number in full of the state that a way leads to."""
         joined = way.joined
-        if joined is None:
-            return self._key(way.situation, ())
-        return self._key(way.situation, tuple(sorted(rest + joined)) if joined else rest)
+        crew = 0 if joined is None else self._crews.with_more(rest, joined) if joined else rest
+        return self._key(way.situation, crew)
 
-    def _key(self, situation: int, crew: Crew) -> int:
-        if not crew:
-            situation = self._model.settled(situation)
-        at = self._crew_numbers.get(crew)
-        if at is None:
-            at = self._crew_numbers[crew] = len(self._crews)
-            self._crews.append(crew)
-        return situation << CREW_BITS | at
+    def _key(self, situation: int, crew: int) -> int:
+        return (situation if crew else self._model.settled(situation)) << CREW_BITS | crew
 
     def _met(self, key: int, parent: int, label: Any, price: int) -> int:
         number = len(self._keys)

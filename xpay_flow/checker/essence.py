@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from xpay_flow.events import Event
 from xpay_flow.records import Owed, Record
 
 RecordEssence = tuple[Hashable, ...]
@@ -34,6 +35,11 @@ def quiet_essence(records: tuple[Record, ...], now_ms: int) -> Hashable:
     Then a moment that has come is as good as now, and one to come is as far off as it is.
     """
     return tuple(_of_record(record, now_ms, now_ms) for record in records)
+
+
+def event_essence(event: Event) -> Hashable:
+    """What stands for a piece of news: of our own and of an answer, when it came is for people."""
+    return event if event.source == "webhook" else attrs.evolve(event, at_ms=0)
 
 
 def owed_essence(effect: Owed) -> Hashable:

@@ -88,6 +88,10 @@ class Search:
             histogram=self.engine.histogram(),
         )
 
+    def forget(self) -> None:
+        """Let go of what was found, after the last look at it; see `uncollected`."""
+        self.moves.histories.forget()
+
     def outcomes(self) -> set[tuple[object, ...]]:
         """What can be on file, be paid and have been called when no flow runs: for comparing."""
         return {
@@ -111,6 +115,7 @@ class Search:
         )
         self.begun = tuple(told(engine.labels(last)))
         content, outside = prologue.situation(engine.state(last)[0])
+        prologue.histories.forget()
         return self.moves.at(content, outside), ()
 
     def _stuck(self) -> Violation | None:
@@ -182,7 +187,10 @@ def marked(label: Any) -> str:
 
 @contextmanager
 def uncollected() -> Generator[None, None, None]:
-    """Nothing here is garbage, and looking for some would cost a fifth of the time."""
+    """Nothing here is garbage, and looking for some would cost a fifth of the time.
+
+    Whoever searches within lets go of it by `Search.forget`, so there is little to find afterwards.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:

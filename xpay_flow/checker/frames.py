@@ -13,15 +13,17 @@ import dis
 import gc
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from functools import cache
+from itertools import repeat
 from types import CodeType, FrameType, FunctionType, GeneratorType
 from typing import Any, cast
 
 import attrs
 
+from xpay_flow.events import Event
 from xpay_flow.flows import Rules
 from xpay_flow.records import Owed, Record
 
-from .essence import owed_essence, record_essence
+from .essence import event_essence, owed_essence, record_essence
 
 # Deeper values than this are not compared.
 DEPTH_MAX = 12
@@ -36,7 +38,7 @@ _EMPTY: tuple[Iterable[Any], ...] = (
     "",
     b"",
 )
-ITERATORS = tuple(type(iter(each)) for each in _EMPTY)
+ITERATORS: tuple[type[Any], ...] = (*(type(iter(each)) for each in _EMPTY), repeat)
 
 
 class _NotUnderstood(Exception):
@@ -46,25 +48,49 @@ class _NotUnderstood(Exception):
 def rest_of(flow: Generator[Any, Any, Any]) -> Hashable | None:
     """What stands for the rest of a paused flow; None if it cannot be told."""
     try:
-        return tuple(_frames(flow))
+        return tuple(_of_frame(*level) for level in _levels(flow))
     except _NotUnderstood:
         return None
 
 
-def _frames(flow: Any) -> Iterator[Hashable]:
+def rest_with_error(flow: Generator[Any, Any, Any]) -> Hashable | None:
+    """What stands for the rest of a paused flow into which an error is thrown; None as above.
+
+    Frames that do not handle it are left, whatever is in them. So nearly all pasts have the same
+    rest here, and a flow need not be run again to fail once more as it has failed before.
+    """
+    try:
+        levels = list(_levels(flow))
+        while levels:
+            flow, frame, inner = levels.pop()
+            handler = _handler_at(frame.f_code, frame.f_lasti)
+            if handler is not None:
+                handling = _of_frame(flow, frame, inner, goes_on=handler)
+                return (*(_of_frame(*level) for level in levels), handling)
+        return ()
+    except _NotUnderstood:
+        return None
+
+
+def _levels(flow: Any) -> Iterator[tuple[Any, FrameType, Any]]:
+    """The generators that wait for each other, the outermost first: each, its frame, the next."""
     while flow is not None:
         if type(flow) is not GeneratorType or flow.gi_frame is None:
             raise _NotUnderstood
-        frame: FrameType = flow.gi_frame
         inner: Any = cast(Any, flow).gi_yieldfrom
-        code, place = frame.f_code, frame.f_lasti
-        live = _live_at(code, place)
-        values = frame.f_locals
-        if place not in _places(code):
-            raise _NotUnderstood
-        named = tuple((n, _digest(values[n], 0)) for n in sorted(live) if n in values)
-        yield code, place, named, tuple(_stack(flow, frame, inner))
+        yield flow, flow.gi_frame, inner
         flow = inner
+
+
+def _of_frame(flow: Any, frame: FrameType, inner: Any, goes_on: int | None = None) -> Hashable:
+    """What stands for one frame that goes on from its place, or from another."""
+    code, place = frame.f_code, frame.f_lasti if goes_on is None else goes_on
+    if place not in _places(code):
+        raise _NotUnderstood
+    values = frame.f_locals
+    live = sorted(name for name in _live_at(code, place) if name in values)
+    named = tuple((name, _digest(values[name], 0)) for name in live)
+    return code, place, named, tuple(_stack(flow, frame, inner))
 
 
 def _stack(flow: Any, frame: FrameType, inner: Any) -> Iterator[Hashable]:
@@ -135,6 +161,7 @@ _PINS: dict[int, Any] = {}
 _TOLD: dict[type, Callable[[Any, int], Hashable]] = {
     Record: lambda record, _: (record_essence(record), record.version),
     Owed: lambda effect, _: owed_essence(effect),
+    Event: lambda event, _: event_essence(event),
     list: _of_items,
     tuple: _of_items,
     set: _of_set,
@@ -142,7 +169,7 @@ _TOLD: dict[type, Callable[[Any, int], Hashable]] = {
     dict: lambda value, depth: _of_items(value.items(), depth),
     range: lambda value, _: (value.start, value.stop, value.step),
     FunctionType: _of_function,
-    GeneratorType: lambda flow, _: tuple(_frames(flow)),
+    GeneratorType: lambda flow, _: tuple(_of_frame(*level) for level in _levels(flow)),
     **dict.fromkeys(ITERATORS, _of_iterator),
 }
 
@@ -210,10 +237,15 @@ def _next(
         found.append(n + 1)
     if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
         found.append(index[instruction.argval])
-    for start, end, target, *_ in _handlers(code):
+    for start, end, target in _handlers(code):
         if start <= instruction.offset < end:
             found.append(index[target])
     return found
+
+
+def _handler_at(code: CodeType, place: int) -> int | None:
+    """Where code goes on that raises at `place`; None if it does not handle it."""
+    return next((to for start, end, to in _handlers(code) if start <= place < end), None)
 
 
 @cache

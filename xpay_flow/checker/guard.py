@@ -6,7 +6,8 @@ Opening a file for writing is seen by an audit hook, since only that is told the
 cannot be taken away again, so once used it stays, and does nothing outside a guard.
 
 A call counts when the user's code made it, itself or through a library. It does not when it serves
-an import or a log line, when asyncio keeps its own time, or when we made it.
+an import or a log line, when asyncio keeps its own time, when somebody looks on at the garbage
+collector, or when we made it.
 
 What is not seen: `time.localtime()` and its like, which are pure when given a time; the order of
 sets of strings; file reads; and what an extension module does without calling Python.
@@ -15,6 +16,7 @@ sets of strings; file reads; and what an extension module does without calling P
 from __future__ import annotations
 
 import _thread
+import gc
 import os
 import random
 import socket
@@ -26,7 +28,7 @@ import uuid
 from collections.abc import Iterator, Set
 from datetime import date, datetime
 from functools import cache
-from types import BuiltinFunctionType, FrameType, FunctionType, TracebackType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final
 
 import attrs
@@ -199,6 +201,8 @@ def _culprit(known: Input, frame: FrameType | None) -> tuple[FrameType, str] | N
     """The user's frame that led here, and what it called there; None if it is nobody's fault."""
     name, called = known.name, None
     while frame is not None:
+        if _watches_collector(frame.f_code):
+            return None
         owner = owner_of(frame.f_code.co_filename)
         module = str(frame.f_globals.get("__name__", ""))
         if owner == "theirs" and frame.f_code.co_name != "<module>":
@@ -210,6 +214,11 @@ def _culprit(known: Input, frame: FrameType | None) -> tuple[FrameType, str] | N
             called = f"{module}.{frame.f_code.co_name}"
         frame = frame.f_back
     return None
+
+
+def _watches_collector(code: CodeType) -> bool:
+    """Whoever looks on at the garbage collector runs when that comes, whatever runs then."""
+    return any(getattr(callback, "__code__", None) is code for callback in gc.callbacks)
 
 
 def _is_innocent(known: Input, owner: str, module: str, frame: FrameType) -> bool:

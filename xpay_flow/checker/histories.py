@@ -30,7 +30,7 @@ from xpay_flow.effects import (
 
 from .bounds import Group
 from .contents import Raised
-from .frames import rest_of
+from .frames import rest_of, rest_with_error
 from .hidden import HiddenState as HiddenState
 from .oversight import Oversight
 from .shop import AnyFlow
@@ -63,6 +63,7 @@ class Node:
         result: what the flow returned, or a `Raised`, at the end.
         clock: the step that led here read the clock: only then does the time tell pasts apart.
         named: how many names this flow was given.
+        if_raised: what stands for the rest of the flow if the answer is an error.
     """
 
     kind: Kind
@@ -75,6 +76,7 @@ class Node:
     result: Any = None
     clock: bool = False
     generator: AnyFlow | None = None
+    if_raised: Hashable = None
     untimed: dict[Hashable, Node] = attrs.Factory(dict[Hashable, "Node"])
     timed: dict[tuple[Hashable, int], Node] = attrs.Factory(dict[tuple[Hashable, int], "Node"])
 
@@ -93,6 +95,7 @@ class Histories:
         self.resumptions = 0
         self._roots: dict[tuple[Kind, int | None], Node] = {}
         self._rests: dict[Hashable, Node] = {}
+        self._after_errors: dict[Hashable, Node] = {}
 
     def start(self, kind: Kind, now_ms: int) -> Node:
         """The node of a task that has just begun and waits for its first effect."""
@@ -106,17 +109,36 @@ class Histories:
     def step(self, node: Node, key: Hashable, answer: Any, now_ms: int) -> Node:
         """The node after `answer`; `key` stands for the answer and is cheap to compare."""
         child = node.untimed.get(key) or node.timed.get((key, now_ms))
+        if child is None and isinstance(answer, Raised):
+            child = self._raised(node, key, now_ms)
         if child is None:
             generator, node.generator = node.generator, None
             child = Node(node.kind, node, answer, now_ms, node.named)
             self._grow(child, generator or self._replayed(node))
             alike = self._alike(child)
-            if child.clock:
-                node.timed[key, now_ms] = alike
-            else:
+            moment = now_ms if child.clock else None
+            if moment is None:
                 node.untimed[key] = alike
+            else:
+                node.timed[key, now_ms] = alike
+            if isinstance(answer, Raised) and node.if_raised is not None:
+                self._after_errors[node.kind, node.named, node.if_raised, key, moment] = alike
             child = alike
         return child
+
+    def forget(self) -> None:
+        """Let go of all nodes: they refer to each other, so nobody would without a collector."""
+        for node in self.nodes:
+            node.untimed.clear()
+            node.timed.clear()
+            node.generator = None
+
+    def _raised(self, node: Node, key: Hashable, now_ms: int) -> Node | None:
+        """The node after an error, if a flow has failed so before with nothing else in hand."""
+        if node.if_raised is None:
+            return None
+        at = (node.kind, node.named, node.if_raised, key)
+        return self._after_errors.get((*at, None)) or self._after_errors.get((*at, now_ms))
 
     def _alike(self, node: Node) -> Node:
         """The first node from which a flow goes on as it does from this one."""
@@ -130,7 +152,9 @@ class Histories:
 
     def _grow(self, node: Node, generator: AnyFlow) -> None:
         self._advance(node, generator)
-        node.generator = generator if node.op is not None else None
+        if node.op is not None:
+            node.generator = generator
+            node.if_raised = rest_with_error(generator) if self._merging else None
         node.id = len(self.nodes)
         self.nodes.append(node)
 
@@ -186,7 +210,17 @@ def advance(node: Node, generator: AnyFlow) -> None:
     except Exception as error:
         node.result = Raised(error)
         return
+    finally:
+        for known in (answer, node.result):
+            if isinstance(known, Raised):
+                _forget_frames(known.error)
     raise HiddenState(f"{node.kind.name} waits for ever: {SILENT_MAX} pauses in a row")
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """An error that is kept would keep the frames that it came through, and all that they hold."""
+    while error is not None:
+        error.__traceback__, error = None, error.__context__
 
 
 def _resumed(generator: AnyFlow, answer: Any) -> Any:

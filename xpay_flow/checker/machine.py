@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from .bounds import BEGINNING, Bound, Scene
+from .engine import Crew
 from .explore import Search, told
 from .own import Own
 from .reductions import Reductions
@@ -37,6 +38,9 @@ EVERYBODY = attrs.evolve(
     disputes=True,
     rotates=True,
 )
+
+# Nothing may depend on what an earlier walk has met first.
+AFRESH = Reductions(versions=False, quiet=False)
 
 
 def state_machine(
@@ -60,10 +64,8 @@ def state_machine(
     checking = Checking(shop.shortened(faults).watched(), (*theirs, *own), frozenset())
     scene = checking.shop.fitted(scene)
     bound = Bound(name="walk", faults=faults, scenes=(scene,))
-    # Nothing may depend on what an earlier walk has met first.
-    afresh = Reductions(versions=False, quiet=False)
     promises = checking.promises(scene)
-    search = Search(checking.shop, scene, bound, reductions=afresh, promises=promises)
+    search = Search(checking.shop, scene, bound, reductions=AFRESH, promises=promises)
 
     class Shopping(RuleBasedStateMachine):
         """Walks through what can happen; what was worked out for one walk serves the next."""
@@ -82,10 +84,15 @@ def state_machine(
                 self._labels.append(choice.label)
                 self._walk.go(choice)
 
+        @property
+        def at(self) -> tuple[int, Crew]:
+            """The state that the walk has come to: a situation, and who is at work."""
+            return self._walk.state(self._walk.at)
+
         @invariant()
         def promises_hold(self) -> None:
             """Nothing is wrong at this moment."""
-            situation, _ = self._walk.state(self._walk.at)
+            situation, _ = self.at
             wrong = search.moves.wrong(situation, self._walk.price(self._walk.at))
             story = "\n  ".join(step.in_words() for step in told(self._labels))
             assert wrong is None, f"{wrong}:\n  {story}"

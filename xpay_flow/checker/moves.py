@@ -5,7 +5,7 @@ This is the engine's model of a scene.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from xpay_flow.effects import Exchange
@@ -84,7 +84,7 @@ class Moves:
         """What one task can do."""
         found = self._task_ways.get((situation, task))
         if found is None or found[0] < budget:
-            ways = tuple(self._task(situation, task, budget))
+            ways = _best(self._task(situation, task, budget), situation, (task,))
             found = self._task_ways[situation, task] = (budget, ways)
         return found[1]
 
@@ -93,7 +93,8 @@ class Moves:
         key = (situation, self._groups(crew))
         found = self._rest_ways.get(key)
         if found is None or found[0] < budget:
-            found = self._rest_ways[key] = (budget, tuple(self._rest(*key, budget)))
+            ways = _best(self._rest(*key, budget), situation, ())
+            found = self._rest_ways[key] = (budget, ways)
         return found[1]
 
     def changes(self, before: int, after: int) -> bool:
@@ -168,13 +169,10 @@ class Moves:
         way = self._way(situation, turn, *early)
         yield way
         if turn.changed and self.allows("death"):
+            # One death, of all.
+            steps, cost = (way.label[:-1], way.cost) if turn.died else (way.label, way.cost + 1)
             died = Step(what="dies", note="the whole process dies", fault="death")
-            if turn.died:
-                # One death, of all.
-                steps = (*way.label[:-1], died)
-                yield Way(way.situation, way.cost, None, steps)
-            else:
-                yield Way(way.situation, way.cost + 1, None, (*way.label, died))
+            yield Way(way.situation, cost, None, (*steps, died))
 
     def _way(self, situation: int, turn: Turn, *early: Step, late: bool = False) -> Way:
         cost = turn.cost
@@ -183,9 +181,18 @@ class Moves:
         if cost:
             self.fired.update(step.fault for step in early + turn.steps if step.fault)
         label: Any = (turn.early, turn.steps) if late else early + turn.steps
-        return Way(
-            self.situations.after(situation, turn.happens, turn.content), cost, turn.joined, label
-        )
+        after = self.situations.after(situation, turn.happens, turn.content)
+        joined = tuple(task for task in turn.joined if not self._begins_anyway(task))
+        return Way(after, cost, joined, label)
+
+    def _begins_anyway(self, task: int) -> bool:
+        """A delivery that is back at its beginning: the same may begin at any time.
+
+        Either xPay still owes it, or its answer to another copy of it could have come too late.
+        """
+        node = self.histories.nodes[task]
+        back = node.parent is None and node.kind.group == "webhook"
+        return back and self._reductions.anew
 
     def _exchanged(self, situation: int, node: Node, op: Exchange, budget: int) -> Iterator[Way]:
         content, outside = self.situation(situation)
@@ -254,6 +261,9 @@ class Moves:
             if not turns:
                 # It waits for xPay, or each of its steps is a turn.
                 yield Way(begun, start.cost, (node,), (step,))
+        if not groups:
+            # Last, so that a story rather tells what becomes of the delivery.
+            yield from self._world.flaws(situation)
 
     def _started_before(
         self, before: int, after: int, groups: Groups, budget: int
@@ -277,3 +287,20 @@ class Moves:
             groups = sorted(nodes[task].kind.group for task in crew if task >= 0)
             found = self._crew_groups[crew] = tuple(groups) + ("",) * crew.count(-1)
         return found
+
+
+def _best(ways: Iterable[Way], situation: int, mover: Crew) -> tuple[Way, ...]:
+    """The cheapest of the ways that lead to one place, the first of equals; none that stays.
+
+    Args:
+        situation, mover: where the ways begin, and whose they are.
+    """
+    best: dict[tuple[int, Crew | None, int], Way] = {}
+    for way in ways:
+        place = (way.situation, way.joined, way.mover)
+        known = best.get(place)
+        if (known is None or way.cost < known.cost) and place[:2] != (situation, mover):
+            # Where it would have come, had the dearer one not been there.
+            best.pop(place, None)
+            best[place] = way
+    return tuple(best.values())

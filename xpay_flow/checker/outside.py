@@ -25,6 +25,9 @@ START_MS = 1_767_605_400_000
 # "Twice" is all that matters; counting on would make the number of states endless.
 CALLS_COUNTED_MAX = 2
 
+# What may be wrong with an authentic webhook.
+FLAWS = ("wrong amount", "wrong currency", "foreign", "unknown type", "other content")
+
 Delivery = Literal["owed", "acknowledged", "dropped"]
 # One thing that happens to the world: a word, and what it is about.
 Happening = tuple[Any, ...]
@@ -220,6 +223,16 @@ HAPPENINGS: dict[str, Callable[..., Outside]] = {
     "called": Outside.with_call,
     "crashed": _crashed,
 }
+
+
+def flawed(outside: Outside) -> Iterator[News]:
+    """What xPay does not tell yet, and could, though it should not count as what it says."""
+    known = {news for news, _ in outside.news}
+    for intent in outside.intents:
+        for flaw in FLAWS:
+            news = News(m.INTENT_SUCCESS, intent.number, 1, flaw)
+            if news not in known and (flaw != "other content" or intent.paid):
+                yield news
 
 
 def answer(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outside]:

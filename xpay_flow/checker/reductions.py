@@ -14,13 +14,15 @@ class Reductions:
         rests: pasts that left a flow in the same rest are one; see `frames`.
         versions: equal contents have one version; see `contents`.
         quiet: situations that differ in nothing to come are one while no flow runs.
+        anew: a delivery that is back at its beginning is not at work, if it can begin at any time.
     """
 
     turns: bool = True
     rests: bool = True
     versions: bool = True
     quiet: bool = True
+    anew: bool = True
 
 
 ALL = Reductions()
-NONE = Reductions(turns=False, rests=False, versions=False, quiet=False)
+NONE = Reductions(turns=False, rests=False, versions=False, quiet=False, anew=False)

@@ -19,7 +19,7 @@ from .bounds import ALL_SCENES, Scene
 from .engine import Crew, Engine, Model, Way
 
 SEED_CHARS_MAX = 80
-VERSION = "x1"
+VERSION = "x2"
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Before an ordinal of two digits.
 WIDE = "-"
@@ -115,7 +115,7 @@ class Walk(Engine):
         super().__init__(model, faults)
         self._choices: list[Choice] = []
         situation, crew = model.opening
-        self.at = self._met(self._key(situation, crew), -1, None, 0)
+        self.at = self._met(self._key(situation, self._crews.number(crew)), -1, None, 0)
 
     def choices(self) -> list[Choice]:
         """Every way on from where the walk has come to, always in the same order."""
@@ -136,8 +136,6 @@ class Walk(Engine):
                 return ordinal
         raise AssertionError("a way that was taken is not among the ways on")
 
-    def _take(
-        self, number: int, faults: int, way: Way, rest: Crew, layers: list[list[int]]
-    ) -> None:
+    def _take(self, number: int, faults: int, way: Way, rest: int, layers: list[list[int]]) -> None:
         del number, faults, layers
         self._choices.append(Choice(self._after(way, rest), way.cost, way.label))

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
+from itertools import repeat
 from typing import Any, Protocol, cast
 
 import attrs
@@ -228,8 +229,12 @@ class Shop:
             # A second one, for xPay to come to sign with.
             webhook_secrets=(*self.rules.settings.webhook_secrets[:1], NEXT_SECRET),
         )
-        said = f"schedules are cut to {entries} entries, and one try of a creation at a time"
-        rules = attrs.evolve(self.rules, settings=settings)
+        said = (
+            f"schedules are cut to {entries} entries, and one try of a creation at a time; "
+            "nobody gives up who loses races"
+        )
+        # Which race it is that is lost makes no difference, as long as there is another try.
+        rules = attrs.evolve(self.rules, settings=settings, tries=repeat(None))
         return attrs.evolve(self, rules=rules, replaced=(*self.replaced, said))
 
     def ran(self, op: RunHandler) -> Ran:

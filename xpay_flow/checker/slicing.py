@@ -152,14 +152,21 @@ def _may(step: Step, now: Outside, stored: Sequence[Record], is_alone: bool) -> 
         case "customer":
             return any(intent.reachable and not intent.paid for intent in now.intents)
         case "xpay":
-            told = [what[1] for what in step.happens if what[0] == "told"]
-            return all((news, "owed") in now.news for news in told)
+            told = [what[1:] for what in step.happens if what[0] == "told"]
+            return all(_may_tell(news, delivery, now) for news, delivery in told)
         case "time":
             return is_alone == (step.fault is None)
         case "dies":
             return step.kind is not None or not is_alone
         case _:
             return True
+
+
+def _may_tell(news: News, delivery: str, now: Outside) -> bool:
+    """An event comes to be told, or is given up."""
+    if delivery == "owed":
+        return news.x_number <= len(now.intents) and news not in dict(now.news)
+    return (news, "owed") in now.news
 
 
 def _may_start(step: Step, now: Outside, stored: Sequence[Record]) -> bool:

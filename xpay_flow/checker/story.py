@@ -52,7 +52,8 @@ class Step:
 
     Args:
         before, after: the task's past before and after, by number; None where there is none.
-        how: what became of `op`: done, or a fault and whether it took effect all the same.
+        how: what became of `op`: done, or a fault and whether it took effect all the same. An end
+            of which nobody hears is not applied.
         happens: what happened to the world by a step that is not an effect.
         seen: None until the story was told again with live code.
     """
@@ -103,8 +104,10 @@ class Step:
     def end(self) -> str:
         """How a task ended, for whoever waited for it."""
         if isinstance(self.answer, Checkout):
-            return f"to the checkout of {self.answer.x_intent_id}"
-        return str(self.answer)[:100]
+            said = f"to the checkout of {self.answer.x_intent_id}"
+            return said if self.how == "done" else f"{said}; the customer has left"
+        said = str(self.answer)[:100]
+        return said if self.how == "done" else f"{said}, too late: xPay sends it again"
 
     @property
     def trouble(self) -> str:

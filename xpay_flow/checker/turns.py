@@ -32,6 +32,8 @@ from .story import HANDLER_FAILED, LOST, How, Step
 READS = (Load, Due, Recent)
 # Somebody waits for the end of these.
 AWAITED = ("click", "webhook")
+# What happens to the world when whoever waits hears of the end.
+HEARD = ("told", "reachable")
 # More reads in a row than these are a flow that waits for others: they come between then.
 READS_MAX = 12
 
@@ -265,14 +267,8 @@ class Turns:
         node = begun.node
         if node.op is None and (self._whole or node.kind.group not in AWAITED):
             yield from self._ended(begun)
-            if not self._may_die_waiting(begun):
-                return
-        yield begun.turn(self.rest(node))
-
-    def _may_die_waiting(self, begun: _Begun) -> bool:
-        """Its answer may be late, and one death of the process take it and others with it."""
-        awaited = begun.node.kind.group in AWAITED and begun.changed
-        return awaited and self._scene.at_once > 1 and self._can(begun, "death")
+        else:
+            yield begun.turn(self.rest(node))
 
     def _dead(self, begun: _Begun) -> Turn:
         kind = begun.node.kind
@@ -288,23 +284,28 @@ class Turns:
     # --- the end -----------------------------------------------------------------------------
 
     def _ended(self, begun: _Begun) -> Iterator[Turn]:
-        """Whoever waits for the end hears of it: xPay its answer, the customer the address."""
+        """Whoever waits for the end hears of it: xPay its answer, the customer the address.
+
+        Or nobody does any more: xPay, which has waited for long enough and sends it again, or the
+        customer, who has left. That is no fault.
+        """
         node = begun.node
-        happens = tuple(ending(node))
         end = outcome(node.result)
         step = Step(what="ends", kind=node.kind, before=self.rest(node), answer=end, note=f"{end}")
+        heard = tuple(ending(node))
+        yield self._end(begun, step, heard)
+        if any(told[0] in HEARD for told in heard):
+            unheard = tuple(told for told in heard if told[0] not in HEARD)
+            yield self._end(begun, attrs.evolve(step, how="not applied"), unheard)
+
+    def _end(self, begun: _Begun, step: Step, happens: tuple[Happening, ...]) -> Turn:
         done = attrs.evolve(
             begun,
             steps=(*begun.steps, step),
             happens=(*begun.happens, *happens),
             changed=begun.changed or bool(happens),
         )
-        yield done.turn()
-        if any(told[0] == "told" for told in happens) and self._scene.parties["webhook"] > 1:
-            # It took long, so xPay has sent it again meanwhile.
-            again = self._histories.start(node.kind, begun.now_ms)
-            start = Step(what="starts", kind=node.kind, after=self.rest(again))
-            yield attrs.evolve(done.turn(self.rest(again)), steps=(*begun.steps, start, step))
+        return done.turn()
 
     # --- one step ----------------------------------------------------------------------------
 

@@ -135,7 +135,9 @@ class Checking:
         promises = self.promises(scene)
         self.shop.store.restore(self.empty)
         watch = None if progress is None else _watch(scene, progress)
-        found = Search(self.shop, scene, bound, promises=promises, watch=watch).run()
+        search = Search(self.shop, scene, bound, promises=promises, watch=watch)
+        found = search.run()
+        search.forget()
         if found.violation is not None:
             at = (self.shop, scene, self.empty, promises)
             violation = sliced(confirm(found.violation, *at), *at)

@@ -22,6 +22,7 @@ class WorldMoves:
 
     def __init__(self, scene: Scene, stored: Contents, situations: Situations) -> None:
         self._scene, self._stored, self._situations = scene, stored, situations
+        self._labels: dict[tuple[str, Happening, FaultKind | None], tuple[Step, ...]] = {}
 
     def now(self, situation: int, *, busy: bool) -> Iterator[Way]:
         """All of it.
@@ -30,18 +31,34 @@ class WorldMoves:
             busy: flows are running.
         """
         yield from self._world(situation)
+        if not busy:
+            # While flows run it would be the same as before them.
+            yield from self._losses(situation)
         yield from self._time(situation, hangs=busy)
 
     def _world(self, situation: int) -> Iterator[Way]:
         """What xPay and the customer can do."""
-        content, outside = self._situations[situation]
+        _, outside = self._situations[situation]
         for intent in outside.intents:
             for what, note, word, *about in self._about(intent):
                 yield self._happens(situation, what, note, (word, intent.number, *about))
         if self._scene.rotates and not outside.key:
             yield self._happens(situation, "xpay", "xPay signs with the next key", ("rotated",))
+
+    def flaws(self, situation: int) -> Iterator[Way]:
+        """What xPay can come to tell that should not count as what it says, and tells later."""
+        _, outside = self._situations[situation]
+        for news in world.flawed(outside) if self._allows("flaw") else ():
+            told: Happening = ("told", news, "owed")
+            yield self._happens(situation, "xpay", f"xPay has {news} to tell", told, "flaw")
+
+    def _losses(self, situation: int) -> Iterator[Way]:
+        """What xPay can stop sending."""
+        if not self._allows("loss"):
+            return
+        content, outside = self._situations[situation]
         for news, delivery in outside.news:
-            if delivery == "owed" and self._allows("loss") and self._still_asked(content):
+            if delivery == "owed" and self._still_asked(content):
                 note = f"xPay gives up delivering {news}"
                 yield self._happens(situation, "xpay", note, ("told", news, "dropped"), "loss")
 
@@ -91,8 +108,11 @@ class WorldMoves:
     ) -> Way:
         stored, _ = self._situations[situation]
         after = self._situations.after(situation, (happening,), stored)
-        step = Step(what=what, note=note, fault=fault, happens=(happening,))
-        return Way(after, int(fault is not None), (), (step,))
+        label = self._labels.get((note, happening, fault))
+        if label is None:
+            label = (Step(what=what, note=note, fault=fault, happens=(happening,)),)
+            self._labels[note, happening, fault] = label
+        return Way(after, int(fault is not None), (), label)
 
     def _allows(self, fault: FaultKind) -> bool:
         return fault in self._scene.faults

@@ -57,7 +57,7 @@ def start_checkout(terms: Terms, rules: Rules, *, new_attempt: bool = False) -> 
         OutcomeUnknown: xPay's answer was lost. The attempt is stored; call again to go on with it.
         StoreError: the store failed; call again.
     """
-    for _ in range(COMMIT_TRIES):
+    for _ in rules.tries:
         attempts = yield from load(receipt_alias(terms.receipt_id))
         _refuse_if_paid(attempts)
         now_ms = yield from now()
@@ -130,22 +130,23 @@ def create_at_xpay(record: Record, rules: Rules, *, resumed: bool) -> Command[Ch
         return _checkout(intent, intent.checkout_url, resumed=resumed)
     if intent.request is None:
         raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
+    key, intent_id = record.key, intent.id
     answer = yield from xpay.create_intent(intent.request, intent.idempotency_key, rules.settings)
     answer = _believable(answer, intent, rules, resumed=resumed)
     if isinstance(answer, xpay.Unclear):
         yield from count("create.unclear")
-        raise OutcomeUnknown(answer.detail, intent.id, answered=answer.answered)
+        raise OutcomeUnknown(answer.detail, intent_id, answered=answer.answered)
     now_ms = yield from now()
     if isinstance(answer, xpay.Refused):
         refusal = ev.refusal(answer.error_code, answer.description, now_ms)
-        yield from file_event(record.key, refusal, rules)
+        yield from file_event(key, refusal, rules)
         raise answer.to_error()
     created = ev.from_create_answer(answer.answer, answer.url, now_ms)
-    filed = yield from file_event(record.key, created, rules)
+    filed = yield from file_event(key, created, rules)
     yield from adopt(answer.answer.x_intent_id, rules)
     if ev.CREATE_REFUSED in filed.intent.kinds:
         # Somebody had closed this attempt meanwhile, and another may be open: one page per order.
-        raise OutcomeUnknown("the attempt was closed while xPay was asked; try again", intent.id)
+        raise OutcomeUnknown("the attempt was closed while xPay was asked; try again", intent_id)
     return _checkout(filed.intent, answer.url, resumed=resumed)
 
 
@@ -196,9 +197,10 @@ def forward(intent_id: str, rules: Rules) -> Command[str]:
     """
     name = intent_alias(intent_id)
     _, intent = yield from load_intent(name)
+    url = intent.checkout_url
     if intent.is_paid:
         raise AlreadyPaid(intent.receipt_id, intent.id)
-    if intent.checkout_url is None:
+    if url is None:
         raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
     yield from file_event(name, ev.own(ev.FORWARDED, (yield from now())), rules)
-    return intent.checkout_url
+    return url

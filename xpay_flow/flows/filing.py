@@ -26,10 +26,15 @@ COMMIT_TRIES = 10
 
 @attrs.frozen
 class Rules:
-    """What every flow is told: the operator's settings and the lifecycle in force."""
+    """What every flow is told: the operator's settings and the lifecycle in force.
+
+    Args:
+        tries: gone through once for each commit, again after each race that it lost.
+    """
 
     settings: Settings
     lifecycle: Lifecycle = LIFECYCLE
+    tries: Iterable[object] = range(COMMIT_TRIES)
 
 
 @attrs.frozen
@@ -48,7 +53,7 @@ def file_event(name: str, event: Event, rules: Rules) -> Command[Filed]:
         UnknownIntent: no intent, or more than one, has this name.
         StoreContended: others were faster in each of ten tries.
     """
-    for _ in range(COMMIT_TRIES):
+    for _ in rules.tries:
         record, intent = yield from load_intent(name)
         filed = yield from try_to_file(record, intent, event, rules)
         if filed is not None:
@@ -144,7 +149,7 @@ def adopt(x_intent_id: str, rules: Rules) -> Command[None]:
     Parking writes and then looks for the intent; a creation writes the id and then looks here. So
     whatever the interleaving, at least one of the two sees the other.
     """
-    for _ in range(COMMIT_TRIES):
+    for _ in rules.tries:
         found = yield from load(x_intent_alias(x_intent_id))
         owners = [r for r in found if r.intent is not None]
         parked = [r for r in found if r.intent is None]

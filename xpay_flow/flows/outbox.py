@@ -115,15 +115,15 @@ def _delivered(key: str, rules: Rules, means: Means) -> Command[Sequence[Deliver
     delivered: list[Delivered] = []
     tried: set[str] = set()
     while (claimed := (yield from _claim(key, tried, rules, means))) is not None:
-        record, intent, effect = claimed
+        intent, effect = claimed
         tried.add(effect.id)
         if effect.status == "owed":
-            payment = yield from _payment(record.key, intent, effect, rules)
+            payment = yield from _payment(key, intent, effect, rules)
             if effect.name in means.within:
-                outcome = yield from _call_within(record.key, effect, payment, rules)
+                outcome = yield from _call_within(key, effect, payment, rules)
             else:
                 ran = yield from _call(effect, payment)
-                outcome = yield from _settle(record.key, effect, ran, rules)
+                outcome = yield from _settle(key, effect, ran, rules)
         else:
             outcome = _outcome(effect, intent, effect.status, effect.log[-1].error)
         yield from count(f"handler.{outcome.name}.{outcome.outcome}")
@@ -133,11 +133,11 @@ def _delivered(key: str, rules: Rules, means: Means) -> Command[Sequence[Deliver
 
 def _claim(
     key: str, tried: set[str], rules: Rules, means: Means
-) -> Command[tuple[Record, Intent, Owed] | None]:
+) -> Command[tuple[Intent, Owed] | None]:
     """Take the next due effect for this process, or end it: overtaken, or tried too often."""
-    for _ in range(COMMIT_TRIES):
-        now_ms = yield from now()
+    for _ in rules.tries:
         found = yield from load(key)
+        now_ms = yield from now()
         record = found[0] if found else None
         if record is None or record.intent is None:
             return None
@@ -149,7 +149,7 @@ def _claim(
         claimed = after.effect(effect.id)
         step = change(record, after)
         if claimed is not None and (yield from commit(step)):
-            return step.record, record.intent, claimed
+            return record.intent, claimed
     return None
 
 
@@ -222,9 +222,9 @@ def _call_within(key: str, claimed: Owed, payment: Payment, rules: Rules) -> Com
 
     Where it is not known whether that was committed, the record says it to whoever comes next.
     """
-    for _ in range(COMMIT_TRIES):
-        now_ms = yield from now()
+    for _ in rules.tries:
         record, intent, current = yield from _claimed_record(key, claimed)
+        now_ms = yield from now()
         if current.status != "owed" or current.tries != claimed.tries:
             # Our claim ran out and another process has taken over.
             return _outcome(claimed, intent, current.status)
@@ -254,9 +254,9 @@ def _outcome(effect: Owed, intent: Intent, outcome: str, error: str = "") -> Del
 
 def _settle(key: str, claimed: Owed, ran: Ran, rules: Rules) -> Command[Delivered]:
     """Record how the call ended. Losing every race is safe: the claim runs out."""
-    for _ in range(COMMIT_TRIES):
-        now_ms = yield from now()
+    for _ in rules.tries:
         record, intent, current = yield from _claimed_record(key, claimed)
+        now_ms = yield from now()
         outcome = _outcome(claimed, intent, ran.outcome, ran.error)
         if current.status != "owed" or (ran.outcome == "failed" and current.tries != claimed.tries):
             # Our claim ran out and another process has taken over.

@@ -48,12 +48,11 @@ def work_through(
     Raises:
         StoreUnavailable: the store itself failed; what is due stays due.
     """
-    now_ms = yield from now()
     results: list[T | Unworkable] = []
     seen: set[str] = set()
     failed = 0
     while True:
-        keys = yield from due(work, now_ms, limit + failed)
+        keys = yield from due(work, (yield from now()), limit + failed)
         fresh = [key for key in keys if key not in seen][: limit + failed - len(seen)]
         before = failed
         for key in fresh:

@@ -20,7 +20,6 @@ from ..records import Record, change
 from ..wire import IntentAnswer
 from .checkout import REPEATABLE_MS, create_at_xpay
 from .filing import (
-    COMMIT_TRIES,
     Rules,
     adopt,
     file_event,
@@ -63,9 +62,10 @@ def ask_record(key: str, rules: Rules) -> Command[Sequence[Asked]]:
     record = (yield from _claim(found[0], rules)) if found else None
     if record is None:
         return ()
+    is_last = record.asks >= len(rules.settings.ask_schedule_s)
     asked = yield from _ask(record, rules)
     yield from count(f"ask.{asked.outcome}")
-    if record.asks >= len(rules.settings.ask_schedule_s):
+    if is_last:
         yield from _end_of_schedule(key, rules)
     return (asked,)
 
@@ -75,10 +75,10 @@ def _ask(record: Record, rules: Rules) -> Command[Asked]:
         return (yield from _look_for_owner(record, rules))
     if not record.intent.x_intent_ids:
         return (yield from _resolve_creation(record, record.intent, rules))
-    outcome = "nothing new"
+    asked = _asked(record, "nothing new")
     for x_intent_id in record.intent.x_intent_ids:
-        outcome = yield from _ask_about(record, x_intent_id, rules)
-    return (yield from _asked(record.key, outcome))
+        asked = yield from _ask_about(asked, x_intent_id, rules)
+    return asked
 
 
 def _claim(record: Record, rules: Rules) -> Command[Record | None]:
@@ -103,9 +103,9 @@ def _claim(record: Record, rules: Rules) -> Command[Record | None]:
 
 def _end_of_schedule(key: str, rules: Rules) -> Command[None]:
     """The last question is answered: say what stayed open, and ask no more."""
-    for _ in range(COMMIT_TRIES):
-        now_ms = yield from now()
+    for _ in rules.tries:
         record = (yield from load(key))[0]
+        now_ms = yield from now()
         if record.ask_at_ms is None or record.asks < len(rules.settings.ask_schedule_s):
             return
         after = record
@@ -126,26 +126,26 @@ def _open_question(intent: Intent | None) -> str | None:
     return ev.CREATE_UNRESOLVED if intent.state == "initiated" else None
 
 
-def _asked(key: str, outcome: str) -> Command[Asked]:
-    found = yield from load(key)
-    intent = found[0].intent if found else None
+def _asked(record: Record, outcome: str) -> Asked:
+    """What a question brought, where it left this record."""
+    intent = record.intent
     return Asked(
-        key=key,
+        key=record.key,
         intent_id=intent.id if intent else None,
         outcome=outcome,
         state=intent.state if intent else None,
     )
 
 
-def _ask_about(record: Record, x_intent_id: str, rules: Rules) -> Command[str]:
+def _ask_about(asked: Asked, x_intent_id: str, rules: Rules) -> Command[Asked]:
     answer = yield from xpay.get_intent(x_intent_id, rules.settings)
     if isinstance(answer, xpay.Unclear):
-        return "unclear"
+        return attrs.evolve(asked, outcome="unclear")
     if isinstance(answer, xpay.Refused):
-        return "refused"
+        return attrs.evolve(asked, outcome="refused")
     report = ev.from_report(answer, (yield from now()))
-    filed = yield from file_event(record.key, report, rules)
-    return "learned" if filed.decision.event is not None else "nothing new"
+    filed = yield from file_event(asked.key, report, rules)
+    return _asked(filed.record, "learned" if filed.decision.event is not None else "nothing new")
 
 
 def _look_for_owner(parked: Record, rules: Rules) -> Command[Asked]:
@@ -168,25 +168,29 @@ def _look_for_owner(parked: Record, rules: Rules) -> Command[Asked]:
 def _resolve_creation(record: Record, intent: Intent, rules: Rules) -> Command[Asked]:
     """The answer to a creation is missing: repeat it, or, where that cannot help, look for it."""
     now_ms = yield from now()
-    age_ms = now_ms - intent.created_at_ms
-    answered = False
+    key, age_ms, answered = record.key, now_ms - intent.created_at_ms, False
     if age_ms < REPEATABLE_MS:
         try:
-            yield from create_at_xpay(record, rules, resumed=True)
+            made = yield from create_at_xpay(record, rules, resumed=True)
         except XPayRefused:
-            return (yield from _asked(record.key, "refused"))
+            return (yield from _asked_and_left(key, "refused"))
         except OutcomeUnknown as error:
             answered = error.answered
         else:
-            return (yield from _asked(record.key, "created"))
+            return Asked(key=key, intent_id=made.intent_id, outcome="created", state=made.state)
     if age_ms >= LISTED_AFTER_MS and (answered or age_ms >= REPEATABLE_MS):
-        outcome = yield from _look_it_up(record, intent, rules)
+        outcome = yield from _look_it_up(key, intent, rules)
     else:
         outcome = "unclear"
-    return (yield from _asked(record.key, outcome))
+    return (yield from _asked_and_left(key, outcome))
 
 
-def _look_it_up(record: Record, intent: Intent, rules: Rules) -> Command[str]:
+def _asked_and_left(key: str, outcome: str) -> Command[Asked]:
+    """What a question brought, whatever it did to the record."""
+    return _asked((yield from load(key))[0], outcome)
+
+
+def _look_it_up(key: str, intent: Intent, rules: Rules) -> Command[str]:
     """xPay answers errors to the key, or has forgotten it: does it list such an intent?
 
     If it does not, nobody ever got an address to pay at, and the attempt is closed as refused. If
@@ -198,9 +202,9 @@ def _look_it_up(record: Record, intent: Intent, rules: Rules) -> Command[str]:
         return "unclear"
     if answer is None:
         why = "xPay answers no creation under this key, and lists no such intent"
-        yield from file_event(record.key, ev.refusal("not_created", why, now_ms), rules)
+        yield from file_event(key, ev.refusal("not_created", why, now_ms), rules)
         return "refused"
-    yield from file_event(record.key, ev.from_report(answer, now_ms), rules)
+    yield from file_event(key, ev.from_report(answer, now_ms), rules)
     yield from adopt(answer.x_intent_id, rules)
     return "learned"
 

@@ -58,7 +58,7 @@ def receive_webhook(headers: Headers, body: bytes, rules: Rules) -> Command[Rece
     try:
         message = read_webhook(body)
     except UntrustedMessage as error:
-        received = yield from _quarantine(body, error, _proof(proven))
+        received = yield from _quarantine(body, error, _proof(proven), rules)
     else:
         event = from_webhook(message, _proof(proven), rules.settings.metadata_key)
         received = yield from _file(event, rules)
@@ -71,7 +71,7 @@ def _proof(proven: Authenticity) -> str:
 
 
 def _file(event: Event, rules: Rules) -> Command[Received]:
-    for _ in range(COMMIT_TRIES):
+    for _ in rules.tries:
         owner = yield from find_owner(event)
         if owner is None or owner.intent is None:
             received = yield from _park(event, rules)
@@ -173,7 +173,9 @@ def _append(key: str, aliases: frozenset[str], fact: Fact, ask_at_ms: int | None
     return (yield from commit(change(record, after)))
 
 
-def _quarantine(body: bytes, error: UntrustedMessage, proof: str) -> Command[Received]:
+def _quarantine(
+    body: bytes, error: UntrustedMessage, proof: str, rules: Rules
+) -> Command[Received]:
     """Keep bytes that carry a good signature and cannot be read: a person must look at them."""
     name = sha256(body).hexdigest()[:32]
     now_ms = yield from now()
@@ -189,7 +191,7 @@ def _quarantine(body: bytes, error: UntrustedMessage, proof: str) -> Command[Rec
     why = f"signed, but unreadable ({error.reason}); quarantined"
     fact = Fact(event=event, disposition="quarantined", why=why, at_ms=now_ms, version=0)
     key = f"quarantine:{name}"
-    for _ in range(COMMIT_TRIES):
+    for _ in rules.tries:
         if (yield from _append(key, frozenset({key}), fact, None)):
             return Received(
                 event_id=event.event_id, event_type=event.type, disposition="quarantined", why=why

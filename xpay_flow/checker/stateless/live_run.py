@@ -20,13 +20,13 @@ from ..bounds import FaultKind
 from ..histories import Kind, Node, advance
 from ..outside import CALLS_COUNTED_MAX, Happening
 from ..performing import performed, taken_apart
-from ..story import Step
-from ..turns import AWAITED, ending, outcome
+from ..story import How, Step
+from ..turns import AWAITED, HEARD, ending, outcome
 from . import touches, ways
 from .dpor import DIRECTOR, Choice, Process, Taken
 from .stage import Stage, Task
 from .touches import Touch
-from .ways import AGAIN, ALL_DIE, DONE, Then, Way
+from .ways import ALL_DIE, DONE, UNHEARD, Then, Way
 
 
 class LiveRun:
@@ -144,13 +144,9 @@ class LiveRun:
             yield from ways.of_effect(op, self.budget, self._allows)
             return
         yield DONE
-        if task.kind.group == "webhook" and self._may_begin_again():
-            yield AGAIN
+        yield UNHEARD
         if self.budget and self._allows("death"):
             yield ALL_DIE
-
-    def _may_begin_again(self) -> bool:
-        return self._scene.parties["webhook"] > 1 and self._flows < self._stage.flows_max
 
     def _goes_on(self, process: Process, task: Task, way: Way) -> Taken | None:
         if task.node.op is None:
@@ -230,26 +226,25 @@ class LiveRun:
 
     def _ends(self, process: Process, task: Task, way: Way) -> Taken | None:
         happens = tuple(ending(task.node))
-        told = any(happening[0] == "told" for happening in happens)
-        if (way == AGAIN and not told) or (way == ALL_DIE and not happens):
+        unheard = tuple(happening for happening in happens if happening[0] not in HEARD)
+        unlike = {UNHEARD} if unheard == happens else set[Way]()
+        unlike |= {ALL_DIE} if not happens else set[Way]()
+        if way in unlike:
             return None
-        end = outcome(task.node.result)
-        step = Step(what="ends", kind=task.kind, before=task.token, answer=end, note=f"{end}")
-        touch = touches.of_end(lasts=bool(happens))
-        again = (process, "again") if way == AGAIN else None
-        if again is not None:
-            self._starts(again, task.kind, task.root)
-            touch |= touches.SEES_CLOCK
+        how: How = "done"
+        if way == UNHEARD:
+            happens, how = unheard, "not applied"
         for happening in happens:
             self._happens(happening)
-        self._tells(step)
+        end, kind = outcome(task.node.result), task.kind
+        ends = Step(what="ends", kind=kind, before=task.token, answer=end, how=how, note=f"{end}")
+        self._tells(ends)
         del self._tasks[process]
         self._stage.ended(task.seat)
+        touch = touches.of_end(lasts=bool(happens))
         if way == ALL_DIE:
             touch |= self._all_die()
-        unlike = {AGAIN} if not told else set[Way]()
-        unlike |= {ALL_DIE} if not happens else set[Way]()
-        return Taken(touch, started=again, unlike=frozenset(unlike))
+        return Taken(touch, unlike=frozenset(unlike))
 
     # --- the end of flows --------------------------------------------------------------------
 

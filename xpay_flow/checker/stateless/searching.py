@@ -232,12 +232,18 @@ class _Judged(LiveRun):
         return self._holds(wrong)
 
     def over(self) -> bool:
-        """Judge the end; False if nothing helps to reach a goal any more."""
+        """Judge the end; False if nothing helps to reach a goal any more.
+
+        What is wrong with a moment on the way there is said first, as everywhere.
+        """
         story = tuple(self.story)
-        goals = self._account.promises.goals.items()
-        holds = all(self._holds(self._stuck(name, goal)) for name, goal in goals)
-        self.told = story
-        return holds
+        for name, goal in self._account.promises.goals.items():
+            stuck = self._stuck(name, goal)
+            if self.wrong is None and stuck is not None:
+                self.wrong, self.told = stuck, story
+            if self.wrong is not None:
+                return False
+        return True
 
     def _hope(self) -> None:
         """Note which hopes have come true."""
@@ -263,6 +269,8 @@ class _Judged(LiveRun):
             done[step.what, step.kind] += 1
             self.direct(step)
             self.finish()
+            if not self._holds(self._moves.wrong(self.situation, self.faults)):
+                return None
         reached = goal.reached(self._moves.view(self.situation))
         return None if reached else (name, goal.sentence)
 

@@ -13,7 +13,7 @@ from ..bounds import FaultKind
 from ..performing import LetGo
 from ..story import How
 
-Then = Literal["goes on", "begins again", "dies", "all die"]
+Then = Literal["goes on", "unheard", "dies", "all die"]
 Allows = Callable[[FaultKind], bool]
 DEATHS: tuple[Then, ...] = ("dies", "all die")
 LASTING = (Commit, Exchange, RunHandler, RunWithin)
@@ -40,7 +40,7 @@ class Way:
 
 
 DONE = Way()
-AGAIN = Way(then="begins again")
+UNHEARD = Way(then="unheard")
 ALL_DIE = Way(then="all die")
 
 
