@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,8 @@ class Customers:
 
     async def all_pay(self) -> None:
         """Come back when each has been sent on or has left. Cancel it to end sooner."""
-        async with Line(self._ports, AT_ONCE, TIMEOUT_S) as line, asyncio.TaskGroup() as tasks:
+        line = Line(self._ports, AT_ONCE, TIMEOUT_S)
+        async with aclosing(line), asyncio.TaskGroup() as tasks:
             self.tries = line.tries
             async for customer in evenly(self._plan.customers, self._seconds):
                 tasks.create_task(self._pay(line, customer))

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -37,15 +36,7 @@ class Line:
         # Which process is asked need not be repeatable: the kills are not, either.
         self._chance = random.Random()
 
-    async def __aenter__(self) -> Line:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
         await self._client.aclose()
 
     async def post(self, path: str, **what: Any) -> httpx.Response | None:

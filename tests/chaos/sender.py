@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +48,8 @@ class Sender:
 
     async def send_all(self) -> None:
         """Come back when each delivery has its answer. Cancel it to end sooner."""
-        async with Line(self._ports, AT_ONCE, TIMEOUT_S) as line, asyncio.TaskGroup() as tasks:
+        line = Line(self._ports, AT_ONCE, TIMEOUT_S)
+        async with aclosing(line), asyncio.TaskGroup() as tasks:
             self.tries = line.tries
             numbered = list(enumerate(self._plan.deliveries))
             async for number, event in evenly(numbered, self._seconds):
