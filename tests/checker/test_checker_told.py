@@ -169,7 +169,7 @@ def test_a_commit_that_changed_nothing_shows_nothing() -> None:
     failed = next(step for step in violation_of("swallows").story if step.fault)
     assert failed.seen is not None
     assert failed.seen.before == failed.seen.after
-    assert "the commit fails and changes nothing" == failed.trouble
+    assert "the store fails and changes nothing" == failed.trouble
 
 
 def test_equal_contents_have_no_changes() -> None:

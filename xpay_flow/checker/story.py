@@ -24,7 +24,7 @@ HANDLER_FAILED = "RuntimeError: the handler failed"
 
 # What a fault did this time, where its kind can do more than one thing.
 _FAULT_TOLD: dict[tuple[FaultKind, How], str] = {
-    ("store", "not applied"): "the commit fails and changes nothing",
+    ("store", "not applied"): "the store fails and changes nothing",
     ("store", "applied"): "the commit takes effect, and a failure is reported",
     ("silence", "not applied"): "the request is lost",
     ("silence", "applied"): "the request takes effect, and its answer is lost",

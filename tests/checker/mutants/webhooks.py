@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import importlib
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -272,6 +273,15 @@ def _seen_key(request: WebRequest) -> str:
     return f"seen:{json.loads(request.body)['eventId']}"
 
 
+def takes_time_to_go_on(request: WebRequest, rules: Rules) -> AnyFlow:
+    """For how long nothing was heard is logged in powers of two, as if no clock went back."""
+    if _is_news(request):
+        record = yield from _order()
+        silent_ms = (yield from now()) - record.facts[-1].at_ms
+        math.log2(1 + silent_ms)
+    return (yield from answering(request, rules))
+
+
 # The package exports a function of the same name.
 _webhook = importlib.import_module("xpay_flow.flows.webhook")
 _decide = importlib.import_module("xpay_flow.decide")
@@ -294,6 +304,8 @@ def _endpoint(
     says: str,
     ref: str = "",
     scene: Scene = NEWS,
+    *,
+    reads_all: bool = False,
 ) -> Mutant:
     """A shop whose endpoint is this flow; what the store raises is 503, as everywhere."""
 
@@ -310,7 +322,7 @@ def _endpoint(
         faults=faults,
         scene=scene,
         says=says,
-        make=lambda: shop(respond=respond),
+        make=lambda: shop(respond=respond, reads_all=reads_all),
         reference=ref,
     )
 
@@ -411,6 +423,17 @@ WEBHOOKS = (
         0,
         ON_FILE,
         "https://github.com/AI-Shipping-Labs/website/issues/285",
+    ),
+    _endpoint(
+        "time goes on",
+        takes_time_to_go_on,
+        "hostile_bytes_cause_one_error",
+        1,
+        "math domain error",
+        "https://github.com/golang/go/issues/12914",
+        CANCELLED,
+        # It looks at what no flow of ours looks at: when a fact was recorded.
+        reads_all=True,
     ),
     _endpoint("one secret only", knows_one_secret, "never_stuck", 0, STUCK, scene=CHANGED_KEY),
     _patched(
