@@ -1,7 +1,7 @@
 """What does it cost? Figures of this library beside named opponents, all measured in one run.
 
     python -m benchmarks            some minutes; a table, and a picture in artefacts/
-    python -m benchmarks --short    half a minute; shows that it works, and little else
+    python -m benchmarks --short    a minute or two; shows that it works, and little else
     python -m benchmarks --json     every sample, for other programs
 
 A figure alone says more about the machine than about the library, so each stands beside a ratio
