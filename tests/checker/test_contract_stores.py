@@ -16,6 +16,7 @@ from xpay_flow.checker.contract import (
     check_store,
     lifelines,
     schedule,
+    steered,
 )
 from xpay_flow.checker.contract.judging import Rule
 from xpay_flow.ports import Store
@@ -144,6 +145,7 @@ def _between() -> None: ...
 def test_a_deadlock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two methods that wait for each other's locks are stuck, and the check goes on to say so."""
     monkeypatch.setattr(lifelines, "STUCK_LOOKS", 20)
+    monkeypatch.setattr(steered, "STUCK_LOOKS", 20)
     monkeypatch.setattr(schedule, "STUCK_LOOKS", 20)
     made: list[Deadlocks] = []
 

@@ -15,7 +15,7 @@ from .contents import Raised
 from .histories import Kind
 from .outside import Happening
 
-What = Literal["starts", "does", "ends", "dies", "customer", "xpay", "time"]
+What = Literal["starts", "does", "says", "ends", "dies", "customer", "xpay", "time"]
 How = Literal["done", "not applied", "applied"]
 
 LOST = "the connection was lost"
@@ -126,6 +126,7 @@ class Step:
         text = {
             "starts": f"{who} begins",
             "does": f"{who}: {self.asked} → {self.answered}",
+            "says": f"{who}: … {self.note}",
             "ends": f"{who} ends: {self.end}",
         }.get(self.what, self.note)
         return f"{text}   ✗ fault: {self.trouble}" if self.fault else text

@@ -14,8 +14,11 @@ from .telling import Told, as_mermaid, as_text, told
 
 Verdict = Literal["EXHAUSTED", "VIOLATED", "UNFINISHED"]
 
+METHOD_IS_A_STEP = (
+    "a store's method is one step; that it is atomic is for `xpay-flow check --store` to show"
+)
 ASSUMPTIONS = (
-    "a store's method is one step; that it is atomic is for `xpay-flow check --store` to show",
+    METHOD_IS_A_STEP,
     "code under check depends on nothing but the answers to its effects",
     "time goes on to when everything known is due, and only while no flow runs, except as a fault",
     "a webhook is lost for good only before xPay was first asked about the payment",

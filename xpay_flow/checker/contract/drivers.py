@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
+import attrs
+
 from .statements import Driver, Statement, connection_of, resolved
 
 _SQL_CURSOR: Final = ("execute", "executemany")
@@ -28,11 +30,15 @@ _QUIET_SQL = re.compile(r"\s*(BEGIN(\s+(DEFERRED|TRANSACTION))*\s*;?\s*$|PRAGMA\
 
 def _surface_sqlite(target: Any, said: Callable[[str], None]) -> None:
     """No waiting for locks, and a word about each statement that runs."""
-    connection = connection_of(target)
     # Both are without effect on what is stored; a closed connection will say so by itself.
     with suppress(sqlite3.Error):
-        sqlite3.Connection.execute(connection, "PRAGMA busy_timeout = 0")
-        connection.set_trace_callback(said)
+        sqlite3.Connection.execute(connection_of(target), "PRAGMA busy_timeout = 0")
+    _hear_sqlite(target, said)
+
+
+def _hear_sqlite(target: Any, said: Callable[[str], None]) -> None:
+    with suppress(sqlite3.Error):
+        connection_of(target).set_trace_callback(said)
 
 
 def _quiet_sqlite(statement: Statement) -> bool:
@@ -178,4 +184,10 @@ DRIVERS: Final[tuple[Driver, ...]] = (
         drop=_drop_file,
         failure="OSError",
     ),
+)
+
+# The same, where whoever meets a lock waits for it as long as its store has patience.
+PATIENT: Final = tuple(
+    attrs.evolve(driver, surface=_hear_sqlite) if driver.name == "sqlite3" else driver
+    for driver in DRIVERS
 )

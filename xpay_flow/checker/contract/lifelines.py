@@ -1,63 +1,17 @@
-"""How does exactly one of several threads go on? Each waits at its statements for permission.
-
-A thread is *parked* (at a statement, before a method call, or at a lock that another one holds),
-*running*, or *done*. A running one that stands still waits for somebody else, inside its driver or
-at a lock that we cannot see. How that is told, without a guess about how long things take:
-
-* SQLite never waits: its busy timeout is set to 0 before each statement, so that a held lock is an
-  error at once. That a wait ends well is covered by the schedules in which the other goes first.
-* A lock taken by `lock.acquire()` is seen before the call; the thread is parked until it is free.
-* Otherwise (`with lock:`, a database server) the thread counts as waiting when it was looked at
-  `LOOKS` times, `LOOK_S` apart, always stood at the very same instruction, was asleep by what the
-  kernel says (`/proc`; where there is none, many more looks are taken), and PostgreSQL or MariaDB,
-  asked by another connection, does not say that its statement waits for no lock. Where nobody can
-  be asked, a slow answer may be taken for a lock. Then two threads truly run at once for a moment,
-  which is a real execution too and never makes a false story. Where it keeps a run from going as
-  it should, that is done again with more patience (`Room.looks`); where that does not help, the
-  search is UNFINISHED.
-"""
+"""What does a lifeline of a scene do? Its calls upon one store, one after the other."""
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Final, Literal
+from typing import Any
 
 import attrs
 
 from xpay_flow.errors import StoreError
 from xpay_flow.ports import Store
 
-from .gate import Died, Watch
-from .lookup import Table
-from .statements import Statement
-
-LOOK_S: Final = 0.002
-_TASKS: Final = Path("/proc/self/task")
-LOOKS: Final = 10 if _TASKS.is_dir() else 50
-# Longer than a store's own patience (10 s): who still stands, when nobody else can go, is stuck.
-STUCK_LOOKS: Final = 5_000
-
-# go on; die here; the statement fails; it is applied and reports a failure.
-Act = Literal["go", "die", "refuse", "spoil"]
-State = Literal["parked", "running", "done"]
-
-
-@attrs.frozen
-class Begin:
-    """Parked before a method call."""
-
-    number: int
-
-
-@attrs.frozen
-class Waiting:
-    """Parked at a lock that another thread holds."""
-
-    is_free: Callable[[], bool] = attrs.field(repr=False)
+from .gate import Died
+from .steered import STUCK_LOOKS, Begin, Room, Steered, settle
 
 
 class Unknown:
@@ -83,36 +37,12 @@ class Done:
     answer: Any = None
 
 
-Point = Begin | Waiting | Statement
-
-
-class Room:
-    """What the threads of one run share: news for the scheduler, and a clock that only counts.
+class Lifeline(Steered):
+    """One thread that makes its calls.
 
     Args:
-        goes_on: whether a lifeline that arrives at a point goes on at once. Asked on its thread,
-            which saves two changes of threads at most of the points.
-        looks: at a thread that stands still, before it counts as waiting for somebody.
-    """
-
-    def __init__(
-        self, table: Table, goes_on: Callable[[Lifeline, Point], bool], looks: int = LOOKS
-    ) -> None:
-        self.table, self.goes_on, self.looks = table, goes_on, looks
-        self.news: SimpleQueue[None] = SimpleQueue()
-        self._ticks = 0
-
-    def tick(self) -> int:
-        self._ticks += 1
-        return self._ticks
-
-
-class Lifeline:
-    """One thread that makes its calls upon a store, one after the other.
-
-    Args:
-        opened: gives the store, on this thread.
         calls: what to call; each gives its answer in a form that can be compared.
+        found: what its store shows.
     """
 
     def __init__(
@@ -122,72 +52,15 @@ class Lifeline:
         calls: Sequence[Callable[[Store], Any]],
         found: Callable[[Store], Any],
     ) -> None:
-        self._room, self._opened, self._calls, self._found = room, opened, calls, found
-        # A queue and not a lock, which our own hook would stop at.
-        self._go: SimpleQueue[Act] = SimpleQueue()
-        self._spoil = False
-        self._steered = False
-        self._watch = Watch(room.table, self)
-        self._thread = threading.Thread(target=self._main, daemon=True)
-        self.dead = False
-        self.state: State = "running"
-        self.at: Point | None = None
-        self.failed = False
+        super().__init__(room, opened)
+        self._calls, self._found = calls, found
         self.done = [Done() for _ in calls]
         self.found: Any = None
-        self.broken: Exception | None = None
-        self._todo: Literal["look", "leave"] = "leave"
-
-    # --- for the scheduler -----------------------------------------------------------------------
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def release(self, act: Act) -> None:
-        """Let it go to its next point."""
-        self.state = "running"
-        self._go.put(act)
-
-    def stance(self) -> tuple[int, int] | None:
-        """Where it stands asleep, the same twice if it has not moved; None while it is busy."""
-        if not _is_asleep(self._thread.native_id):
-            return None
-        frame = sys._current_frames().get(self._thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
-        return None if frame is None else (id(frame), frame.f_lasti)
 
     def look(self) -> Any:
         """What its store now holds, as its own process sees it."""
-        self._todo = "look"
         self.release("go")
         return self.found if settle(self._room, [self], STUCK_LOOKS) else Unknown()
-
-    def leave(self) -> bool:
-        """End the thread and its connections, without a commit; False if it cannot end."""
-        self._todo, self.dead = "leave", True
-        self._go.put("die")
-        self._thread.join(LOOK_S * STUCK_LOOKS)
-        return not self._thread.is_alive()
-
-    def waits(self) -> bool | None:
-        """Whether its database says that it waits for a lock; None is not known."""
-        statement = self._watch.inside
-        return None if statement is None else self._room.table.waits(statement)
-
-    # --- on its own thread -----------------------------------------------------------------------
-
-    def _main(self) -> None:
-        try:
-            store = self._opened()
-            with self._watch.on_this_thread():
-                self._work(store)
-        except Died:
-            pass
-        except Exception as error:
-            self.broken = error
-        finally:
-            self._watch.drop()
-            self.dead, self.state = True, "done"
-            self._room.news.put(None)
 
     def _work(self, store: Store) -> None:
         self._steered = True
@@ -202,45 +75,8 @@ class Lifeline:
                 raise Died
             done.answer = answer
         self._steered = False
-        self._wait("done")
-        while self._todo == "look":
+        while self._wait("done") == "go":
             self.found = answer_of(self._found, store)
-            self._wait("done")
-
-    def arrived(self, statement: Statement) -> None:
-        if not self._steered:
-            return
-        act = self._park(statement)
-        if act == "refuse":
-            raise statement.driver.error()
-        self._spoil = act == "spoil"
-
-    def passed(self, statement: Statement, failed: bool) -> None:
-        self.failed = failed
-        if self._spoil:
-            self._spoil = False
-            raise statement.driver.error()
-
-    def wants(self, is_free: Callable[[], bool]) -> None:
-        if self._steered:
-            self._park(Waiting(is_free))
-
-    def _park(self, at: Point) -> Act:
-        if not self.dead and self._room.goes_on(self, at):
-            return "go"
-        self.at = at
-        act = self._wait("parked")
-        self.at, self.failed = None, False
-        if act == "die" or self.dead:
-            self.dead = True
-            self._watch.drop()
-            raise Died
-        return act
-
-    def _wait(self, state: State) -> Act:
-        self.state = state
-        self._room.news.put(None)
-        return self._go.get()
 
 
 def answer_of(call: Callable[[Store], Any], store: Store) -> Any:
@@ -251,40 +87,3 @@ def answer_of(call: Callable[[Store], Any], store: Store) -> Any:
         return Unknown()
     except Exception as error:
         return Raised(error)
-
-
-def settle(room: Room, lifelines: Sequence[Lifeline], looks_max: int = 0) -> bool:
-    """Wait until each thread is parked, done or stands still. True if none stands still."""
-    looks, before = 0, None
-    while any(line.state == "running" for line in lifelines):
-        try:
-            room.news.get(timeout=LOOK_S)
-            looks = 0
-            continue
-        except Empty:
-            pass
-        running = [line for line in lifelines if line.state == "running"]
-        now = [line.stance() for line in running]
-        looks = looks + 1 if now == before and None not in now else 0
-        before = now
-        if looks and _wait(room, running, looks, looks_max):
-            return False
-    return True
-
-
-def _wait(room: Room, running: Sequence[Lifeline], looks: int, looks_max: int) -> bool:
-    """Whether threads that have stood still for so many looks count as waiting."""
-    if looks_max or looks >= STUCK_LOOKS:
-        return looks >= looks_max
-    # A server may say it a moment too late, so it is not believed at once.
-    return looks >= room.looks and all(line.waits() is not False for line in running)
-
-
-def _is_asleep(native_id: int | None) -> bool:
-    """Whether a thread waits for something, as far as the system tells; if it does not, yes."""
-    try:
-        stat = (_TASKS / str(native_id) / "stat").read_text()
-    except OSError:
-        return True
-    # The name of the thread stands in brackets, and may hold anything.
-    return stat.rpartition(")")[2].split()[0] == "S"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .lifelines import Begin, Waiting
 from .statements import Statement
+from .steered import Begin, Waiting
 
 if TYPE_CHECKING:
     from .schedule import Step

@@ -16,23 +16,11 @@ import attrs
 from xpay_flow.ports import Store
 
 from .house import House, Mode, steered
-from .lifelines import (
-    LOOKS,
-    STUCK_LOOKS,
-    Act,
-    Begin,
-    Done,
-    Lifeline,
-    Point,
-    Room,
-    Unknown,
-    Waiting,
-    answer_of,
-    settle,
-)
+from .lifelines import Done, Lifeline, Unknown, answer_of
 from .reduction import unnoticed
 from .reference import CallId
 from .scenes import Scene
+from .steered import LOOKS, STUCK_LOOKS, Act, Begin, Point, Room, Steered, Waiting, settle
 
 Fate = Literal["go", "die", "refuse", "spoil", "crash"]
 
@@ -186,10 +174,10 @@ class _Run:
         self._stuck = len(self._steps) > STEPS_MAX
         return True
 
-    def _goes_on(self, line: Lifeline, at: Point) -> bool:
+    def _goes_on(self, line: Steered, at: Point) -> bool:
         """Whether the plain rule lets it go on, with nothing to decide. On its thread."""
         place = len(self._steps)
-        number = self._lines.index(line)
+        number = next(n for n, mine in enumerate(self._lines) if mine is line)
         others_rest = all(o is line or o.state != "running" for o in self._lines)
         if number != self._current or line.failed or not others_rest or isinstance(at, Waiting):
             return False

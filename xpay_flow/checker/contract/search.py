@@ -20,12 +20,12 @@ from xpay_flow.ports import Store
 from .drivers import DRIVERS
 from .house import House, Mode, opened
 from .judging import Judge
-from .lifelines import LOOKS
 from .lookup import Table
 from .reduction import matters
 from .scenes import SCENES, Scene
 from .schedule import Deviation, Fate, Told, play
 from .statements import Driver, Statement
+from .steered import LOOKS
 from .stories import ContractViolation, violation_of
 from .verdict import (
     ASSUMPTIONS,

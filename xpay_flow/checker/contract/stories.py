@@ -12,10 +12,11 @@ from xpay_flow.records import Record
 
 from .house import Mode
 from .judging import SENTENCES, Breach, Rule, name_of
-from .lifelines import Begin, Done
+from .lifelines import Done
 from .scenes import Scene
 from .schedule import Deviation, Fate, Step, Told
 from .statements import Statement
+from .steered import Begin
 
 ARROW_CHARS_MAX: Final = 80
 

@@ -15,7 +15,7 @@ from ..promises import Promises, promises_of, refuse_unknown
 from ..properties import View
 from ..shop import Shop
 from ..targets import Target, shop_of
-from ..verdict import ASSUMPTIONS, Result
+from ..verdict import ASSUMPTIONS, METHOD_IS_A_STEP, Result
 from .searching import StatelessBound, StatelessSearch, StatelessSearched
 from .stage import Written, close
 
@@ -41,6 +41,11 @@ class StatelessResult(Result):
     def as_text(self) -> str:
         """Everything, for a terminal."""
         return "\n".join([super().as_text(), *map(_figures, self.searched)])
+
+
+def _assumed(bound: StatelessBound) -> tuple[str, ...]:
+    apart = bound.depth == "driver"
+    return tuple(said for said in ASSUMPTIONS if not (apart and said == METHOD_IS_A_STEP))
 
 
 def _promises(shop: Shop, scene: Scene, own: Iterable[Own], without: Collection[str]) -> Promises:
@@ -131,7 +136,7 @@ def check_stateless(
     return StatelessResult(
         bound=bound,
         searched=tuple(searched),
-        assumptions=(*ASSUMPTIONS, *STATELESS, *shop.replaced),
+        assumptions=(*_assumed(bound), *STATELESS, *shop.replaced),
         without=tuple(sorted(without)),
         hoped_for={
             own.name: own.sentence

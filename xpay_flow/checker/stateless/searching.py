@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, cast
 
 import attrs
 
@@ -26,13 +26,15 @@ from ..shop import Shop, SnapshotStore
 from ..slicing import sliced
 from ..story import Step
 from ..verdict import Searched, Violation
-from .dpor import Explorer, Process, Taken
+from .dpor import Choice, Explorer, Process, Taken
 from .live_run import LiveRun
 from .stage import Stage, Standing, Written
+from .statement_run import StatementRun, StatementStage
 
 # So many steps outside, each followed by the flows that it begins, show whether all that is left
 # to do reaches the goal. Schedules have a few entries while under check.
 HELPS_MAX = 24
+Depth = Literal["method", "driver"]
 Path = tuple[tuple[Process, Any], ...]
 ENDINGS = {"stopped": "wrong"}
 INFINITE = float("inf")
@@ -47,16 +49,19 @@ class StatelessBound(Bound):
             flow that may begin again and again.
         more_flows: so many instead, in scenes named.
         executions_max: give up on a scene, UNFINISHED, after so many.
+        depth: a step of a flow is a method of the store, or a statement of its driver.
     """
 
     flows_max: int = 2
     more_flows: Mapping[str, int] = attrs.field(factory=dict[str, int], hash=False)
     executions_max: int = 200_000
+    depth: Depth = "method"
 
     def in_words(self) -> str:
         """The bound as a few lines."""
         more = "".join(f" ({number} in {scene})" for scene, number in self.more_flows.items())
-        return f"up to {self.flows_max} flows in one execution{more}, {super().in_words()}"
+        steps = ", which overlap between statements of the driver" if self.depth == "driver" else ""
+        return f"up to {self.flows_max} flows in one execution{more}{steps}, {super().in_words()}"
 
     def flows_in(self, scene: Scene) -> int:
         """How many flows may begin in one execution of a scene."""
@@ -104,7 +109,9 @@ class StatelessSearch:
         self._reset = reset
         self._promises = promises or promises_of(scene)
         at = (shop, scene, open_store, reset, self._promises)
-        self._stage = Stage(*at, flows_max=bound.flows_in(scene), written=written)
+        self._kind = StatementRun if bound.depth == "driver" else LiveRun
+        stage = StatementStage if bound.depth == "driver" else Stage
+        self._stage = stage(*at, flows_max=bound.flows_in(scene), written=written)
         self._run: _Judged | None = None
         self._account = _Account(self._promises)
 
@@ -148,14 +155,14 @@ class StatelessSearch:
     def close(self) -> None:
         """Let go of the stores that were opened."""
         if self._run is not None:
-            self._run.abandon()
+            self._run.live.abandon()
         self._stage.close()
 
     def _explorer(self, faults: int, executions: int, seconds: float) -> Explorer:
         def begin() -> _Judged:
             if self._run is not None:
-                self._run.abandon()
-            self._run = _Judged(self._stage, faults, self._account)
+                self._run.live.abandon()
+            self._run = _Judged(self._kind(self._stage, faults), self._stage, self._account)
             return self._run
 
         return Explorer(
@@ -171,16 +178,16 @@ class StatelessSearch:
         run = self._run
         assert run is not None
         assert run.wrong is not None
-        run.abandon()
+        run.live.abandon()
         violation = Violation(
             scene=self._scene.name,
             promise=run.wrong[0],
             sentence=run.wrong[1],
             story=run.told,
-            faults=run.faults,
+            faults=run.live.faults,
         )
-        if self._stage.written is not None:
-            return self._executed_again(violation, run.budget + run.faults, path)
+        if self._stage.written is not None or self._bound.depth == "driver":
+            return self._executed_again(violation, run.live.budget + run.live.faults, path)
         store = cast(SnapshotStore, Standing(self._stage.store, self._reset))
         again = attrs.evolve(self._shop, store=store)
         at = (again, self._scene, (), self._promises)
@@ -188,7 +195,7 @@ class StatelessSearch:
 
     def _executed_again(self, violation: Violation, faults: int, path: Path) -> Violation:
         """The very same steps, from an empty store: what live flows alone do not show."""
-        self._run = run = _Judged(self._stage, faults, self._account)
+        self._run = run = _Judged(self._kind(self._stage, faults), self._stage, self._account)
         there = all(
             process in run.choices() and run.take(process, choice) for process, choice in path
         )
@@ -206,29 +213,32 @@ class _Account:
     hoped: set[str] = attrs.Factory(set[str])
 
 
-class _Judged(LiveRun):
+class _Judged:
     """An execution that is looked at."""
 
-    def __init__(self, stage: Stage, faults: int, account: _Account) -> None:
+    def __init__(self, live: LiveRun, stage: Stage, account: _Account) -> None:
+        self.live, self._stage = live, stage
         self._moves, self._account = stage.moves, account
         self._before: int | None = None
         self.wrong: Wrong | None = None
         self.told: tuple[Step, ...] = ()
-        super().__init__(stage, faults)
+
+    def choices(self) -> Mapping[Process, Sequence[Choice]]:
+        return self.live.choices()
 
     def take(self, process: Process, choice: Any) -> Taken | None:
         if self._moves.judges_changes():
-            self._before = self.situation
-        return super().take(process, choice)
+            self._before = self.live.situation
+        return self.live.take(process, choice)
 
     def seen(self) -> bool:
         """Judge this moment; False if a promise is broken."""
         self._hope()
-        if self.quiet:
+        if self.live.quiet:
             self._account.outcomes.add(self._outcome())
-        wrong = self._moves.wrong(self.situation, self.faults)
+        wrong = self._moves.wrong(self.live.situation, self.live.faults)
         if wrong is None and self._before is not None:
-            wrong = self._moves.wrong_change(self._before, self.situation)
+            wrong = self._moves.wrong_change(self._before, self.live.situation)
         return self._holds(wrong)
 
     def over(self) -> bool:
@@ -236,7 +246,7 @@ class _Judged(LiveRun):
 
         What is wrong with a moment on the way there is said first, as everywhere.
         """
-        story = tuple(self.story)
+        story = tuple(self.live.story)
         for name, goal in self._account.promises.goals.items():
             stuck = self._stuck(name, goal)
             if self.wrong is None and stuck is not None:
@@ -249,31 +259,31 @@ class _Judged(LiveRun):
         """Note which hopes have come true."""
         account = self._account
         for name, hope in account.promises.hopes.items():
-            if name not in account.hoped and hope.reached(self._moves.view(self.situation)):
+            if name not in account.hoped and hope.reached(self._moves.view(self.live.situation)):
                 account.hoped.add(name)
 
     def _holds(self, wrong: Wrong | None) -> bool:
-        self.wrong, self.told = wrong, tuple(self.story) if wrong else ()
+        self.wrong, self.told = wrong, tuple(self.live.story) if wrong else ()
         return wrong is None
 
     def _stuck(self, name: str, goal: Goal) -> Wrong | None:
         """Do all that is left to do, without a fault, until the goal is reached."""
         done: Counter[Any] = Counter()
         for _ in range(HELPS_MAX):
-            if goal.reached(self._moves.view(self.situation)):
+            if goal.reached(self._moves.view(self.live.situation)):
                 return None
-            free = [step for step in self.director_steps(limited=False) if step.fault is None]
+            free = [step for step in self.live.director_steps(limited=False) if step.fault is None]
             if not free:
                 break
             step = min(free, key=lambda step: done[step.what, step.kind])
             done[step.what, step.kind] += 1
-            self.direct(step)
-            self.finish()
-            if not self._holds(self._moves.wrong(self.situation, self.faults)):
+            self.live.direct(step)
+            self.live.finish()
+            if not self._holds(self._moves.wrong(self.live.situation, self.live.faults)):
                 return None
-        reached = goal.reached(self._moves.view(self.situation))
+        reached = goal.reached(self._moves.view(self.live.situation))
         return None if reached else (name, goal.sentence)
 
     def _outcome(self) -> tuple[object, ...]:
-        content, outside = self._moves.situation(self.situation)
+        content, outside = self._moves.situation(self.live.situation)
         return standing(self._stage.watching.records[content], outside)

@@ -49,7 +49,7 @@ class Stage:
     ) -> None:
         self.shop, self.scene, self.flows_max = shop, scene, flows_max
         self.written = written
-        self._open, self._idle, self.reset = open_store, list[Seat](), reset
+        self.open_store, self._idle, self.reset = open_store, list[Seat](), reset
         reset()
         self.store: Any = open_store()
         self.first = Outside(tells_creation=scene.tells_creation)
@@ -64,7 +64,11 @@ class Stage:
 
     def opened(self) -> Seat:
         """A store for one flow."""
-        return self._idle.pop() if self._idle else Seat(self._open())
+        return self._idle.pop() if self._idle else self.seated()
+
+    def seated(self) -> Seat:
+        """A seat for a flow, with a store that is opened for it."""
+        return Seat(self.open_store())
 
     def ended(self, seat: Seat) -> None:
         """The flow that had this store has ended."""

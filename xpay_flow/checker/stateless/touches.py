@@ -72,7 +72,7 @@ SEES_CLOCK = touch(reads=(CLOCK,))
 LETS_GO = touch(writes=(HOLDS,))
 ALL_DIE = touch(reads=(ROOM,), writes=(LIFE,))
 # It lasts, so whether the process died before it can be seen.
-_LASTS = touch(reads=(LIFE,), writes=(MOMENT,))
+LASTS = touch(reads=(LIFE,), writes=(MOMENT,))
 
 
 def of_choice(scene: Scene) -> Touch:
@@ -110,20 +110,20 @@ def of_effect(op: object, how: How, known: Iterable[str] = ()) -> Touch:
             return LETS_GO
         case Commit(change) | RunWithin(_, _, change):
             aliases = {("alias", alias) for alias in change.record.aliases.union(known)}
-            return _LASTS | touch(writes={RECORDS, ("alias", change.record.key), *aliases})
+            return LASTS | touch(writes={RECORDS, ("alias", change.record.key), *aliases})
         case Exchange(request) if request.method == "GET":
             return touch(reads=(XPAY,))
         case Exchange():
-            return _LASTS | touch(writes=(XPAY, NEWS))
+            return LASTS | touch(writes=(XPAY, NEWS))
         case RunHandler():
-            return _LASTS
+            return LASTS
         case _:
             raise TypeError(f"not an effect that others can see: {op!r}")
 
 
 def of_end(*, lasts: bool) -> Touch:
     """Of a flow's end; `lasts` if somebody outside hears of it."""
-    return ENDS | _LASTS if lasts else ENDS
+    return ENDS | LASTS if lasts else ENDS
 
 
 @cache
