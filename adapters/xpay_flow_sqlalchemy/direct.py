@@ -22,7 +22,7 @@ from .database import Database
 
 # A connection that nobody has needed for so long was for a rush that is over.
 UNUSED_S: Final = 60.0
-# How long an end may take that nobody waits for: the server is told to stop what it was at.
+# How long an end may take, in which the server is told to stop what it was at.
 GOODBYE_S: Final = 2.0
 
 
@@ -99,9 +99,9 @@ class _Lent:
         """Each statement has committed by itself."""
 
     def invalidate(self) -> None:
-        """Nobody uses it again."""
+        """Nobody uses it again; what it was at has been stopped, if the server can be reached."""
         self.closed = True
-        self._owner.give_up(self.connection)
+        await_only(asyncio.shield(self._owner.give_up(self.connection)))
 
     def __enter__(self) -> _Lent:
         return self
@@ -200,9 +200,11 @@ class Connections:
             self._end(self._idle.pop(0))
         self._turns.release()
 
-    def give_up(self, lent: _Open) -> None:
+    def give_up(self, lent: _Open) -> asyncio.Task[None]:
         """Its turn ends when it has ended, so that there are never more than there may be."""
-        self._end(lent).add_done_callback(lambda _: self._turns.release())
+        end = self._end(lent)
+        end.add_done_callback(lambda _: self._turns.release())
+        return end
 
     def end_all(self) -> None:
         """Close all that rest."""
