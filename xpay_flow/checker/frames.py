@@ -12,7 +12,6 @@ from __future__ import annotations
 import dis
 import gc
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
-from functools import cache
 from itertools import repeat
 from types import CodeType, FrameType, FunctionType, GeneratorType
 from typing import Any, cast
@@ -63,7 +62,7 @@ def rest_with_error(flow: Generator[Any, Any, Any]) -> Hashable | None:
         levels = list(_levels(flow))
         while levels:
             flow, frame, inner = levels.pop()
-            handler = _handler_at(frame.f_code, frame.f_lasti)
+            handler = _known(frame.f_code).handler_at(frame.f_lasti)
             if handler is not None:
                 handling = _of_frame(flow, frame, inner, goes_on=handler)
                 return (*(_of_frame(*level) for level in levels), handling)
@@ -83,23 +82,23 @@ def _levels(flow: Any) -> Iterator[tuple[Any, FrameType, Any]]:
 
 
 def _of_frame(flow: Any, frame: FrameType, inner: Any, goes_on: int | None = None) -> Hashable:
-    """What stands for one frame that goes on from its place, or from another."""
-    code, place = frame.f_code, frame.f_lasti if goes_on is None else goes_on
-    if place not in _places(code):
-        raise _NotUnderstood
+    """What stands for one frame that goes on after its place, or at another."""
+    known = _known(frame.f_code)
+    place = frame.f_lasti if goes_on is None else goes_on
+    live = known.live_after(place) if goes_on is None else known.live_at(place)
     values = frame.f_locals
-    live = sorted(name for name in _live_at(code, place) if name in values)
-    named = tuple((name, _digest(values[name], 0)) for name in live)
-    return code, place, named, tuple(_stack(flow, frame, inner))
+    named = tuple((name, _digest(values[name], 0)) for name in live if name in values)
+    stack = tuple(_stack(flow, frame.f_code, len(values), inner))
+    return id(frame.f_code), (place, goes_on is None), named, stack
 
 
-def _stack(flow: Any, frame: FrameType, inner: Any) -> Iterator[Hashable]:
+def _stack(flow: Any, code: CodeType, variables: int, inner: Any) -> Iterator[Hashable]:
     """What lies on the stack of a frame: what it refers to after its code and its variables."""
     found = gc.get_referents(flow)
-    at = max((n for n, value in enumerate(found) if value is frame.f_code), default=None)
+    at = max((n for n, value in enumerate(found) if value is code), default=None)
     if at is None:
         raise _NotUnderstood
-    for value in found[at + 1 + len(frame.f_locals) :]:
+    for value in found[at + 1 + variables :]:
         if value is not inner:
             yield _digest(value, 0)
 
@@ -110,11 +109,16 @@ def _digest(value: Any, depth: int) -> Hashable:
         raise _NotUnderstood
     kind: type[Any] = value.__class__
     told = _TOLD.get(kind)
-    if told is not None:
-        return (kind, told(value, depth + 1))
-    if attrs.has(kind) and kind is not Rules:
-        return _of_attrs(value, depth)
-    return _pinned(value)
+    if told is None:
+        told = _TOLD[kind] = _teller(kind)
+    return (kind, told(value, depth + 1))
+
+
+def _teller(kind: type[Any]) -> Callable[[Any, int], Hashable]:
+    """How values of a kind are told that is met for the first time."""
+    if kind in _PLAIN or issubclass(kind, type):
+        return lambda value, _: value
+    return _of_attrs if attrs.has(kind) and kind is not Rules else _pinned
 
 
 def _of_items(items: Iterable[Any], depth: int) -> Hashable:
@@ -135,28 +139,27 @@ def _of_function(function: FunctionType, depth: int) -> Hashable:
     """A function made on the way is told by its code and what it has closed over."""
     cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
     held = (cells, function.__defaults__ or (), function.__kwdefaults__ or {})
-    return (function.__code__, id(function.__globals__), _digest(held, depth))
+    return (id(_known(function.__code__).code), id(function.__globals__), _digest(held, depth))
 
 
 def _of_attrs(value: Any, depth: int) -> Hashable:
-    kind: type[Any] = value.__class__
     try:
         hash(value)
     except TypeError:
-        fields = attrs.fields(kind)
-        return (kind, tuple(_digest(getattr(value, f.name), depth + 1) for f in fields))
-    return (kind, value)
+        fields = attrs.fields(value.__class__)
+        return tuple(_digest(getattr(value, field.name), depth) for field in fields)
+    itself: Hashable = value
+    return itself
 
 
-def _pinned(value: Any) -> Hashable:
-    if value is None or isinstance(value, str | int | float | bytes | bool | type):
-        return (type(value), value)
+def _pinned(value: Any, _: int) -> Hashable:
     # Its identity; kept for ever, so that no other value comes to have it.
     _PINS[id(value)] = value
-    return (id, id(value))
+    return id(value)
 
 
 _PINS: dict[int, Any] = {}
+_PLAIN: frozenset[type[Any]] = frozenset({type(None), str, int, float, bytes, bool})
 
 _TOLD: dict[type, Callable[[Any, int], Hashable]] = {
     Record: lambda record, _: (record_essence(record), record.version),
@@ -174,34 +177,84 @@ _TOLD: dict[type, Callable[[Any, int], Hashable]] = {
 }
 
 
-@cache
-def _places(code: CodeType) -> frozenset[int]:
-    return frozenset(i.offset for i in dis.get_instructions(code))
+# --- code ----------------------------------------------------------------------------------------
 
 
-@cache
-def _live_at(code: CodeType, place: int) -> frozenset[str]:
-    """The local variables that may be read after `place`, before they are written again."""
-    instructions = list(dis.get_instructions(code))
-    index = {i.offset: n for n, i in enumerate(instructions)}
-    ahead = [_next(code, instructions, index, n) for n in range(len(instructions))]
-    live: list[frozenset[str]] = [frozenset()] * len(instructions)
-    changed = True
-    while changed:
-        changed = False
-        for n in range(len(instructions) - 1, -1, -1):
-            after = _NOBODY.union(*(live[m] for m in ahead[n]))
-            now = _before(instructions[n], after)
-            if now != live[n]:
-                live[n], changed = now, True
-    return _NOBODY.union(*(live[m] for m in ahead[index[place]])) | _cells(code)
+class _Known:
+    """What is known of a code object: where it handles errors, and what it can still read."""
+
+    def __init__(self, code: CodeType) -> None:
+        # Kept, so that no other code comes to have its identity.
+        self.code = code
+        parse = getattr(dis, "_parse_exception_table")  # noqa: B009  # private; typeshed hides it
+        self._handlers = [(entry.start, entry.end, entry.target) for entry in parse(code)]
+        instructions = list(dis.get_instructions(code))
+        self._index = {i.offset: n for n, i in enumerate(instructions)}
+        self._ahead = [self._next(instructions, n) for n in range(len(instructions))]
+        self._live = self._all_live(instructions)
+        # Shared with inner functions, so who reads them is not to be seen here.
+        self._cells = frozenset(code.co_cellvars) | frozenset(code.co_freevars)
+        self._after: dict[int, tuple[str, ...]] = {}
+
+    def live_after(self, place: int) -> tuple[str, ...]:
+        """The variables that may be read after `place`, before they are written again."""
+        found = self._after.get(place)
+        if found is None:
+            ahead = self._ahead[self._at(place)]
+            found = self._sorted(_NOBODY.union(*(self._live[n] for n in ahead)))
+            self._after[place] = found
+        return found
+
+    def live_at(self, place: int) -> tuple[str, ...]:
+        """The same from `place` on."""
+        return self._sorted(self._live[self._at(place)])
+
+    def handler_at(self, place: int) -> int | None:
+        """Where it goes on if it raises at `place`; None if it does not handle that."""
+        return next((to for start, end, to in self._handlers if start <= place < end), None)
+
+    def _at(self, place: int) -> int:
+        if place not in self._index:
+            raise _NotUnderstood
+        return self._index[place]
+
+    def _sorted(self, names: frozenset[str]) -> tuple[str, ...]:
+        return tuple(sorted(names | self._cells))
+
+    def _all_live(self, instructions: list[dis.Instruction]) -> list[frozenset[str]]:
+        live, changed = [_NOBODY] * len(instructions), True
+        while changed:
+            changed = False
+            for n in range(len(instructions) - 1, -1, -1):
+                after = _NOBODY.union(*(live[m] for m in self._ahead[n]))
+                now = _before(instructions[n], after)
+                if now != live[n]:
+                    live[n], changed = now, True
+        return live
+
+    def _next(self, instructions: list[dis.Instruction], n: int) -> list[int]:
+        """Where it may be after an instruction: on, over a jump, or in an error's handler."""
+        instruction, found = instructions[n], list[int]()
+        name = instruction.opname
+        goes_on = name not in _ENDS and name not in _LEAVES
+        if goes_on and n + 1 < len(instructions):
+            found.append(n + 1)
+        if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
+            found.append(self._index[instruction.argval])
+        if (handler := self.handler_at(instruction.offset)) is not None:
+            found.append(self._index[handler])
+        return found
 
 
-def _cells(code: CodeType) -> frozenset[str]:
-    # Shared with inner functions, so who reads them is not to be seen here.
-    return frozenset(code.co_cellvars) | frozenset(code.co_freevars)
+def _known(code: CodeType) -> _Known:
+    # By identity: to hash code is to read all of it.
+    known = _CODES.get(id(code))
+    if known is None:
+        known = _CODES[id(code)] = _Known(code)
+    return known
 
 
+_CODES: dict[int, _Known] = {}
 _NOBODY = frozenset[str]()
 _READS = ("LOAD_FAST", "LOAD_CLOSURE", "DELETE_FAST")
 _LEAVES = (
@@ -224,31 +277,3 @@ def _before(instruction: dis.Instruction, after: frozenset[str]) -> frozenset[st
     if name.startswith("STORE_FAST"):
         return after - set(names)
     return after
-
-
-def _next(
-    code: CodeType, instructions: list[dis.Instruction], index: dict[int, int], n: int
-) -> list[int]:
-    """Where the code may be after an instruction: on, over a jump, or in an exception's handler."""
-    instruction, found = instructions[n], list[int]()
-    name = instruction.opname
-    goes_on = name not in _ENDS and name not in _LEAVES
-    if goes_on and n + 1 < len(instructions):
-        found.append(n + 1)
-    if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
-        found.append(index[instruction.argval])
-    for start, end, target in _handlers(code):
-        if start <= instruction.offset < end:
-            found.append(index[target])
-    return found
-
-
-def _handler_at(code: CodeType, place: int) -> int | None:
-    """Where code goes on that raises at `place`; None if it does not handle it."""
-    return next((to for start, end, to in _handlers(code) if start <= place < end), None)
-
-
-@cache
-def _handlers(code: CodeType) -> tuple[tuple[int, int, int], ...]:
-    parse = getattr(dis, "_parse_exception_table")  # noqa: B009  # private, and typeshed hides it
-    return tuple((entry.start, entry.end, entry.target) for entry in parse(code))
