@@ -35,7 +35,8 @@ from .verdict import (
 )
 
 DEFAULT: Final = ContractBound()
-# A run that could not be steered, since a thread was slow, is done again with more patience.
+# A run that could not be steered, or did not end, since a thread or a server was slow, is done
+# again with more patience.
 PATIENCE: Final = (5, 25)
 # A statement that ends the work cannot be told apart, failed or not, from the end of the process.
 _NO_FAULT: Final = ("close", "rollback")
@@ -180,7 +181,7 @@ class _Search:
     def _steered(self, scene: Scene, mode: Mode, script: tuple[Deviation, ...]) -> Told:
         told = play(self._house, scene, mode, script)
         for more in PATIENCE:
-            if told.diverged:
+            if told.diverged or told.stuck:
                 told = play(self._house, scene, mode, script, LOOKS * more)
         return told
 
