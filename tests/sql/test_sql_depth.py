@@ -100,8 +100,9 @@ def right_on_postgresql(postgresql: Place) -> Iterator[Opened]:
     [
         ("right_on_sqlite", DYING, 1),
         ("right_on_postgresql", DYING, 1),
-        ("right_on_postgresql", RACE, 0),
+        pytest.param("right_on_postgresql", RACE, 0, marks=pytest.mark.deep),
     ],
+    ids=["SQLite", "PostgreSQL", "PostgreSQL, a race"],
 )
 def test_the_shipped_stores_show_no_more_between_statements(
     name: str, where: Scene, faults: int, request: pytest.FixtureRequest
