@@ -21,8 +21,9 @@ from sqlalchemy.pool import NullPool
 
 from xpay_flow.payment import Payment
 from xpay_flow.ports import Store
-from xpay_flow.records import Owed
+from xpay_flow.records import Change, Owed
 from xpay_flow.stores import open_store
+from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.testing.world import World
 from xpay_flow_sqlalchemy import migrating
 
@@ -117,3 +118,17 @@ def in_child(act: Callable[[], object]) -> int:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+# --- wrong ------------------------------------------------------------------------------------
+
+
+class CommitsBefore(SQLiteStore):
+    """Commits the record, and then what the handler writes."""
+
+    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
+        won = self.commit(change)
+        if won:
+            with self._pool.writing() as connection:
+                work(connection)
+        return won

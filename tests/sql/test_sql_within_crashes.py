@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,11 +19,9 @@ import pytest
 
 from xpay_flow.errors import StoreError
 from xpay_flow.payment import Payment
-from xpay_flow.records import Change
-from xpay_flow.stores.sqlite import SQLiteStore
 
 from .points import Points, at_driver_calls, failed, killed
-from .shop_tables import KINDS, LEASE_S, Shop, in_child, shop_on
+from .shop_tables import KINDS, LEASE_S, CommitsBefore, Shop, in_child, shop_on
 
 
 @pytest.fixture(params=KINDS)
@@ -99,24 +97,13 @@ def test_a_database_that_fails_anywhere_has_done_both_or_neither(shop: Shop) -> 
     assert len(keys) > 20
 
 
-class TwoCommits(SQLiteStore):
-    """Commits the record, and then what the handler writes."""
-
-    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
-        won = self.commit(change)
-        if won:
-            with self._pool.writing() as connection:
-                work(connection)
-        return won
-
-
 def test_two_commits_are_told_from_one(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that commits twice is found out: what is looked for above can be missed."""
     with shop_on("embedded", request, tmp_path) as shop:
         path = tmp_path / "shop.db"
-        monkeypatch.setattr(Shop, "opened", lambda _: TwoCommits(path))
+        monkeypatch.setattr(Shop, "opened", lambda _: CommitsBefore(path))
         torn: list[int] = []
         for at in count():
             key, receipt_id = shop.paid(f"order-{at}"), f"order-{at}"

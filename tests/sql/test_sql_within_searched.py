@@ -23,7 +23,7 @@ from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow_sqlalchemy import SQLAlchemyStore
 
 from .kit import Place
-from .shop_tables import SHOP_TABLE, insert
+from .shop_tables import SHOP_TABLE, CommitsBefore, insert
 
 SCENE = attrs.evolve(
     HANDLERS,
@@ -103,17 +103,6 @@ def test_it_takes_effect_exactly_once(name: str, request: pytest.FixtureRequest)
     (found,) = result.searched
     assert () == found.unused
     assert not [said for said in result.assumptions if "within" in said]
-
-
-class CommitsBefore(SQLiteStore):
-    """Commits the record, and then what the handler writes."""
-
-    def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
-        won = self.commit(change)
-        if won:
-            with self._pool.writing() as connection:
-                work(connection)
-        return won
 
 
 class CommitsAfter(SQLiteStore):
