@@ -71,7 +71,10 @@ class Beginnings:
             self._starts[situation] = starts
         for start in starts:
             group = start.kind.group
-            if start.cost <= budget and groups.count(group) < self._scene.parties[group]:
+            # While flows run, a flawed event would be the same as before them.
+            is_idle = not groups or start.fault != "flaw"
+            room = groups.count(group) < self._scene.parties[group]
+            if is_idle and room and start.cost <= budget:
                 yield start
 
     def _beginnings(self, situation: int) -> Iterator[Start]:

@@ -28,6 +28,8 @@ from .story import NO_ANSWER, How, Step
 from .turns import Turn, Turns
 from .world_moves import WorldMoves
 
+ALL_DIE = Step(what="dies", note="the whole process dies", fault="death")
+
 
 class Moves:
     """All moves of one scene.
@@ -164,17 +166,25 @@ class Moves:
         for turn in self._turns.of(content, task, outside.now_ms, budget):
             yield from self._ways(situation, turn)
 
-    def _ways(self, situation: int, turn: Turn, *early: Step) -> Iterator[Way]:
-        """A turn, and the same with the death of the whole process right after its change."""
-        way = self._way(situation, turn, *early)
+    def _ways(
+        self, situation: int, turn: Turn, *early: Step, mover: int = -1, alone: bool = False
+    ) -> Iterator[Way]:
+        """A turn, and the same with the death of the whole process right after its change.
+
+        Args:
+            mover: the task, if it has just begun.
+            alone: nobody else would die.
+        """
+        way = self._way(situation, turn, *early, mover=mover)
         yield way
-        if turn.changed and self.allows("death"):
+        if turn.changed and not alone and self.allows("death"):
             # One death, of all.
             steps, cost = (way.label[:-1], way.cost) if turn.died else (way.label, way.cost + 1)
-            died = Step(what="dies", note="the whole process dies", fault="death")
-            yield Way(way.situation, cost, None, (*steps, died))
+            yield Way(way.situation, cost, None, (*steps, ALL_DIE), mover)
 
-    def _way(self, situation: int, turn: Turn, *early: Step, late: bool = False) -> Way:
+    def _way(
+        self, situation: int, turn: Turn, *early: Step, mover: int = -1, late: bool = False
+    ) -> Way:
         cost = turn.cost
         for step in early:
             cost += step.fault is not None
@@ -182,8 +192,10 @@ class Moves:
             self.fired.update(step.fault for step in early + turn.steps if step.fault)
         label: Any = (turn.early, turn.steps) if late else early + turn.steps
         after = self.situations.after(situation, turn.happens, turn.content)
-        joined = tuple(task for task in turn.joined if not self._begins_anyway(task))
-        return Way(after, cost, joined, label)
+        joined = turn.joined
+        if joined:
+            joined = tuple(task for task in joined if not self._begins_anyway(task))
+        return Way(after, cost, joined, label, mover)
 
     def _begins_anyway(self, task: int) -> bool:
         """A delivery that is back at its beginning: the same may begin at any time.
@@ -256,8 +268,7 @@ class Moves:
             at = (content, node, outside.now_ms, budget - start.cost)
             turns = self._turns.of(*at) if self._reductions.turns else ()
             for turn in turns:
-                for way in self._ways(begun, turn, step):
-                    yield way._replace(mover=node)
+                yield from self._ways(begun, turn, step, mover=node, alone=not groups)
             if not turns:
                 # It waits for xPay, or each of its steps is a turn.
                 yield Way(begun, start.cost, (node,), (step,))
@@ -271,13 +282,15 @@ class Moves:
         now_ms = self.situation(before)[1].now_ms
         for start in self._beginnings.early(before, after, groups, budget):
             node = self._turns.rest(self.histories.start(start.kind, now_ms))
+            turns = self._late(before, after, node)
+            if not turns:
+                continue
             begun = self.situations.after(after, start.happens, self.situations.contents[after])
-            for turn in self._late(before, begun, node):
+            for turn in turns:
                 way = self._way(begun, turn, late=True)
                 early, steps = way.label
                 label = ((start.step(node), *early), steps)
-                cost = way.cost + start.cost
-                yield Way(way.situation, cost, way.joined, label, mover=node)
+                yield Way(way.situation, way.cost + start.cost, way.joined, label, node)
 
     def _groups(self, crew: Crew) -> Groups:
         """Of which parties a crew is; that alone tells who may join."""
