@@ -22,6 +22,7 @@ ASSUMPTIONS = (
     "code under check depends on nothing but the answers to its effects",
     "time goes on to when everything known is due, and only while no flow runs, except as a fault",
     "a webhook is lost for good only before xPay was first asked about the payment",
+    "xPay gives an event up, and begins to tell a flawed one, only while no flow runs",
     "a record's version is compared and never counted",
     "xPay does what its documentation says; it answers a repeated key with the first answer",
 )
