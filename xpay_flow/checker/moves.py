@@ -180,7 +180,7 @@ class Moves:
         if turn.changed and not alone and self.allows("death"):
             # One death, of all.
             steps, cost = (way.label[:-1], way.cost) if turn.died else (way.label, way.cost + 1)
-            yield Way(way.situation, cost, None, (*steps, ALL_DIE), mover)
+            yield Way(way.situation, cost, None, (*steps, ALL_DIE))
 
     def _way(
         self, situation: int, turn: Turn, *early: Step, mover: int = -1, late: bool = False
