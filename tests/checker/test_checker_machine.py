@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from hypothesis.errors import HypothesisException
 from hypothesis.stateful import run_state_machine_as_test
@@ -11,6 +12,9 @@ from xpay_flow.checker.machine import EVERYBODY, state_machine
 
 from .planted import PLANTED
 
+# One of the broken shops believes forgers as well, which breaks another promise.
+HONEST = attrs.evolve(NEWS, faults=NEWS.faults - {"forgery"})
+
 TestEverybodyAtOnce = state_machine(steps=60, examples=15).TestCase
 
 
@@ -18,7 +22,7 @@ TestEverybodyAtOnce = state_machine(steps=60, examples=15).TestCase
 def test_a_planted_bug_is_met_on_a_walk(name: str) -> None:
     """A walk through a broken shop breaks its promise, and is told as a story."""
     bug = next(planted for planted in PLANTED if planted.name == name)
-    machine = state_machine(bug.make(), scene=NEWS, faults=2, steps=20, examples=300)
+    machine = state_machine(bug.make(), scene=HONEST, faults=2, steps=20, examples=300)
     with pytest.raises((AssertionError, HypothesisException, ExceptionGroup)) as met:
         run_state_machine_as_test(machine)
     assert bug.promise in repr(met.value) or bug.promise in str(met.value)
