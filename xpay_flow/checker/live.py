@@ -24,7 +24,7 @@ from .promises import Promises, promises_of
 from .properties import View
 from .shop import AnyFlow, Shop
 from .story import Seen, Step
-from .turns import HEARD, ending, outcome
+from .turns import ending, outcome
 from .verdict import Violation
 from .whereabouts import where_of
 
@@ -114,8 +114,7 @@ def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple
             assert task is not None
             if task[0].op is not None:
                 raise HiddenState(f"told again, it asks for {task[0].op!r} where it had ended")
-            heard = (told for told in ending(task[0]) if step.how == "done" or told[0] not in HEARD)
-            now = _world_after(now, heard)
+            now = _world_after(now, ending(task[0], heard=step.how == "done"))
             step = attrs.evolve(step, answer=outcome(task[0].result))
         else:
             now = _world_after(now, step.happens)

@@ -32,8 +32,6 @@ from .story import HANDLER_FAILED, LOST, How, Step
 READS = (Load, Due, Recent)
 # Somebody waits for the end of these.
 AWAITED = ("click", "webhook")
-# What happens to the world when whoever waits hears of the end.
-HEARD = ("told", "reachable")
 # More reads in a row than these are a flow that waits for others: they come between then.
 READS_MAX = 12
 
@@ -294,8 +292,8 @@ class Turns:
         step = Step(what="ends", kind=node.kind, before=self.rest(node), answer=end, note=f"{end}")
         heard = tuple(ending(node))
         yield self._end(begun, step, heard)
-        if any(told[0] in HEARD for told in heard):
-            unheard = tuple(told for told in heard if told[0] not in HEARD)
+        unheard = tuple(ending(node, heard=False))
+        if unheard != heard:
             yield self._end(begun, attrs.evolve(step, how="not applied"), unheard)
 
     def _end(self, begun: _Begun, step: Step, happens: tuple[Happening, ...]) -> Turn:
@@ -362,10 +360,16 @@ def _lost() -> Raised:
     return Raised(StoreUnavailable(LOST))
 
 
-def ending(node: Node) -> Iterator[Happening]:
-    """What happens to the world when a task has ended like this."""
+def ending(node: Node, *, heard: bool = True) -> Iterator[Happening]:
+    """What happens to the world when a task has ended like this.
+
+    Args:
+        heard: whoever waits for the end still does.
+    """
     if (error := crash(node)) is not None:
         yield ("crashed", error)
+    if not heard:
+        return
     if node.kind.group == "webhook" and outcome(node.result) == 200:
         yield ("told", node.kind.subject, "acknowledged")
     elif isinstance(node.result, Checkout) and node.result.x_intent_id:

@@ -21,7 +21,7 @@ from ..histories import Kind, Node, advance
 from ..outside import CALLS_COUNTED_MAX, Happening
 from ..performing import performed, taken_apart
 from ..story import How, Step
-from ..turns import AWAITED, HEARD, ending, outcome
+from ..turns import AWAITED, ending, outcome
 from . import touches, ways
 from .dpor import DIRECTOR, Choice, Process, Taken
 from .stage import Stage, Task
@@ -226,7 +226,7 @@ class LiveRun:
 
     def _ends(self, process: Process, task: Task, way: Way) -> Taken | None:
         happens = tuple(ending(task.node))
-        unheard = tuple(happening for happening in happens if happening[0] not in HEARD)
+        unheard = tuple(ending(task.node, heard=False))
         unlike = {UNHEARD} if unheard == happens else set[Way]()
         unlike |= {ALL_DIE} if not happens else set[Way]()
         if way in unlike:
