@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from xpay_flow.errors import ConfigurationError, MissingExtra
+from xpay_flow.stores.sqlite_durability import keep_commits, write_ahead
 
 from .columns import MYSQL
 from .names import DEFAULT_PREFIX, Names
@@ -236,10 +237,8 @@ def _watch(engine: Engine) -> None:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    # As in `xpay_flow.stores.sqlite`: durable against a power cut, and readers do not wait.
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-    connection.execute("PRAGMA foreign_keys = ON")
+    write_ahead(connection)
+    keep_commits(connection)
 
 
 # A connection must not be used by two processes. A forked child starts with an empty pool, and

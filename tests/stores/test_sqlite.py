@@ -22,6 +22,7 @@ from xpay_flow.ports import Store
 from xpay_flow.records import Record, Work, change
 from xpay_flow.stores import sqlite, sqlite_pool, sqlite_schema
 from xpay_flow.stores.sqlite import SQLiteStore
+from xpay_flow.stores.sqlite_durability import write_ahead
 from xpay_flow.stores.sqlite_pool import IDLE_MAX, Pool
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import StoreSuite, put, together
@@ -222,6 +223,33 @@ def test_a_store_can_be_opened_by_all_workers_at_once(path: Path) -> None:
     assert [[first]] * 4 == [list(store.load(first.key)) for store in stores]
     for store in stores:
         store.close()
+
+
+def test_who_loses_the_race_for_the_switch_waits_for_the_winner(path: Path) -> None:
+    """SQLite does not wait when several make a new file's journal at once, so we do."""
+    with plain(path) as winner:
+        winner.execute("BEGIN IMMEDIATE")
+
+        class Loser(sqlite3.Connection):
+            def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+                if sql == "BEGIN IMMEDIATE":
+                    winner.execute("COMMIT")
+                    winner.execute("PRAGMA journal_mode = WAL")
+                return super().execute(sql, *given)
+
+        loser = sqlite3.connect(path, timeout=0.01, isolation_level=None, factory=Loser)
+        assert "wal" == write_ahead(loser)
+        loser.close()
+
+
+def test_a_file_that_stays_locked_is_not_waited_for_for_ever(path: Path) -> None:
+    """Another program that keeps the lock is an error, after SQLite's own patience."""
+    with plain(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        waiting = sqlite3.connect(path, timeout=0.01, isolation_level=None)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            write_ahead(waiting)
+        waiting.close()
 
 
 def test_threads_may_come_and_go(store: SQLiteStore) -> None:

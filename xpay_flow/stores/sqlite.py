@@ -21,6 +21,7 @@ from xpay_flow.records import Change, Record, Work
 
 from .codec import from_texts
 from .rows import EFFECT_COLUMNS, FACT_COLUMNS, INTENT_COLUMNS, effect_row, fact_row, intent_row
+from .sqlite_durability import keep_commits, write_ahead
 from .sqlite_pool import WAIT_S, Pool
 from .sqlite_schema import migrate
 from .sqlite_within import alone_with
@@ -255,9 +256,7 @@ def _prepare(path: Path) -> None:
     try:
         connection = _connect(path, "rwc")
         try:
-            # Kept in the file: readers and the writer do not wait for each other.
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal":
+            if write_ahead(connection) != "wal":
                 raise ConfigurationError(f"{quoted(str(path))} is not on a local disk")
             migrate(connection)
         finally:
@@ -291,10 +290,6 @@ def _connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection
         isolation_level=None,  # we say BEGIN ourselves
         check_same_thread=False,  # the pool sees to it
     )
-    # FULL: a commit that has returned survives a power cut. On macOS a plain flush stops in the
-    # disk's own memory; elsewhere that line does nothing.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA fullfsync = ON")
-    connection.execute("PRAGMA foreign_keys = ON")
+    keep_commits(connection)
     connection.execute(f"PRAGMA query_only = {'ON' if mode == 'ro' else 'OFF'}")
     return connection
