@@ -37,7 +37,7 @@ def gathered_load(store: AsyncStore) -> Callable[[str], Awaitable[Sequence[Recor
     return Gathering(store.load, store.load_many, lambda alias: alias).ask
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Waiting(Generic[Q, A]):
     question: Q
     answer: asyncio.Future[A]
@@ -69,7 +69,7 @@ class Gathering(Generic[Q, A]):
             # What waited in another loop, which has ended, waits no more.
             self._waiting = []
             self._asking = loop.create_task(self._ask_all(), name="xpay-flow gathering")
-        waiting = _Waiting[Q, A](question, loop.create_future())
+        waiting: _Waiting[Q, A] = _Waiting(question, loop.create_future())
         self._waiting.append(waiting)
         return await waiting.answer
 
