@@ -1,22 +1,31 @@
-"""What would a later release of an adapter be? A copy of today's in which a few words are others.
+"""What would a later release of a package be? A copy of today's in which a few words are others.
 
 It runs in processes of its own, beside those of today's.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Semaphore, Thread
 from typing import Final
 
 import attrs
 
-ADAPTERS: Final = Path(__file__).parents[1] / "adapters"
+from xpay_flow.ports import Store
+from xpay_flow.testing import builders as b
+from xpay_flow.testing.store_suite import put
+
+_ROOT: Final = Path(__file__).parents[1]
 ENDS_S: Final = 60
+COMMITS_S: Final = 30.0
 
 
 @attrs.frozen
@@ -52,7 +61,8 @@ def release(
         additions: for each new file, its text.
     """
     copy = folder / package
-    shutil.copytree(ADAPTERS / package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    home = _ROOT if package == "xpay_flow" else _ROOT / "adapters"
+    shutil.copytree(home / package, copy, ignore=shutil.ignore_patterns("__pycache__"))
     for name, (before, after) in changes.items():
         text = (copy / name).read_text(encoding="utf-8")
         assert 1 == text.count(before), f"{before!r} does not stand once in {name}"
@@ -60,3 +70,46 @@ def release(
     for name, text in additions.items():
         (copy / name).write_text(text, encoding="utf-8")
     return Release(folder)
+
+
+class AtWork:
+    """Counts what a thread of today's has committed."""
+
+    def __init__(self) -> None:
+        self.stop = Event()
+        self.failed: list[BaseException] = []
+        self._done = Semaphore(0)
+
+    def commit_on(self, stores: Sequence[Store]) -> None:
+        try:
+            for number in itertools.count():
+                for store in stores:
+                    put(store, b.attempt(f"order-{secrets.token_hex(8)}-{number}"))
+                self._done.release()
+                if self.stop.is_set():
+                    return
+        except BaseException as error:
+            self.failed.append(error)
+            self._done.release()
+
+    def wait_for_more(self) -> None:
+        """Come back when everybody has committed once more."""
+        while self._done.acquire(blocking=False):
+            pass
+        # One that was under way, and one that was begun after that.
+        for _ in range(2):
+            assert self._done.acquire(timeout=COMMITS_S)
+
+
+@contextmanager
+def at_work(stores: Sequence[Store]) -> Generator[AtWork]:
+    """Meanwhile new payments are committed on each of these, and none may fail."""
+    work = AtWork()
+    thread = Thread(target=work.commit_on, args=(stores,))
+    thread.start()
+    try:
+        yield work
+    finally:
+        work.stop.set()
+        thread.join(COMMITS_S)
+    assert [] == work.failed

@@ -1,8 +1,7 @@
 """Is the schema one that this version can work on? A small table of its versions says so.
 
 Each migration adds a row with its number and with the oldest code that can still work on what it
-leaves. A migration that only adds leaves that as it was, so the schema may go ahead of the code:
-first the database, then one process after another, and no moment at which nothing works.
+leaves.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect, select
 
 from xpay_flow.errors import SchemaMismatch
+from xpay_flow.stores.schema_versions import refuse_left_behind
 
 from .tables import Tables
 
@@ -43,8 +43,4 @@ def check(connection: Connection, tables: Tables) -> None:
             f"the database has schema {version}, and this version of xpay-flow needs {CODE}; "
             f"{_UPGRADE}"
         )
-    if oldest_code > CODE:
-        raise SchemaMismatch(
-            f"the database has schema {version}, which needs a newer xpay-flow: this one knows "
-            f"schema {CODE}, and {oldest_code} is the least"
-        )
+    refuse_left_behind(version, oldest_code, code=CODE)

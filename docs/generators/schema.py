@@ -70,6 +70,8 @@ def _introduction() -> str:
     return (
         f"This is version {len(MIGRATIONS)} of the schema (`PRAGMA user_version`), in a file whose "
         f"`PRAGMA application_id` is {APPLICATION_ID}.\n"
+        "`schema_versions` has one row for each version that the file has had, with the oldest "
+        "code that can work on it.\n"
         "The columns beside `document` are there for you to query; read, do not write.\n"
         "Times are epoch milliseconds. Renaming a column is a migration and a release note.\n"
     )

@@ -6,17 +6,13 @@ something away. Both run `xpay-flow db` as a shop does.
 
 from __future__ import annotations
 
-import itertools
 import secrets
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Semaphore, Thread
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from releases import Release, release
+from releases import Release, at_work, release
 
 from xpay_flow.cli.root import xpay_flow as command_line
 from xpay_flow.errors import SchemaMismatch
@@ -27,7 +23,6 @@ from xpay_flow_sqlalchemy import SQLAlchemyStore, migrating
 
 from .kit import BlockingStore, Place
 
-COMMITS_S: Final = 30.0
 STEP = """
 from sqlalchemy import BigInteger, Column, Text
 OLDEST_CODE = {oldest_code}
@@ -157,7 +152,7 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     assert "has schema 1, and this version of xpay-flow needs 2; run xpay-flow db upgrade" in said
     assert (1, True) == _refused(new.run("-m", "xpay_flow.cli", "db", "check", "--store", url))
 
-    with at_work(stores) as done:
+    with at_work(list(stores.values())) as done:
         assert (0, "The database has schema 2.") == said_last(new, "upgrade", url)
         done.wait_for_more()
     for driver, store in stores.items():
@@ -170,7 +165,7 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     assert (0, "2\n") == db("current", "--store", url)
     assert (0, "code 2 finds [3]\n") == new.run("-c", FINDS, url, key)
 
-    with at_work(stores) as done:
+    with at_work(list(stores.values())) as done:
         assert (0, "The database has schema 1.") == said_last(new, "downgrade", url, "--to=1")
         done.wait_for_more()
     for driver, store in stores.items():
@@ -209,46 +204,3 @@ def _refused(ended: tuple[int, str]) -> tuple[int, bool]:
 
 def discard(store: Any) -> None:
     store.close()
-
-
-class _AtWork:
-    """Counts what a thread has committed."""
-
-    def __init__(self) -> None:
-        self.stop = Event()
-        self.failed: list[BaseException] = []
-        self._done = Semaphore(0)
-
-    def commit_on(self, stores: Sequence[Store]) -> None:
-        try:
-            for number in itertools.count():
-                for store in stores:
-                    put(store, b.attempt(f"order-{secrets.token_hex(8)}-{number}"))
-                self._done.release()
-                if self.stop.is_set():
-                    return
-        except BaseException as error:
-            self.failed.append(error)
-            self._done.release()
-
-    def wait_for_more(self) -> None:
-        """Come back when everybody has committed once more."""
-        while self._done.acquire(blocking=False):
-            pass
-        # One that was under way, and one that was begun after that.
-        for _ in range(2):
-            assert self._done.acquire(timeout=COMMITS_S)
-
-
-@contextmanager
-def at_work(stores: Mapping[str, Store]) -> Generator[_AtWork]:
-    """Meanwhile new payments are committed on each of these, and none may fail."""
-    work = _AtWork()
-    thread = Thread(target=work.commit_on, args=(list(stores.values()),))
-    thread.start()
-    try:
-        yield work
-    finally:
-        work.stop.set()
-        thread.join(COMMITS_S)
-    assert [] == work.failed

@@ -126,7 +126,7 @@ class SQLiteStore(SQLiteReader):
 
     Raises:
         ConfigurationError: the path cannot be a database of ours; the text says why.
-        SchemaMismatch: a newer version of this library has been here.
+        SchemaMismatch: a newer version of this library has been here, and left this one behind.
         StoreUnavailable: the disk failed, or another process held the file for too long.
     """
 

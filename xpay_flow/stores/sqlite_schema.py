@@ -2,6 +2,9 @@
 
 The columns beside `document` are there to be queried and indexed; what is read back is the
 document. People query them, so renaming one is a migration and a release note.
+
+A newer version may have been here. Each migration says which is the oldest code that can work on
+what it leaves, so that processes of both versions share the file while the newer is rolled out.
 """
 
 from __future__ import annotations
@@ -9,7 +12,11 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from xpay_flow.errors import ConfigurationError, SchemaMismatch
+import attrs
+
+from xpay_flow.errors import ConfigurationError
+
+from .schema_versions import refuse_left_behind
 
 # "xpay" in ASCII: marks the file as ours, so that we never write into another program's database.
 APPLICATION_ID: Final = 0x78706179
@@ -97,26 +104,54 @@ _FIRST: Final = (
     "CREATE INDEX aliases_of_record ON aliases (record_key)",
 )
 
-# Statements that lead from each version to the next. Only ever add to the end.
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+
+@attrs.frozen(kw_only=True)
+class Migration:
+    """What leads from one version to the next.
+
+    Args:
+        oldest_code: the first version of the code that can work on what this leaves. What only
+            adds leaves it as it was; what takes something away comes a release later than the
+            first code that does without it.
+    """
+
+    oldest_code: int
+    statements: tuple[str, ...]
+
+
+# Only ever add to the end.
+MIGRATIONS: Final[tuple[Migration, ...]] = (Migration(oldest_code=1, statements=_FIRST),)
+
+# It is no part of any version: each version must be able to read it.
+_VERSIONS: Final = """
+    CREATE TABLE IF NOT EXISTS schema_versions (
+        version     INTEGER PRIMARY KEY,
+        oldest_code INTEGER NOT NULL
+    )
+"""
+_PUT_VERSION: Final = "INSERT INTO schema_versions (version, oldest_code) VALUES (?, ?)"
 
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Make an empty or older database one of this version, in one transaction.
 
     Raises:
-        SchemaMismatch: a newer version of this library has been here.
+        SchemaMismatch: a newer version of this library has been here, and left this one behind.
         ConfigurationError: the database belongs to another program.
     """
     # Of several workers that start at once, one migrates and the others wait here.
     connection.execute("BEGIN IMMEDIATE")
-    for statements in MIGRATIONS[_version(connection) :]:
-        for statement in statements:
+    version = _version(connection)
+    connection.execute(_VERSIONS)
+    refuse_left_behind(version, _oldest_code(connection, version), code=len(MIGRATIONS))
+    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+        for statement in migration.statements:
             connection.execute(statement)
+        connection.execute(_PUT_VERSION, (number, migration.oldest_code))
     # Written even when they are so already: a file that cannot be written shows now, when the
     # program starts, and not when a customer pays.
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute(f"PRAGMA user_version = {max(version, len(MIGRATIONS))}")
     connection.execute("COMMIT")
 
 
@@ -130,10 +165,12 @@ def _version(connection: sqlite3.Connection) -> int:
         raise ConfigurationError(
             "the database belongs to another program; give the payments a file of their own"
         )
-    if version > len(MIGRATIONS):
-        raise SchemaMismatch(
-            f"the database has schema {version}, and this version of xpay-flow writes "
-            f"{len(MIGRATIONS)}: a newer one has been here. Run that version or a newer one; "
-            "a schema is never taken back"
-        )
     return int(version)
+
+
+def _oldest_code(connection: sqlite3.Connection, version: int) -> int:
+    """The oldest code that works on this schema: its own, unless it says otherwise."""
+    found = connection.execute(
+        "SELECT oldest_code FROM schema_versions WHERE version = ?", (version,)
+    ).fetchone()
+    return int(found[0]) if found else version
