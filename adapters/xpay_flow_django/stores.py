@@ -6,6 +6,7 @@ The awaited one has the called one run where Django's own asynchronous queries r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final
@@ -19,12 +20,21 @@ from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.codec import is_a_name
 
 from . import reading
+from .checking import ForCheck, for_check
 from .configured import database_alias
 from .database import Database
 from .holding import Held, abandoned
 from .writing import LostRace, put, put_with
 
 _SCHEME: Final = "django://"
+
+
+def _named(url: str) -> str | None:
+    """Which of `DATABASES` a URL names, if any."""
+    scheme, name = url[: len(_SCHEME)], url[len(_SCHEME) :]
+    if scheme != _SCHEME or not all(part.isidentifier() for part in name.split("-") if name):
+        raise ConfigurationError("write django://, or django://default for one of DATABASES")
+    return name or None
 
 
 class DjangoReader:
@@ -63,10 +73,12 @@ class DjangoStore:
     @classmethod
     def from_url(cls, url: str) -> DjangoStore:
         """`django://`, or `django://` and one of `DATABASES`."""
-        scheme, name = url[: len(_SCHEME)], url[len(_SCHEME) :]
-        if scheme != _SCHEME or not all(part.isidentifier() for part in name.split("-") if name):
-            raise ConfigurationError("write django://, or django://default for one of DATABASES")
-        return cls(name or None)
+        return cls(_named(url))
+
+    @classmethod
+    def for_check(cls, url: str) -> AbstractContextManager[ForCheck]:
+        """A database of its own beside the one that `url` names, for the contract check."""
+        return for_check(_named(url) or database_alias(), cls)
 
     def load(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""

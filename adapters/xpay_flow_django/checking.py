@@ -1,0 +1,92 @@
+"""Where is the store checked? In a database of its own, made as Django makes one for tests.
+
+What the project's database holds is not touched.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from django.db import DatabaseError, connections, transaction
+
+from .models import Alias, Effect, Fact, Intent
+
+if TYPE_CHECKING:
+    from .stores import DjangoStore
+
+# Those that refer to others come first.
+_TABLES: Final = [model._meta.db_table for model in (Alias, Effect, Fact, Intent)]
+
+
+@attrs.frozen(kw_only=True)
+class ForCheck:
+    """Empty tables for as long as a check lasts.
+
+    Args:
+        make: opens the store once more, on a new connection of this thread, as another process
+            would.
+        reset: empties the tables.
+    """
+
+    make: Callable[[], DjangoStore]
+    reset: Callable[[], None]
+
+
+@contextmanager
+def for_check(alias: str, opened: Callable[[str], DjangoStore]) -> Generator[ForCheck]:
+    """A new database beside the one that `alias` names, whose user may make and drop databases."""
+
+    def make() -> DjangoStore:
+        _connect_anew(alias)
+        return opened(alias)
+
+    with _another_database(alias):
+        _may_be_emptied(alias)
+        yield ForCheck(make=make, reset=lambda: _empty(alias))
+
+
+@contextmanager
+def _another_database(alias: str) -> Generator[None]:
+    # Only here: nobody loads the checker to take payments.
+    from xpay_flow.checker.contract import a_place
+
+    with a_place() as place:
+        said = connections[alias].settings_dict
+        usual, is_file = said["NAME"], connections[alias].vendor == "sqlite"
+        for_tests = dict(said["TEST"])
+        said["TEST"]["NAME"] = str(place.file) if is_file else f"xpay_check_{secrets.token_hex(3)}"
+        try:
+            connections[alias].creation.create_test_db(verbosity=0, serialize=None)
+            try:
+                yield
+            finally:
+                _connect_anew(alias)
+                connections[alias].creation.destroy_test_db(usual, verbosity=0)
+        finally:
+            said["TEST"].update(for_tests)
+
+
+def _connect_anew(alias: str) -> None:
+    """Another process has none of the connections that this thread has, however those ended."""
+    with suppress(DatabaseError):
+        connections[alias].close()
+    del connections[alias]
+    connections[alias].ensure_connection()
+
+
+def _may_be_emptied(alias: str) -> None:
+    """A trigger keeps facts, unless they go with the whole table, which takes 40 ms a time."""
+    if connections[alias].vendor == "postgresql":
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"DROP TRIGGER xpay_flow_fact_append_only ON {Fact._meta.db_table}")
+
+
+def _empty(alias: str) -> None:
+    _connect_anew(alias)
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        for table in _TABLES:
+            cursor.execute(f"DELETE FROM {table}")
