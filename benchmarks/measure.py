@@ -34,6 +34,7 @@ class Size:
         rush_turns: of `rush_a_turn` webhooks, many at a time.
         paced: how many come at a steady pace.
         flushes_ms: how much longer a flush of PostgreSQL is made to take, one after the other.
+        sqlite_flushes_ms: the same of SQLite.
         stored: among how many intents a webhook is compared.
     """
 
@@ -51,6 +52,7 @@ class Size:
     rush_a_turn: int
     paced: int
     flushes_ms: tuple[int, ...]
+    sqlite_flushes_ms: tuple[int, ...]
     stored: tuple[int, int]
 
 
@@ -69,6 +71,7 @@ FULL: Final = Size(
     rush_a_turn=500,
     paced=1000,
     flushes_ms=(0, 2, 5, 10),
+    sqlite_flushes_ms=(0, 1, 2),
     stored=(10_000, 1_000_000),
 )
 SHORT: Final = Size(
@@ -86,6 +89,7 @@ SHORT: Final = Size(
     rush_a_turn=96,
     paced=60,
     flushes_ms=(0, 2),
+    sqlite_flushes_ms=(0, 1),
     stored=(100, 1000),
 )
 

@@ -2,8 +2,8 @@
 
 One uvicorn process for each contestant and one client with 32 connections, all on this machine's
 loopback. Beside the opponent by hand runs an app that answers 200 and does nothing: what it takes
-nobody can save. On PostgreSQL it is measured again with flushes that take longer, as on a disk of
-the network or with a standby that must have each commit.
+nobody can save. It is measured again with flushes that take longer, as on a disk of the network or
+with a standby that must have each commit.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Final
 
 import attrs
 
-from . import growth, machine
+from . import growth, machine, slow_flush
 from .calling import Refused
 from .measure import (
     FULL,
@@ -64,8 +65,7 @@ def measured(size: Size, folder: Path, url: str | None = None) -> list[Group]:
     Args:
         url: of a server whose superuser may make databases; without it, one is started.
     """
-    files = [str(folder / f"rush-{number}.db") for number in range(len(CONTESTANTS))]
-    groups = _rush("on SQLite", files, size, paced=False)
+    groups = _on_sqlite(folder, size)
     with served_by(url) if url else server_in(folder) as server:
         for flush_ms in size.flushes_ms:
             groups += _on_postgresql(server, flush_ms, size)
@@ -73,17 +73,43 @@ def measured(size: Size, folder: Path, url: str | None = None) -> list[Group]:
     return groups
 
 
+def _on_sqlite(folder: Path, size: Size) -> list[Group]:
+    groups: list[Group] = []
+    for flush_ms in size.sqlite_flushes_ms:
+        files = [str(folder / f"rush-{flush_ms}-{number}.db") for number in range(len(CONTESTANTS))]
+        slower = slow_flush.environment(folder, flush_ms)
+        if slower is None:
+            (alone,) = groups
+            return [attrs.evolve(alone, notes=(*alone.notes, slow_flush.NEEDS))]
+        groups += _rush(f"on SQLite{_longer(flush_ms)}", files, size, environment=slower)
+    return groups
+
+
+def _longer(flush_ms: int) -> str:
+    return f", flushes {flush_ms} ms longer" if flush_ms else ""
+
+
 def _on_postgresql(server: Server, flush_ms: int, size: Size) -> list[Group]:
-    longer = f", flushes {flush_ms} ms longer" if flush_ms else ""
     with server.databases(len(CONTESTANTS), commit_delay_us=1000 * flush_ms) as places:
-        return _rush(f"on PostgreSQL{longer}", places, size, paced=not flush_ms)
+        return _rush(f"on PostgreSQL{_longer(flush_ms)}", places, size, paced=not flush_ms)
 
 
-def _rush(where: str, places: Sequence[str], size: Size, *, paced: bool) -> list[Group]:
-    """All contestants in turns with as many at once as there are connections, then at a pace."""
+def _rush(
+    where: str,
+    places: Sequence[str],
+    size: Size,
+    *,
+    paced: bool = False,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> list[Group]:
+    """All contestants in turns with as many at once as there are connections, then at a pace.
+
+    Args:
+        environment: what their processes are given beside ours.
+    """
     in_turns = (WARM_UP_TURNS + size.rush_turns) * size.rush_a_turn
     given = orders(in_turns + size.paced)
-    with asyncio.Runner() as runner, _serving(places, len(given)) as servers:
+    with asyncio.Runner() as runner, _serving(places, len(given), environment) as servers:
         computing: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
 
         def contestant(server: Listening) -> Contestant:
@@ -187,7 +213,9 @@ async def _paced(port: int, given: Sequence[Order]) -> list[float]:
 
 
 @contextmanager
-def _serving(places: Sequence[str], count: int) -> Generator[list[Listening], None, None]:
+def _serving(
+    places: Sequence[str], count: int, environment: Mapping[str, str]
+) -> Generator[list[Listening], None, None]:
     """All contestants, listening; each must have every order paid in the end."""
     module = f"{__package__}.rush_shops"
     processes = {
@@ -196,6 +224,7 @@ def _serving(places: Sequence[str], count: int) -> Generator[list[Listening], No
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
         for name, place in zip(CONTESTANTS, places, strict=True)
     }

@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 import attrs
 import pytest
 
+from benchmarks import slow_flush
+
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -46,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(json.loads(done.stdout), picture)
 
 
-def test_every_question_is_answered(run: Run) -> None:
+def test_every_question_is_answered(run: Run, tmp_path: Path) -> None:
     """Each question has rows, and what is ours stands beside an opponent of the same run."""
     wanted = {
         "units of this machine": "overwrite 4 KiB of a file and flush it",
@@ -57,6 +59,7 @@ def test_every_question_is_answered(run: Run) -> None:
         "webhook over uvicorn, one at a time": "xpay-flow: AsyncFlow",
         "webhook over uvicorn, 8 at a time": "xpay-flow: AsyncFlow",
         "webhooks on SQLite, 32 at a time": "an app that does nothing",
+        "webhooks on SQLite, flushes 1 ms longer, 32 at a time": "xpay-flow: AsyncFlow",
         "webhooks on PostgreSQL, 32 at a time": "xpay-flow: AsyncFlow, each commit alone",
         "webhooks on PostgreSQL, 200 a second": "xpay-flow: AsyncFlow",
         "webhooks on PostgreSQL, flushes 2 ms longer, 32 at a time": "xpay-flow: AsyncFlow",
@@ -74,6 +77,8 @@ def test_every_question_is_answered(run: Run) -> None:
         "a state of the scene news": "the search: a state",
         "the shipped flow, searched to its end": "any 1 fault(s)",
     }
+    if slow_flush.environment(tmp_path, 1) is None:
+        del wanted["webhooks on SQLite, flushes 1 ms longer, 32 at a time"]
     assert list(wanted) == list(run.groups)
     for title, name in wanted.items():
         assert name in [row["name"] for row in run.groups[title]]
