@@ -14,8 +14,6 @@ from xml.etree import ElementTree
 import attrs
 import pytest
 
-from benchmarks import slow_flush
-
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -48,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(json.loads(done.stdout), picture)
 
 
-def test_every_question_is_answered(run: Run, tmp_path: Path) -> None:
+def test_every_question_is_answered(run: Run) -> None:
     """Each question has rows, and what is ours stands beside an opponent of the same run."""
     wanted = {
         "units of this machine": "overwrite 4 KiB of a file and flush it",
@@ -77,7 +75,8 @@ def test_every_question_is_answered(run: Run, tmp_path: Path) -> None:
         "a state of the scene news": "the search: a state",
         "the shipped flow, searched to its end": "any 1 fault(s)",
     }
-    if slow_flush.environment(tmp_path, 1) is None:
+    notes = [note for group in run.told["groups"] for note in group["notes"]]
+    if "slower flushes are measured on Linux, with a C compiler" in notes:
         del wanted["webhooks on SQLite, flushes 1 ms longer, 32 at a time"]
     assert list(wanted) == list(run.groups)
     for title, name in wanted.items():
