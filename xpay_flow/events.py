@@ -71,8 +71,8 @@ class Event:
         at_ms: when its source says it happened; epoch milliseconds.
         proof: why we believe it: `hmac:0` (index of the key), `ecdsa`, `api`, `own`.
         intent_id: our own id, where the message carried it in its metadata.
-        payload: the message as JSON, without secrets and personal data. What is signed and cannot
-            be read is kept whole, since nobody can tell what is in it.
+        payload: the message as JSON, without secrets and personal data. What is signed and is no
+            JSON object is kept whole, since nobody can tell what is in it.
         url: the checkout address of a create answer; never stored with the event.
     """
 

@@ -194,7 +194,7 @@ def test_parked_news_is_recorded_once_however_often_it_comes() -> None:
     ],
 )
 def test_signed_bytes_that_cannot_be_read_are_quarantined(body: bytes) -> None:
-    """They came from xPay, so they are kept as they are for a person, once, and acknowledged."""
+    """They came from xPay, so they are kept for a person, once, and acknowledged."""
     store = CountingStore(MemoryStore())
     world = World(store)
     first = world.flow.receive_webhook(signed(body), body)

@@ -7,10 +7,10 @@ as long as it is, strictly, so that whoever mends it must take the mark away.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import threading
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -567,7 +567,6 @@ def test_the_customers_data_is_forgotten_when_the_request_can_no_longer_be_sent(
     assert intent.request is None
 
 
-@finding("quarantine keeps the whole body, customer details included")
 def test_quarantined_bytes_hold_no_personal_data() -> None:
     """`Event.payload` is "without secrets and personal data", and the facts cannot be deleted."""
     world = quiet_world()
@@ -579,8 +578,10 @@ def test_quarantined_bytes_hold_no_personal_data() -> None:
     received = world.flow.receive_webhook(signed(body), body)
     (record,) = world.flow.store.load(f"quarantine:{received.event_id.partition(':')[2]}")
     payload = record.facts[0].event.payload
-    kept = b64decode(payload.removeprefix('{"body_base64":"').removesuffix('"}'))
-    assert b"ada@example.org" not in kept
+    assert {"eventId": "whe_1", "eventTime": "2026-01-05T09:30:00Z"}.items() <= json.loads(
+        payload
+    ).items()
+    assert "ada@example.org" not in payload
 
 
 @finding("contents are compared within one intent only")

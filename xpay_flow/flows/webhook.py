@@ -17,7 +17,7 @@ from ..events import UNKNOWN, Event, from_webhook
 from ..lifecycle import Disposition
 from ..records import Fact, Record, change, intent_alias, receipt_alias, x_intent_alias
 from ..signing import Authenticity, Headers, authenticate
-from ..wire import canonical_json, read_webhook
+from ..wire import canonical_json, parse_object, read_webhook, without_secrets
 from .filing import COMMIT_TRIES, Rules, adopt, next_question_ms, try_to_file
 
 
@@ -173,6 +173,14 @@ def _append(key: str, aliases: frozenset[str], fact: Fact, ask_at_ms: int | None
     return (yield from commit(change(record, after)))
 
 
+def _kept(body: bytes) -> str:
+    """What a person needs of bytes that make no sense: all of them, unless personal data shows."""
+    try:
+        return canonical_json(without_secrets(parse_object(body)))
+    except UntrustedMessage:
+        return canonical_json({"body_base64": b64encode(body).decode()})
+
+
 def _quarantine(
     body: bytes, error: UntrustedMessage, proof: str, rules: Rules
 ) -> Command[Received]:
@@ -186,7 +194,7 @@ def _quarantine(
         event_id=f"unreadable:{name}",
         at_ms=now_ms,
         proof=proof,
-        payload=canonical_json({"body_base64": b64encode(body).decode()}),
+        payload=_kept(body),
     )
     why = f"signed, but unreadable ({error.reason}); quarantined"
     fact = Fact(event=event, disposition="quarantined", why=why, at_ms=now_ms, version=0)
