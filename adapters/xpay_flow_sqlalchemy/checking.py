@@ -5,26 +5,22 @@ What the database holds already is not touched: these tables have another prefix
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 import attrs
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import migrating
-from .engines import place, plain_engine
+from .engines import Place, place, plain_async_engine, plain_engine
 from .names import Names
 
-
-class Closing(Protocol):
-    """A store that lets go of its connections."""
-
-    def close(self) -> None: ...
-
-
-S = TypeVar("S", bound=Closing)
+S = TypeVar("S")
 
 # With three bytes of chance, as in `xpay_check_1f2e3d_intents`.
 _PREFIX: Final = "xpay_check"
@@ -49,7 +45,10 @@ class ForCheck(Generic[S]):
 
 @contextmanager
 def for_check(
-    url: str, opened: Callable[[str], S], another: Callable[[S], S]
+    url: str,
+    opened: Callable[[str], S],
+    another: Callable[[S], S],
+    closed: Callable[[S], object],
 ) -> Generator[ForCheck[S]]:
     """New tables in the database that `url` names, whose user may make and drop tables.
 
@@ -61,20 +60,37 @@ def for_check(
     where = place(own)
     migrating.upgrade(own)
     try:
-        with plain_engine(where.url).connect() as connection:
-            _may_be_emptied(connection, where.names)
+        with _connected(where) as done:
+            done(partial(_may_be_emptied, names=where.names))
+            empty = partial(_empty, names=where.names)
             first = opened(own)
             try:
-                yield ForCheck(
-                    url=own,
-                    make=lambda: another(first),
-                    reset=lambda: _empty(connection, where.names),
-                )
+                yield ForCheck(url=own, make=lambda: another(first), reset=lambda: done(empty))
             finally:
-                first.close()
-                _empty(connection, where.names)
+                closed(first)
+                done(empty)
     finally:
         migrating.remove(own)
+
+
+@contextmanager
+def _connected(where: Place) -> Generator[Callable[[Callable[[Connection], None]], None]]:
+    """What has things done on one connection, over whichever kind of driver is named."""
+    if not where.is_async:
+        with plain_engine(where.url).connect() as connection:
+            yield lambda work: work(connection)
+        return
+    awaited = plain_async_engine(where.url).connect()
+    with asyncio.Runner() as runner:
+        runner.run(_started(awaited))
+        try:
+            yield lambda work: runner.run(awaited.run_sync(work))
+        finally:
+            runner.run(awaited.close())
+
+
+async def _started(connection: AsyncConnection) -> None:
+    await connection.start()
 
 
 def _may_be_emptied(connection: Connection, names: Names) -> None:

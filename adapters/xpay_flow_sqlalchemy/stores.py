@@ -72,13 +72,14 @@ class _Store:
 
     def __init__(self, engine: Engine, tables: Tables) -> None:
         self._tables = tables
-        self._on(engine)
+        self.go_by(engine)
         self._reading = (OneLook if self._database.is_postgresql else Reading)(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
         self._within = Within(tables, self._writing)
         self.can_hold = engine.dialect.name in DIALECTS
 
-    def _on(self, engine: Engine) -> None:
+    def go_by(self, engine: Engine) -> None:
+        """Have everything go by its connections."""
         self._database = Database(engine)
         # Where a webhook's own statements go; see `direct`.
         self._hot = self._database
@@ -200,7 +201,8 @@ class SQLAlchemyStore(_Store):
     @classmethod
     def for_check(cls, url: str) -> AbstractContextManager[ForCheck[SQLAlchemyStore]]:
         """Tables of their own in the database of `url`, for `xpay-flow check --store`."""
-        return for_check(url, SQLAlchemyStore.from_url, lambda store: store.another())
+        opened, another = SQLAlchemyStore.from_url, SQLAlchemyStore.another
+        return for_check(url, opened, another, SQLAlchemyStore.close)
 
     def another(self) -> SQLAlchemyStore:
         """The same store with connections of its own, as another process has it.
@@ -209,7 +211,7 @@ class SQLAlchemyStore(_Store):
         """
         twin = copy(self)
         twin._engine_of_ours = another_engine(self._database.engine)
-        twin._on(twin._engine_of_ours)
+        twin.go_by(twin._engine_of_ours)
         twin._database.read(refuse_autocommit)
         return twin
 
@@ -290,10 +292,30 @@ class AsyncSQLAlchemyStore:
         engine = open_async_engine(where.url)
         store = cls(engine, tables)
         store._engine_of_ours, store._is_checked = engine, True
-        if engine.dialect.driver == "asyncpg":
-            store._direct = Direct(engine.sync_engine)
-            store._store.go_direct(store._direct)
+        store._go_direct()
         return store
+
+    @classmethod
+    def for_check(cls, url: str) -> AbstractContextManager[ForCheck[AsyncSQLAlchemyStore]]:
+        """See `SQLAlchemyStore.for_check`."""
+        opened, another = AsyncSQLAlchemyStore.from_url, AsyncSQLAlchemyStore.another
+        # Nobody has used the first one, so it has no connections.
+        return for_check(url, opened, another, lambda first: asyncio.run(first.aclose()))
+
+    def another(self) -> AsyncSQLAlchemyStore:
+        """The same store with connections of its own, as another process has it."""
+        twin = copy(self)
+        twin._engine = twin._engine_of_ours = AsyncEngine(another_engine(self._engine.sync_engine))
+        twin._store = copy(self._store)
+        twin._store.go_by(twin._engine.sync_engine)
+        twin._turns = _Turns()
+        twin._go_direct()
+        return twin
+
+    def _go_direct(self) -> None:
+        if self._engine.dialect.driver == "asyncpg":
+            self._direct = Direct(self._engine.sync_engine)
+            self._store.go_direct(self._direct)
 
     async def _soon(self, act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """What a webhook waits for."""

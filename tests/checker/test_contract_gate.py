@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import sqlite3
 import sys
@@ -9,6 +10,7 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from xpay_flow.checker.contract import Driver, at_each_driver_call
@@ -19,8 +21,18 @@ from xpay_flow.checker.contract.lookup import Table
 from xpay_flow.checker.contract.statements import Statement, gist, resolved
 
 PYTHON_DRIVER = """
+import asyncio
+
 class Connection:
     def __init__(self, log): self.log = log
+    async def fetch(self, sql):
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+        if "nonsense" in sql:
+            raise await self.refused()
+        return await asyncio.sleep(0.001, [sql])
+    async def refused(self):
+        return OperationalError()
     def execute(self, sql): return Cursor(self).execute(sql)
     def commit(self): self.log.append("commit")
     def close(self): self.log.append("close")
@@ -105,6 +117,28 @@ def test_a_driver_in_python_is_heard_once_per_call(
         made.commit()
 
     assert ["UPDATE shop", "commit"] == [s.in_words() for s in heard(act, kind).statements]
+
+
+def test_a_driver_that_is_awaited_is_heard_once_per_call(
+    driver: tuple[Driver, types.ModuleType],
+) -> None:
+    """A coroutine is one statement however often it waits, and what comes after it is the next.
+
+    It has begun when it is first run, and has ended when it gives something back, or raises.
+    """
+    kind, module = driver
+    made = module.Connection([])
+
+    async def act() -> None:
+        assert ["SELECT 1"] == await made.fetch("SELECT 1")
+        with pytest.raises(module.OperationalError):
+            await made.fetch("nonsense")
+        assert ["SELECT 2"] == await made.fetch("SELECT 2")
+
+    found = heard(lambda: asyncio.run(act()), attrs.evolve(kind, calls=("Connection.fetch",)))
+    assert ["SELECT 1", "nonsense", "SELECT 2"] == [s.in_words() for s in found.statements]
+    assert 3 == len(found.failed)
+    assert all(s.where.startswith("test_contract_gate.py:") for s in found.statements)
 
 
 def test_a_lock_is_an_error_at_once(connection: sqlite3.Connection, tmp_path: Path) -> None:

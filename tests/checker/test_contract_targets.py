@@ -29,6 +29,10 @@ def threaded() -> ThreadedStore:
     return ThreadedStore(MemoryStore())
 
 
+def full_threaded() -> ThreadedStore:
+    return ThreadedStore(FULL)
+
+
 class Emptied(MemoryStore):
     """Many objects with the same data, and a way to empty them."""
 
@@ -65,6 +69,7 @@ def test_a_target_is_checked(target: str, verdict: str, lasting: bool) -> None:
     [
         (f"{__name__}:full", "holds records"),
         (f"{__name__}:shared", "pass reset="),
+        (f"{__name__}:full_threaded", "holds records"),
         (f"{__name__}:threaded", "async store"),
         (f"{__name__}:nothing", "has no 'nothing'"),
         ("no_such_module:Store", "no module"),

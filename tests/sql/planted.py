@@ -100,12 +100,12 @@ class Plain:
             f"{RECORDS} JOIN shop_aliases a USING (record_key) WHERE a.alias = %s LIMIT %s",
             (alias, FOUND_MAX),
         )
-        return [_record(*row) for row in cursor.fetchall()]
+        return [record_of(*row) for row in cursor.fetchall()]
 
     def recent(self, limit: int) -> Sequence[Record]:
         with self._transaction() as cursor:
             cursor.execute(f"{RECORDS} ORDER BY r.seq DESC LIMIT %s", (limit,))
-            return [_record(*row) for row in cursor.fetchall()]
+            return [record_of(*row) for row in cursor.fetchall()]
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return due_among(self.recent(1_000), work, now_ms, limit)
@@ -124,7 +124,7 @@ class Plain:
         return True
 
     def _put(self, cursor: Any, change: Change) -> bool:
-        values = (change.record.version, _text(change.record), change.record.key)
+        values = (change.record.version, text_of(change.record), change.record.key)
         if change.expected_version:
             cursor.execute(
                 "UPDATE shop_records SET version = %s, document = %s"
@@ -154,11 +154,11 @@ class Plain:
         cursor.executemany("INSERT INTO shop_aliases VALUES (%s, %s)", rows)
 
 
-def _text(record: Record) -> str:
+def text_of(record: Record) -> str:
     return to_text({k: v for k, v in to_document(record).items() if k != "effects"})
 
 
-def _record(text: str, effects: str) -> Record:
+def record_of(text: str, effects: str) -> Record:
     document: Document = json.loads(text)
     document["effects"] = json.loads(effects)
     return from_document(document)
@@ -179,7 +179,7 @@ class LocksFirst(Plain):
             return False
         cursor.execute(
             "UPDATE shop_records SET version = %s, document = %s WHERE record_key = %s",
-            (change.record.version, _text(change.record), key),
+            (change.record.version, text_of(change.record), key),
         )
         return True
 
@@ -209,7 +209,7 @@ class EffectsLater(Plain):
             " JOIN shop_aliases a USING (record_key) WHERE a.alias = %s",
             (alias,),
         )
-        return [_record(*row) for row in cursor.fetchall()]
+        return [record_of(*row) for row in cursor.fetchall()]
 
 
 class TornLoad(Plain):
@@ -225,7 +225,7 @@ class TornLoad(Plain):
 
     def _whole(self, cursor: Any, key: str, text: str) -> Record:
         cursor.execute("SELECT effects FROM shop_parts WHERE record_key = %s", (key,))
-        return _record(text, *cursor.fetchone())
+        return record_of(text, *cursor.fetchone())
 
 
 class VersionNotChecked(Plain):
@@ -236,6 +236,6 @@ class VersionNotChecked(Plain):
             return super()._put(cursor, change)
         cursor.execute(
             "UPDATE shop_records SET version = %s, document = %s WHERE record_key = %s",
-            (change.record.version, _text(change.record), change.record.key),
+            (change.record.version, text_of(change.record), change.record.key),
         )
         return True

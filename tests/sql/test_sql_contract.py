@@ -9,11 +9,17 @@ from typing import Final
 
 import pytest
 
-from xpay_flow.checker.contract import SCENES, ContractBound, ContractResult, check_store
+from xpay_flow.checker.contract import (
+    SCENES,
+    ContractBound,
+    ContractResult,
+    check_store,
+    contract_of,
+)
 from xpay_flow.checker.contract.judging import Rule
-from xpay_flow_sqlalchemy import SQLAlchemyStore
+from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
 
-from . import planted
+from . import planted, planted_awaited
 from .kit import Place
 
 # A race for one record, and a reader of it: what the planted stores are wrong in shows here.
@@ -28,6 +34,26 @@ def test_mariadb_keeps_the_contract(mariadb: Place) -> None:
     assert "EXHAUSTED" == result.verdict, result.as_text()
     assert ("pymysql",) == result.seen
     assert result.total("faults") > 50
+
+
+def test_asyncpg_keeps_the_contract(postgresql: Place) -> None:
+    """AsyncSQLAlchemyStore gives what is right at every statement that it awaits, and in crashes.
+
+    Each process has an event loop of its own.
+    """
+    with AsyncSQLAlchemyStore.for_check(postgresql.by("postgresql+asyncpg")) as its:
+        result = check_store(its.make, reset=its.reset, bound=ONE_SWITCH, scenes=FEW)
+    assert "EXHAUSTED" == result.verdict, result.as_text()
+    assert ("asyncpg",) == result.seen
+    assert result.total("faults") > 10
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+def test_asyncpg_keeps_the_contract_in_all_scenes(postgresql: Place) -> None:
+    """The same by its URL, in every scene, with up to two switches in the middle of a call."""
+    result = contract_of(postgresql.by("postgresql+asyncpg"))
+    assert "EXHAUSTED" == result.verdict, result.as_text()
 
 
 @pytest.mark.deep
@@ -101,4 +127,37 @@ def test_a_wrong_store_is_found(place: Place, kind: type[planted.Plain]) -> None
     assert "VIOLATED" == result.verdict, result.as_text()
     assert result.violation is not None
     assert PLANTED[kind] == (result.violation.rule, result.violation.cost), result.as_text()
+    assert result.violation.confirmed
+
+
+# The same of stores that are awaited.
+AWAITED: Final[dict[type[planted_awaited.Plain], tuple[Rule, int]]] = {
+    planted_awaited.ReadsFirst: ("lost-update", 1),
+    planted_awaited.EffectsLater: ("half-applied", 1),
+    planted_awaited.TornLoad: ("torn-read", 1),
+}
+
+
+def by_hand_awaited(place: Place, kind: type[planted_awaited.Plain]) -> ContractResult:
+    """The verdict over a store by hand that is awaited, in tables of its own."""
+    with planted.tables(place) as reset:
+        make = planted_awaited.opener(place, kind)
+        return check_store(make, reset=reset, bound=ONE_SWITCH, scenes=FEW)
+
+
+def test_a_right_store_that_is_awaited_passes(postgresql: Place) -> None:
+    """It is let through, with transactions of several statements, and waits for rows."""
+    result = by_hand_awaited(postgresql, planted_awaited.Plain)
+    assert "EXHAUSTED" == result.verdict, result.as_text()
+
+
+@pytest.mark.parametrize("kind", AWAITED)
+def test_a_wrong_store_that_is_awaited_is_found(
+    postgresql: Place, kind: type[planted_awaited.Plain]
+) -> None:
+    """What is wrong between two of its awaits is VIOLATED, for that reason, and twice."""
+    result = by_hand_awaited(postgresql, kind)
+    assert "VIOLATED" == result.verdict, result.as_text()
+    assert result.violation is not None
+    assert AWAITED[kind] == (result.violation.rule, result.violation.cost), result.as_text()
     assert result.violation.confirmed

@@ -9,6 +9,7 @@ Where a driver is installed, a test sees to it that the names exist.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sqlite3
@@ -22,6 +23,7 @@ from .statements import Driver, Statement, connection_of, resolved
 
 _SQL_CURSOR: Final = ("execute", "executemany")
 _SQL_CONNECTION: Final = ("commit", "rollback", "close")
+_FETCHES: Final = ("fetch", "fetchrow", "fetchval", "fetchmany")
 # What a server of MySQL's kind says of a connection with each answer.
 _MYSQL_IN_TRANSACTION: Final = 1
 
@@ -92,9 +94,43 @@ def _waits_pymysql(monitor: Any, connection: Any) -> bool | None:
     return any("LOCK WAIT" in one for one in transactions if mine in one)
 
 
+def _is_open_asyncpg(target: Any) -> bool | None:
+    connection = connection_of(target)
+    return not connection.is_closed() and bool(connection.is_in_transaction())
+
+
+class _AsyncpgMonitor:
+    """One more connection, with an event loop of its own."""
+
+    def __init__(self, connection: Any) -> None:
+        connect: Any = resolved("asyncpg", "connect")
+        # Where it is connected to, nothing of its public face tells.
+        (host, port), asked = connection._addr, connection._params
+        at = {name: getattr(asked, name) for name in ("user", "password", "database")}
+        self._runner = asyncio.Runner()
+        try:
+            self._connection = self._runner.run(connect(host=host, port=port, **at))
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def waits(self, connection: Any) -> bool:
+        asked = "SELECT cardinality(pg_blocking_pids($1)) > 0"
+        return bool(self._runner.run(self._connection.fetchval(asked, connection.get_server_pid())))
+
+    def close(self) -> None:
+        self._runner.run(self._connection.close())
+        self._runner.close()
+
+
 def _quiet_sql(statement: Statement) -> bool:
     """To end a transaction that was never begun is nothing."""
     return statement.call in _SQL_CONNECTION and statement.open_before is False
+
+
+def _quiet_asyncpg(statement: Statement) -> bool:
+    """A snapshot is taken, or a lock, by the first statement after a plain BEGIN."""
+    return any(_QUIET_SQL.match(text) for text in statement.texts)
 
 
 def _drop_file(target: Any) -> None:
@@ -156,6 +192,22 @@ DRIVERS: Final[tuple[Driver, ...]] = (
         is_open=_is_open_pymysql,
         monitor=_monitor_pymysql,
         waits=_waits_pymysql,
+    ),
+    Driver(
+        name="asyncpg",
+        module="asyncpg",
+        calls=(
+            *(f"Connection.{call}" for call in ("execute", "executemany", *_FETCHES)),
+            *(f"prepared_stmt.PreparedStatement.{call}" for call in ("executemany", *_FETCHES)),
+        ),
+        # What is prepared has done nothing yet.
+        opens=("connect", "Connection.prepare"),
+        drop=lambda target: connection_of(target).terminate(),
+        failure="ConnectionDoesNotExistError",
+        quiet=_quiet_asyncpg,
+        is_open=_is_open_asyncpg,
+        monitor=_AsyncpgMonitor,
+        waits=lambda monitor, connection: monitor.waits(connection),
     ),
     Driver(
         name="redis",

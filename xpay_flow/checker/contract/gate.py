@@ -10,6 +10,7 @@ follows at once, the exception in the frame that called, and puts the hook back.
 
 from __future__ import annotations
 
+import dis
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -21,6 +22,7 @@ from .lookup import Table, place, text_in
 from .statements import Driver, Statement
 
 _LOCKS: Final = (type(threading.Lock()), type(threading.RLock()))
+_RESUME, _YIELD = (dis.opmap[name] for name in ("RESUME", "YIELD_VALUE"))
 
 
 class Died(BaseException):
@@ -44,6 +46,21 @@ class Listener(Protocol):
     def wants(self, is_free: Callable[[], bool]) -> None:
         """A lock that another thread holds is about to be waited for."""
         ...
+
+
+class _Unheeding:
+    dead = False
+
+    def arrived(self, statement: Statement) -> None: ...
+
+    def passed(self, statement: Statement, failed: bool) -> None: ...
+
+    def wants(self, is_free: Callable[[], bool]) -> None: ...
+
+
+def unheeded() -> Listener:
+    """Lets everything go on."""
+    return _Unheeding()
 
 
 class Watch:
@@ -86,10 +103,12 @@ class Watch:
         if self._inside is not None:
             if frame is not self._frame or event not in ("c_return", "c_exception", "return"):
                 return
+            if event == "return" and _only_pauses(frame, arg):
+                return
         elif event == "c_call":
             if arg.__name__ not in self._names:
                 return
-        elif event != "call" or frame.f_code not in self._codes:
+        elif event != "call" or frame.f_code not in self._codes or not _begins(frame):
             return
         try:
             self._heard(frame, event, arg)
@@ -187,6 +206,17 @@ class Watch:
             if caller is not None:
                 caller.f_trace, caller.f_trace_lines = once, False
         sys.settrace(_nothing_more)
+
+
+def _begins(frame: FrameType) -> bool:
+    """Whether it is called; a coroutine that goes on after a wait is told in the same way."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    return code[at] == _RESUME and code[at + 1] & 3 == 0
+
+
+def _only_pauses(frame: FrameType, value: Any) -> bool:
+    """Whether a coroutine waits for something, and has not ended; an error gives nothing back."""
+    return value is not None and frame.f_code.co_code[frame.f_lasti] == _YIELD
 
 
 def _is_free(lock: Any) -> bool:

@@ -10,10 +10,10 @@ import attrs
 
 from xpay_flow.ports import Store
 
-from .gate import Watch
+from .awaited import leave
+from .gate import Watch, unheeded
 from .lookup import Table
 from .scenes import Scene
-from .statements import Statement
 
 # One store per lifeline, as in processes of their own; or one for all, as in threads of one.
 Mode = Literal["processes", "threads"]
@@ -28,6 +28,7 @@ class House:
         reset: empties what `make` opens.
         lasting: what was committed is there for the next `make`, too.
         keep: takes a copy of the data, and gives a function that brings it back.
+        awaited: a store belongs to the event loop of one thread.
     """
 
     make: Callable[[], Store]
@@ -35,6 +36,7 @@ class House:
     lasting: bool
     table: Table
     keep: Callable[[], Callable[[], None]] | None = None
+    awaited: bool = False
     _kept: dict[str, Callable[[], None]] = attrs.field(
         init=False, factory=dict[str, Callable[[], None]], eq=False
     )
@@ -53,31 +55,22 @@ class House:
 
     @property
     def modes(self) -> tuple[Mode, ...]:
+        if self.awaited:
+            return ("processes",)
         return ("processes", "threads") if self.lasting else ("threads",)
-
-
-class _Passive:
-    """Listens, and lets everything go on."""
-
-    dead = False
-
-    def arrived(self, statement: Statement) -> None: ...
-
-    def passed(self, statement: Statement, failed: bool) -> None: ...
-
-    def wants(self, is_free: Callable[[], bool]) -> None: ...
 
 
 @contextmanager
 def steered(house: House) -> Generator[Store, None, None]:
     """A store of this thread, dropped at the end as by a process that dies."""
-    watch = Watch(house.table, _Passive())
+    watch = Watch(house.table, unheeded())
     store = house.make()
     try:
         with watch.on_this_thread():
             yield store
     finally:
         watch.drop()
+        leave(store)
 
 
 @contextmanager

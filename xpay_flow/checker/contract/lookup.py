@@ -30,7 +30,7 @@ _BYSTANDERS: Final = ("importlib", "logging", "linecache", "traceback", "warning
 # Nobody wants to know the line of a library that only hands the statement on.
 _GO_BETWEENS: Final = (
     *("pathlib", "contextlib", "shutil", "sqlalchemy", "django"),
-    *("psycopg", "psycopg2", "pymysql", "redis"),
+    *("psycopg", "psycopg2", "pymysql", "redis", "asyncpg", "asyncio"),
 )
 
 
@@ -133,6 +133,9 @@ def _is_bystander(frame: FrameType | None) -> bool:
 
 def text_in(names: Mapping[str, Any]) -> list[str]:
     """The statement's text among the arguments of a driver written in Python."""
+    prepared = getattr(names.get("self"), "get_query", None)
+    if prepared is not None:
+        return [str(prepared())]
     for name in _NAMES_OF_TEXT:
         found = names.get(name)
         if isinstance(found, tuple) and found:

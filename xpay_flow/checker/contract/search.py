@@ -7,16 +7,16 @@ what goes wrong takes the fewest. Each run begins with `reset()`, and is then th
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import Store
 
+from .awaited import is_awaited, opener
 from .drivers import DRIVERS
 from .house import House, Mode, opened
 from .judging import Judge
@@ -55,7 +55,8 @@ def check_store(
 
     Args:
         make: opens the store, as another process would: new connections to the same data. Called
-            many times; what it makes is not closed, but dropped, as by a process that dies.
+            many times; what it makes is not closed, but dropped, as by a process that dies. It
+            may be a store that is awaited, which gets an event loop for each process.
         reset: empties the data. Without one, each `make()` must give a store of its own, and then
             nothing is shown about processes and about what outlives them.
         keep: copies the data as they are, and returns what brings the copy back; only for speed.
@@ -64,15 +65,20 @@ def check_store(
     Raises:
         ConfigurationError: `make` needs a `reset`, or what it makes cannot be checked.
     """
-    probe = make()
-    _refuse_async(probe)
+    probe: Any = make()
     table = Table(drivers, getattr(probe, "statements", ()))
+    awaited = is_awaited(probe)
+    if awaited:
+        _must_last(reset)
+        make = opener(make, table)
+        probe = make()
     house = House(
         make=make,
         reset=reset or (lambda: None),
         lasting=reset is not None,
         table=table,
         keep=keep,
+        awaited=awaited,
     )
     if reset is None:
         _must_be_apart(house, next(iter(SCENES[1:])))
@@ -84,11 +90,11 @@ def check_store(
         table.close()
 
 
-def _refuse_async(store: object) -> None:
-    if inspect.iscoroutinefunction(getattr(store, "commit", None)):
+def _must_last(reset: object) -> None:
+    if reset is None:
         raise ConfigurationError(
-            "an async store is not covered by the contract check: its awaits are the event "
-            "loop's, which is not steered. Check the blocking store that shares its statements"
+            "an async store is checked with an event loop for each process, so the check must know "
+            "how to empty what they share: pass reset=…"
         )
 
 
@@ -252,6 +258,8 @@ class _Search:
         return attrs.evolve(violation, confirmed=again is not None and again.rule == violation.rule)
 
     def _notes(self) -> tuple[str, ...]:
+        if self._house.awaited:
+            return (*ASSUMPTIONS, "the tasks of one event loop are not run against each other")
         if self._house.lasting:
             return ASSUMPTIONS
         return (*ASSUMPTIONS, "the store keeps nothing beyond its object, so none was reopened")

@@ -18,8 +18,8 @@ _READING = re.compile(r"\s*(SELECT|BEGIN\s*;?\s*$|BEGIN\s+(DEFERRED|TRANSACTION)
 
 
 def connection_of(target: Any) -> Any:
-    """The connection itself, also of a cursor."""
-    return getattr(target, "connection", target)
+    """The connection itself, also of a cursor or of a prepared statement."""
+    return getattr(target, "connection", None) or getattr(target, "_connection", target)
 
 
 def close(target: Any) -> None:

@@ -30,6 +30,7 @@ import attrs
 
 from xpay_flow.ports import Store
 
+from .awaited import leave
 from .gate import Died, Watch
 from .lookup import Table
 from .statements import Statement
@@ -136,6 +137,7 @@ class Steered:
     # --- on its own thread -----------------------------------------------------------------------
 
     def _main(self) -> None:
+        store: Store | None = None
         try:
             store = self._opened()
             with self._watch.on_this_thread():
@@ -146,6 +148,7 @@ class Steered:
             self.broken = error
         finally:
             self._watch.drop()
+            leave(store)
             self.dead, self.state = True, "done"
             self._room.news.put(None)
 

@@ -24,7 +24,9 @@ from xpay_flow.ports import Listing, Store
 from xpay_flow.stores import offered, open_store
 from xpay_flow.stores.sqlite import SQLiteStore
 
+from .awaited import Awaited, is_awaited, leave
 from .files import Place, a_place
+from .lookup import Table
 from .search import DEFAULT, check_store
 from .verdict import ContractBound, ContractResult
 
@@ -70,7 +72,12 @@ def _checked(
 ) -> ContractResult:
     probe = make()
     own = getattr(probe, "reset", None)
-    _refuse_full(probe)
+    if is_awaited(probe):
+        probe = Awaited(make, Table())
+    try:
+        _refuse_full(probe)
+    finally:
+        leave(probe)
     # A method of a class that was not made yet needs an object.
     if own is not None:
         reset = own
@@ -79,12 +86,10 @@ def _checked(
 
 def _refuse_full(store: object) -> None:
     """What holds records may be somebody's shop, and the check empties it."""
-    if isinstance(store, Listing) and not inspect.iscoroutinefunction(store.recent):
-        found = store.recent(1)
-        if found:
-            raise ConfigurationError(
-                "the store holds records, and the check would empty it: name an empty database"
-            )
+    if isinstance(store, Listing) and store.recent(1):
+        raise ConfigurationError(
+            "the store holds records, and the check would empty it: name an empty database"
+        )
 
 
 def _needs_arguments(kind: Callable[..., Any]) -> bool:
