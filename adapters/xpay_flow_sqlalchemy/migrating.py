@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 
 from . import schema
-from .engines import Place, place, plain_async_engine, plain_engine
+from .columns import MYSQL
+from .engines import PATIENT_S, Place, place, plain_async_engine, plain_engine
 from .names import Names
 from .tables import Tables
 
@@ -77,12 +78,31 @@ def _changed(url: str, act: Callable[[Config], None]) -> int:
     where = place(url)
 
     def change(connection: Connection, tables: Tables) -> int:
+        _take_turn(connection, where.names)
         _refuse_a_strangers(connection, tables)
         act(_config(connection, where.names))
         connection.commit()
         return schema.current(connection, tables)[0]
 
     return _told(where, change)
+
+
+# Each ends with the transaction, or with the connection.
+_TURNS: Final = {
+    "postgresql": "SELECT pg_advisory_xact_lock(hashtextextended('{name}', 0))",
+    **dict.fromkeys(MYSQL, "SELECT GET_LOCK('{name}', {patient_s:.0f})"),
+    # Its driver begins nothing for what makes tables, so this also has all steps succeed or none.
+    "sqlite": "BEGIN IMMEDIATE",
+}
+
+
+def _take_turn(connection: Connection, names: Names) -> None:
+    """Wait until no other process changes these tables: a deployment may start many at once."""
+    turn = _TURNS[connection.dialect.name]
+    account = names.of("alembic_version")
+    given = connection.execute(text(turn.format(name=account, patient_s=PATIENT_S)))
+    if given.returns_rows and given.scalar() == 0:
+        raise StoreUnavailable(f"others have been changing the tables for {PATIENT_S:.0f} s")
 
 
 def _config(connection: Connection, names: Names) -> Config:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from xpay_flow.cli.root import xpay_flow as command_line
-from xpay_flow.errors import ConfigurationError, SchemaMismatch
+from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow_sqlalchemy import Names, SQLAlchemyStore, Tables, migrating, migrations, schema
@@ -39,6 +42,21 @@ def engine(path: Path) -> Iterator[Engine]:
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     yield engine
     engine.dispose()
+
+
+# A process that is ready, and then waits for the end of its input.
+_UPGRADE = """
+import sys
+from xpay_flow_sqlalchemy import migrating
+print("ready", flush=True)
+sys.stdin.read()
+print(migrating.upgrade(sys.argv[1]))
+"""
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
 
 
 def differences(engine: Engine, tables: Tables) -> list[Any]:
@@ -74,6 +92,41 @@ def test_the_migrations_make_what_the_code_uses_on_mariadb(mariadb: Place) -> No
 def test_upgrading_twice_changes_nothing(url: str) -> None:
     """The command may stand in every deployment."""
     assert migrating.upgrade(url) == migrating.upgrade(url) == migrating.current(url)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
+def test_many_may_upgrade_at_once(request: pytest.FixtureRequest, url: str, kind: str) -> None:
+    """A deployment may start several processes with the same command, and none of them fails."""
+    if kind != "sqlite":
+        place: Place = request.getfixturevalue(kind)
+        url = place.by(place.kind.driver, table_prefix="together_")
+    command = [sys.executable, "-c", _UPGRADE, url]
+    pipe = subprocess.PIPE
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            for _ in range(4)
+        ]
+        assert ["ready\n"] * 4 == [line_of(process) for process in started]
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.close()
+        said = [line_of(process) for process in started]
+    assert [f"{schema.CODE}\n"] * 4 == said
+    assert [0] * 4 == [process.returncode for process in started]
+    migrating.remove(url)
+
+
+def test_steps_on_sqlite_are_taken_all_or_none(url: str, engine: Engine) -> None:
+    """What could not be finished has changed nothing, so it can be tried again."""
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE xpay_flow_facts (of_a_stranger TEXT)"))
+    with pytest.raises(StoreUnavailable, match="xpay_flow_facts already exists"):
+        migrating.upgrade(url)
+    assert ["xpay_flow_facts"] == inspect(engine).get_table_names()
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE xpay_flow_facts"))
+    assert schema.CODE == migrating.upgrade(url)
 
 
 def test_tables_may_have_a_prefix(url: str, engine: Engine) -> None:
