@@ -17,6 +17,7 @@ from django.db import IntegrityError
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.ports import Undone
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
 
 from . import reading
@@ -24,7 +25,7 @@ from .checking import ForCheck, for_check
 from .configured import database_alias
 from .database import Database
 from .holding import Held, abandoned
-from .writing import LostRace, put, put_with
+from .writing import LostRace, put, put_many, put_with
 
 _SCHEME: Final = "django://"
 
@@ -86,6 +87,14 @@ class DjangoStore:
             return []
         return self._database.read(partial(reading.named, alias, self._database.alias))
 
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.Finding`."""
+        using = self._database.alias
+        return look_up(
+            aliases,
+            lambda names: self._database.read(partial(reading.named_many, names, using)),
+        )
+
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""
         return self._database.read(partial(reading.recent, limit, self._database.alias))
@@ -96,6 +105,10 @@ class DjangoStore:
             return self._database.write(partial(put, change, self._database.alias))
         except LostRace:
             return False
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """See `xpay_flow.ports.Batching`. Raises ConfigurationError inside an atomic block."""
+        return self._database.write(partial(put_many, changes, self._database.alias))
 
     def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
         """See `xpay_flow.ports.Transactional`; `work` is given Django's connection.
@@ -178,6 +191,10 @@ class AsyncDjangoStore:
         """See `xpay_flow.ports.Reader`."""
         return await sync_to_async(self._store.load)(alias)
 
+    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.Finding`."""
+        return await sync_to_async(self._store.load_many)(aliases)
+
     async def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""
         return await sync_to_async(self._store.recent)(limit)
@@ -185,6 +202,10 @@ class AsyncDjangoStore:
     async def commit(self, change: Change) -> bool:
         """See `DjangoStore.commit`."""
         return await sync_to_async(self._store.commit)(change)
+
+    async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """See `DjangoStore.commit_many`."""
+        return await sync_to_async(self._store.commit_many)(changes)
 
     async def commit_with(self, change: Change, work: Callable[[Any], Any]) -> bool:
         """See `xpay_flow.ports.AsyncTransactional`; `work` is called, or awaited, as it is.

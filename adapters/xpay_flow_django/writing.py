@@ -6,15 +6,17 @@ of the transaction. What follows is safe from other writers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import Undone
 from xpay_flow.records import Change
+from xpay_flow.stores.batches import put_each
 from xpay_flow.stores.rows import EFFECT_COLUMNS, Row, effect_row, fact_row, intent_row
 
 from .models import Alias, Effect, Fact, Intent
@@ -44,6 +46,23 @@ def put(change: Change, using: str) -> bool:
     )
     _put_aliases(change, using)
     return True
+
+
+def put_many(changes: Sequence[Change], using: str) -> Sequence[bool]:
+    """Put these changes down, of records that all differ; False is a lost race."""
+    return put_each(changes, partial(_put_apart, using=using))
+
+
+def _put_apart(change: Change, using: str) -> bool:
+    """As `put`, where the transaction goes on after a race that was lost."""
+    if change.expected_version:
+        return put(change, using)
+    try:
+        # PostgreSQL ends a transaction with its first error, or takes it back to a savepoint.
+        with transaction.atomic(using=using):
+            return put(change, using)
+    except LostRace:
+        return False
 
 
 def put_with(
@@ -105,11 +124,11 @@ def _part(row: Row) -> dict[str, Any]:
 
 
 def _put_aliases(change: Change, using: str) -> None:
-    key, wanted = change.record.key, change.record.aliases
-    mine = Alias.objects.using(using).filter(record_id=key)
-    known = set(mine.values_list("alias", flat=True))
-    Alias.objects.using(using).bulk_create(
-        Alias(alias=alias, record_id=key) for alias in sorted(wanted - known)
+    key, named = change.record.key, Alias.objects.using(using)
+    # A change that somebody made by hand may call aliases new that are there.
+    named.bulk_create(
+        [Alias(alias=alias, record_id=key) for alias in sorted(change.new_aliases)],
+        ignore_conflicts=True,
     )
-    if known - wanted:
-        mine.filter(alias__in=known - wanted).delete()
+    if change.old_aliases:
+        named.filter(record_id=key, alias__in=change.old_aliases).delete()

@@ -21,6 +21,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import Undone
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
 
 from . import schema
@@ -98,11 +99,8 @@ class _Store:
 
     def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.Finding`."""
-        found: dict[str, Sequence[Record]] = {}
-        if names := [alias for alias in aliases if is_a_name(alias)]:
-            look = partial(self._reading.load_many, aliases=names)
-            found = dict(zip(names, self._hot.read(look), strict=True))
-        return [found.get(alias, []) for alias in aliases]
+        load_many = self._reading.load_many
+        return look_up(aliases, lambda names: self._hot.read(partial(load_many, aliases=names)))
 
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.Listing`."""

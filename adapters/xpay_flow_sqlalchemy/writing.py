@@ -8,12 +8,14 @@ PostgreSQL is told all of it at once, see `postgresql`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from xpay_flow.records import Change
+from xpay_flow.stores.batches import put_each
 from xpay_flow.stores.rows import (
     EFFECT_COLUMNS,
     INTENT_COLUMNS,
@@ -65,11 +67,7 @@ class Writing:
 
     def commit_many(self, connection: Connection, changes: Sequence[Change]) -> Sequence[bool]:
         """Put these changes down, of records that all differ; False is a lost race."""
-        # Known records in the order of their keys, so that two of us do not wait for each other.
-        new = [change for change in changes if not change.expected_version]
-        known = sorted((c for c in changes if c.expected_version), key=lambda c: c.record.key)
-        won = {change.record.key: self.put(connection, change) for change in (*new, *known)}
-        return [won[change.record.key] for change in changes]
+        return put_each(changes, partial(self.put, connection))
 
     def acknowledge(self, connection: Connection) -> None:
         """A commit that has returned counts."""

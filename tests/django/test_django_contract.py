@@ -48,7 +48,7 @@ def test_the_store_keeps_the_contract(alias: str) -> None:
     result = checked(alias, DjangoStore, (RACE, READ))
     assert "EXHAUSTED" == result.verdict, result.as_text()
     assert (DRIVERS[alias],) == result.seen
-    assert result.total("faults") > 50
+    assert result.total("faults") >= 50
 
 
 @pytest.mark.deep

@@ -120,11 +120,12 @@ def test_a_url_names_a_database(sqlite: str) -> None:
 
 def test_a_commit_inside_a_transaction_is_refused(store: DjangoStore, alias: str) -> None:
     """What could be undone later is never acknowledged, and the error says what to do."""
-    with (
-        transaction.atomic(using=alias),
-        pytest.raises(ConfigurationError, match=r"non_atomic_requests.*on_commit"),
-    ):
-        store.commit(b.attempt())
+    for commit in (store.commit, lambda change: store.commit_many([change])):
+        with (
+            transaction.atomic(using=alias),
+            pytest.raises(ConfigurationError, match=r"non_atomic_requests.*on_commit"),
+        ):
+            commit(b.attempt())
     assert [] == list(store.recent(10))
     put(store, b.attempt())
 

@@ -43,6 +43,12 @@ class AwaitedStore(AwaitedReader):
     def commit(self, change: Change) -> bool:
         return async_to_sync(self.store.commit)(change)
 
+    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+        return async_to_sync(self.store.load_many)(aliases)
+
+    def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
+        return async_to_sync(self.store.commit_many)(changes)
+
     def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
         async def awaited(connection: Any) -> object:
             return work(connection)
