@@ -89,6 +89,7 @@ def as_text(report: Report) -> str:
         "customers sent on": report.sent_on,
         "clicks": _counted(report.clicks),
         "payments at xPay": report.at_xpay,
+        "attempts that it refused": report.refused,
         "tries": _counted(report.tries),
         "processes killed": report.process_kills,
         "… since the newer schema": report.kills_after_rollout,

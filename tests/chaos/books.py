@@ -45,7 +45,8 @@ def open_ends(url: str) -> int:
 
 _OPEN: Final = (
     "SELECT count(*) FROM xpay_flow_effects WHERE status = 'owed'",
-    "SELECT count(*) FROM xpay_flow_intents WHERE receipt_id IS NOT NULL AND x_intent_id IS NULL",
+    "SELECT count(*) FROM xpay_flow_intents"
+    " WHERE receipt_id IS NOT NULL AND x_intent_id IS NULL AND state <> 'rejected'",
 )
 
 

@@ -31,6 +31,7 @@ KINDS: Final = (
     "charged wrongly",
     "creation lost",
     "creation unresolved",
+    "refusal mistaken",
     "unanswered",
     "refused",
     "lost",
@@ -53,6 +54,7 @@ def faults(plan: Plan, evidence: Evidence) -> list[Fault]:
     return [
         *_pages(endings, evidence),
         *_creations(evidence),
+        *_refusals(evidence),
         *_charges(endings, evidence),
         *_answers(plan, evidence),
         *_facts(plan, evidence),
@@ -78,7 +80,7 @@ def _pages(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
 
 def _creations(evidence: Evidence) -> Iterator[Fault]:
     """xPay holds one payment for each order at most, and the books know it."""
-    made, known = _ids(evidence.at_xpay), _ids(evidence.intents)
+    made, known = _ids(evidence.at_xpay), _ids(_not_refused(evidence))
     for order in sorted(made.keys() | known.keys()):
         if len(made[order]) > 1:
             yield Fault("made twice", order, f"xPay holds {len(made[order])} payments for it")
@@ -87,6 +89,21 @@ def _creations(evidence: Evidence) -> Iterator[Fault]:
         for x_intent_id in known[order] - made[order]:
             text = f"{x_intent_id} is on file, and xPay holds no such payment"
             yield Fault("creation unresolved", order, text)
+
+
+def _refusals(evidence: Evidence) -> Iterator[Fault]:
+    """What xPay has refused, and nothing else, is closed as refused."""
+    for stored in evidence.intents:
+        if (stored.asked in evidence.refused) != (stored.state == "rejected"):
+            told = "refused" if stored.asked in evidence.refused else "did not refuse"
+            yield Fault("refusal mistaken", stored.order, f"xPay {told} {stored}")
+    for refusal in {*evidence.refused} - {stored.asked for stored in evidence.intents}:
+        yield Fault("refusal mistaken", refusal.order, f"{refusal} is not in the books")
+
+
+def _not_refused(evidence: Evidence) -> list[Stored]:
+    """The attempts of which something may have come."""
+    return [stored for stored in evidence.intents if stored.asked not in evidence.refused]
 
 
 def _charges(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
@@ -133,7 +150,7 @@ def _facts(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
 
 def _states(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
     found: dict[str, list[Stored]] = defaultdict(list)
-    for stored in evidence.intents:
+    for stored in _not_refused(evidence):
         found[stored.order].append(stored)
     for order, ending in endings.items():
         if not found[order] and not ending.may_be_missing:

@@ -43,13 +43,30 @@ class AtXPay:
 
 
 @attrs.frozen
+class Refusal:
+    """One attempt to pay an order that xPay has refused, by the key under which it was asked."""
+
+    order: str
+    key: str
+
+
+@attrs.frozen
 class Stored:
-    """What the database says of one attempt to pay an order; xPay's id, where it knows one."""
+    """What the database says of one attempt to pay an order; xPay's id, where it knows one.
+
+    `key` is the one under which xPay was asked to make it.
+    """
 
     order: str
     x_intent_id: str | None
     state: str
     refunded_minor: int
+    key: str
+
+    @property
+    def asked(self) -> Refusal:
+        """What xPay's refusal of it would be."""
+        return Refusal(self.order, self.key)
 
 
 @attrs.frozen
@@ -67,6 +84,7 @@ class Evidence:
 
     Args:
         at_xpay: every payment that xPay holds.
+        refused: every attempt that it refused.
         pages: the order and the page, once for each time that a customer was sent to one.
         answers: of each delivery's last try, by its number: the status.
         facts: the order and the event's id, once for each time it is on file.
@@ -74,6 +92,7 @@ class Evidence:
     """
 
     at_xpay: tuple[AtXPay, ...]
+    refused: tuple[Refusal, ...]
     pages: tuple[tuple[str, str], ...]
     answers: dict[int, int]
     intents: tuple[Stored, ...]
@@ -110,7 +129,12 @@ def lines(path: Path) -> Iterator[Any]:
 
 
 def gathered(
-    url: str, at_xpay: tuple[AtXPay, ...], pages: Path, answers: Path, calls: Path
+    url: str,
+    at_xpay: tuple[AtXPay, ...],
+    refused: tuple[Refusal, ...],
+    pages: Path,
+    answers: Path,
+    calls: Path,
 ) -> Evidence:
     """Read it all, from a database in which nobody works any more."""
     engine = create_engine(url, poolclass=NullPool)
@@ -121,6 +145,7 @@ def gathered(
     with engine.connect() as connection:
         return Evidence(
             at_xpay=at_xpay,
+            refused=refused,
             pages=tuple((line["order"], line["page"]) for line in lines(pages)),
             answers={line["number"]: line["status"] for line in lines(answers)},
             intents=tuple(Stored(*row) for row in rows(_INTENTS)),
@@ -134,7 +159,8 @@ def gathered(
 # News that is nobody's is kept in rows without an order.
 _OURS: Final = "receipt_id IS NOT NULL"
 _INTENTS: Final = (
-    f"SELECT receipt_id, x_intent_id, state, refunded_minor FROM xpay_flow_intents WHERE {_OURS}"
+    "SELECT receipt_id, x_intent_id, state, refunded_minor, intent_id || '\\:create' "
+    f"FROM xpay_flow_intents WHERE {_OURS}"
 )
 _FACTS: Final = (
     "SELECT receipt_id, event_id FROM xpay_flow_facts "

@@ -68,6 +68,7 @@ class Report:
     clicks: dict[str, int]
     tries: dict[str, int]
     at_xpay: int
+    refused: int
     process_kills: int
     server_kills: int
     recoveries: int
@@ -253,7 +254,8 @@ class Scene:
     def evidence(self) -> Evidence:
         """Everything that can be compared, when all have left."""
         files = (self._folder / name for name in (PAGES, ANSWERS, CALLS))
-        return evidence.gathered(self.server.url("psycopg"), self._xpay.ledger(), *files)
+        theirs = (self._xpay.ledger(), self._xpay.refused())
+        return evidence.gathered(self.server.url("psycopg"), *theirs, *files)
 
     def close(self) -> None:
         self._customers.close()
@@ -270,6 +272,7 @@ class Scene:
             clicks=dict(self._customers.tries),
             tries=dict(self._sender.tries),
             at_xpay=len(found.at_xpay),
+            refused=len(found.refused),
             process_kills=self.crew.kills,
             server_kills=self.server.kills,
             recoveries=self.server.recoveries(),

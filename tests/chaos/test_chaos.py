@@ -35,7 +35,8 @@ def reported(size: Size, plant: str = "") -> Report:
 def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
     """Every acknowledged event is on file once, and every paid order is in the ledger once.
 
-    Each order has one payment at xPay, though answers to its creation were lost.
+    Each order has one payment at xPay, though answers to its creation were lost, and some attempts
+    were refused for good.
     Half way the tables grow to a newer schema: the code of now goes on, and starts again on it.
     """
     report = reported(SIZE)
@@ -49,6 +50,7 @@ def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
     assert report.paid > SIZE.intents / 2
     assert sum(report.clicks.values()) > SIZE.intents >= report.at_xpay >= report.sent_on
     assert report.clicks["503"]
+    assert report.refused
 
 
 @pytest.mark.slow

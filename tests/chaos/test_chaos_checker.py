@@ -12,7 +12,7 @@ import pytest
 from xpay_flow.errors import InvalidValue
 
 from .checking import ACKNOWLEDGED, KINDS, faults
-from .evidence import AtXPay, Call, Evidence, Owed, Stored
+from .evidence import AtXPay, Call, Evidence, Owed, Refusal, Stored
 from .plan import DUPLICATES, IMPATIENT, STORIES, TYPES, Event, Plan, expected, order, planned
 
 T = TypeVar("T")
@@ -32,7 +32,10 @@ def evidence_of(plan: Plan) -> Evidence:
         for order, ending in endings.items()
         for handler, subject in sorted(ending.calls)
     ]
+    # Every fifth of them had to begin twice.
+    refused = tuple(Refusal(order, f"{order}-1") for order in [*endings][::5])
     return Evidence(
+        refused=refused,
         at_xpay=tuple(
             AtXPay(order, f"in_{order}", page_of(order), ending.is_paid)
             for order, ending in endings.items()
@@ -40,9 +43,10 @@ def evidence_of(plan: Plan) -> Evidence:
         pages=tuple((order, page_of(order)) for order in endings),
         answers=dict.fromkeys(range(len(plan.deliveries)), ACKNOWLEDGED),
         intents=tuple(
-            Stored(order, f"in_{order}", max(ending.states), ending.refunded_minor)
+            Stored(order, f"in_{order}", max(ending.states), ending.refunded_minor, f"{order}-2")
             for order, ending in endings.items()
-        ),
+        )
+        + tuple(Stored(refusal.order, None, "rejected", 0, refusal.key) for refusal in refused),
         facts=tuple((event.order, event.id) for event in plan.events),
         effects=tuple(Owed(call.handler, call.order, "done") for call in calls),
         ledger=tuple((c.order, c.key) for c in calls if c.handler == "on_success"),
@@ -94,13 +98,22 @@ def call(**changes: str) -> tuple[Call, ...]:
 def with_stored(order: str, **changes: Any) -> tuple[Stored, ...]:
     """What is stored, with these changes for one order."""
     return tuple(
-        attrs.evolve(stored, **changes) if stored.order == order else stored
+        attrs.evolve(stored, **changes)
+        if stored.order == order and stored.state != "rejected"
+        else stored
         for stored in SOUND.intents
     )
 
 
 def stored(order: str) -> Stored:
     return next(stored for stored in SOUND.intents if stored.order == order)
+
+
+def with_refused(**changes: Any) -> tuple[Stored, ...]:
+    """What is stored, with these changes for one attempt that xPay has refused."""
+    *rest, refused = SOUND.intents
+    assert "rejected" == refused.state
+    return (*rest, attrs.evolve(refused, **changes))
 
 
 PLANTED: dict[str, tuple[Evidence, set[str]]] = {
@@ -143,7 +156,7 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         {"wrong state", "creation lost"},
     ),
     "a payment of nobody": (
-        attrs.evolve(SOUND, intents=(*SOUND.intents, Stored("order-x", "in_x", "created", 0))),
+        attrs.evolve(SOUND, intents=(*SOUND.intents, Stored("order-x", "in_x", "created", 0, "k"))),
         {"wrong state", "creation unresolved"},
     ),
     "a second payment for one order": (
@@ -172,7 +185,7 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         {"charged wrongly"},
     ),
     "a payment whose creation the books have forgotten": (
-        attrs.evolve(SOUND, intents=tuple(s for s in SOUND.intents if s.order != left())),
+        attrs.evolve(SOUND, intents=tuple(s for s in SOUND.intents if s != stored(left()))),
         {"creation lost"},
     ),
     "a creation of which nobody has asked what became": (
@@ -183,6 +196,22 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
             intents=with_stored(left(), x_intent_id=None),
         ),
         {"creation unresolved"},
+    ),
+    "a refusal that is left open": (
+        attrs.evolve(SOUND, intents=with_refused(state="initiated")),
+        {"refusal mistaken"},
+    ),
+    "a refusal of which the books know nothing": (
+        attrs.evolve(SOUND, intents=SOUND.intents[:-1]),
+        {"refusal mistaken"},
+    ),
+    "an attempt that is closed, and xPay has made it": (
+        attrs.evolve(SOUND, intents=with_stored(left(), state="rejected")),
+        {"refusal mistaken", "wrong state"},
+    ),
+    "an attempt that is closed, and xPay was never asked": (
+        attrs.evolve(SOUND, intents=with_refused(key="another")),
+        {"refusal mistaken", "wrong state", "creation unresolved"},
     ),
     "a customer who stayed and was not sent on": (
         attrs.evolve(SOUND, pages=tuple(p for p in SOUND.pages if p[0] != one_of("success"))),
@@ -328,9 +357,17 @@ def test_of_whom_nothing_is_told_need_not_be_in_the_books() -> None:
         SOUND,
         at_xpay=tuple(p for p in SOUND.at_xpay if p.order != order),
         pages=tuple(p for p in SOUND.pages if p[0] != order),
-        intents=tuple(s for s in SOUND.intents if s.order != order),
+        intents=tuple(s for s in SOUND.intents if s != stored(order)),
     )
+    # All that is left of it is that xPay has refused the click, or nothing at all.
+    assert order in {refusal.order for refusal in evidence.refused}
     assert [] == faults(PLAN, evidence)
+    nothing = attrs.evolve(
+        evidence,
+        intents=tuple(s for s in evidence.intents if s.order != order),
+        refused=tuple(r for r in evidence.refused if r.order != order),
+    )
+    assert [] == faults(PLAN, nothing)
 
 
 def test_customers_come_in_the_order_of_their_news_and_some_click_twice() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from binascii import crc32
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.served import served
+from sandbox.served import served_by
 
 from xpay_flow import messages
 from xpay_flow.errors import UnknownIntent
 from xpay_flow.sandbox import FaultPlan, Sandbox
+from xpay_flow.sandbox.exchange import NoAnswer, Request, Response, error_response
 from xpay_flow.sandbox.ledger import Intent
 
-from .evidence import AtXPay
+from .evidence import AtXPay, Refusal
 from .plan import REFUND_MINOR
 
 # One creation in five goes wrong, as often before it took effect as afterwards.
@@ -28,12 +31,39 @@ _API: Final = (
 )
 _ON_CREATE: Final = [{**rule, "path": messages.CREATE_INTENT_PATH} for rule in _API]
 FAULTS: Final = FaultPlan.from_dict({"api": _ON_CREATE})
+# And of all attempts these are refused for good.
+REFUSED_PERCENT: Final = 5
+
+
+class Refusing(Sandbox):
+    """Refuses some attempts, and keeps to it: its answer to their key is the same each time.
+
+    `refused` are those that were told so.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.refused: set[Refusal] = set()
+
+    def handle(self, request: Request) -> Response | NoAnswer:
+        """As any; see above."""
+        key = request.header(messages.IDEMPOTENCY_HEADER) or ""
+        if not _is_refused(request, key):
+            return super().handle(request)
+        self.refused.add(Refusal(json.loads(request.body)["receiptId"], key))
+        # Not 400, which may also mean that another request under this key is still running.
+        return error_response(401, messages.UNAUTHORIZED, "The merchant has no access")
+
+
+def _is_refused(request: Request, key: str) -> bool:
+    is_drawn = crc32(key.encode()) % 100 < REFUSED_PERCENT
+    return is_drawn and request.path == messages.CREATE_INTENT_PATH
 
 
 class XPay:
     """The local xPay of one run; its ledger is read where it is kept."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Refusing) -> None:
         self._sandbox = sandbox
         self._seen = 0
         self._by_order: dict[str, list[Intent]] = defaultdict(list)
@@ -61,6 +91,10 @@ class XPay:
     def ledger(self) -> tuple[AtXPay, ...]:
         """Every payment that it holds."""
         return tuple(self._entry(intent) for intent in self._sandbox.intents())
+
+    def refused(self) -> tuple[Refusal, ...]:
+        """Every attempt that it was asked to make, and refused."""
+        return tuple(self._sandbox.refused)
 
     def _entry(self, intent: Intent) -> AtXPay:
         page = self._sandbox.fwd_url(intent.x_intent_id)
@@ -90,5 +124,5 @@ _ACTS: Final[dict[str, Callable[[Sandbox, str], object]]] = {
 @contextmanager
 def at_work() -> Generator[XPay]:
     """An xPay on a port of this machine."""
-    with served(faults=FAULTS) as sandbox:
+    with served_by(Refusing, faults=FAULTS) as sandbox:
         yield XPay(sandbox)

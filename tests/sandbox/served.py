@@ -5,25 +5,36 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import uvicorn
 
 from xpay_flow.sandbox import FaultPlan, Sandbox, SandboxConfig
 from xpay_flow.sandbox.web import create_app
 
+S = TypeVar("S", bound=Sandbox)
+
 
 @contextlib.contextmanager
 def served(*, faults: FaultPlan | None = None, **settings: Any) -> Iterator[Sandbox]:
     """Yields a sandbox that answers under its own `checkout_base_url`."""
+    with served_by(Sandbox, faults=faults, **settings) as sandbox:
+        yield sandbox
+
+
+@contextlib.contextmanager
+def served_by(
+    kind: Callable[..., S], *, faults: FaultPlan | None = None, **settings: Any
+) -> Iterator[S]:
+    """The same with a sandbox of a kind of your own."""
     # Listening before the server starts: a client that is early waits in the queue.
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     config = SandboxConfig(
         checkout_base_url=f"http://127.0.0.1:{port}", rate_limit=None, **settings
     )
-    sandbox = Sandbox(config, faults=faults)
+    sandbox = kind(config, faults=faults)
     server = uvicorn.Server(
         uvicorn.Config(create_app(sandbox), log_config=None, timeout_graceful_shutdown=2)
     )
