@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Hashable, Iterable
 from typing import Any
 
 import pytest
 
-from xpay_flow.checker.frames import rest_of, rest_with_error
+from xpay_flow.checker import frames
+from xpay_flow.checker.codes import Constant
 
 Flow = Generator[str, Any, Any]
 
@@ -16,6 +17,21 @@ def paused(flow: Flow) -> Flow:
     """The flow as it waits for its first answer."""
     next(flow)
     return flow
+
+
+def rest_of(flow: Flow) -> Hashable | None:
+    """What stands for the rest of a paused flow."""
+    return frames.rest_of(frames.frames_of(flow))
+
+
+def rest_with_error(flow: Flow) -> Hashable | None:
+    """The same for an error."""
+    return frames.rest_with_error(frames.frames_of(flow))
+
+
+def rest_with_answer(flow: Flow, answer: Constant) -> Hashable | None:
+    """The same for an answer that is a constant."""
+    return frames.rest_with_answer(frames.frames_of(flow), answer)
 
 
 def reads(value: int) -> Flow:
@@ -82,3 +98,65 @@ def test_the_error_itself_goes_where_it_was_said_to_go() -> None:
         with pytest.raises(StopIteration) as end:
             paused(flow).throw(ValueError())
         assert end.value.value in (1, (1, 1))
+
+
+def commits(value: int) -> Flow:
+    """Asks whether it has won, as our own effects do."""
+    won = yield f"commit {value}"
+    return won
+
+
+def tries(value: int, again: Iterable[object]) -> Flow:
+    """Returns what it holds once it has won, and tries again with nothing in hand until then."""
+    for _ in again:
+        found = yield from once(value)
+        if found is not None:
+            return found
+        value = yield "load"
+    return None
+
+
+def once(value: int) -> Flow:
+    """One try: None is a lost race."""
+    if not (yield from commits(value)):
+        return None
+    return value
+
+
+def test_a_lost_race_leaves_nothing_in_hand() -> None:
+    """Flows that had read something else go on alike once they have lost, and not if they win."""
+    one, other = paused(tries(1, range(3))), paused(tries(2, range(3)))
+    assert rest_of(one) != rest_of(other)
+    assert rest_with_answer(one, False) == rest_with_answer(other, False) is not None
+    assert rest_with_answer(one, True) != rest_with_answer(other, True)
+    assert "load" == one.send(False) == other.send(False)
+    assert rest_of(one) == rest_of(other)
+
+
+def test_a_lost_race_leaves_the_tries_that_are_left() -> None:
+    """What stands on the stack, such as how many tries there are, still tells flows apart."""
+    one, other = paused(tries(1, range(3))), paused(tries(1, range(4)))
+    assert rest_with_answer(one, False) != rest_with_answer(other, False)
+
+
+def noted(value: int, answered: bool) -> Flow:
+    """Keeps the answer and goes on in the same place, whatever it was."""
+    won = yield "asked"
+    if answered:
+        yield "again"
+    return won, value if answered else None
+
+
+def test_an_answer_that_is_kept_is_told() -> None:
+    """What a flow has written down on its way is part of its rest."""
+    flow = paused(noted(1, answered=True))
+    assert rest_with_answer(flow, True) != rest_with_answer(flow, False)
+    # `1` is no other number than `True`, and yet it may be told from it.
+    assert rest_with_answer(flow, True) != rest_with_answer(flow, 1)
+
+
+def test_a_flow_that_ends_upon_an_answer_leaves_the_answer() -> None:
+    """Of a flow that does nothing but hand its answer on, nothing else is left."""
+    one, other = paused(commits(1)), paused(commits(2))
+    assert rest_with_answer(one, False) == rest_with_answer(other, False)
+    assert rest_with_answer(one, False) != rest_with_answer(one, True)

@@ -63,6 +63,7 @@ INSTEAD: Final = {
 WRITING: Final = frozenset("wax+")
 # These make files and folders; their names are drawn from a generator that was seeded long ago.
 MAKING: Final = ("os.mkdir", "tempfile.mkdtemp", "tempfile.mkstemp")
+HEARD: Final = frozenset({"open", *MAKING})
 WRITING_FLAGS: Final = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
 # Code that takes time, randomness or files for its own sake and lets nobody see them.
@@ -241,7 +242,7 @@ def _listen() -> None:
 
 
 def _audited(event: str, told: tuple[Any, ...]) -> None:
-    if event not in ("open", *MAKING):
+    if event not in HEARD:
         return
     guard = getattr(sys.getprofile(), "__self__", None)
     if type(guard) is not Guard:

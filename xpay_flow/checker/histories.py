@@ -30,7 +30,7 @@ from xpay_flow.effects import (
 
 from .bounds import Group
 from .contents import Raised
-from .frames import rest_of, rest_with_error
+from .frames import Frame, frames_of, rest_of, rest_with_answer, rest_with_error
 from .hidden import HiddenState as HiddenState
 from .oversight import Oversight
 from .shop import AnyFlow
@@ -63,7 +63,9 @@ class Node:
         result: what the flow returned, or a `Raised`, at the end.
         clock: the step that led here read the clock: only then does the time tell pasts apart.
         named: how many names this flow was given.
-        if_raised: what stands for the rest of the flow if the answer is an error.
+        resting: flows that wait here, each with the past that it has really had.
+        if_raised, if_lost: what stands for the rest of the flow if the answer is an error, or
+            that it has lost a race.
     """
 
     kind: Kind
@@ -75,8 +77,9 @@ class Node:
     op: Any = None
     result: Any = None
     clock: bool = False
-    generator: AnyFlow | None = None
+    resting: list[tuple[Node, AnyFlow]] = attrs.Factory(list[Any])
     if_raised: Hashable = None
+    if_lost: Hashable = None
     untimed: dict[Hashable, Node] = attrs.Factory(dict[Hashable, "Node"])
     timed: dict[tuple[Hashable, int], Node] = attrs.Factory(dict[tuple[Hashable, int], "Node"])
 
@@ -95,34 +98,35 @@ class Histories:
         self.resumptions = 0
         self._roots: dict[tuple[Kind, int | None], Node] = {}
         self._rests: dict[Hashable, Node] = {}
-        self._after_errors: dict[Hashable, Node] = {}
+        self._after: dict[Hashable, Node] = {}
 
     def start(self, kind: Kind, now_ms: int) -> Node:
         """The node of a task that has just begun and waits for its first effect."""
         node = self._roots.get((kind, None)) or self._roots.get((kind, now_ms))
         if node is None:
             node = Node(kind, None, None, now_ms)
-            self._grow(node, kind.make())
-            self._roots[kind, now_ms if node.clock else None] = self._alike(node)
+            root, node = node, self._grown(node, kind.make())
+            self._roots[kind, now_ms if root.clock else None] = node
         return node
 
     def step(self, node: Node, key: Hashable, answer: Any, now_ms: int) -> Node:
         """The node after `answer`; `key` stands for the answer and is cheap to compare."""
         child = node.untimed.get(key) or node.timed.get((key, now_ms))
-        if child is None and isinstance(answer, Raised):
-            child = self._raised(node, key, now_ms)
+        rest = self._foreseen(node, answer) if child is None else None
+        if rest is not None:
+            at = (node.kind, node.named, rest, key)
+            child = self._after.get((*at, None)) or self._after.get((*at, now_ms))
         if child is None:
-            generator, node.generator = node.generator, None
-            child = Node(node.kind, node, answer, now_ms, node.named)
-            self._grow(child, generator or self._replayed(node))
-            alike = self._alike(child)
+            past, generator = node.resting.pop() if node.resting else (node, self._replayed(node))
+            child = Node(node.kind, past, answer, now_ms, node.named)
+            alike = self._grown(child, generator)
             moment = now_ms if child.clock else None
             if moment is None:
                 node.untimed[key] = alike
             else:
                 node.timed[key, now_ms] = alike
-            if isinstance(answer, Raised) and node.if_raised is not None:
-                self._after_errors[node.kind, node.named, node.if_raised, key, moment] = alike
+            if rest is not None:
+                self._after[node.kind, node.named, rest, key, moment] = alike
             child = alike
         return child
 
@@ -131,32 +135,44 @@ class Histories:
         for node in self.nodes:
             node.untimed.clear()
             node.timed.clear()
-            node.generator = None
+            node.resting.clear()
 
-    def _raised(self, node: Node, key: Hashable, now_ms: int) -> Node | None:
-        """The node after an error, if a flow has failed so before with nothing else in hand."""
-        if node.if_raised is None:
-            return None
-        at = (node.kind, node.named, node.if_raised, key)
-        return self._after_errors.get((*at, None)) or self._after_errors.get((*at, now_ms))
+    def _foreseen(self, node: Node, answer: Any) -> Hashable:
+        """What stands for the rest of a flow that is given an answer which leaves little of it."""
+        if isinstance(answer, Raised):
+            return node.if_raised
+        return node.if_lost if answer is False else None
 
-    def _alike(self, node: Node) -> Node:
+    def _grown(self, node: Node, generator: AnyFlow) -> Node:
+        """The node to which a flow has come now, or the first from which it goes on alike."""
+        self._advance(node, generator)
+        if node.op is not None:
+            frames = frames_of(generator)
+            alike = self._alike(node, frames)
+            # One flow more that rests there, so one answer more that needs no run from the start.
+            alike.resting.append((node, generator))
+            if alike is not node:
+                return alike
+            self._look_ahead(node, frames)
+        node.id = len(self.nodes)
+        self.nodes.append(node)
+        return node
+
+    def _alike(self, node: Node, frames: list[Frame]) -> Node:
         """The first node from which a flow goes on as it does from this one."""
-        if node.generator is None or not self._merging or isinstance(node.op, Commit | RunWithin):
+        if not self._merging or isinstance(node.op, Commit | RunWithin):
             # A flow that is about to commit has most of its past in its hands.
             return node
-        rest = rest_of(node.generator)
+        rest = rest_of(frames)
         if rest is None:
             return node
         return self._rests.setdefault((node.kind, node.named, _asked(node.op), rest), node)
 
-    def _grow(self, node: Node, generator: AnyFlow) -> None:
-        self._advance(node, generator)
-        if node.op is not None:
-            node.generator = generator
-            node.if_raised = rest_with_error(generator) if self._merging else None
-        node.id = len(self.nodes)
-        self.nodes.append(node)
+    def _look_ahead(self, node: Node, frames: list[Frame]) -> None:
+        if self._merging:
+            node.if_raised = rest_with_error(frames)
+            if isinstance(node.op, Commit):
+                node.if_lost = rest_with_answer(frames, False)
 
     def _advance(self, node: Node, generator: AnyFlow) -> None:
         self.resumptions += 1
