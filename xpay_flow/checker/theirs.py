@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sysconfig
 from functools import cache
 from pathlib import Path
@@ -50,8 +51,14 @@ def asking_place() -> str:
 
 def short(filename: str) -> str:
     """The file as seen from the working directory, if it lies below it."""
+    return _seen_from(os.getcwd(), filename)
+
+
+@cache
+def _seen_from(folder: str, filename: str) -> str:
+    # Whoever blocks is asked for its place at each effect, and paths are slow.
     path = Path(filename)
-    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else filename
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else filename
 
 
 def _within(filename: str, folders: tuple[str, ...]) -> bool:
