@@ -160,8 +160,8 @@ def _failing(*_: object) -> None:
 def taken_apart(flow: AnyFlow) -> AnyFlow:
     """The same flow, where to hold a record, what is done meanwhile, and to let go are steps."""
     answer: Any = None
-    effect = next(flow)
     try:
+        effect = next(flow)
         while True:
             try:
                 answer = yield from _apart(effect)

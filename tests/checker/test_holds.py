@@ -1,0 +1,142 @@
+"""What the search says of workers that hold a record while they call its handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.kit.broken_able import Able
+from xpay_flow import flows
+from xpay_flow.checker.bounds import Group, Scene
+from xpay_flow.checker.performing import Hold, LetGo, taken_apart
+from xpay_flow.checker.shop import AnyFlow, Shop
+from xpay_flow.checker.stateless.check import StatelessBound, StatelessResult, check_stateless
+from xpay_flow.checker.targets import shipped
+from xpay_flow.effects import Abandoned, Holding, load
+from xpay_flow.flows import Rules
+from xpay_flow.flows.outbox import Means
+from xpay_flow.ports import is_held
+
+HOLDS = Means(holds=True)
+
+
+def changed(flow: AnyFlow, instead: Callable[[Any], AnyFlow]) -> AnyFlow:
+    """The flow, with each effect performed as `instead` says."""
+    answer = None
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = yield from instead(effect)
+            except Exception as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+def right(rules: Rules) -> AnyFlow:
+    """Holds a record until its calls are settled, and takes over what a dead worker left."""
+    return flows.deliver(rules, means=HOLDS)
+
+
+def lets_go_first(rules: Rules) -> AnyFlow:
+    """Holds the record, lets go of it, and only then does what it was held for."""
+
+    def instead(effect: Any) -> AnyFlow:
+        if not isinstance(effect, Holding):
+            return (yield effect)
+        yield Holding(effect.key, nothing())
+        return (yield from effect.flow)
+
+    return changed(right(rules), instead)
+
+
+def does_not_look(rules: Rules) -> AnyFlow:
+    """Works on the record, too, where another worker holds it."""
+
+    def instead(effect: Any) -> AnyFlow:
+        if not isinstance(effect, Holding):
+            return (yield effect)
+        done = yield Holding(effect.key, within(effect.flow))
+        return done if done is not None else (yield from effect.flow)
+
+    return changed(right(rules), instead)
+
+
+def leaves_the_abandoned(rules: Rules) -> AnyFlow:
+    """Keeps away from what is marked as held, also when nobody is there any more."""
+
+    def instead(effect: Any) -> AnyFlow:
+        if isinstance(effect, Abandoned):
+            return ()
+        if isinstance(effect, Holding):
+            found = yield from load(effect.key)
+            if any(is_held(owed) for record in found for owed in record.effects):
+                return None
+        return (yield effect)
+
+    return changed(right(rules), instead)
+
+
+def nothing() -> AnyFlow:
+    yield from ()
+
+
+def within(flow: AnyFlow) -> AnyFlow:
+    """The flow; it can be run all the same where this is not."""
+    return (yield from flow)
+
+
+def searched(deliver: Callable[[Rules], AnyFlow], faults: int) -> StatelessResult:
+    """What two workers show who do their work so, on a store that can hold."""
+    store = Able()
+    empty = store.snapshot()
+    parties: dict[Group, int] = {"webhook": 1, "worker": 2}
+    where = Scene(name="holding", parties=parties, faults=frozenset({"death"}))
+    bound = StatelessBound(faults=faults, flows_max=3, scenes=(where,))
+    shop = attrs.evolve(Shop.of(shipped()), deliver=deliver)
+    return check_stateless(shop, lambda: store, lambda: store.restore(empty), bound)
+
+
+@pytest.mark.parametrize("faults", [0, 1])
+def test_workers_that_hold_are_right(faults: int) -> None:
+    """A record that is held until all is settled, and taken over from the dead, is no alarm."""
+    result = searched(right, faults)
+    assert "EXHAUSTED" == result.verdict, result.as_text()
+
+
+@pytest.mark.parametrize(
+    ("deliver", "promise", "faults"),
+    [
+        (lets_go_first, "handlers_are_called_once", 0),
+        (does_not_look, "handlers_are_called_once", 0),
+        (leaves_the_abandoned, "never_stuck", 1),
+    ],
+)
+def test_a_hold_that_is_misused_is_found(
+    deliver: Callable[[Rules], AnyFlow], promise: str, faults: int
+) -> None:
+    """Whoever misuses a hold breaks the promise that it is there for, with the fewest faults."""
+    found = searched(deliver, 1).violation
+    assert found is not None
+    assert (promise, faults) == (found.promise, found.faults), found.as_text()
+
+
+def test_a_hold_for_nothing_is_taken_and_let_go() -> None:
+    """A flow that does nothing while it holds a record is no error, and ends with its value."""
+    flow = taken_apart(holds_for_nothing())
+    assert Hold("key") == next(flow)
+    assert LetGo("key") == flow.send(True)
+    with pytest.raises(StopIteration) as end:
+        flow.send(None)
+    assert "held" == end.value.value
+
+
+def holds_for_nothing() -> AnyFlow:
+    yield Holding("key", nothing())
+    return "held"
