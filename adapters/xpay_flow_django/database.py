@@ -78,14 +78,14 @@ class Database:
 
     def read(self, work: Callable[[], T]) -> T:
         """What `work` finds. Raises StoreUnavailable."""
-        return self._tried(lambda: self._borrowed(lambda _: work()), reading=True)
+        return self._tried(lambda: self._borrowed(_ours(work)), reading=True)
 
     def read_only(self, work: Callable[[], T]) -> T:
         """The same, while the database refuses to write."""
 
         def guarded(connection: BaseDatabaseWrapper) -> T:
             with _refusing_to_write(connection):
-                return work()
+                return _ours(work)(connection)
 
         return self._tried(lambda: self._borrowed(guarded), reading=True)
 
@@ -96,7 +96,7 @@ class Database:
             ConfigurationError: inside a transaction of somebody else.
             StoreUnavailable: it did not happen, or nobody knows.
         """
-        return self._tried(lambda: self.write_once(lambda _: work()), reading=False)
+        return self._tried(lambda: self.write_once(_ours(work)), reading=False)
 
     def write_once(self, work: Callable[[BaseDatabaseWrapper], T]) -> T:
         """The same for what must not be called twice; it is given the connection."""
@@ -185,6 +185,20 @@ class Database:
             if opened_here:
                 # Nobody would close it when this thread ends. (With a pool, this hands it back.)
                 connection.close()
+
+
+def _ours(work: Callable[[], T]) -> Callable[[BaseDatabaseWrapper], T]:
+    """`work`, whose errors are always Django's.
+
+    With DEBUG, Django itself asks SQLite what it has just been told, and of a connection that is
+    lost meanwhile it lets the driver's own error pass.
+    """
+
+    def wrapped(connection: BaseDatabaseWrapper) -> T:
+        with connection.wrap_database_errors:
+            return work()
+
+    return wrapped
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import attrs
 import django_kit as kit
 import pytest
 from django.db import connections
+from django.test import override_settings
 
 from xpay_flow.checker.contract import SCENES, ContractBound, ContractResult, Scene, check_store
 from xpay_flow.checker.contract.judging import Rule
@@ -49,6 +50,13 @@ def test_the_store_keeps_the_contract(alias: str) -> None:
     assert "EXHAUSTED" == result.verdict, result.as_text()
     assert (DRIVERS[alias],) == result.seen
     assert result.total("faults") >= 50
+
+
+def test_a_project_that_is_debugged_keeps_the_contract(alias: str) -> None:
+    """With DEBUG, Django asks the database more, and what fails there is unavailable, too."""
+    with override_settings(DEBUG=True):
+        result = checked(alias, DjangoStore, (RACE,))
+    assert "EXHAUSTED" == result.verdict, result.as_text()
 
 
 @pytest.mark.deep
