@@ -11,7 +11,7 @@ import pytest
 from tests.kit.broken_able import Able
 from xpay_flow import flows
 from xpay_flow.checker.bounds import Group, Scene
-from xpay_flow.checker.performing import Hold, LetGo, taken_apart
+from xpay_flow.checker.performing import Hold, LetGo, changed, taken_apart
 from xpay_flow.checker.shop import AnyFlow, Shop
 from xpay_flow.checker.stateless.check import StatelessBound, StatelessResult, check_stateless
 from xpay_flow.checker.targets import shipped
@@ -21,22 +21,6 @@ from xpay_flow.flows.outbox import Means
 from xpay_flow.ports import is_held
 
 HOLDS = Means(holds=True)
-
-
-def changed(flow: AnyFlow, instead: Callable[[Any], AnyFlow]) -> AnyFlow:
-    """The flow, with each effect performed as `instead` says."""
-    answer = None
-    try:
-        effect = next(flow)
-        while True:
-            try:
-                answer = yield from instead(effect)
-            except Exception as error:
-                effect = flow.throw(error)
-            else:
-                effect = flow.send(answer)
-    except StopIteration as end:
-        return end.value
 
 
 def right(rules: Rules) -> AnyFlow:

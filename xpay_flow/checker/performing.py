@@ -6,7 +6,7 @@ store that cannot be put back.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
@@ -159,12 +159,17 @@ def _failing(*_: object) -> None:
 
 def taken_apart(flow: AnyFlow) -> AnyFlow:
     """The same flow, where to hold a record, what is done meanwhile, and to let go are steps."""
+    return changed(flow, _apart)
+
+
+def changed(flow: AnyFlow, instead: Callable[[Any], AnyFlow]) -> AnyFlow:
+    """The same flow, each effect of which is answered as `instead` does."""
     answer: Any = None
     try:
         effect = next(flow)
         while True:
             try:
-                answer = yield from _apart(effect)
+                answer = yield from instead(effect)
             except Exception as error:
                 effect = flow.throw(error)
             else:
