@@ -1,4 +1,4 @@
-"""Which database servers do all tests share? One PostgreSQL and one MariaDB for each test run."""
+"""What do all tests share? One PostgreSQL and one MariaDB for each run, and what ends a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,22 @@ from collections.abc import Iterator
 
 import pytest
 import servers
+from watchdog import Watchdog, end_children
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """However a run goes, it ends, and leaves no process behind."""
+    config.pluginmanager.register(Watchdog(config, _leave), "watchdog")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    servers.stop_left()
+
+
+def _leave() -> None:
+    # Other workers may use the servers that this one has started.
+    end_children(but=servers.pids())
+    servers.stop_left()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import fcntl
 import importlib.util
 import os
 import pwd
+import secrets
 import select
 import shutil
 import signal
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,21 @@ import psycopg
 import pytest
 
 READY_S: Final = 30.0
+# Names this run for all of its processes: workers inherit it from the one that pytest began with.
+IS_FIRST: Final = "XPAY_FLOW_TEST_RUN" not in os.environ
+RUN: Final = os.environ.setdefault("XPAY_FLOW_TEST_RUN", f"{os.getpid()}-{secrets.token_hex(3)}")
+FOLDER: Final = Path(tempfile.gettempdir()) / f"xpay-flow-tests-{RUN}"
+# No statement of a test, and no wait for a lock, takes longer than this on a busy machine. So the
+# clean-up after a test that was interrupted does not wait for ever for the locks that it has left.
+LOCK_S: Final = 30
+STATEMENT_S: Final = 60
+LIMITS: Final = {
+    "lock_timeout": f"{LOCK_S}s",
+    "statement_timeout": f"{STATEMENT_S}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_S}s",
+}
+# Of one process after another that starts a server, or stops it.
+TURN_S: Final = 4 * READY_S
 # Neither server runs as root; this user is everywhere and may do nothing.
 UNPRIVILEGED: Final = "nobody"
 
@@ -47,13 +63,27 @@ def absent(reason: str) -> None:
 @contextmanager
 def run_folder() -> Generator[Path]:
     """A folder of this test run, which strangers may enter; pytest's own they may not."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    folder = Path(tempfile.gettempdir()) / f"xpay-flow-tests-{run}"
-    folder.mkdir(mode=0o755, exist_ok=True)
-    yield folder
+    FOLDER.mkdir(mode=0o755, exist_ok=True)
+    yield FOLDER
     # The last to leave finds nothing but locks.
-    if not [path for path in folder.iterdir() if path.is_dir()]:
-        shutil.rmtree(folder, ignore_errors=True)
+    if not [path for path in FOLDER.iterdir() if path.is_dir()]:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def pids() -> frozenset[int]:
+    """The servers of this run."""
+    found = {_state(path.parent)[2] for path in FOLDER.glob("*/state")}
+    return frozenset(found - {0})
+
+
+def stop_left() -> None:
+    """Stop the servers of this run whose users were killed. Waits for nothing."""
+    if not IS_FIRST:
+        return
+    for pid in pids():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGQUIT)
+    shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 @attrs.frozen
@@ -126,7 +156,14 @@ def _write(home: Path, *numbers: int) -> None:
 @contextmanager
 def _locked(path: Path) -> Generator[None]:
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        for _ in range(int(TURN_S * 20)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                brief_wait()
+        else:
+            raise TimeoutError(f"{path} was locked for {TURN_S:.0f} s by another test process")
         yield
 
 
@@ -195,6 +232,7 @@ def start_postgresql(home: Path, port: int, **otherwise: str) -> int:
         "synchronous_commit": "local",
         "synchronous_standby_names": "nobody",
         "max_connections": "200",
+        **LIMITS,
         **otherwise,
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -212,6 +250,7 @@ def _await_ready(url: str) -> None:
             brief_wait()
         else:
             return
+    raise NotThere(f"PostgreSQL was not ready after {READY_S:.0f} s")
 
 
 def postgresql_binaries(home: Path) -> Path:
@@ -254,6 +293,10 @@ def start_mariadb(home: Path, port: int) -> int:
         "innodb-buffer-pool-size": "64M",
         "innodb-log-file-size": "16M",
         "max-connections": "200",
+        "lock-wait-timeout": str(LOCK_S),
+        "innodb-lock-wait-timeout": str(LOCK_S),
+        "max-statement-time": str(STATEMENT_S),
+        "idle-transaction-timeout": str(STATEMENT_S),
     }
     words = [f"--{name}={value}" for name, value in options.items()]
     return _started([server, *common, *words, "--skip-name-resolve"], home, port)
@@ -267,7 +310,9 @@ def give_away(home: Path) -> None:
 
 
 def run_as_somebody(command: list[str], home: Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, **as_somebody(home))
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=TURN_S, **as_somebody(home)
+    )
     if done.returncode:
         raise NotThere(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
