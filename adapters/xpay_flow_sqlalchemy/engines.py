@@ -42,8 +42,14 @@ PATIENT_S: Final = 30.0
 # time would be one round trip more for each webhook.
 RESTED_S: Final = 5.0
 
-# The driver that a bare scheme means, and the extra that brings each.
-_DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+# What a scheme without a driver means; `postgres` is what many hosts write.
+_DRIVERS: Final = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+# The extra that brings a driver.
 _EXTRAS: Final = {"psycopg": "postgresql", "asyncpg": "asyncpg"}
 _OURS: Final = "sqlalchemy+"
 
@@ -74,8 +80,7 @@ def place(url: str) -> Place:
             "this is not the URL of a database; write postgresql://user:password@host/database"
         ) from None
     scheme = parsed.drivername
-    if scheme in _DRIVERS:
-        parsed = parsed.set(drivername=f"{scheme}+{_DRIVERS[scheme]}")
+    parsed = parsed.set(drivername=_DRIVERS.get(scheme, scheme))
     if scheme == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise ConfigurationError("a database in memory loses payments; in tests use memory://")
     names = Names(

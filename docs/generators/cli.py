@@ -9,7 +9,7 @@ import click
 from xpay_flow.cli.root import xpay_flow
 
 INTRODUCTION = """\
-The command is there with `pip install 'xpay-flow[cli]'`; `demo` and `sandbox` need the extra \
+The command is there with `pip install 'xpay-flow[cli]'`; `xpay-flow demo` needs the extra \
 `demo`.
 Errors are one line on standard error and exit code 1; wrong usage is exit code 2.
 """

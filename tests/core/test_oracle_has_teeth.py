@@ -302,6 +302,7 @@ def test_some_mistakes_need_an_oracle(decider: Decider) -> None:
     _sample_orders(decider)
 
 
+@pytest.mark.slow
 def test_the_right_decider_passes_what_the_wrong_ones_fail() -> None:
     """The checks are not merely strict: the real `decide` passes each of them."""
     exhaust(decide)

@@ -54,6 +54,7 @@ Orders = tuple[Sequence[Event], Sequence[Event]]
 
 @settings(max_examples=400, deadline=None)
 @given(two_orders(), moneys)
+@pytest.mark.slow
 def test_two_orders_of_the_same_news_end_alike(orders: Orders, asked: Money) -> None:
     """Any two orders of the same news, with any copies, end alike and owe the same calls once."""
     check_orders_agree(decide, an_intent(asked), *orders)
@@ -61,6 +62,7 @@ def test_two_orders_of_the_same_news_end_alike(orders: Orders, asked: Money) -> 
 
 @settings(max_examples=400, deadline=None)
 @given(two_orders(), moneys)
+@pytest.mark.slow
 def test_a_history_ends_where_the_set_of_its_news_says(orders: Orders, asked: Money) -> None:
     """The end of any history is a function of the set of its news, computed without an order."""
     check_against_oracle(decide, an_intent(asked), orders[0])
@@ -108,6 +110,7 @@ def test_every_order_of_every_small_multiset(alphabet: tuple[Event, ...]) -> Non
 
 
 @pytest.mark.parametrize("alphabet", [ALPHABET, AFTERMATH], ids=["alphabet", "aftermath"])
+@pytest.mark.slow
 def test_every_order_of_every_subset(alphabet: tuple[Event, ...]) -> None:
     """All orders of all subsets of these events, up to all of them at once, agree."""
     assert 2 ** len(alphabet) == check_all_subsets(decide, an_intent(), alphabet)

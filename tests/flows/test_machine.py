@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -55,11 +56,13 @@ class SQLiteShop(ShopMachine):
             self._folder.cleanup()
 
 
+@pytest.mark.slow
 def test_the_promises_hold_in_memory() -> None:
     """Whatever customers, xPay, forgers, crashes and time do, in whatever order."""
     run_state_machine_as_test(ShopMachine, settings=told(examples=250, steps=40))
 
 
+@pytest.mark.slow
 def test_the_promises_hold_on_sqlite() -> None:
     """The same over the store that a small shop uses."""
     run_state_machine_as_test(SQLiteShop, settings=told(examples=30, steps=30))

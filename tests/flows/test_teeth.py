@@ -481,6 +481,7 @@ def test_a_planted_bug_is_caught(bug: Bug, check: Check, monkeypatch: Patch) -> 
         check()
 
 
+@pytest.mark.slow
 def test_the_checks_pass_without_the_bugs() -> None:
     """What is caught above is the bug, and not the check itself."""
     for check in {name_of(check): check for _, check in CAUGHT}.values():

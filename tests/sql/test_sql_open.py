@@ -33,7 +33,12 @@ from xpay_flow_sqlalchemy import (
 
 from .kit import Place
 
-CALLED = [("postgresql", "postgresql"), ("mariadb", "mariadb"), ("mariadb", "mysql")]
+CALLED = [
+    ("postgresql", "postgresql"),
+    ("postgresql", "postgres"),
+    ("mariadb", "mariadb"),
+    ("mariadb", "mysql"),
+]
 AWAITED = [
     ("postgresql", "postgresql+asyncpg"),
     ("postgresql", "postgresql+psycopg_async"),
@@ -152,7 +157,12 @@ def test_a_url_that_cannot_be_meant(url: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("driver", "extra"),
-    [("postgresql", "postgresql"), ("postgresql+asyncpg", "asyncpg"), ("mysql", "mysql")],
+    [
+        ("postgresql", "postgresql"),
+        ("postgres", "postgresql"),
+        ("postgresql+asyncpg", "asyncpg"),
+        ("mysql", "mysql"),
+    ],
 )
 def test_a_missing_driver_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, driver: str, extra: str

@@ -48,6 +48,7 @@ def later(folder: Path, *migrations: str) -> Release:
     return release(folder, "xpay_flow", {"stores/sqlite_schema.py": (ours, theirs)}, {})
 
 
+@pytest.mark.slow
 def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(tmp_path: Path) -> None:
     """A store that is open, one that is opened and a process that is started work on the newer.
 
@@ -72,6 +73,7 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(tmp_path: Pa
             assert 1 == len(store.load(f"receipt:{order}")), order
 
 
+@pytest.mark.slow
 def test_code_that_a_schema_has_left_behind_is_refused(tmp_path: Path) -> None:
     """When something is taken away, this release says so as it starts, and changes nothing."""
     middle, newest = later(tmp_path / "2", EXPAND), later(tmp_path / "3", EXPAND, CONTRACT)

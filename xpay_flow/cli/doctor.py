@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator
-from importlib.util import find_spec
-from typing import Final, Literal
+from typing import Literal
 
 import attrs
 
@@ -19,15 +18,6 @@ from .needs import click
 from .stores import existing_store, is_missing_file, store_option
 
 Verdict = Literal["ok", "note", "wrong"]
-
-# An extra, the module that shows it to be installed, and what it is for.
-_EXTRAS: Final = (
-    ("cli", "rich", "this command line"),
-    ("sandbox", "uvicorn", "the local xPay"),
-    ("fastapi", "fastapi", "the FastAPI adapter"),
-    ("ecdsa", "cryptography", "checking xPay's second signature"),
-)
-
 
 @attrs.frozen(kw_only=True)
 class Finding:
@@ -64,10 +54,6 @@ def _tell(findings: list[Finding]) -> None:
 def _of_library() -> Iterator[Finding]:
     versions = f"xpay-flow {__version__} on Python {platform.python_version()}"
     yield Finding(verdict="ok", about="library", text=versions)
-    for extra, module, purpose in _EXTRAS:
-        if find_spec(module) is None:
-            text = f"not installed, and needed for {purpose}: pip install 'xpay-flow[{extra}]'"
-            yield Finding(verdict="note", about="extra", text=f"{extra} is {text}")
 
 
 def _of_settings() -> Iterator[Finding]:

@@ -21,7 +21,7 @@ try:
     from starlette.routing import Route
     from starlette.types import Receive, Scope, Send
 except ImportError:
-    raise MissingExtra("xpay_flow.sandbox", "sandbox") from None
+    raise MissingExtra("xpay_flow.sandbox", "cli") from None
 
 from . import exchange
 from .checkout import CheckoutPage

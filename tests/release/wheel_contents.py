@@ -1,6 +1,6 @@
 """Say whether a wheel holds our top-level names and nothing else, and works when installed.
 
-python tests/wheel_contents.py dist/*.whl
+python tests/release/wheel_contents.py dist/*.whl
 """
 
 from __future__ import annotations
