@@ -40,7 +40,7 @@ _SCHEMA: Final = """
     CREATE TABLE owed (
         id TEXT PRIMARY KEY, x_intent_id TEXT NOT NULL, status TEXT NOT NULL, tries INTEGER NOT NULL
     );
-    CREATE INDEX owed_now ON owed (status, x_intent_id);
+    CREATE INDEX due_now ON owed (status, x_intent_id);
 """
 _READ: Final = "SELECT amount, currency, state, version FROM payments WHERE x_intent_id = ?"
 _PAY: Final = (

@@ -18,7 +18,7 @@ import attrs
 
 from xpay_flow import AsyncFlow, Flow
 from xpay_flow.records import Change
-from xpay_flow.stores.rows import EFFECT_COLUMNS, FACT_COLUMNS, INTENT_COLUMNS
+from xpay_flow.stores.rows import EVENT_COLUMNS, INTENT_COLUMNS, OUTBOX_COLUMNS
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.testing import builders as b
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, migrating
@@ -28,15 +28,15 @@ from .orders import SETTINGS, Order, first_commit, orders
 from .places import Server
 
 # As the store calls it: `due("ask", now_ms, limit)`.
-_LOOK: Final = ("ask", 2**40, 10)
+_LOOK: Final = ("reconcile", 2**40, 10)
 # Nothing of these is ever due.
 _NEVER_MS: Final = 2**50
 _MODEL: Final = "order-of-another"
 
 _TABLES: Final = {
     "intents": INTENT_COLUMNS,
-    "facts": FACT_COLUMNS,
-    "effects": EFFECT_COLUMNS,
+    "events": EVENT_COLUMNS,
+    "outbox": OUTBOX_COLUMNS,
     "aliases": ("record_key", "alias"),
 }
 # Columns that name the order in one way or another.
@@ -101,13 +101,13 @@ def _compared(
 
 def _others() -> Change:
     """What all the others look like."""
-    record = attrs.evolve(b.attempt(_MODEL).record, ask_at_ms=_NEVER_MS)
+    record = attrs.evolve(b.attempt(_MODEL).record, reconcile_at_ms=_NEVER_MS)
     return first_commit(record)
 
 
 def _mine(given: Sequence[Order]) -> list[Change]:
     """The orders themselves, each to be asked about some time."""
-    records = (attrs.evolve(order.record, ask_at_ms=n + 1) for n, order in enumerate(given))
+    records = (attrs.evolve(order.record, reconcile_at_ms=n + 1) for n, order in enumerate(given))
     return [first_commit(record) for record in records]
 
 

@@ -51,10 +51,10 @@ class StampingStore(SQLiteStore):
 
     def _note(self, change: Change) -> None:
         at = perf_counter()
-        if any(fact.event.source == "webhook" for fact in change.new_facts):
+        if any(recorded.event.source == "webhook" for recorded in change.new_events):
             assert change.record.intent is not None
             self.committed_at[change.record.intent.receipt_id] = at
-        if any(effect.status == "done" for effect in change.changed_effects):
+        if any(effect.status == "done" for effect in change.changed_entries):
             self._told()
 
 

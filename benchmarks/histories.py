@@ -21,13 +21,13 @@ LENGTHS: Final = (4, 40, 400)
 
 def measured(size: Size, folder: Path) -> list[Group]:
     """Seconds to read one record back."""
-    records = {f"{length} facts": _record(length) for length in LENGTHS}
+    records = {f"{length} events": _record(length) for length in LENGTHS}
     path = folder / "histories.db"
     store_at_once(path, records.values())
     with SQLiteStore(path) as store:
         contestants = _contestants(store, records, size.webhooks_a_turn)
         title = "read one payment from SQLite"
-        return [compared(title, contestants, size.turns, opponent=f"{LENGTHS[0]} facts")]
+        return [compared(title, contestants, size.turns, opponent=f"{LENGTHS[0]} events")]
 
 
 def _record(length: int) -> Record:
@@ -49,6 +49,6 @@ def _read(store: SQLiteStore, record: Record) -> float:
     began = perf_counter()
     (found,) = store.load(record.key)
     took = perf_counter() - began
-    if found.facts != record.facts:
+    if found.events != record.events:
         raise Refused(f"{record.key} came back otherwise")
     return took

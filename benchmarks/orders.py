@@ -65,7 +65,7 @@ def _order(world: World, receipt_id: str) -> Order:
 def fill(path: Path, given: Sequence[Order]) -> None:
     """Make a database of ours with all these orders, none of them paid."""
     # Nothing is to be asked: there is no xPay behind the benchmarks.
-    store_at_once(path, (attrs.evolve(order.record, ask_at_ms=None) for order in given))
+    store_at_once(path, (attrs.evolve(order.record, reconcile_at_ms=None) for order in given))
 
 
 def store_at_once(path: Path, records: Iterable[Record]) -> None:
@@ -81,8 +81,8 @@ def first_commit(record: Record) -> Change:
     return Change(
         record=record,
         expected_version=0,
-        new_facts=record.facts,
-        changed_effects=record.effects,
+        new_events=record.events,
+        changed_entries=record.outbox,
     )
 
 
@@ -98,7 +98,7 @@ def unpaid(store: SQLiteStore, given: Sequence[Order]) -> list[str]:
     odd: list[str] = []
     for order in given:
         (record,) = store.load(order.record.key)
-        owed = [effect for effect in record.effects if effect.name == "on_success"]
+        owed = [effect for effect in record.outbox if effect.name == "on_success"]
         if record.intent is None or record.intent.state != "success" or len(owed) != 1:
             odd.append(order.record.key)
     return odd

@@ -158,7 +158,7 @@ async def _filled(store: Any, given: Sequence[Order]) -> None:
 
 
 def _first(order: Order) -> Change:
-    return first_commit(attrs.evolve(order.record, ask_at_ms=None))
+    return first_commit(attrs.evolve(order.record, reconcile_at_ms=None))
 
 
 async def served(name: str, place: str, count: int) -> None:

@@ -105,7 +105,9 @@ def entangled(number: int) -> Flow:
 
 def deliveries(flow: Callable[[int], Flow]) -> World:
     """Three of them at once."""
-    own = [f"{what}_{n}" for what in ("inbox", "begun", "owed", "log") for n in range(DELIVERIES)]
+    own = [
+        f"{what}_{n}" for what in ("inbox", "begun", "pending", "log") for n in range(DELIVERIES)
+    ]
     return World(
         name="deliveries",
         opening=dict.fromkeys((*own, "seen", "paid"), 0),

@@ -18,7 +18,7 @@ from unittest import mock
 
 import xpay_flow_wsgi
 from xpay_flow import Flow
-from xpay_flow.flows import filing, webhook
+from xpay_flow.flows import recording, webhook
 from xpay_flow.stores import sqlite
 
 from .calling import Caller, Refused, wsgi_caller
@@ -42,12 +42,12 @@ _STEPS: Final[tuple[tuple[object, str, str], ...]] = (
     (webhook, "from_webhook", "make an event: digest, without secrets"),
     (sqlite.SQLiteReader, "load", "read the rows"),
     (sqlite, "from_texts", "decode the rows into a record"),
-    (filing, "decide", "decide"),
-    (filing, "with_decision", "build the next record"),
-    (filing, "change", "build the next record"),
+    (recording, "decide", "decide"),
+    (recording, "with_decision", "build the next record"),
+    (recording, "change", "build the next record"),
     (sqlite, "intent_row", "encode the record into rows"),
-    (sqlite, "fact_row", "encode the record into rows"),
-    (sqlite, "effect_row", "encode the record into rows"),
+    (sqlite, "event_row", "encode the record into rows"),
+    (sqlite, "entry_row", "encode the record into rows"),
     (sqlite.SQLiteStore, "commit", "write the rows"),
 )
 

@@ -11,10 +11,10 @@ from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.codec import from_document, to_document, to_text
 
 TABLE = """CREATE TABLE IF NOT EXISTS records (born INTEGER PRIMARY KEY, key TEXT UNIQUE,
-    version INTEGER, deliver_at_ms INTEGER, ask_at_ms INTEGER, document TEXT)"""
-ADD = """INSERT INTO records (version, deliver_at_ms, ask_at_ms, document, key)
+    version INTEGER, deliver_at_ms INTEGER, reconcile_at_ms INTEGER, document TEXT)"""
+ADD = """INSERT INTO records (version, deliver_at_ms, reconcile_at_ms, document, key)
     VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"""
-REPLACE = """UPDATE records SET version = ?, deliver_at_ms = ?, ask_at_ms = ?, document = ?
+REPLACE = """UPDATE records SET version = ?, deliver_at_ms = ?, reconcile_at_ms = ?, document = ?
     WHERE key = ? AND version = ?"""
 NAMED = """SELECT document FROM records
     WHERE ? IN (SELECT value FROM json_each(document, '$.aliases')) ORDER BY born LIMIT ?"""
@@ -50,7 +50,7 @@ class DocumentStore(DocumentReader):
 
     def commit(self, change: Change) -> bool:
         new, expected = change.record, change.expected_version
-        due = (new.due_at_ms("deliver"), new.due_at_ms("ask"))
+        due = (new.due_at_ms("deliver"), new.due_at_ms("reconcile"))
         values = (new.version, *due, to_text(to_document(new)), new.key)
         statement = (REPLACE, (*values, expected)) if expected else (ADD, values)
         with self._database() as database:

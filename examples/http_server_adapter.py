@@ -8,11 +8,18 @@ This only translates; `xpay_flow.endpoints` decides.
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote
 
-from xpay_flow.endpoints import Handles, WebRequest, WebResponse
-from xpay_flow.serving import Blocking, Body, blocking, checked_prefix, length_required, parse_query
+from xpay_flow.adapter_kit import (
+    Blocking,
+    Body,
+    blocking,
+    checked_prefix,
+    length_required,
+    parse_query,
+)
+from xpay_flow.endpoints import RequestHandler, WebRequest, WebResponse
 
 
-def routes(flow: Handles, *, prefix: str = "") -> type["XPayHandler"]:
+def routes(flow: RequestHandler, *, prefix: str = "") -> type["XPayHandler"]:
     """A handler for `ThreadingHTTPServer` that answers the library's routes below `prefix`."""
 
     class Handler(XPayHandler):
@@ -21,7 +28,7 @@ def routes(flow: Handles, *, prefix: str = "") -> type["XPayHandler"]:
     return Handler
 
 
-def flow_from(handler: "XPayHandler") -> Handles:
+def flow_from(handler: "XPayHandler") -> RequestHandler:
     """The flow that `routes` was given."""
     return handler.served.flow
 

@@ -12,9 +12,9 @@ import attrs
 import pytest
 
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import Batching
+from xpay_flow.ports import BatchCommitting
 from xpay_flow.records import Change, Record
-from xpay_flow.stores.gathering import TOGETHER_MAX
+from xpay_flow.stores.coalescing import TOGETHER_MAX
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
@@ -26,7 +26,7 @@ class Batches:
     def test_batches_answer_and_store_as_the_reference_does(self, store: Any) -> None:
         """Random batches of new records, next versions, lost races and changed aliases: the same
         answers, records and due lists as one after the other in the reference store."""
-        assert isinstance(store, Batching)
+        assert isinstance(store, BatchCommitting)
         reference, chance = MemoryStore(), random.Random(7)
         for _ in range(40):
             batch = a_batch(reference, chance)
@@ -37,7 +37,7 @@ class Batches:
             assert found == [list(store.load(alias)) for alias in names]
             assert found == list(map(list, store.load_many(names)))
         assert list(reference.recent(200)) == list(store.recent(200))
-        for work in ("deliver", "ask"):
+        for work in ("deliver", "reconcile"):
             assert reference.due(work, 2**52, 200) == list(store.due(work, 2**52, 200))
 
     def test_an_empty_batch_and_a_full_one(self, store: Any) -> None:
@@ -50,8 +50,8 @@ class Batches:
     def test_one_that_cannot_be_written_keeps_all_out(self, store: Any) -> None:
         """An error leaves nothing of a batch behind, so that each may be tried alone."""
         first = put(store, b.attempt())
-        # A fact that is on file already, as no flow would bring it.
-        broken = attrs.evolve(b.next_change(first, b.paid()), new_facts=(first.facts[0],))
+        # A event that is on file already, as no flow would bring it.
+        broken = attrs.evolve(b.next_change(first, b.paid()), new_events=(first.events[0],))
         with pytest.raises(StoreUnavailable):
             store.commit_many([b.attempt("order-2"), broken])
         assert [] == list(store.load("attempt:1:order-2"))

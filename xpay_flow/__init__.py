@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .checkout_request import CheckoutRequest, Customer
 from .decide import Decision, decide
 from .errors import (
     AlreadyPaid,
@@ -34,28 +35,35 @@ from .lifecycle import LIFECYCLE, Lifecycle
 from .money import Money
 from .payment import Payment
 from .settings import Settings
-from .terms import Customer, Terms
 from .timeline import Timeline
 
 if TYPE_CHECKING:
     from .endpoints import Pages
     from .flow import AsyncFlow, Flow
-    from .flows import Asked, Checkout, Delivered, PaymentStatus, Received, Unworkable
+    from .flows import (
+        Checkout,
+        FailedJob,
+        HandlerResult,
+        PaymentStatus,
+        ReconcileResult,
+        WebhookResult,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "LIFECYCLE",
     "AlreadyPaid",
-    "Asked",
     "AsyncFlow",
     "Checkout",
+    "CheckoutRequest",
     "ConfigurationError",
     "Customer",
     "Decision",
-    "Delivered",
     "Event",
+    "FailedJob",
     "Flow",
+    "HandlerResult",
     "Intent",
     "InvalidValue",
     "Lifecycle",
@@ -67,17 +75,16 @@ __all__ = [
     "Payment",
     "PaymentStatus",
     "ReceiptInUse",
-    "Received",
+    "ReconcileResult",
     "SchemaMismatch",
     "Settings",
     "StoreContended",
     "StoreError",
     "StoreUnavailable",
-    "Terms",
     "Timeline",
     "UnknownIntent",
     "UntrustedMessage",
-    "Unworkable",
+    "WebhookResult",
     "XPayError",
     "XPayFlowError",
     "XPayRefused",
@@ -87,15 +94,15 @@ __all__ = [
 # Loaded when first asked for: the faces need an event loop's module, and importing this package
 # should cost a program nothing that it does not use.
 _LATE = {
-    "Asked": "flows",
+    "ReconcileResult": "flows",
     "AsyncFlow": "flow",
     "Checkout": "flows",
-    "Delivered": "flows",
+    "HandlerResult": "flows",
     "Flow": "flow",
     "Pages": "endpoints",
     "PaymentStatus": "flows",
-    "Received": "flows",
-    "Unworkable": "flows",
+    "WebhookResult": "flows",
+    "FailedJob": "flows",
 }
 
 

@@ -15,7 +15,7 @@ import attrs
 from . import events as ev
 from . import messages as m
 from .events import FAILED_KINDS, PAID_KINDS, PAYMENT_KINDS, REFUND_REPORTS, Event
-from .intent import Dispute, DisputeStatus, Intent, Refund, RefundStatus, Stamped
+from .intent import Dispute, DisputeStatus, Intent, Refund, RefundStatus, Timestamped
 from .lifecycle import (
     LIFECYCLE,
     PAID_OTHER_MONEY,
@@ -36,7 +36,7 @@ DISPUTE_KINDS: Final[dict[str, DisputeStatus]] = {
 
 
 @attrs.frozen(kw_only=True)
-class Owes:
+class HandlerDue:
     """A handler call that a decision makes due. `subject` sets it apart from its likes."""
 
     name: HandlerName
@@ -56,47 +56,51 @@ class Decision:
 
     intent: Intent
     event: Event | None
-    owes: tuple[Owes, ...] = ()
+    handlers_due: tuple[HandlerDue, ...] = ()
     disposition: Disposition
     why: str
 
 
 def decide(intent: Intent, event: Event, lifecycle: Lifecycle = LIFECYCLE) -> Decision:
     """Decide what `event` means for `intent`. Pure and total over known event kinds."""
-    if event.fact_id in intent.evidence:
+    if event.event_key in intent.evidence:
         return Decision(
             intent=intent, event=None, disposition="duplicate", why="this very news is on file"
         )
     kind = _effective_kind(intent, event)
     move = lifecycle.step(intent.state, kind)
-    retold = event.source == "webhook" and _is_told_otherwise(intent, event)
+    conflicting = event.source == "webhook" and conflicts_with_recorded(intent, event)
     after = _learn(intent, event, kind, move.target)
-    attention = _attention(intent, after, event, kind, retold)
+    attention = _attention(intent, after, event, kind, conflicting)
     if attention != after.attention:  # Rare, and a snapshot takes a tenth of a decision to make.
         after = attrs.evolve(after, attention=attention)
-    disposition, why = _verdict(intent, after, event, kind, retold, move.disposition)
+    disposition, why = _verdict(intent, after, event, kind, conflicting, move.disposition)
     return Decision(
         intent=after,
         event=event,
-        owes=tuple(sorted(owed_by(after) - owed_by(intent), key=lambda o: (o.name, o.subject))),
+        handlers_due=tuple(
+            sorted(
+                handlers_due_by(after) - handlers_due_by(intent), key=lambda o: (o.name, o.subject)
+            )
+        ),
         disposition=disposition,
         why=why,
     )
 
 
-def owed_by(intent: Intent) -> frozenset[Owes]:
+def handlers_due_by(intent: Intent) -> frozenset[HandlerDue]:
     """Every handler call that the evidence on file makes due, delivered or not."""
-    owed: set[Owes] = set()
+    owed: set[HandlerDue] = set()
     if intent.money_checked:
-        owed.add(Owes(name="on_success"))
+        owed.add(HandlerDue(name="on_success"))
     if intent.kinds & FAILED_KINDS:
-        owed.add(Owes(name="on_failed"))
-    owed.update(Owes(name="on_refunded", subject=r.refund_id) for r in intent.refunds)
-    owed.update(Owes(name="on_attention", subject=reason) for reason in intent.attention)
+        owed.add(HandlerDue(name="on_failed"))
+    owed.update(HandlerDue(name="on_refunded", subject=r.refund_id) for r in intent.refunds)
+    owed.update(HandlerDue(name="on_attention", subject=reason) for reason in intent.attention)
     return frozenset(owed)
 
 
-def is_overtaken(intent: Intent, name: HandlerName) -> str | None:
+def superseded_by(intent: Intent, name: HandlerName) -> str | None:
     """Why a handler call that is still owed would now tell old news; None if it would not."""
     if name == "on_failed" and intent.is_paid:
         return "the payment succeeded meanwhile"
@@ -136,7 +140,7 @@ def _learn(intent: Intent, event: Event, kind: str, state: str) -> Intent:
         failure=_later(intent.failure, event, event.error_code if kind in FAILED_KINDS else None),
         payment_method=_later(intent.payment_method, event, event.payment_method),
         kinds=intent.kinds | {kind},
-        evidence=intent.evidence | {event.fact_id},
+        evidence=intent.evidence | {event.event_key},
     )
 
 
@@ -144,11 +148,11 @@ def _with(known: tuple[str, ...], new: str | None) -> tuple[str, ...]:
     return known if new is None or new in known else tuple(sorted((*known, new)))
 
 
-def _later(known: Stamped | None, event: Event, word: str | None) -> Stamped | None:
+def _later(known: Timestamped | None, event: Event, word: str | None) -> Timestamped | None:
     if word is None:
         return known
     # An answer does not say when; our own clock would make copies of one answer differ.
-    new = Stamped(event.at_ms if event.source == "webhook" else 0, word)
+    new = Timestamped(event.at_ms if event.source == "webhook" else 0, word)
     return new if known is None else max(known, new)
 
 
@@ -187,10 +191,10 @@ def _disputes(
 
 
 def _attention(
-    before: Intent, after: Intent, event: Event, kind: str, retold: bool
+    before: Intent, after: Intent, event: Event, kind: str, conflicting: bool
 ) -> tuple[str, ...]:
     """Why a person should look: what was known, and what the enlarged evidence adds."""
-    by_event = _by_event(before, event, kind, retold)
+    by_event = _by_event(before, event, kind, conflicting)
     return tuple(sorted({*before.attention, *_by_evidence(after), *by_event}))
 
 
@@ -216,13 +220,13 @@ def _by_evidence(intent: Intent) -> Iterable[str]:
             yield f"dispute_contradiction:{dispute.dispute_id}"
 
 
-def _by_event(before: Intent, event: Event, kind: str, retold: bool) -> Iterable[str]:
+def _by_event(before: Intent, event: Event, kind: str, conflicting: bool) -> Iterable[str]:
     """Reasons that follow from comparing the event with those on file."""
     if kind == ev.HANDLER_GAVE_UP:
         yield f"handler_gave_up:{event.digest}"
     if kind == ev.PAID_TWICE:
         yield f"paid_twice:{event.digest}"
-    if retold:
+    if conflicting:
         yield f"event_contradiction:{event.event_id}"
     if kind == m.INTENT_REFUNDED:
         refund_id = event.refund_id or event.event_id
@@ -233,7 +237,7 @@ def _by_event(before: Intent, event: Event, kind: str, retold: bool) -> Iterable
             yield f"refund_contradiction:{refund_id}"
 
 
-def _is_told_otherwise(before: Intent, event: Event) -> bool:
+def conflicts_with_recorded(before: Intent, event: Event) -> bool:
     """Another content is on file under the same event id."""
     prefix = f"{event.event_id}#"
     return any(
@@ -243,7 +247,12 @@ def _is_told_otherwise(before: Intent, event: Event) -> bool:
 
 
 def _verdict(
-    before: Intent, after: Intent, event: Event, kind: str, retold: bool, disposition: Disposition
+    before: Intent,
+    after: Intent,
+    event: Event,
+    kind: str,
+    conflicting: bool,
+    disposition: Disposition,
 ) -> tuple[Disposition, str]:
     """What we call the news, and one sentence that says why."""
     if kind in (PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY):
@@ -251,7 +260,7 @@ def _verdict(
         return "mismatched", f"it names {told}, and {before.money} was asked for"
     if kind == ev.UNKNOWN:
         return "unknown", f"no rule for {event.type[:80]!a}; kept"
-    if retold:
+    if conflicting:
         return "contradictory", "another content is on file under this event id; both count"
     if after.state != before.state:
         return disposition, f"{before.state} → {after.state}"

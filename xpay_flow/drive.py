@@ -17,48 +17,48 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from .effects import (
-    Abandoned,
+    AcquireRateLimit,
     Command,
     Commit,
     Count,
     Due,
     Effect,
     Exchange,
-    Holding,
     Load,
     NewId,
     Now,
+    Orphaned,
     Pause,
     Query,
     Ran,
     ReadEffect,
     Recent,
     RunHandler,
-    RunWithin,
-    TakeTurn,
+    RunInTransaction,
+    WithLock,
 )
 from .errors import ConfigurationError, StoreUnavailable, error_text
 from .payment import Payment
 from .ports import (
-    AsyncClaiming,
     AsyncClock,
-    AsyncListing,
     AsyncReader,
+    AsyncRecentListing,
+    AsyncRowLocking,
     AsyncStore,
     AsyncTransactional,
     AsyncTransport,
-    Claiming,
     Clock,
+    HandlerRolledBack,
     HttpRequest,
     HttpResponse,
     Ids,
-    Listing,
     NoAnswer,
     Reader,
+    RecentListing,
+    RowLocking,
     Store,
     Transactional,
     Transport,
-    Undone,
 )
 from .records import Change, HandlerName, Record
 
@@ -67,14 +67,14 @@ T = TypeVar("T")
 NOT_AWAITED = "the handler returned something to await; use AsyncFlow, or a plain function"
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
 NOT_TRANSACTIONAL = "this store has no transaction for handlers; it has no method `commit_with`"
-NOT_CLAIMING = "this store holds no records for a worker; it has no method `hold`"
-ONLY_WITHIN = "this handler runs only within a transaction of the store"
+NOT_ROW_LOCKING = "this store holds no records for a worker; it has no method `lock`"
+ONLY_IN_TRANSACTION = "this handler runs only within a transaction of the store"
 
 
-class Pacer:
+class RateLimiter:
     """Keeps one process under xPay's rate limit, which counts all requests of the merchant.
 
-    A few requests may go at once, then they are spaced evenly. Threads share one pacer.
+    A few requests may go at once, then they are spaced evenly. Threads share one rate_limiter.
     """
 
     # Small beside any limit that xPay documents (10 per second, or 60 per minute).
@@ -86,7 +86,7 @@ class Pacer:
         self._seen_ms = 0
         self._lock = threading.Lock()
 
-    def take_turn(self, now_ms: int, patience_s: float = math.inf) -> float:
+    def acquire(self, now_ms: int, patience_s: float = math.inf) -> float:
         """Seconds until the next turn, which this call has taken unless that is too long."""
         with self._lock:
             # A clock that was set back must not make everybody wait until it has caught up.
@@ -105,19 +105,19 @@ class Shared:
     """What both kinds of ports hold in this process: ids, pace, counters."""
 
     ids: Ids
-    pacer: Pacer
+    rate_limiter: RateLimiter
     counters: Counter[str] = attrs.Factory(Counter[str])
 
 
 Handler = Callable[[Payment], object]
 AsyncHandler = Callable[[Payment], Awaitable[object]]
 # The second argument is the store's transaction, in the database's own terms.
-HandlerWithin = Callable[[Payment, Any], object]
+TransactionalHandler = Callable[[Payment, Any], object]
 
 
-def only_within(_: Payment) -> Any:
+def only_in_transaction(_: Payment) -> Any:
     """Stands among the handlers for one that is called with a transaction, and only so."""
-    raise ConfigurationError(ONLY_WITHIN)
+    raise ConfigurationError(ONLY_IN_TRANSACTION)
 
 
 @attrs.define(kw_only=True)
@@ -129,7 +129,9 @@ class Ports:
     clock: Clock
     shared: Shared
     handlers: dict[HandlerName, Handler] = attrs.Factory(dict[HandlerName, Handler])
-    within: dict[HandlerName, HandlerWithin] = attrs.Factory(dict[HandlerName, HandlerWithin])
+    transactional: dict[HandlerName, TransactionalHandler] = attrs.Factory(
+        dict[HandlerName, TransactionalHandler]
+    )
 
 
 @attrs.define(kw_only=True)
@@ -146,7 +148,9 @@ class AsyncPorts:
     clock: AsyncClock
     shared: Shared
     handlers: dict[HandlerName, AsyncHandler] = attrs.Factory(dict[HandlerName, AsyncHandler])
-    within: dict[HandlerName, HandlerWithin] = attrs.Factory(dict[HandlerName, HandlerWithin])
+    transactional: dict[HandlerName, TransactionalHandler] = attrs.Factory(
+        dict[HandlerName, TransactionalHandler]
+    )
     load: Callable[[str], Awaitable[Sequence[Record]]] | None = None
     commit: Callable[[Change], Awaitable[bool]] | None = None
 
@@ -229,13 +233,13 @@ def perform(effect: Effect, ports: Ports) -> object:
                 return silence
         case RunHandler(name, payment):
             return _ran(name, payment, ports.handlers)
-        case RunWithin(name, payment, change):
-            return _ran_within(change, payment, ports.within[name], ports.store)
-        case Holding(key, flow):
+        case RunInTransaction(name, payment, change):
+            return _ran_in_transaction(change, payment, ports.transactional[name], ports.store)
+        case WithLock(key, flow):
             return _held(key, flow, ports)
-        case Abandoned(now_ms, limit):
-            return _claiming(ports.store).abandoned(now_ms, limit)
-        case NewId() | TakeTurn() | Count():
+        case Orphaned(now_ms, limit):
+            return _row_locking(ports.store).orphaned(now_ms, limit)
+        case NewId() | AcquireRateLimit() | Count():
             return _perform_shared(effect, ports.shared, ports.clock)
         case _:
             return perform_read(effect, ports.store, ports.clock)
@@ -247,7 +251,7 @@ def perform_read(effect: ReadEffect, reader: Reader, clock: Clock) -> object:
         case Load(alias):
             return reader.load(alias)
         case Recent(limit):
-            if not isinstance(reader, Listing):
+            if not isinstance(reader, RecentListing):
                 raise ConfigurationError(NOT_A_LISTING)
             return reader.recent(limit)
         case Now():
@@ -272,13 +276,15 @@ async def aperform(effect: Effect, ports: AsyncPorts) -> object:
             return await _answered(request, ports.transport)
         case RunHandler(name, payment):
             return await _aran(name, payment, ports.handlers)
-        case RunWithin(name, payment, change):
-            return await _aran_within(change, payment, ports.within[name], ports.store)
-        case Holding(key, flow):
+        case RunInTransaction(name, payment, change):
+            return await _aran_in_transaction(
+                change, payment, ports.transactional[name], ports.store
+            )
+        case WithLock(key, flow):
             return await _aheld(key, flow, ports)
-        case Abandoned(now_ms, limit):
-            return await _aclaiming(ports.store).abandoned(now_ms, limit)
-        case NewId() | TakeTurn() | Count():
+        case Orphaned(now_ms, limit):
+            return await _arow_locking(ports.store).orphaned(now_ms, limit)
+        case NewId() | AcquireRateLimit() | Count():
             return _perform_shared(effect, ports.shared, ports.clock)
         case _:
             return await aperform_read(effect, ports.store, ports.clock)
@@ -297,7 +303,7 @@ async def aperform_read(effect: ReadEffect, reader: AsyncReader, clock: AsyncClo
         case Load(alias):
             return await reader.load(alias)
         case Recent(limit):
-            if not isinstance(reader, AsyncListing):
+            if not isinstance(reader, AsyncRecentListing):
                 raise ConfigurationError(NOT_A_LISTING)
             return await reader.recent(limit)
         case Now():
@@ -310,14 +316,14 @@ async def aperform_read(effect: ReadEffect, reader: AsyncReader, clock: AsyncClo
 
 
 def _perform_shared(
-    effect: NewId | TakeTurn | Count, shared: Shared, clock: Clock | AsyncClock
+    effect: NewId | AcquireRateLimit | Count, shared: Shared, clock: Clock | AsyncClock
 ) -> object:
     """The effects that touch this process only, and so are the same in both worlds."""
     match effect:
         case NewId(prefix):
             return shared.ids.new(prefix)
-        case TakeTurn(patience_s):
-            return shared.pacer.take_turn(clock.now_ms(), patience_s)
+        case AcquireRateLimit(patience_s):
+            return shared.rate_limiter.acquire(clock.now_ms(), patience_s)
         case Count(name):
             shared.counters[name] += 1
             return None
@@ -369,30 +375,32 @@ async def _awaited(call: Callable[[], Awaitable[object]]) -> Ran:
 # --- within a transaction ------------------------------------------------------------------------
 
 
-def _ran_within(change: Change, payment: Payment, handler: HandlerWithin, store: object) -> Ran:
+def _ran_in_transaction(
+    change: Change, payment: Payment, handler: TransactionalHandler, store: object
+) -> Ran:
     if not isinstance(store, Transactional):
         raise ConfigurationError(NOT_TRANSACTIONAL)
     try:
         won = store.commit_with(change, _work(handler, payment))
-    except Undone as undone:
+    except HandlerRolledBack as undone:
         return Ran("failed", str(undone))
     return Ran("done" if won else "lost")
 
 
-async def _aran_within(
-    change: Change, payment: Payment, handler: HandlerWithin, store: object
+async def _aran_in_transaction(
+    change: Change, payment: Payment, handler: TransactionalHandler, store: object
 ) -> Ran:
     if not isinstance(store, AsyncTransactional):
         raise ConfigurationError(NOT_TRANSACTIONAL)
     work = _awork if inspect.iscoroutinefunction(handler) else _work
     try:
         won = await store.commit_with(change, work(handler, payment))
-    except Undone as undone:
+    except HandlerRolledBack as undone:
         return Ran("failed", str(undone))
     return Ran("done" if won else "lost")
 
 
-def _work(handler: HandlerWithin, payment: Payment) -> Callable[[Any], Any]:
+def _work(handler: TransactionalHandler, payment: Payment) -> Callable[[Any], Any]:
     """The handler as a store calls it: whatever it raises undoes everything."""
 
     def work(transaction: Any) -> None:
@@ -401,7 +409,7 @@ def _work(handler: HandlerWithin, payment: Payment) -> Callable[[Any], Any]:
     return work
 
 
-def _awork(handler: HandlerWithin, payment: Payment) -> Callable[[Any], Awaitable[object]]:
+def _awork(handler: TransactionalHandler, payment: Payment) -> Callable[[Any], Awaitable[object]]:
     """The same for a handler that is awaited."""
 
     async def work(transaction: Any) -> None:
@@ -413,14 +421,14 @@ def _awork(handler: HandlerWithin, payment: Payment) -> Callable[[Any], Awaitabl
 
 def _or_undone(ran: Ran) -> None:
     if ran.outcome != "done":
-        raise Undone(ran.error)
+        raise HandlerRolledBack(ran.error)
 
 
 # --- holding a record ----------------------------------------------------------------------------
 
 
 def _held(key: str, flow: Command[T], ports: Ports) -> T | None:
-    with _claiming(ports.store).hold(key) as is_mine:
+    with _row_locking(ports.store).lock(key) as is_mine:
         if is_mine:
             return run(flow, ports)
     flow.close()
@@ -428,20 +436,20 @@ def _held(key: str, flow: Command[T], ports: Ports) -> T | None:
 
 
 async def _aheld(key: str, flow: Command[T], ports: AsyncPorts) -> T | None:
-    async with _aclaiming(ports.store).hold(key) as is_mine:
+    async with _arow_locking(ports.store).lock(key) as is_mine:
         if is_mine:
             return await arun(flow, ports)
     flow.close()
     return None
 
 
-def _claiming(store: object) -> Claiming:
-    if not isinstance(store, Claiming):
-        raise ConfigurationError(NOT_CLAIMING)
+def _row_locking(store: object) -> RowLocking:
+    if not isinstance(store, RowLocking):
+        raise ConfigurationError(NOT_ROW_LOCKING)
     return store
 
 
-def _aclaiming(store: object) -> AsyncClaiming:
-    if not isinstance(store, AsyncClaiming):
-        raise ConfigurationError(NOT_CLAIMING)
+def _arow_locking(store: object) -> AsyncRowLocking:
+    if not isinstance(store, AsyncRowLocking):
+        raise ConfigurationError(NOT_ROW_LOCKING)
     return store

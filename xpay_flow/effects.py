@@ -35,7 +35,7 @@ class Load:
 
 @attrs.frozen
 class Recent:
-    """The records stored last, newest first; needs a store that is a `Listing`."""
+    """The records stored last, newest first; needs a store that is a `RecentListing`."""
 
     limit: int
 
@@ -76,7 +76,7 @@ class NewId:
 
 
 @attrs.frozen
-class TakeTurn:
+class AcquireRateLimit:
     """Seconds to wait before the next request to xPay may be sent.
 
     The turn is taken, unless the wait is longer than `patience_s`: then others may have it.
@@ -108,7 +108,7 @@ class RunHandler:
 
 
 @attrs.frozen
-class RunWithin:
+class RunInTransaction:
     """Make `change` durable together with what the user's handler writes through the store.
 
     Answers a `Ran`. `done`: both are durable. `lost`: another change was faster, and `failed`: the
@@ -129,8 +129,8 @@ class Ran:
 
 
 @attrs.frozen
-class Holding:
-    """Run `flow` while no other worker can hold the record `key`; needs a `Claiming` store.
+class WithLock:
+    """Run `flow` while no other worker can hold the record `key`; needs a `RowLocking` store.
 
     Answers what `flow` returns, or None where another worker holds it: then nothing was done. The
     hold ends with the flow, with the process, or with its connection to the database.
@@ -141,8 +141,8 @@ class Holding:
 
 
 @attrs.frozen
-class Abandoned:
-    """Keys of records whose worker said that it holds them, and is gone; needs `Claiming`."""
+class Orphaned:
+    """Keys of records whose worker said that it holds them, and is gone; needs `RowLocking`."""
 
     now_ms: int
     limit: int
@@ -153,13 +153,13 @@ WriteEffect: TypeAlias = (
     Commit
     | Due
     | NewId
-    | TakeTurn
+    | AcquireRateLimit
     | Exchange
     | Count
     | RunHandler
-    | RunWithin
-    | Holding
-    | Abandoned
+    | RunInTransaction
+    | WithLock
+    | Orphaned
 )
 Effect: TypeAlias = ReadEffect | WriteEffect
 
@@ -203,8 +203,8 @@ def new_id(prefix: str) -> Command[str]:
     return fresh
 
 
-def take_turn(patience_s: float = math.inf) -> Command[float]:
-    seconds: float = yield TakeTurn(patience_s)
+def acquire_rate_limit(patience_s: float = math.inf) -> Command[float]:
+    seconds: float = yield AcquireRateLimit(patience_s)
     return seconds
 
 
@@ -222,16 +222,16 @@ def run_handler(name: HandlerName, payment: Payment) -> Command[Ran]:
     return ran
 
 
-def run_within(name: HandlerName, payment: Payment, change: Change) -> Command[Ran]:
-    ran: Ran = yield RunWithin(name, payment, change)
+def run_in_transaction(name: HandlerName, payment: Payment, change: Change) -> Command[Ran]:
+    ran: Ran = yield RunInTransaction(name, payment, change)
     return ran
 
 
-def holding(key: str, flow: Command[T]) -> Command[T | None]:
-    answer: T | None = yield Holding(key, flow)
+def with_lock(key: str, flow: Command[T]) -> Command[T | None]:
+    answer: T | None = yield WithLock(key, flow)
     return answer
 
 
-def abandoned(now_ms: int, limit: int) -> Command[Sequence[str]]:
-    keys: Sequence[str] = yield Abandoned(now_ms, limit)
+def orphaned(now_ms: int, limit: int) -> Command[Sequence[str]]:
+    keys: Sequence[str] = yield Orphaned(now_ms, limit)
     return keys

@@ -6,7 +6,7 @@
     GET  /xpay-flow.js     the browser helper                  Asks
     GET  /xpay-flow.css    the page's style                    Asks
 
-An `Asks` can only read, so whoever performs it needs no more than a reader. Adapters translate a
+A `ReadRoute` can only read, so its driver needs no more than a reader. Adapters translate a
 framework's request into a `WebRequest` and a `WebResponse` back; every status, limit and verdict
 is decided here.
 """
@@ -25,7 +25,7 @@ from .browser import Asset, asset, looks_of, outcome_of, return_page
 from .browser import Pages as Pages  # the operator's part of it, re-exported
 from .effects import Command, Query, count
 from .errors import InvalidValue, StoreError, UntrustedMessage
-from .flows import PaymentStatus, Rules, receive_webhook, status
+from .flows import FlowContext, PaymentStatus, receive_webhook, status
 from .flows.queries import UNKNOWN_PAYMENT, PublicStatus
 from .settings import Settings
 from .signing import REASONS as SIGNATURE_REASONS
@@ -71,7 +71,7 @@ class WebResponse:
     body: bytes = attrs.field(default=b"", repr=False)
 
 
-class Handles(Protocol):
+class RequestHandler(Protocol):
     """What an adapter needs of a `Flow`."""
 
     @property
@@ -80,7 +80,7 @@ class Handles(Protocol):
     def handle(self, request: WebRequest) -> WebResponse: ...
 
 
-class AsyncHandles(Protocol):
+class AsyncRequestHandler(Protocol):
     """What an adapter needs of an `AsyncFlow`."""
 
     @property
@@ -90,45 +90,45 @@ class AsyncHandles(Protocol):
 
 
 @attrs.frozen
-class Asks:
+class ReadRoute:
     """A request that can only read."""
 
     flow: Query[WebResponse]
 
 
 @attrs.frozen
-class Does:
+class WriteRoute:
     """A request that may write."""
 
     flow: Command[WebResponse]
 
 
-def route(request: WebRequest, rules: Rules, pages: Pages) -> Asks | Does:
+def route(request: WebRequest, context: FlowContext, pages: Pages) -> ReadRoute | WriteRoute:
     """The flow that answers `request`. Building it performs nothing."""
     if request.path == "/webhook":
         if request.method == "POST":
-            return Does(_webhook(request, rules))
-        return Asks(_ready(_not_allowed("POST")))
+            return WriteRoute(_webhook(request, context))
+        return ReadRoute(_ready(_not_allowed("POST")))
     page = _PAGES.get(request.path)
     if page is None:
-        return Asks(_ready(json_response(404, {"error": "there is nothing here"})))
+        return ReadRoute(_ready(json_response(404, {"error": "there is nothing here"})))
     if request.method == "GET":
-        return Asks(page(request, rules, pages))
+        return ReadRoute(page(request, context, pages))
     if request.method == "HEAD":
-        return Asks(_without_body(page(request, rules, pages)))
-    return Asks(_ready(_not_allowed("GET, HEAD")))
+        return ReadRoute(_without_body(page(request, context, pages)))
+    return ReadRoute(_ready(_not_allowed("GET, HEAD")))
 
 
 # --- the webhook ---------------------------------------------------------------------------------
 
 
-def _webhook(request: WebRequest, rules: Rules) -> Command[WebResponse]:
+def _webhook(request: WebRequest, context: FlowContext) -> Command[WebResponse]:
     """Everything authenticated gets 200. What is refused is told why in our words, never in its."""
-    if len(request.body) > rules.settings.body_bytes_max:
+    if len(request.body) > context.settings.body_bytes_max:
         yield from count("webhook.refused.too-large")
         return json_response(413, {"received": False, "error": "too-large"})
     try:
-        yield from receive_webhook(request.headers, request.body, rules)
+        yield from receive_webhook(request.headers, request.body, context)
     except UntrustedMessage as error:
         refused = 401 if error.reason in SIGNATURE_REASONS else error.status_hint
         return json_response(refused, {"received": False, "error": error.reason})
@@ -156,9 +156,9 @@ class _Asked:
     seen: PublicStatus | None
 
 
-def _status(request: WebRequest, rules: Rules, _: Pages) -> Query[WebResponse]:
+def _status(request: WebRequest, context: FlowContext, _: Pages) -> Query[WebResponse]:
     try:
-        asked = _read_status_query(request.query, rules.settings)
+        asked = _read_status_query(request.query, context.settings)
     except InvalidValue as error:
         return json_response(400, {"error": str(error)})
     try:
@@ -202,7 +202,7 @@ def _seen(word: str | None) -> PublicStatus | None:
 # --- the return page -----------------------------------------------------------------------------
 
 
-def _return(request: WebRequest, _: Rules, pages: Pages) -> Query[WebResponse]:
+def _return(request: WebRequest, _: FlowContext, pages: Pages) -> Query[WebResponse]:
     """The page for the customer. That they came back proves nothing, so it only looks."""
     try:
         intent_id = _intent_id(request.query)
@@ -236,11 +236,11 @@ def _page(status_code: int, text: str, pages: Pages) -> WebResponse:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _script(request: WebRequest, _: Rules, __: Pages) -> Query[WebResponse]:
+def _script(request: WebRequest, _: FlowContext, __: Pages) -> Query[WebResponse]:
     return _ready(_file(request, asset("xpay-flow.js"), "text/javascript; charset=utf-8"))
 
 
-def _style(request: WebRequest, _: Rules, __: Pages) -> Query[WebResponse]:
+def _style(request: WebRequest, _: FlowContext, __: Pages) -> Query[WebResponse]:
     return _ready(_file(request, asset("xpay-flow.css"), "text/css; charset=utf-8"))
 
 
@@ -298,7 +298,7 @@ def _without_body(flow: Query[WebResponse]) -> Query[WebResponse]:
     return attrs.evolve(response, body=b"")
 
 
-_Page: TypeAlias = Callable[[WebRequest, Rules, Pages], Query[WebResponse]]
+_Page: TypeAlias = Callable[[WebRequest, FlowContext, Pages], Query[WebResponse]]
 _PAGES: Final[Mapping[str, _Page]] = {
     "/payment-status": _status,
     "/return": _return,

@@ -20,7 +20,7 @@ Source = Literal["webhook", "answer", "merchant"]
 
 # Kinds of our own making. Webhooks about an intent use xPay's event type as their kind.
 STORED: Final = "stored"
-FORWARDED: Final = "forwarded"
+SENT_TO_CHECKOUT: Final = "sent_to_checkout"
 HANDLER_GAVE_UP: Final = "handler_gave_up"
 # xPay could not be asked in time: whether it made the intent, or over how much it was paid.
 CREATE_UNRESOLVED: Final = "create_unresolved"
@@ -97,7 +97,7 @@ class Event:
     url: str | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
-    def fact_id(self) -> str:
+    def event_key(self) -> str:
         """The identity of the news: the same for every copy, another for another content."""
         return f"{self.event_id}#{self.digest}"
 

@@ -17,23 +17,31 @@ import attrs
 
 from . import drive, flows, timeline
 from .background import BackgroundTask, BackgroundThread
-from .client import AsyncXPayClient, XPayClient
+from .checkout_request import CheckoutRequest, Customer
 from .drive import (
     AsyncHandler,
     AsyncPorts,
     Handler,
-    HandlerWithin,
-    Pacer,
     Ports,
+    RateLimiter,
     Shared,
-    only_within,
+    TransactionalHandler,
+    only_in_transaction,
 )
 from .effects import Command, Query
-from .endpoints import Asks, Pages, WebRequest, WebResponse, overdue, route
+from .endpoints import Pages, ReadRoute, WebRequest, WebResponse, overdue, route
 from .errors import ConfigurationError, InvalidValue
 from .events import own
-from .flows import Asked, Checkout, Delivered, PaymentStatus, Received, Rules, Unworkable
-from .flows.outbox import Means
+from .flows import (
+    Checkout,
+    FailedJob,
+    FlowContext,
+    HandlerResult,
+    PaymentStatus,
+    ReconcileResult,
+    WebhookResult,
+)
+from .flows.outbox import WorkerCapabilities
 from .lifecycle import LIFECYCLE, Lifecycle
 from .money import Money
 from .payment import Payment
@@ -41,29 +49,28 @@ from .ports import (
     AsyncClock,
     AsyncStore,
     AsyncTransport,
-    Batching,
-    Claiming,
+    BatchCommitting,
+    BatchLoading,
     Clock,
-    Finding,
     Ids,
+    RowLocking,
     Store,
     Transactional,
     Transport,
 )
-from .records import HandlerName, Owed, intent_alias
+from .records import HandlerName, OutboxEntry, intent_alias
 from .settings import Settings
 from .signing import Headers
 from .stores import blocking_store, open_store
-from .stores.gathering import gathered_commit, gathered_load
+from .stores.coalescing import coalesced_commit, coalesced_load
 from .stores.threaded import ThreadedStore
 from .system import AsyncSystemClock, RandomIds, SystemClock
-from .terms import Customer, Terms
 from .timeline import Timeline
+from .xpay_client import AsyncXPayClient, XPayClient
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[[Payment], Any])
 W = TypeVar("W", bound=Callable[[Payment, Any], Any])
-Within = Literal["transaction"]
 
 log = logging.getLogger("xpay_flow.flow")
 
@@ -86,8 +93,10 @@ class _Face(Generic[H]):
     ) -> None:
         self.settings = settings
         self.pages = pages or Pages()
-        self.rules = Rules(settings, lifecycle)
-        self.shared = Shared(ids=ids or RandomIds(), pacer=Pacer(settings.requests_per_minute))
+        self.context = FlowContext(settings, lifecycle)
+        self.shared = Shared(
+            ids=ids or RandomIds(), rate_limiter=RateLimiter(settings.requests_per_minute)
+        )
 
     @property
     def counters(self) -> Counter[str]:
@@ -97,60 +106,58 @@ class _Face(Generic[H]):
     @overload
     def on_success(self, handler: H) -> H: ...
     @overload
-    def on_success(self, *, within: Within) -> Callable[[W], W]: ...
-    def on_success(self, handler: Any = None, *, within: Within | None = None) -> Any:
+    def on_success(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
+    def on_success(self, handler: Any = None, *, transactional: bool = False) -> Any:
         """Register what fulfils an order. Called at least once for each paid intent, always with
         the same `payment.idempotency_key`; owed once.
 
-        With `within="transaction"` the handler is given the store's transaction, too, and what it
+        With `transactional=True` the handler is given the store's transaction, too, and what it
         writes there takes effect exactly once. This holds for the other handlers as well.
 
         Raises:
             ConfigurationError: the store has no transaction for handlers.
         """
-        return self._registered("on_success", handler, within)
+        return self._registered("on_success", handler, transactional)
 
     @overload
     def on_failed(self, handler: H) -> H: ...
     @overload
-    def on_failed(self, *, within: Within) -> Callable[[W], W]: ...
-    def on_failed(self, handler: Any = None, *, within: Within | None = None) -> Any:
+    def on_failed(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
+    def on_failed(self, handler: Any = None, *, transactional: bool = False) -> Any:
         """Register what hears of a failed attempt: once for an intent, and not the last word."""
-        return self._registered("on_failed", handler, within)
+        return self._registered("on_failed", handler, transactional)
 
     @overload
     def on_refunded(self, handler: H) -> H: ...
     @overload
-    def on_refunded(self, *, within: Within) -> Callable[[W], W]: ...
-    def on_refunded(self, handler: Any = None, *, within: Within | None = None) -> Any:
+    def on_refunded(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
+    def on_refunded(self, handler: Any = None, *, transactional: bool = False) -> Any:
         """Register what hears of each refund, once for each refund id."""
-        return self._registered("on_refunded", handler, within)
+        return self._registered("on_refunded", handler, transactional)
 
     @overload
     def on_attention(self, handler: H) -> H: ...
     @overload
-    def on_attention(self, *, within: Within) -> Callable[[W], W]: ...
-    def on_attention(self, handler: Any = None, *, within: Within | None = None) -> Any:
+    def on_attention(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
+    def on_attention(self, handler: Any = None, *, transactional: bool = False) -> Any:
         """Register what calls a person, once for each `payment.reason`."""
-        return self._registered("on_attention", handler, within)
+        return self._registered("on_attention", handler, transactional)
 
-    def _registered(self, name: HandlerName, handler: Any, within: Within | None) -> Any:
-        if within is None:
+    def _registered(self, name: HandlerName, handler: Any, transactional: bool) -> Any:
+        if not transactional:
             if handler is None:
-                raise ConfigurationError(f"write @flow.{name}, or {name}(within='transaction')")
+                raise ConfigurationError(f"write @flow.{name}, or {name}(transactional=True)")
             self._register(name, handler)
-            self.ports.within.pop(name, None)
+            self.ports.transactional.pop(name, None)
             return handler
-        if within != "transaction":
-            raise ConfigurationError(f"a handler runs within='transaction', not {within!a}")
         if not isinstance(self.store, Transactional):
             raise ConfigurationError(
-                f"{name}(within='transaction') needs a store that is Transactional, and "
+                f"{name}(transactional=True) needs a store that is Transactional, and "
                 f"{type(self.store).__name__} is not: it has no method commit_with"
             )
 
         def register(handler: W) -> W:
-            self._register_within(name, handler)
+            self._register_transactional(name, handler)
             return handler
 
         return register if handler is None else register(handler)
@@ -158,32 +165,32 @@ class _Face(Generic[H]):
     def _register(self, name: HandlerName, handler: H) -> H:
         raise NotImplementedError
 
-    def _register_within(self, name: HandlerName, handler: HandlerWithin) -> None:
+    def _register_transactional(self, name: HandlerName, handler: TransactionalHandler) -> None:
         # Also among the others, so that whoever counts or copies handlers knows of this one.
-        self.ports.handlers[name] = only_within
-        self.ports.within[name] = handler
+        self.ports.handlers[name] = only_in_transaction
+        self.ports.transactional[name] = handler
 
     @property
-    def able(self) -> frozenset[HandlerName]:
+    def handlers(self) -> frozenset[HandlerName]:
         """The handlers that are registered in this process."""
         return frozenset(self.ports.handlers)
 
     @property
-    def means(self) -> Means:
+    def capabilities(self) -> WorkerCapabilities:
         """What this process delivers with: its handlers, and what its store can do for them."""
-        return Means(
-            able=self.able,
-            within=frozenset(self.ports.within),
-            holds=isinstance(self.store, Claiming) and self.store.can_hold,
+        return WorkerCapabilities(
+            handlers=self.handlers,
+            transactional=frozenset(self.ports.transactional),
+            row_locks=isinstance(self.store, RowLocking) and self.store.can_lock,
         )
 
     def _own_event(self, kind: str) -> None:
-        if kind in LIFECYCLE.events or kind not in self.rules.lifecycle.events:
-            mine = sorted(set(self.rules.lifecycle.events) - set(LIFECYCLE.events))
+        if kind in LIFECYCLE.events or kind not in self.context.lifecycle.events:
+            mine = sorted(set(self.context.lifecycle.events) - set(LIFECYCLE.events))
             raise InvalidValue(f"{kind!a} is not an event of your own lifecycle; there are {mine}")
 
 
-def _terms(
+def _checkout_request(
     receipt_id: str,
     money: Money,
     callback_url: str,
@@ -192,13 +199,13 @@ def _terms(
     description: str | None,
     metadata: Mapping[str, str] | None,
     options: Mapping[str, Any],
-) -> Terms:
+) -> CheckoutRequest:
     if isinstance(customer, Mapping):
         unknown = set(customer) - {field.name for field in attrs.fields(Customer)}
         if unknown:
             raise InvalidValue(f"customer has no field {sorted(unknown)[0]!a}; see Customer")
         customer = Customer(**customer)
-    return Terms(
+    return CheckoutRequest(
         receipt_id=receipt_id,
         money=money,
         callback_url=callback_url,
@@ -252,7 +259,7 @@ class Flow(_Face[Handler]):
         self._loops: list[BackgroundThread] = []
         if background:
             self._loops = [
-                BackgroundThread("xpay-flow deliver", self._deliver_if_able, poll_s),
+                BackgroundThread("xpay-flow deliver", self._deliver_if_registered, poll_s),
                 BackgroundThread("xpay-flow reconcile", self._reconcile, poll_s),
             ]
 
@@ -271,9 +278,9 @@ class Flow(_Face[Handler]):
         self.ports.handlers[name] = handler
         return handler
 
-    def _register_within(self, name: HandlerName, handler: HandlerWithin) -> None:
+    def _register_transactional(self, name: HandlerName, handler: TransactionalHandler) -> None:
         _refuse_coroutine(name, handler)
-        super()._register_within(name, handler)
+        super()._register_transactional(name, handler)
 
     def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
@@ -296,7 +303,7 @@ class Flow(_Face[Handler]):
         new_attempt: bool = False,
         **options: Any,
     ) -> Checkout:
-        """Make, or continue, the attempt to collect `money` for an order. See `Terms`.
+        """Make, or continue, the attempt to collect `money` for an order. See `CheckoutRequest`.
 
         Send the customer to the answer's `url`. Calling it again for the same receipt continues
         the open attempt, so a double click costs nothing.
@@ -309,28 +316,28 @@ class Flow(_Face[Handler]):
             OutcomeUnknown: xPay's answer was lost; call again to go on with the stored attempt.
             StoreError: the store failed; call again.
         """
-        terms = _terms(
+        request = _checkout_request(
             receipt_id, money, callback_url, cancel_url, customer, description, metadata, options
         )
         try:
-            return self.run(flows.start_checkout(terms, self.rules, new_attempt=new_attempt))
+            return self.run(flows.start_checkout(request, self.context, new_attempt=new_attempt))
         finally:
             self._nudge()
 
-    def forward(self, intent_id: str) -> str:
+    def send_to_checkout(self, intent_id: str) -> str:
         """Record that the customer is being sent to the checkout; returns its address."""
-        return self.run(flows.forward(intent_id, self.rules))
+        return self.run(flows.send_to_checkout(intent_id, self.context))
 
-    def receive_webhook(self, headers: Headers, body: bytes) -> Received:
+    def receive_webhook(self, headers: Headers, body: bytes) -> WebhookResult:
         """Authenticate, decide upon and durably record one delivery; `body` is the exact bytes.
 
         Raises:
             UntrustedMessage: not xPay's, or not for us. Answer `error.status_hint`.
             StoreError: not recorded; answer 503 so that xPay sends it again.
         """
-        received = self.run(flows.receive_webhook(headers, body, self.rules))
+        result = self.run(flows.receive_webhook(headers, body, self.context))
         self._nudge()
-        return received
+        return result
 
     def status(self, x_intent_id: str, *, wait_s: float = 0) -> PaymentStatus:
         """How the payment stands, for the customer's browser. Cannot write."""
@@ -349,40 +356,42 @@ class Flow(_Face[Handler]):
         records = self.query(flows.recent_records(limit))
         return tuple(timeline.timeline_of(record) for record in records)
 
-    def deliver(self, *, limit: int = 100) -> tuple[Delivered | Unworkable, ...]:
+    def deliver(self, *, limit: int = 100) -> tuple[HandlerResult | FailedJob, ...]:
         """Call the handlers that are owed now.
 
         A process that has not registered `on_success` leaves what it has no handler for to those
         that have; register all handlers wherever you register that one.
         """
-        return self.run(flows.deliver(self.rules, limit=limit, means=self.means))
+        return self.run(flows.deliver(self.context, limit=limit, capabilities=self.capabilities))
 
-    def reconcile(self, *, limit: int | None = None) -> tuple[Asked | Unworkable, ...]:
+    def reconcile(self, *, limit: int | None = None) -> tuple[ReconcileResult | FailedJob, ...]:
         """Ask xPay about the intents that are due, within the rate limit."""
-        asked = self.run(flows.reconcile(self.rules, limit=limit))
-        if asked:
+        results = self.run(flows.reconcile(self.context, limit=limit))
+        if results:
             self._nudge()
-        return asked
+        return results
 
-    def redeliver(self, name: str, effect_id: str) -> Owed:
+    def redeliver(self, name: str, entry_id: str) -> OutboxEntry:
         """Owe a handler call again that was given up or dropped."""
-        owed = self.run(flows.redeliver(name, effect_id))
+        entry = self.run(flows.redeliver(name, entry_id))
         self._nudge()
-        return owed
+        return entry
 
     def record(self, intent_id: str, kind: str) -> str:
         """Record an event of your own lifecycle; returns the intent's state afterwards."""
         self._own_event(kind)
         event = own(kind, self.ports.clock.now_ms())
-        return self.run(flows.file_event(intent_alias(intent_id), event, self.rules)).intent.state
+        return self.run(
+            flows.record_event(intent_alias(intent_id), event, self.context)
+        ).intent.state
 
     def handle(self, request: WebRequest) -> WebResponse:
         """Answer one HTTP request to the library's routes; adapters call this.
 
         A webhook is answered 503 before xPay stops listening, between two store operations.
         """
-        answer = route(request, self.rules, self.pages)
-        if isinstance(answer, Asks):
+        answer = route(request, self.context, self.pages)
+        if isinstance(answer, ReadRoute):
             return self.query(answer.flow)
         deadline_ms = self.ports.clock.now_ms() + int(self.settings.webhook_deadline_s * 1000)
         response = drive.run(answer.flow, self.ports, deadline_ms=deadline_ms)
@@ -419,9 +428,9 @@ class Flow(_Face[Handler]):
         for loop in self._loops:
             loop.nudge()
 
-    def _deliver_if_able(self) -> None:
+    def _deliver_if_registered(self) -> None:
         # A process that registered nothing leaves what is owed to those that can deliver it.
-        if self.able:
+        if self.handlers:
             _warn(self.deliver())
 
     def _reconcile(self) -> None:
@@ -434,7 +443,7 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
     Args:
         store: an async store, or a blocking one, which is then called in threads.
         group_commit: have webhooks that arrive while another is being written down share the next
-            transaction. By default, where the store can; see `xpay_flow.ports.Batching`.
+            transaction. By default, where the store can; see `xpay_flow.ports.BatchCommitting`.
     """
 
     store: AsyncStore | Store
@@ -464,15 +473,15 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
             shared=self.shared,
         )
         if _gathers(store, group_commit):
-            self.ports.commit = gathered_commit(self.ports.store)
-        if isinstance(store, Finding):
-            self.ports.load = gathered_load(self.ports.store)
+            self.ports.commit = coalesced_commit(self.ports.store)
+        if isinstance(store, BatchLoading):
+            self.ports.load = coalesced_load(self.ports.store)
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
         self._loops: list[BackgroundTask] = []
         if background:
             self._loops = [
-                BackgroundTask("xpay-flow deliver", self._deliver_if_able, poll_s),
+                BackgroundTask("xpay-flow deliver", self._deliver_if_registered, poll_s),
                 BackgroundTask("xpay-flow reconcile", self._reconcile, poll_s),
             ]
 
@@ -487,14 +496,14 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         self.ports.handlers[name] = _awaited_handler(handler)
         return handler
 
-    def _register_within(self, name: HandlerName, handler: HandlerWithin) -> None:
+    def _register_transactional(self, name: HandlerName, handler: TransactionalHandler) -> None:
         if isinstance(self.ports.store, ThreadedStore):
             _refuse_coroutine(name, handler, "its store is called in threads; use")
         elif not inspect.iscoroutinefunction(handler):
             raise ConfigurationError(
                 f"{name} must be a coroutine: its store is awaited, and so is what it writes there"
             )
-        super()._register_within(name, handler)
+        super()._register_transactional(name, handler)
 
     async def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
@@ -518,23 +527,25 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         **options: Any,
     ) -> Checkout:
         """See `Flow.start_checkout`."""
-        terms = _terms(
+        request = _checkout_request(
             receipt_id, money, callback_url, cancel_url, customer, description, metadata, options
         )
         try:
-            return await self.run(flows.start_checkout(terms, self.rules, new_attempt=new_attempt))
+            return await self.run(
+                flows.start_checkout(request, self.context, new_attempt=new_attempt)
+            )
         finally:
             self._nudge()
 
-    async def forward(self, intent_id: str) -> str:
-        """See `Flow.forward`."""
-        return await self.run(flows.forward(intent_id, self.rules))
+    async def send_to_checkout(self, intent_id: str) -> str:
+        """See `Flow.send_to_checkout`."""
+        return await self.run(flows.send_to_checkout(intent_id, self.context))
 
-    async def receive_webhook(self, headers: Headers, body: bytes) -> Received:
+    async def receive_webhook(self, headers: Headers, body: bytes) -> WebhookResult:
         """See `Flow.receive_webhook`."""
-        received = await self.run(flows.receive_webhook(headers, body, self.rules))
+        result = await self.run(flows.receive_webhook(headers, body, self.context))
         self._nudge()
-        return received
+        return result
 
     async def status(self, x_intent_id: str, *, wait_s: float = 0) -> PaymentStatus:
         """See `Flow.status`."""
@@ -549,34 +560,38 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         records = await self.query(flows.recent_records(limit))
         return tuple(timeline.timeline_of(record) for record in records)
 
-    async def deliver(self, *, limit: int = 100) -> tuple[Delivered | Unworkable, ...]:
+    async def deliver(self, *, limit: int = 100) -> tuple[HandlerResult | FailedJob, ...]:
         """See `Flow.deliver`."""
-        return await self.run(flows.deliver(self.rules, limit=limit, means=self.means))
+        return await self.run(
+            flows.deliver(self.context, limit=limit, capabilities=self.capabilities)
+        )
 
-    async def reconcile(self, *, limit: int | None = None) -> tuple[Asked | Unworkable, ...]:
+    async def reconcile(
+        self, *, limit: int | None = None
+    ) -> tuple[ReconcileResult | FailedJob, ...]:
         """See `Flow.reconcile`."""
-        asked = await self.run(flows.reconcile(self.rules, limit=limit))
-        if asked:
+        results = await self.run(flows.reconcile(self.context, limit=limit))
+        if results:
             self._nudge()
-        return asked
+        return results
 
-    async def redeliver(self, name: str, effect_id: str) -> Owed:
+    async def redeliver(self, name: str, entry_id: str) -> OutboxEntry:
         """See `Flow.redeliver`."""
-        owed = await self.run(flows.redeliver(name, effect_id))
+        entry = await self.run(flows.redeliver(name, entry_id))
         self._nudge()
-        return owed
+        return entry
 
     async def record(self, intent_id: str, kind: str) -> str:
         """See `Flow.record`."""
         self._own_event(kind)
         event = own(kind, self.ports.clock.now_ms())
-        filed = await self.run(flows.file_event(intent_alias(intent_id), event, self.rules))
-        return filed.intent.state
+        result = await self.run(flows.record_event(intent_alias(intent_id), event, self.context))
+        return result.intent.state
 
     async def handle(self, request: WebRequest) -> WebResponse:
         """See `Flow.handle`. A webhook is answered 503 before xPay stops listening."""
-        answer = route(request, self.rules, self.pages)
-        if isinstance(answer, Asks):
+        answer = route(request, self.context, self.pages)
+        if isinstance(answer, ReadRoute):
             return await self.query(answer.flow)
         try:
             async with asyncio.timeout(self.settings.webhook_deadline_s):
@@ -617,8 +632,8 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         for loop in self._loops:
             loop.nudge()
 
-    async def _deliver_if_able(self) -> None:
-        if self.able:
+    async def _deliver_if_registered(self) -> None:
+        if self.handlers:
             _warn(await self.deliver())
 
     async def _reconcile(self) -> None:
@@ -628,19 +643,19 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
 def _warn(results: Sequence[object]) -> None:
     """What a pass could not work on stays due, and is due to be looked at by a person."""
     for result in results:
-        if isinstance(result, Unworkable):
+        if isinstance(result, FailedJob):
             log.error("%s of %s failed, and stays due: %s", result.work, result.key, result.error)
 
 
 def _httpx_transport(settings: Settings) -> Transport:
     # Imported here: httpx takes longer to import than all the rest together.
-    from .gateway import HttpxTransport
+    from .httpx_transport import HttpxTransport
 
     return HttpxTransport(settings)
 
 
 def _async_httpx_transport(settings: Settings) -> AsyncTransport:
-    from .gateway import AsyncHttpxTransport
+    from .httpx_transport import AsyncHttpxTransport
 
     return AsyncHttpxTransport(settings)
 
@@ -657,13 +672,13 @@ def _awaited(store: AsyncStore | Store) -> AsyncStore:
 
 
 def _gathers(store: object, wanted: bool | None) -> bool:
-    able = isinstance(store, Batching)
-    if wanted and not able:
+    can = isinstance(store, BatchCommitting)
+    if wanted and not can:
         raise ConfigurationError(
             f"group_commit needs a store that is Batching, and {type(store).__name__} is not: "
             "it has no method commit_many"
         )
-    return able if wanted is None else wanted
+    return can if wanted is None else wanted
 
 
 def _refuse_coroutine(

@@ -43,7 +43,7 @@ class Dispute:
 
 
 @attrs.frozen(order=True)
-class Stamped:
+class Timestamped:
     """A word and when it was said; of several the latest counts, and then the greatest."""
 
     at_ms: int
@@ -87,8 +87,8 @@ class Intent:
     refunds: tuple[Refund, ...] = ()
     refund_reported: RefundStatus = "none"
     disputes: tuple[Dispute, ...] = ()
-    failure: Stamped | None = None
-    payment_method: Stamped | None = None
+    failure: Timestamped | None = None
+    payment_method: Timestamped | None = None
     attention: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset()
     evidence: frozenset[str] = attrs.field(default=frozenset(), repr=False)

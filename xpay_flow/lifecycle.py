@@ -34,7 +34,7 @@ event                       initiated  rejected   created    redirected failed  
 stored                      =          late       late       late       late      late      late
 create_answered             created    created    =          late       late      late      late
 create_refused              rejected   =          odd        odd        odd       odd       odd
-forwarded                   redirected redirected redirected =          late      late      late
+sent_to_checkout            redirected redirected redirected =          late      late      late
 
 intent.created              created    created    =          late       late      late      late
 intent.checkout_opened      redirected redirected redirected =          late      late      late

@@ -12,19 +12,19 @@ from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from .records import Change, Owed, Record, Work
+from .records import Change, OutboxEntry, Record, Work
 
 # A look-up by receipt id can find several attempts; more than this is a shop's mistake.
 FOUND_MAX = 100
 
 # What the log of an effect says besides `started` when its worker also holds the record.
-HELD = "held while it runs"
+LOCKED = "held while it runs"
 
 
-def is_held(effect: Owed) -> bool:
+def is_locked(entry: OutboxEntry) -> bool:
     """Whether a worker that holds the record has started this, and has not said how it ended."""
-    last = effect.log[-1] if effect.log else None
-    return last is not None and (last.outcome, last.error) == ("started", HELD)
+    last = entry.log[-1] if entry.log else None
+    return last is not None and (last.outcome, last.error) == ("started", LOCKED)
 
 
 class Reader(Protocol):
@@ -63,7 +63,7 @@ class Store(Reader, Protocol):
 
 
 @runtime_checkable
-class Listing(Protocol):
+class RecentListing(Protocol):
     """A capability that a store may declare: recent records, for an operator's page."""
 
     def recent(self, limit: int) -> Sequence[Record]:
@@ -71,7 +71,7 @@ class Listing(Protocol):
         ...
 
 
-class Undone(Exception):
+class HandlerRolledBack(Exception):
     """What a handler wrote within our transaction cannot stay; the text says why.
 
     `work` raises it to have everything undone, and a store lets it through. A store raises it
@@ -98,7 +98,7 @@ class Transactional(Protocol):
 
 
 @runtime_checkable
-class Finding(Protocol):
+class BatchLoading(Protocol):
     """A capability that a store may declare: many names looked up for the price of one."""
 
     def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
@@ -107,7 +107,7 @@ class Finding(Protocol):
 
 
 @runtime_checkable
-class Batching(Protocol):
+class BatchCommitting(Protocol):
     """A capability that a store may declare: many changes for the price of one."""
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
@@ -120,26 +120,26 @@ class Batching(Protocol):
 
 
 @runtime_checkable
-class Claiming(Protocol):
+class RowLocking(Protocol):
     """A capability that a store may declare: locks that end with the process that holds them.
 
     Attributes:
-        can_hold: False where the database at hand has no such locks.
+        can_lock: False where the database at hand has no such locks.
     """
 
-    can_hold: bool
+    can_lock: bool
 
-    def hold(self, key: str) -> AbstractContextManager[bool]:
+    def lock(self, key: str) -> AbstractContextManager[bool]:
         """Keep the record for this worker until the end of the block; False if another has it.
 
         Changes of the record are not kept waiting by it.
         """
         ...
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         """Keys of records that a worker held while it called a handler, and holds no more.
 
-        These are the records, due only after `now_ms`, with an effect that is `is_held`.
+        These are the records, due only after `now_ms`, with an effect that is `is_locked`.
         """
         ...
 
@@ -157,7 +157,7 @@ class AsyncStore(AsyncReader, Protocol):
 
 
 @runtime_checkable
-class AsyncListing(Protocol):
+class AsyncRecentListing(Protocol):
     async def recent(self, limit: int) -> Sequence[Record]: ...
 
 
@@ -170,22 +170,22 @@ class AsyncTransactional(Protocol):
 
 
 @runtime_checkable
-class AsyncFinding(Protocol):
+class AsyncBatchLoading(Protocol):
     async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]: ...
 
 
 @runtime_checkable
-class AsyncBatching(Protocol):
+class AsyncBatchCommitting(Protocol):
     async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]: ...
 
 
 @runtime_checkable
-class AsyncClaiming(Protocol):
-    can_hold: bool
+class AsyncRowLocking(Protocol):
+    can_lock: bool
 
-    def hold(self, key: str) -> AbstractAsyncContextManager[bool]: ...
+    def lock(self, key: str) -> AbstractAsyncContextManager[bool]: ...
 
-    async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]: ...
+    async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]: ...
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""What does a store keep? One record per attempt: snapshot, facts and owed effects together.
+"""What does a store keep? One record per attempt: snapshot, events and owed effects together.
 
 A store never looks inside. It files a record under its key and its aliases, and replaces it only
 when the version is the one that was read.
@@ -15,19 +15,19 @@ from .intent import Intent
 from .lifecycle import Disposition
 
 HandlerName = Literal["on_success", "on_failed", "on_refunded", "on_attention"]
-OwedStatus = Literal["owed", "done", "dropped", "gave_up"]
-Work = Literal["deliver", "ask"]
+EntryStatus = Literal["pending", "done", "dropped", "gave_up"]
+Work = Literal["deliver", "reconcile"]
 
 # The log of one effect is for people; the last tries tell the story.
 TRIES_KEPT = 20
 
 
 @attrs.frozen(kw_only=True)
-class Fact:
+class RecordedEvent:
     """An event that was recorded, and what was decided upon it.
 
     Args:
-        version: of the record that first held it; facts of one record are ordered by it.
+        version: of the record that first held it; events of one record are ordered by it.
         at_ms: when we recorded it, by our clock.
         why: one sentence for the timeline.
     """
@@ -40,15 +40,15 @@ class Fact:
 
     @property
     def id(self) -> str:
-        return self.event.fact_id
+        return self.event.event_key
 
 
 @attrs.frozen(kw_only=True)
-class Try:
+class HandlerAttempt:
     """A step in delivering one effect: `started`, `done`, `failed`, `missing`, `dropped`, …
 
     Args:
-        version: of the record that first held it, as in `Fact`.
+        version: of the record that first held it, as in `RecordedEvent`.
     """
 
     at_ms: int
@@ -58,7 +58,7 @@ class Try:
 
 
 @attrs.frozen(kw_only=True)
-class Owed:
+class OutboxEntry:
     """A handler call that we owe, as an entry of the outbox.
 
     Args:
@@ -71,13 +71,13 @@ class Owed:
     id: str
     name: HandlerName
     subject: str = ""
-    status: OwedStatus = "owed"
+    status: EntryStatus = "pending"
     tries: int = 0
     next_at_ms: int
     forced: bool = False
-    log: tuple[Try, ...] = ()
+    log: tuple[HandlerAttempt, ...] = ()
 
-    def logged(self, entry: Try) -> tuple[Try, ...]:
+    def logged(self, entry: HandlerAttempt) -> tuple[HandlerAttempt, ...]:
         """The log with one more entry, the oldest forgotten first."""
         return (*self.log, entry)[-TRIES_KEPT:]
 
@@ -92,43 +92,43 @@ class Record:
         version: 0 is not stored yet; each commit adds one.
         intent: None for parked news.
         asks: how often xPay was asked about it; the index into the schedule.
-        ask_at_ms: when to ask next; None is never.
+        reconcile_at_ms: when to ask next; None is never.
     """
 
     key: str
     version: int = 0
     intent: Intent | None = None
-    facts: tuple[Fact, ...] = ()
-    effects: tuple[Owed, ...] = ()
+    events: tuple[RecordedEvent, ...] = ()
+    outbox: tuple[OutboxEntry, ...] = ()
     aliases: frozenset[str] = frozenset()
-    asks: int = 0
-    ask_at_ms: int | None = None
+    reconcile_count: int = 0
+    reconcile_at_ms: int | None = None
 
     @property
     def deliver_at_ms(self) -> int | None:
         """When the next owed effect may be started; None is never."""
-        return min((e.next_at_ms for e in self.effects if e.status == "owed"), default=None)
+        return min((e.next_at_ms for e in self.outbox if e.status == "pending"), default=None)
 
     def due_at_ms(self, work: Work) -> int | None:
         """When this kind of work is next due; None is never."""
-        return self.deliver_at_ms if work == "deliver" else self.ask_at_ms
+        return self.deliver_at_ms if work == "deliver" else self.reconcile_at_ms
 
-    def effect(self, effect_id: str) -> Owed | None:
+    def entry(self, entry_id: str) -> OutboxEntry | None:
         """The owed effect with this id."""
-        return next((e for e in self.effects if e.id == effect_id), None)
+        return next((e for e in self.outbox if e.id == entry_id), None)
 
-    def with_effect(self, changed: Owed) -> Record:
+    def with_entry(self, changed: OutboxEntry) -> Record:
         """This record with one effect replaced."""
-        effects = tuple(changed if e.id == changed.id else e for e in self.effects)
-        return attrs.evolve(self, effects=effects)
+        outbox = tuple(changed if e.id == changed.id else e for e in self.outbox)
+        return attrs.evolve(self, outbox=outbox)
 
 
 @attrs.frozen(kw_only=True)
 class Change:
     """One atomic step of a store: put `record` where version `expected_version` is.
 
-    `record` is whole, so that a store of documents need not merge. `new_facts`,
-    `changed_effects` and the two kinds of aliases say what differs, so that a store of rows need
+    `record` is whole, so that a store of documents need not merge. `new_events`,
+    `changed_entries` and the two kinds of aliases say what differs, so that a store of rows need
     not compare.
 
     Args:
@@ -137,8 +137,8 @@ class Change:
 
     record: Record
     expected_version: int
-    new_facts: tuple[Fact, ...] = ()
-    changed_effects: tuple[Owed, ...] = ()
+    new_events: tuple[RecordedEvent, ...] = ()
+    changed_entries: tuple[OutboxEntry, ...] = ()
     aliases_before: frozenset[str] = frozenset()
 
     @property
@@ -153,13 +153,13 @@ class Change:
 
 def change(before: Record, after: Record) -> Change:
     """The step from one record to the next."""
-    known_facts = {fact.id for fact in before.facts}
-    known_effects = {effect.id: effect for effect in before.effects}
+    known_events = {recorded.id for recorded in before.events}
+    known_entries = {entry.id: entry for entry in before.outbox}
     return Change(
         record=attrs.evolve(after, version=before.version + 1),
         expected_version=before.version,
-        new_facts=tuple(fact for fact in after.facts if fact.id not in known_facts),
-        changed_effects=tuple(e for e in after.effects if known_effects.get(e.id) != e),
+        new_events=tuple(recorded for recorded in after.events if recorded.id not in known_events),
+        changed_entries=tuple(e for e in after.outbox if known_entries.get(e.id) != e),
         # What is not stored yet is filed nowhere, whatever it is going to be filed under.
         aliases_before=before.aliases if before.version else frozenset(),
     )

@@ -45,7 +45,7 @@ def _answer(
     if answer.cancelled():
         return
     try:
-        settle = partial(_give, answer, call())
+        settle = partial(_attach, answer, call())
     except BaseException as error:
         settle = partial(_fail, answer, error)
     # The loop is closed when the program ends in the middle; then nobody waits.
@@ -53,7 +53,7 @@ def _answer(
         loop.call_soon_threadsafe(settle)
 
 
-def _give(answer: asyncio.Future[T], value: T) -> None:
+def _attach(answer: asyncio.Future[T], value: T) -> None:
     if not answer.done():
         answer.set_result(value)
 

@@ -14,7 +14,7 @@ import attrs
 from .errors import UnknownIntent
 from .events import Event
 from .intent import Intent
-from .records import Fact, Owed, Record, Try
+from .records import HandlerAttempt, OutboxEntry, Record, RecordedEvent
 
 Who = Literal["shop", "xPay", "handler"]
 
@@ -46,7 +46,7 @@ class Entry:
     verdict: str
     why: str
     said_at_ms: int | None = None
-    facts: tuple[tuple[str, str], ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +56,7 @@ class Timeline:
     key: str
     intent: Intent | None
     entries: tuple[Entry, ...]
-    effects: tuple[Owed, ...]
+    outbox: tuple[OutboxEntry, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The story as plain values, for `--json` and pages, without the checkout address."""
@@ -64,7 +64,7 @@ class Timeline:
             "key": self.key,
             "intent": summary(self.intent) if self.intent else None,
             "entries": [attrs.asdict(entry) for entry in self.entries],
-            "effects": [attrs.asdict(effect) for effect in self.effects],
+            "outbox": [attrs.asdict(entry) for entry in self.outbox],
         }
 
 
@@ -91,13 +91,14 @@ def summary(intent: Intent) -> dict[str, Any]:
 
 def timeline_of(record: Record) -> Timeline:
     """The story of one record."""
-    # Within one commit the try comes first: a handler that is given up is why the fact is there.
-    told = [entry for effect in record.effects for entry in _of_effect(effect)]
-    told += [_of_fact(fact) for fact in record.facts]
+    # Within one commit the handler attempt comes first: a handler that is given up causes the
+    # event that says so.
+    entries = [step for due in record.outbox for step in _of_outbox(due)]
+    entries += [_of_event(recorded) for recorded in record.events]
     # The order in which the store took them. Clocks of several processes may disagree with it.
-    told.sort(key=lambda entry: entry.version)
+    entries.sort(key=lambda entry: entry.version)
     return Timeline(
-        key=record.key, intent=record.intent, entries=tuple(told), effects=record.effects
+        key=record.key, intent=record.intent, entries=tuple(entries), outbox=record.outbox
     )
 
 
@@ -112,18 +113,18 @@ def only(records: Sequence[Record], name: str) -> Record:
     return records[-1]
 
 
-def _of_fact(fact: Fact) -> Entry:
-    event = fact.event
+def _of_event(recorded: RecordedEvent) -> Entry:
+    event = recorded.event
     return Entry(
-        at_ms=fact.at_ms,
-        version=fact.version,
+        at_ms=recorded.at_ms,
+        version=recorded.version,
         who="shop" if event.source == "merchant" else "xPay",
         what=event.type,
         how=_BY[event.source],
-        verdict=fact.disposition,
-        why=fact.why,
+        verdict=recorded.disposition,
+        why=recorded.why,
         said_at_ms=event.at_ms if event.source == "webhook" else None,
-        facts=tuple(_carried(event)),
+        details=tuple(_carried(event)),
     )
 
 
@@ -139,20 +140,20 @@ def _carried(event: Event) -> Iterator[tuple[str, str]]:
         yield "proof", event.proof
 
 
-def _of_effect(effect: Owed) -> Iterator[Entry]:
+def _of_outbox(entry: OutboxEntry) -> Iterator[Entry]:
     tries = 0
-    for entry in effect.log:
-        tries += entry.outcome == "started"
-        yield _of_try(effect, entry, tries)
+    for attempt in entry.log:
+        tries += attempt.outcome == "started"
+        yield _of_try(entry, attempt, tries)
 
 
-def _of_try(effect: Owed, entry: Try, tries: int) -> Entry:
+def _of_try(entry: OutboxEntry, attempt: HandlerAttempt, tries: int) -> Entry:
     return Entry(
-        at_ms=entry.at_ms,
-        version=entry.version,
+        at_ms=attempt.at_ms,
+        version=attempt.version,
         who="handler",
-        what=f"{effect.name} ({effect.subject})" if effect.subject else effect.name,
+        what=f"{entry.name} ({entry.subject})" if entry.subject else entry.name,
         how=f"try {tries}" if tries else "outbox",
-        verdict=entry.outcome,
-        why=entry.error,
+        verdict=attempt.outcome,
+        why=attempt.error,
     )

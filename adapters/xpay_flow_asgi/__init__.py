@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
-from xpay_flow.endpoints import AsyncHandles, Handles, Header, WebRequest, WebResponse
+from xpay_flow.adapter_kit import Body, answering, below, checked_prefix, parse_query
+from xpay_flow.endpoints import AsyncRequestHandler, Header, RequestHandler, WebRequest, WebResponse
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.serving import Body, answering, below, checked_prefix, parse_query
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -31,7 +31,10 @@ class ClientGone(Exception):
 
 
 def routes(
-    flow: Handles | AsyncHandles, *, prefix: str = "", otherwise: ASGIApp | None = None
+    flow: RequestHandler | AsyncRequestHandler,
+    *,
+    prefix: str = "",
+    otherwise: ASGIApp | None = None,
 ) -> ASGIApp:
     """An ASGI app that answers the library's routes.
 
@@ -61,7 +64,7 @@ def flow_from(scope: Scope) -> Any:
 
 class _App:
     def __init__(
-        self, flow: Handles | AsyncHandles, prefix: str, otherwise: ASGIApp | None
+        self, flow: RequestHandler | AsyncRequestHandler, prefix: str, otherwise: ASGIApp | None
     ) -> None:
         self._flow = flow
         self._answer = answering(flow)

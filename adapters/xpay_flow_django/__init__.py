@@ -23,7 +23,7 @@ except ImportError:
     raise MissingExtra("xpay_flow_django", "django") from None
 
 if TYPE_CHECKING:
-    from .configured import open_async_flow, open_flow
+    from .conf import open_async_flow, open_flow
     from .stores import AsyncDjangoStore, DjangoStore
     from .web import flow_from, routes
 

@@ -26,8 +26,8 @@ from xpay_flow.drawing.text import elapsed
 from xpay_flow.money import Money
 from xpay_flow.timeline import Timeline, only, timeline_of
 
-from .configured import database_alias
-from .models import Effect, Intent
+from .conf import database_alias
+from .models import Intent, OutboxEntry
 from .stores import DjangoStore
 from .web import flow_from, never_atomic
 
@@ -58,7 +58,7 @@ class Attention(admin.SimpleListFilter):
             case "attention":
                 return queryset.filter(attention__isnull=False)
             case "gave_up":
-                return queryset.filter(effects__status="gave_up").distinct()
+                return queryset.filter(outbox__status="gave_up").distinct()
             case "parked":
                 return queryset.filter(intent_id__isnull=True)
             case _:
@@ -96,7 +96,7 @@ class IntentAdmin(_Admin):
     def has_redeliver_permission(self, request: HttpRequest) -> bool:
         """Whether this user may have a handler called again."""
         user: Any = request.user
-        return bool(user.has_perm("xpay_flow.redeliver_effect"))
+        return bool(user.has_perm("xpay_flow.redeliver_handler"))
 
     # A commit of ours is refused inside a transaction.
     @never_atomic
@@ -135,24 +135,24 @@ class IntentAdmin(_Admin):
         told = [(e, elapsed(e.at_ms - start_ms), tone_of(e)) for e in timeline.entries]
         # Drawn by us, with everything foreign escaped.
         picture = mark_safe(sequence_svg(timeline)) if told else ""
-        context = {"told": told, "effects": timeline.effects, "picture": picture}
+        context = {"told": told, "outbox": timeline.outbox, "picture": picture}
         return mark_safe(render_to_string("admin/xpay_flow/story.html", context))
 
     @admin.action(description="Owe again what was given up", permissions=["redeliver"])
     def owe_again(self, request: HttpRequest, payments: QuerySet[Intent]) -> None:
         """Have the handler calls made that were given up. Asking twice owes them once."""
-        given_up = Effect.objects.using(database_alias()).filter(
+        given_up = OutboxEntry.objects.using(database_alias()).filter(
             record__in=payments, status="gave_up"
         )
         owed = 0
-        for effect in given_up.select_related("record"):
+        for entry in given_up.select_related("record"):
             try:
-                _redeliver(flow_from(request), effect)
+                _redeliver(flow_from(request), entry)
             except XPayFlowError as error:
-                self.message_user(request, f"{effect}: {error}", messages.ERROR)
+                self.message_user(request, f"{entry}: {error}", messages.ERROR)
             else:
                 owed += 1
-                self.log_change(request, effect.record, f"owed again: {effect}")
+                self.log_change(request, entry.record, f"owed again: {entry}")
         self.message_user(request, f"{owed} handler call(s) are owed again.")
 
 
@@ -162,9 +162,9 @@ def _breakable(words: str) -> SafeString:
     return format_html('<span style="overflow-wrap: anywhere">{}</span>', parts)
 
 
-def _redeliver(flow: Any, effect: Any) -> None:
+def _redeliver(flow: Any, entry: Any) -> None:
     redeliver = flow.redeliver if isinstance(flow, Flow) else async_to_sync(flow.redeliver)
-    redeliver(effect.record_id, effect.effect_id)
+    redeliver(entry.record_id, entry.entry_id)
 
 
 def _timeline(payment: Intent) -> Timeline:

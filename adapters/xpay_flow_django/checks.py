@@ -17,7 +17,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from xpay_flow.errors import XPayFlowError
 from xpay_flow.settings import Settings
 
-from .configured import database_alias, flow_settings
+from .conf import database_alias, flow_settings
 from .database import NO_AUTOCOMMIT, VENDORS
 from .web import views_in
 

@@ -31,7 +31,7 @@ from xpay_flow.errors import (
     quoted,
 )
 
-from .standby import heard_of_standby
+from .sync_replication import heard_of_standby
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ NO_AUTOCOMMIT: Final = (
 
 # Set while somebody looks after the thread's connection: Django, when the request of one of our own
 # views ends; or the worker, before each pass.
-looked_after: ContextVar[bool] = ContextVar("xpay_flow_looked_after", default=False)
+connection_is_managed: ContextVar[bool] = ContextVar("xpay_flow_looked_after", default=False)
 
 
 class _Lost(StoreUnavailable):
@@ -115,7 +115,7 @@ class Database:
             return work(connection)
 
     @property
-    def can_hold(self) -> bool:
+    def can_lock(self) -> bool:
         """Whether it locks rows; SQLite locks whole files."""
         return connections[self.alias].vendor == "postgresql"
 
@@ -124,7 +124,7 @@ class Database:
         """Whether this thread is in a transaction."""
         return connections[self.alias].in_atomic_block
 
-    def left_open(self, work: Callable[[Any], T]) -> tuple[BaseDatabaseWrapper, T]:
+    def open_transaction(self, work: Callable[[Any], T]) -> tuple[BaseDatabaseWrapper, T]:
         """A connection beside the thread's own, whose transaction goes on, and what `work` found.
 
         Raises:
@@ -169,7 +169,7 @@ class Database:
             raise StoreUnavailable("the store is closed")
         connection = connections[self.alias]
         driver = connection.connection
-        opened_here = driver is None and not looked_after.get()
+        opened_here = driver is None and not connection_is_managed.get()
         try:
             connection.ensure_connection()
             driver = connection.connection

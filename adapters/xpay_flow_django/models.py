@@ -64,7 +64,7 @@ class Intent(models.Model):
     attention: OptionalText = OptionalText(null=True)
     created_at_ms: OptionalNumber = _optional_number()
     deliver_at_ms: OptionalNumber = _optional_number()
-    ask_at_ms: OptionalNumber = _optional_number()
+    reconcile_at_ms: OptionalNumber = _optional_number()
     document: Text = Text()
 
     class Meta:
@@ -77,19 +77,19 @@ class Intent(models.Model):
                 name=f"xpay_flow_to_{work}",
                 condition=models.Q(**{f"{work}_at_ms__isnull": False}),
             )
-            for work in ("deliver", "ask")
+            for work in ("deliver", "reconcile")
         )
 
     def __str__(self) -> str:
         return self.receipt_id or self.record_key
 
 
-class Fact(models.Model):
+class RecordedEvent(models.Model):
     """One event that was recorded, and what was decided upon it. Never changed."""
 
     seq: Counter = Counter(primary_key=True)
-    record: Any = _of_a_record("facts")
-    fact_id: Name = Name()
+    record: Any = _of_a_record("events")
+    event_key: Name = Name()
     kind: Name = Name()
     type: Name = Name()
     source: Name = Name()
@@ -101,20 +101,20 @@ class Fact(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=["record", "fact_id"], name="xpay_flow_fact_once"),
+            models.UniqueConstraint(fields=["record", "event_key"], name="xpay_flow_event_once"),
         )
 
     def __str__(self) -> str:
-        return self.fact_id
+        return self.event_key
 
 
-class Effect(models.Model):
+class OutboxEntry(models.Model):
     """One handler call that was owed: when, how often it was tried, and how it stands."""
 
     # In the order in which they became due.
     seq: Counter = Counter(primary_key=True)
-    record: Any = _of_a_record("effects")
-    effect_id: Name = Name()
+    record: Any = _of_a_record("outbox")
+    entry_id: Name = Name()
     name: Name = Name()
     subject: Name = Name()
     status: Name = Name()
@@ -123,14 +123,14 @@ class Effect(models.Model):
     document: Text = Text()
 
     class Meta:
-        verbose_name = "owed handler call"
-        permissions = (("redeliver_effect", "Can owe a handler call again"),)
+        verbose_name = "handler call"
+        permissions = (("redeliver_handler", "Can have a handler called again"),)
         constraints = (
-            models.UniqueConstraint(fields=["record", "effect_id"], name="xpay_flow_effect_once"),
+            models.UniqueConstraint(fields=["record", "entry_id"], name="xpay_flow_outbox_once"),
         )
 
     def __str__(self) -> str:
-        return self.effect_id
+        return self.entry_id
 
 
 class Alias(models.Model):

@@ -1,6 +1,6 @@
-"""How is a record found? With one statement: record, facts and effects.
+"""How is a record found? With one statement: record, events and outbox.
 
-One statement is one view of the data, so the facts are those of the very version that is read, at
+One statement is one view of the data, so the events are those of the very version that is read, at
 any level of isolation and without a transaction around it.
 """
 
@@ -18,9 +18,9 @@ from xpay_flow.ports import FOUND_MAX
 from xpay_flow.records import Record, Work
 from xpay_flow.stores.codec import from_texts
 
-from .models import Alias, Effect, Fact, Intent
+from .models import Alias, Intent, OutboxEntry, RecordedEvent
 
-HEAD, FACT, EFFECT, NAME = range(4)
+HEAD, EVENT, ENTRY, NAME = range(4)
 
 # The record's seq, which part it is, that part's seq, its document.
 _Row: TypeAlias = tuple[int, int, int, str]
@@ -39,8 +39,8 @@ def named_many(aliases: Sequence[str], using: str) -> list[list[Record]]:
     place = Window(RowNumber(), partition_by=F("alias"), order_by=F("record__seq").asc())
     names = Alias.objects.using(using).filter(alias__in=aliases)
     first = names.annotate(place=place).filter(place__lte=FOUND_MAX).values("record__seq")
-    filed = names.filter(record__seq__in=first).annotate(document=F("alias"))
-    rows = _parts(first, using).union(_rows(filed, NAME, F("record__seq")), all=True)
+    result = names.filter(record__seq__in=first).annotate(document=F("alias"))
+    rows = _parts(first, using).union(_rows(result, NAME, F("record__seq")), all=True)
     found: dict[str, list[Record]] = {alias: [] for alias in aliases}
     for texts in _texts(rows.order_by("of_seq", "part", "seq")):
         record = _record(texts)
@@ -73,7 +73,7 @@ def _parts(within: QuerySet[Any, Any], using: str) -> Any:
     return _rows(Intent.objects.using(using).filter(seq__in=within), HEAD, F("seq")).union(
         *(
             _rows(model.objects.using(using).filter(record__seq__in=within), part, F("record__seq"))
-            for part, model in ((FACT, Fact), (EFFECT, Effect))
+            for part, model in ((EVENT, RecordedEvent), (ENTRY, OutboxEntry))
         ),
         all=True,
     )
@@ -87,7 +87,7 @@ def _rows(parts: QuerySet[Any], part: int, of_seq: F) -> Any:
 def _texts(rows: Iterable[_Row]) -> Iterator[_Texts]:
     """What each record is made of."""
     for _, parts in groupby(rows, itemgetter(0)):
-        texts: _Texts = {HEAD: [], FACT: [], EFFECT: [], NAME: []}
+        texts: _Texts = {HEAD: [], EVENT: [], ENTRY: [], NAME: []}
         for _, part, _, document in parts:
             texts[part].append(document)
         yield texts
@@ -95,4 +95,4 @@ def _texts(rows: Iterable[_Row]) -> Iterator[_Texts]:
 
 def _record(texts: _Texts) -> Record:
     (head,) = texts[HEAD]
-    return from_texts(head, texts[FACT], texts[EFFECT])
+    return from_texts(head, texts[EVENT], texts[ENTRY])

@@ -15,16 +15,16 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import IntegrityError
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
-from xpay_flow.ports import Undone
+from xpay_flow.ports import HandlerRolledBack
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
 
 from . import reading
-from .checking import ForCheck, for_check
-from .configured import database_alias
+from .check_database import ForCheck, for_check
+from .conf import database_alias
 from .database import Database
-from .holding import Held, abandoned
+from .row_lock import RecordLock, orphaned
 from .writing import LostRace, put, put_many, put_with
 
 _SCHEME: Final = "django://"
@@ -51,7 +51,7 @@ class DjangoReader:
         return self._database.read_only(partial(reading.named, alias, self._database.alias))
 
     def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         return self._database.read_only(partial(reading.recent, limit, self._database.alias))
 
 
@@ -88,7 +88,7 @@ class DjangoStore:
         return self._database.read(partial(reading.named, alias, self._database.alias))
 
     def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.Finding`."""
+        """See `xpay_flow.ports.BatchLoading`."""
         using = self._database.alias
         return look_up(
             aliases,
@@ -96,7 +96,7 @@ class DjangoStore:
         )
 
     def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         return self._database.read(partial(reading.recent, limit, self._database.alias))
 
     def commit(self, change: Change) -> bool:
@@ -107,7 +107,7 @@ class DjangoStore:
             return False
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
-        """See `xpay_flow.ports.Batching`. Raises ConfigurationError inside an atomic block."""
+        """See `BatchCommitting`. Raises ConfigurationError inside an atomic block."""
         return self._database.write(partial(put_many, changes, self._database.alias))
 
     def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
@@ -122,21 +122,23 @@ class DjangoStore:
         except StoreUnavailable as error:
             if isinstance(error.__cause__, IntegrityError):
                 # A foreign key of Django's is looked at last; ours are not broken.
-                raise Undone(f"the database refused to commit: {error.__cause__}") from error
+                raise HandlerRolledBack(
+                    f"the database refused to commit: {error.__cause__}"
+                ) from error
             raise
 
     @property
-    def can_hold(self) -> bool:
-        """See `xpay_flow.ports.Claiming`: on PostgreSQL."""
-        return self._database.can_hold
+    def can_lock(self) -> bool:
+        """See `xpay_flow.ports.RowLocking`: on PostgreSQL."""
+        return self._database.can_lock
 
-    def hold(self, key: str) -> Held:
-        """See `xpay_flow.ports.Claiming`. It takes a connection beside the thread's own."""
-        return Held(self._database, key)
+    def lock(self, key: str) -> RecordLock:
+        """See `xpay_flow.ports.RowLocking`. It takes a connection beside the thread's own."""
+        return RecordLock(self._database, key)
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.Claiming`."""
-        return self._database.read(partial(abandoned, now_ms, limit, self._database.alias))
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.RowLocking`."""
+        return self._database.read(partial(orphaned, now_ms, limit, self._database.alias))
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
@@ -156,7 +158,7 @@ class DjangoStore:
 class AsyncHeld:
     """The awaited face of a hold."""
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: RecordLock) -> None:
         self._held = held
 
     async def __aenter__(self) -> bool:
@@ -177,7 +179,7 @@ class AsyncDjangoReader:
         return await sync_to_async(self._reader.load)(alias)
 
     async def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         return await sync_to_async(self._reader.recent)(limit)
 
 
@@ -192,11 +194,11 @@ class AsyncDjangoStore:
         return await sync_to_async(self._store.load)(alias)
 
     async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.Finding`."""
+        """See `xpay_flow.ports.BatchLoading`."""
         return await sync_to_async(self._store.load_many)(aliases)
 
     async def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         return await sync_to_async(self._store.recent)(limit)
 
     async def commit(self, change: Change) -> bool:
@@ -216,17 +218,17 @@ class AsyncDjangoStore:
         return await sync_to_async(self._store.commit_with)(change, called)
 
     @property
-    def can_hold(self) -> bool:
-        """See `DjangoStore.can_hold`."""
-        return self._store.can_hold
+    def can_lock(self) -> bool:
+        """See `DjangoStore.can_lock`."""
+        return self._store.can_lock
 
-    def hold(self, key: str) -> AsyncHeld:
-        """See `DjangoStore.hold`."""
-        return AsyncHeld(self._store.hold(key))
+    def lock(self, key: str) -> AsyncHeld:
+        """See `DjangoStore.lock`."""
+        return AsyncHeld(self._store.lock(key))
 
-    async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.Claiming`."""
-        return await sync_to_async(self._store.abandoned)(now_ms, limit)
+    async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.RowLocking`."""
+        return await sync_to_async(self._store.orphaned)(now_ms, limit)
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""

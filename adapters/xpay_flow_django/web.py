@@ -15,11 +15,11 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, get_resolver, path
 
-from xpay_flow.endpoints import AsyncHandles, Handles, WebRequest, WebResponse
+from xpay_flow.adapter_kit import Body, blocking, is_async, length_required, parse_query
+from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebResponse
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.serving import Body, blocking, is_async, length_required, parse_query
 
-from .database import looked_after
+from .database import connection_is_managed
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -28,7 +28,7 @@ MARK: Final = "xpay_flow"
 _NAMES: Final = ("webhook", "payment-status", "return", "xpay-flow.js", "xpay-flow.css")
 
 
-def routes(flow: Handles | AsyncHandles) -> list[URLPattern]:
+def routes(flow: RequestHandler | AsyncRequestHandler) -> list[URLPattern]:
     """The library's routes, for `path("xpay/", include(routes(flow)))`.
 
     They are exempt from CSRF tokens, from logins and from ATOMIC_REQUESTS: xPay has none of the
@@ -89,7 +89,7 @@ def _word(name: str) -> str:
     return name.replace("-", "_").replace(".", "_")
 
 
-def _view_at(at: str, flow: Handles | AsyncHandles) -> Callable[..., HttpResponse]:
+def _view_at(at: str, flow: RequestHandler | AsyncRequestHandler) -> Callable[..., HttpResponse]:
     view: Any = never_atomic(_awaited(flow, at) if is_async(flow) else _called(flow, at))
     view.csrf_exempt, view.login_required = True, False
     setattr(view, MARK, flow)
@@ -98,7 +98,9 @@ def _view_at(at: str, flow: Handles | AsyncHandles) -> Callable[..., HttpRespons
     return made
 
 
-def _called(flow: Handles | AsyncHandles, at: str) -> Callable[[HttpRequest], HttpResponse]:
+def _called(
+    flow: RequestHandler | AsyncRequestHandler, at: str
+) -> Callable[[HttpRequest], HttpResponse]:
     served = blocking(flow)
 
     def view(request: HttpRequest) -> HttpResponse:
@@ -106,11 +108,11 @@ def _called(flow: Handles | AsyncHandles, at: str) -> Callable[[HttpRequest], Ht
             return _answer(length_required())
         # A server with one thread would keep xPay waiting behind a customer who waits for xPay.
         patient = bool(request.META.get("wsgi.multithread", True))
-        token = looked_after.set(True)
+        token = connection_is_managed.set(True)
         try:
             return _answer(served.handle(asked, patient=patient))
         finally:
-            looked_after.reset(token)
+            connection_is_managed.reset(token)
 
     return view
 
@@ -119,16 +121,18 @@ def _awaited(flow: Any, at: str) -> Callable[[HttpRequest], Awaitable[HttpRespon
     async def view(request: HttpRequest) -> HttpResponse:
         if (asked := _asked(request, at, flow)) is None:
             return _answer(length_required())
-        token = looked_after.set(True)
+        token = connection_is_managed.set(True)
         try:
             return _answer(await flow.handle(asked))
         finally:
-            looked_after.reset(token)
+            connection_is_managed.reset(token)
 
     return view
 
 
-def _asked(request: HttpRequest, at: str, flow: Handles | AsyncHandles) -> WebRequest | None:
+def _asked(
+    request: HttpRequest, at: str, flow: RequestHandler | AsyncRequestHandler
+) -> WebRequest | None:
     """The request in our words; None if nothing says where its body ends."""
     meta = request.META
     if meta.get("HTTP_TRANSFER_ENCODING") and "wsgi.version" in meta:

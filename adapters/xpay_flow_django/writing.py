@@ -14,12 +14,12 @@ from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import Undone
+from xpay_flow.ports import HandlerRolledBack
 from xpay_flow.records import Change
 from xpay_flow.stores.batches import put_each
-from xpay_flow.stores.rows import EFFECT_COLUMNS, Row, effect_row, fact_row, intent_row
+from xpay_flow.stores.rows import OUTBOX_COLUMNS, Row, entry_row, event_row, intent_row
 
-from .models import Alias, Effect, Fact, Intent
+from .models import Alias, Intent, OutboxEntry, RecordedEvent
 
 
 class LostRace(Exception):
@@ -35,14 +35,14 @@ def put(change: Change, using: str) -> bool:
     if not _put_head(change, using):
         return False
     key = change.record.key
-    Fact.objects.using(using).bulk_create(
-        Fact(**_part(fact_row(key, fact))) for fact in change.new_facts
+    RecordedEvent.objects.using(using).bulk_create(
+        RecordedEvent(**_part(event_row(key, recorded))) for recorded in change.new_events
     )
-    Effect.objects.using(using).bulk_create(
-        [Effect(**_part(effect_row(key, effect))) for effect in change.changed_effects],
+    OutboxEntry.objects.using(using).bulk_create(
+        [OutboxEntry(**_part(entry_row(key, entry))) for entry in change.changed_entries],
         update_conflicts=True,
-        unique_fields=["record", "effect_id"],
-        update_fields=EFFECT_COLUMNS[2:],
+        unique_fields=["record", "entry_id"],
+        update_fields=OUTBOX_COLUMNS[2:],
     )
     _put_aliases(change, using)
     return True
@@ -84,7 +84,9 @@ def put_with(
 def _must_be_whole(connection: Any) -> None:
     """A broken transaction would be rolled back at its end, without an error."""
     if connection.needs_rollback or _is_aborted(connection):
-        raise Undone("the handler went on after an error of the database, or asked for a rollback")
+        raise HandlerRolledBack(
+            "the handler went on after an error of the database, or asked for a rollback"
+        )
     if not _is_under_way(connection):
         raise StoreUnavailable("the handler ended the transaction, so it is not known what is kept")
 

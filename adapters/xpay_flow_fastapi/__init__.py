@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final
 
-from xpay_flow.endpoints import AsyncHandles, Handles, WebRequest
+from xpay_flow.adapter_kit import Body, answering, parse_query
+from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest
 from xpay_flow.errors import ConfigurationError, MissingExtra
-from xpay_flow.serving import Body, answering, parse_query
 
 try:
     from fastapi import APIRouter, Request, Response
@@ -57,7 +57,7 @@ _STATUS_DOCS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def routes(flow: Handles | AsyncHandles) -> APIRouter:
+def routes(flow: RequestHandler | AsyncRequestHandler) -> APIRouter:
     """A router with the library's routes, for `app.include_router(…, prefix=…)`.
 
     Args:
@@ -102,7 +102,7 @@ def flow_from(request: Request) -> Any:
     return next(iter(found.values()))
 
 
-def _flows_in(routes: Iterable[object]) -> Iterator[Handles | AsyncHandles]:
+def _flows_in(routes: Iterable[object]) -> Iterator[RequestHandler | AsyncRequestHandler]:
     for route in routes:
         owner = getattr(getattr(route, "endpoint", None), "__self__", None)
         if isinstance(owner, _Served):
@@ -115,7 +115,7 @@ def _flows_in(routes: Iterable[object]) -> Iterator[Handles | AsyncHandles]:
 class _Served:
     """A flow behind FastAPI's requests and responses."""
 
-    def __init__(self, flow: Handles | AsyncHandles) -> None:
+    def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
         self.flow = flow
         self._answer = answering(flow)
 

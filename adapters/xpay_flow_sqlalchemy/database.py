@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from xpay_flow.errors import ERROR_CHARS_MAX, ConfigurationError, StoreUnavailable, XPayFlowError
-from xpay_flow.ports import Undone
+from xpay_flow.ports import HandlerRolledBack
 
 from .columns import MYSQL
 from .engines import afresh_in_children
@@ -21,7 +21,7 @@ from .engines import afresh_in_children
 T = TypeVar("T")
 
 
-class Raised(Exception):
+class HandlerError(Exception):
     """What a handler has raised, on its way through us."""
 
     def __init__(self, error: Exception) -> None:
@@ -29,7 +29,7 @@ class Raised(Exception):
         self.error = error
 
 
-_OURS: Final = (XPayFlowError, Undone, Raised)
+_OURS: Final = (XPayFlowError, HandlerRolledBack, HandlerError)
 TRIES: Final = 3
 
 # "could not serialize access" and "deadlock detected", of PostgreSQL; "Deadlock found" and "Record
@@ -91,7 +91,7 @@ class Database:
         """
         return self._tried(lambda: self._once(self.engine, _in_one(work), acknowledge), _was_undone)
 
-    def left_open(self, work: Callable[[Connection], T]) -> tuple[Connection, T]:
+    def open_transaction(self, work: Callable[[Connection], T]) -> tuple[Connection, T]:
         """What `work` answers, and its connection, whose transaction goes on.
 
         Raises:

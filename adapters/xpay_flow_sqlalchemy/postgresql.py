@@ -1,7 +1,7 @@
 """How does PostgreSQL take a change in one round trip? As one statement with a writing CTE.
 
 The parts are written only if the record itself was (`FROM put`), and the whole is one transaction
-by itself: one round trip, one commit, one flush to the disk. Facts, effects and aliases travel as
+by itself: one round trip, one commit, one flush to the disk. Events, outbox and aliases travel as
 an array for each column. What there is nothing of is left out, so there are some statements, each
 of which always has the same text and is prepared once.
 """
@@ -33,12 +33,12 @@ from sqlalchemy.sql.selectable import CTE, TableValuedAlias
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.records import Change
 from xpay_flow.stores.rows import (
-    EFFECT_COLUMNS,
-    FACT_COLUMNS,
+    EVENT_COLUMNS,
     INTENT_COLUMNS,
+    OUTBOX_COLUMNS,
     Row,
-    effect_row,
-    fact_row,
+    entry_row,
+    event_row,
     intent_row,
 )
 
@@ -51,14 +51,14 @@ _ALIAS_COLUMNS: Final = ("record_key", "alias")
 _COLUMNS: Final[dict[str, Sequence[str]]] = {
     "new_ones": INTENT_COLUMNS,
     "next_ones": (*INTENT_COLUMNS, "expected_version"),
-    "facts": FACT_COLUMNS,
-    "effects": EFFECT_COLUMNS,
+    "events": EVENT_COLUMNS,
+    "outbox": OUTBOX_COLUMNS,
     "new_aliases": _ALIAS_COLUMNS,
     "old_aliases": _ALIAS_COLUMNS,
-    "fact": FACT_COLUMNS,
-    "effect": EFFECT_COLUMNS,
+    "event": EVENT_COLUMNS,
+    "entry": OUTBOX_COLUMNS,
 }
-_ALONE: Final = {"facts": "fact", "effects": "effect"}
+_ALONE: Final = {"events": "event", "outbox": "entry"}
 
 # The server function that warns, after the commit, that a standby may not have it: somebody has
 # ended the wait for it. The warning's code is a general one and its text is translated.
@@ -144,11 +144,11 @@ def _heads_of(changes: Sequence[Change]) -> Rows:
 
 def _parts_of(changes: Sequence[Change]) -> Rows:
     """The rows to write beside the records, of those sorts of which there are any."""
-    parts: Rows = {name: [] for name in ("facts", "effects", "new_aliases", "old_aliases")}
+    parts: Rows = {name: [] for name in ("events", "outbox", "new_aliases", "old_aliases")}
     for change in changes:
         key = change.record.key
-        parts["facts"] += (fact_row(key, fact) for fact in change.new_facts)
-        parts["effects"] += (effect_row(key, effect) for effect in change.changed_effects)
+        parts["events"] += (event_row(key, recorded) for recorded in change.new_events)
+        parts["outbox"] += (entry_row(key, entry) for entry in change.changed_entries)
         for name, aliases in (("new", change.new_aliases), ("old", change.old_aliases)):
             parts[f"{name}_aliases"] += (_alias_row(key, alias) for alias in sorted(aliases))
     return {name: rows for name, rows in parts.items() if rows}
@@ -258,26 +258,26 @@ _HEADS: Final[dict[str, Callable[[Table], _Put]]] = {
 # --- what belongs to them ------------------------------------------------------------------------
 
 
-def _put_facts(tables: Tables, put: CTE) -> Insert:
-    return _put_all(tables.facts, "facts", put)
+def _put_events(tables: Tables, put: CTE) -> Insert:
+    return _put_all(tables.events, "events", put)
 
 
-def _put_fact(tables: Tables, put: CTE) -> Insert:
-    return _put_one(tables.facts, "fact", put)
+def _put_event(tables: Tables, put: CTE) -> Insert:
+    return _put_one(tables.events, "event", put)
 
 
-def _put_effects(tables: Tables, put: CTE) -> Insert:
-    return _or_replace(_put_all(tables.effects, "effects", put))
+def _put_entries(tables: Tables, put: CTE) -> Insert:
+    return _or_replace(_put_all(tables.outbox, "outbox", put))
 
 
-def _put_effect(tables: Tables, put: CTE) -> Insert:
-    return _or_replace(_put_one(tables.effects, "effect", put))
+def _put_entry(tables: Tables, put: CTE) -> Insert:
+    return _or_replace(_put_one(tables.outbox, "entry", put))
 
 
 def _or_replace(new: Insert) -> Insert:
     return new.on_conflict_do_update(
-        index_elements=["record_key", "effect_id"],
-        set_={name: new.excluded[name] for name in EFFECT_COLUMNS[2:]},
+        index_elements=["record_key", "entry_id"],
+        set_={name: new.excluded[name] for name in OUTBOX_COLUMNS[2:]},
     )
 
 
@@ -315,12 +315,12 @@ def _put_all(table: Table, name: str, put: CTE) -> Insert:
 
 
 _PARTS: Final[dict[str, Callable[[Tables, CTE], Insert | Delete]]] = {
-    "facts": _put_facts,
-    "effects": _put_effects,
+    "events": _put_events,
+    "outbox": _put_entries,
     "new_aliases": _put_aliases,
     "old_aliases": _drop_aliases,
-    "fact": _put_fact,
-    "effect": _put_effect,
+    "event": _put_event,
+    "entry": _put_entry,
 }
 
 

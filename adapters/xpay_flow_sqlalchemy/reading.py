@@ -1,6 +1,6 @@
-"""How is a record found? With one statement, whatever the database: record, facts and effects.
+"""How is a record found? With one statement, whatever the database: record, events and outbox.
 
-One statement is one round trip and one view of the data, so the facts are those of the very
+One statement is one round trip and one view of the data, so the events are those of the very
 version that is read, at any level of isolation and without a transaction around it.
 """
 
@@ -31,7 +31,7 @@ from xpay_flow.stores.codec import from_texts
 
 from .tables import Tables
 
-HEAD, FACT, EFFECT = range(3)
+HEAD, EVENT, ENTRY = range(3)
 
 
 class Reading:
@@ -67,7 +67,7 @@ class Reading:
         return connection.execute(self._due[work], values).scalars().all()
 
 
-_WORKS: Final[tuple[Work, ...]] = ("deliver", "ask")
+_WORKS: Final[tuple[Work, ...]] = ("deliver", "reconcile")
 
 
 def _whole(tables: Tables, heads: Any, order: str) -> Executable:
@@ -81,8 +81,8 @@ def _whole(tables: Tables, heads: Any, order: str) -> Executable:
     )
     return union_all(
         head,
-        _parts(found, FACT, tables.facts),
-        _parts(found, EFFECT, tables.effects),
+        _parts(found, EVENT, tables.events),
+        _parts(found, ENTRY, tables.outbox),
     ).order_by(text(order))
 
 
@@ -108,8 +108,8 @@ def _records(rows: Iterable[Any]) -> list[Record]:
 
 
 def _record(rows: Sequence[Any]) -> Record:
-    texts: dict[int, list[str]] = {HEAD: [], FACT: [], EFFECT: []}
+    texts: dict[int, list[str]] = {HEAD: [], EVENT: [], ENTRY: []}
     for row in rows:
         texts[row.part].append(row.document)
     (head,) = texts[HEAD]
-    return from_texts(head, texts[FACT], texts[EFFECT])
+    return from_texts(head, texts[EVENT], texts[ENTRY])

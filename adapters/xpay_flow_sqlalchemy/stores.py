@@ -19,15 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import Undone
+from xpay_flow.ports import HandlerRolledBack
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
 
 from . import schema
-from .checking import ForCheck, for_check
-from .database import Database, Raised, refuse_autocommit
-from .direct import Direct
+from .asyncpg_fast_path import Direct
+from .batch_read import OneLook
+from .check_tables import ForCheck, for_check
+from .database import Database, HandlerError, refuse_autocommit
 from .engines import (
     KEPT,
     MORE_IN_A_RUSH,
@@ -38,12 +39,11 @@ from .engines import (
     place,
     plain_async_engine,
 )
-from .holding import DIALECTS, Held, Holding
-from .lookup import OneLook
+from .handler_guard import Within
 from .postgresql import OneStatement
 from .reading import Reading
+from .row_lock import DIALECTS, RecordLock, WithLock
 from .tables import Tables
-from .within import Within
 from .writing import Writing
 
 P = ParamSpec("P")
@@ -64,7 +64,7 @@ class SQLAlchemyReader:
         return self._database.read_only(partial(self._reading.load, alias=alias))
 
     def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         return self._database.read_only(partial(self._reading.recent, limit=limit))
 
 
@@ -73,18 +73,18 @@ class _Store:
 
     def __init__(self, engine: Engine, tables: Tables) -> None:
         self._tables = tables
-        self.go_by(engine)
+        self.use_engine(engine)
         self._reading = (OneLook if self._database.is_postgresql else Reading)(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
         self._within = Within(tables, self._writing)
-        self.can_hold = engine.dialect.name in DIALECTS
+        self.can_lock = engine.dialect.name in DIALECTS
 
-    def go_by(self, engine: Engine) -> None:
+    def use_engine(self, engine: Engine) -> None:
         """Have everything go by its connections."""
         self._database = Database(engine)
-        # Where a webhook's own statements go; see `direct`.
+        # Where a webhook's own statements go; see `asyncpg_fast_path`.
         self._hot = self._database
-        self.holding = Holding(self._database, self._tables)
+        self.with_lock = WithLock(self._database, self._tables)
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
@@ -98,12 +98,12 @@ class _Store:
         return self._hot.read(partial(self._reading.load, alias=alias))
 
     def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.Finding`."""
+        """See `xpay_flow.ports.BatchLoading`."""
         load_many = self._reading.load_many
         return look_up(aliases, lambda names: self._hot.read(partial(load_many, aliases=names)))
 
     def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         return self._database.read(partial(self._reading.recent, limit=limit))
 
     def commit(self, change: Change) -> bool:
@@ -111,7 +111,7 @@ class _Store:
         return self._hot.write(partial(self._writing.commit, change=change))
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
-        """See `xpay_flow.ports.Batching`."""
+        """See `xpay_flow.ports.BatchCommitting`."""
         if not changes:
             return []
         return self._hot.write(partial(self._writing.commit_many, changes=changes))
@@ -124,21 +124,23 @@ class _Store:
         put = partial(self._within.put, change=change, work=work)
         try:
             return self._database.transact(put, self._writing.acknowledge)
-        except Raised as raised:
+        except HandlerError as raised:
             raise raised.error from None
         except StoreUnavailable as error:
             if isinstance(error.__cause__, IntegrityError):
                 # A constraint that is looked at last; it is not ours.
-                raise Undone(f"the database refused to commit: {error.__cause__.orig}") from error
+                raise HandlerRolledBack(
+                    f"the database refused to commit: {error.__cause__.orig}"
+                ) from error
             raise
 
-    def hold(self, key: str) -> Held:
-        """See `xpay_flow.ports.Claiming`."""
-        return self.holding.hold(key)
+    def lock(self, key: str) -> RecordLock:
+        """See `xpay_flow.ports.RowLocking`."""
+        return self.with_lock.lock(key)
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.Claiming`."""
-        found = partial(self.holding.abandoned, now_ms=now_ms, limit=limit)
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.RowLocking`."""
+        found = partial(self.with_lock.orphaned, now_ms=now_ms, limit=limit)
         return self._database.read(found)
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
@@ -154,9 +156,9 @@ class _Store:
         """Whoever uses the store or its readers later gets StoreUnavailable."""
         self._database.closed = self._hot.closed = True
 
-    def go_direct(self, direct: Direct) -> None:
+    def go_direct(self, asyncpg_fast_path: Direct) -> None:
         """Have a webhook's own statements go there."""
-        self._hot = direct
+        self._hot = asyncpg_fast_path
 
 
 class SQLAlchemyStore(_Store):
@@ -199,17 +201,17 @@ class SQLAlchemyStore(_Store):
     @classmethod
     def for_check(cls, url: str) -> AbstractContextManager[ForCheck[SQLAlchemyStore]]:
         """Tables of their own in the database of `url`, for `xpay-flow check --store`."""
-        opened, another = SQLAlchemyStore.from_url, SQLAlchemyStore.another
-        return for_check(url, opened, another, SQLAlchemyStore.close)
+        opened, clone = SQLAlchemyStore.from_url, SQLAlchemyStore.clone
+        return for_check(url, opened, clone, SQLAlchemyStore.close)
 
-    def another(self) -> SQLAlchemyStore:
+    def clone(self) -> SQLAlchemyStore:
         """The same store with connections of its own, as another process has it.
 
         It has connected once, looks at the tables no more, and knows its statements already.
         """
         twin = copy(self)
         twin._engine_of_ours = another_engine(self._database.engine)
-        twin.go_by(twin._engine_of_ours)
+        twin.use_engine(twin._engine_of_ours)
         twin._database.read(refuse_autocommit)
         return twin
 
@@ -226,7 +228,7 @@ class SQLAlchemyStore(_Store):
         self.close()
 
 
-class _Turns:
+class ConnectionLimiter:
     """Lets as many use the database at once as its pool has connections, first come first served.
 
     The pool itself gives a connection to whoever asks as it comes back, and not to whoever waits;
@@ -244,7 +246,7 @@ class _Turns:
 class AsyncSQLAlchemyReader:
     """The awaited face of a reader."""
 
-    def __init__(self, reader: SQLAlchemyReader, turns: _Turns) -> None:
+    def __init__(self, reader: SQLAlchemyReader, turns: ConnectionLimiter) -> None:
         self._reader, self._turns = reader, turns
 
     async def load(self, alias: str) -> Sequence[Record]:
@@ -252,7 +254,7 @@ class AsyncSQLAlchemyReader:
         return await self._turns.run(self._reader.load, alias)
 
     async def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         return await self._turns.run(self._reader.recent, limit)
 
 
@@ -273,9 +275,9 @@ class AsyncSQLAlchemyStore:
     def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
         self._store = _Store(engine.sync_engine, tables or Tables())
         self._engine = engine
-        self._turns = _Turns()
+        self._turns = ConnectionLimiter()
         self._direct: Direct | None = None
-        self.can_hold = self._store.can_hold
+        self.can_lock = self._store.can_lock
         self._engine_of_ours: AsyncEngine | None = None
         self._is_checked = False
 
@@ -296,17 +298,17 @@ class AsyncSQLAlchemyStore:
     @classmethod
     def for_check(cls, url: str) -> AbstractContextManager[ForCheck[AsyncSQLAlchemyStore]]:
         """See `SQLAlchemyStore.for_check`."""
-        opened, another = AsyncSQLAlchemyStore.from_url, AsyncSQLAlchemyStore.another
+        opened, clone = AsyncSQLAlchemyStore.from_url, AsyncSQLAlchemyStore.clone
         # Nobody has used the first one, so it has no connections.
-        return for_check(url, opened, another, lambda first: asyncio.run(first.aclose()))
+        return for_check(url, opened, clone, lambda first: asyncio.run(first.aclose()))
 
-    def another(self) -> AsyncSQLAlchemyStore:
+    def clone(self) -> AsyncSQLAlchemyStore:
         """The same store with connections of its own, as another process has it."""
         twin = copy(self)
         twin._engine = twin._engine_of_ours = AsyncEngine(another_engine(self._engine.sync_engine))
         twin._store = copy(self._store)
-        twin._store.go_by(twin._engine.sync_engine)
-        twin._turns = _Turns()
+        twin._store.use_engine(twin._engine.sync_engine)
+        twin._turns = ConnectionLimiter()
         twin._go_direct()
         return twin
 
@@ -327,11 +329,11 @@ class AsyncSQLAlchemyStore:
         return await self._soon(self._store.load, alias)
 
     async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.Finding`."""
+        """See `xpay_flow.ports.BatchLoading`."""
         return await self._soon(self._store.load_many, aliases)
 
     async def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         await self.check()
         return await self._turns.run(self._store.recent, limit)
 
@@ -340,7 +342,7 @@ class AsyncSQLAlchemyStore:
         return await self._soon(self._store.commit, change)
 
     async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
-        """See `xpay_flow.ports.Batching`."""
+        """See `xpay_flow.ports.BatchCommitting`."""
         return await self._soon(self._store.commit_many, changes)
 
     async def commit_with(
@@ -355,19 +357,19 @@ class AsyncSQLAlchemyStore:
         return await greenlet_spawn(self._store.commit_with, change, awaited)
 
     @asynccontextmanager
-    async def hold(self, key: str) -> AsyncGenerator[bool, None]:
-        """See `xpay_flow.ports.Claiming`."""
+    async def lock(self, key: str) -> AsyncGenerator[bool, None]:
+        """See `xpay_flow.ports.RowLocking`."""
         await self.check()
-        held = self._store.holding.hold(key)
+        held = self._store.with_lock.lock(key)
         try:
             yield await greenlet_spawn(held.take)
         finally:
             await greenlet_spawn(held.let_go)
 
-    async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.Claiming`."""
+    async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.RowLocking`."""
         await self.check()
-        return await self._turns.run(self._store.abandoned, now_ms, limit)
+        return await self._turns.run(self._store.orphaned, now_ms, limit)
 
     async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""

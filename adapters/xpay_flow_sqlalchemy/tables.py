@@ -18,17 +18,17 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from xpay_flow.stores.rows import EFFECT_COLUMNS, FACT_COLUMNS, INTENT_COLUMNS
+from xpay_flow.stores.rows import EVENT_COLUMNS, INTENT_COLUMNS, OUTBOX_COLUMNS
 
 from .columns import KEY_CHARS, PART_CHARS, Counter, Document, Name, Words
 from .names import Names
 
 _NUMBERS: Final = frozenset(
     {"version", "attempt", "amount_minor", "refunded_minor", "tries"}
-    | {"created_at_ms", "deliver_at_ms", "ask_at_ms", "at_ms", "next_at_ms"}
+    | {"created_at_ms", "deliver_at_ms", "reconcile_at_ms", "at_ms", "next_at_ms"}
 )
 _LONG: Final = {"document": Document, "why": Words, "attention": Words}
-_PARTS: Final = ("fact_id", "effect_id", "subject")
+_PARTS: Final = ("event_key", "entry_id", "subject")
 
 
 class Tables:
@@ -43,19 +43,19 @@ class Tables:
             *(_column(name, optional=_may_be_null(name)) for name in INTENT_COLUMNS),
             UniqueConstraint("record_key", name=self.names.of("intents_key")),
         )
-        for work in ("deliver", "ask"):
+        for work in ("deliver", "reconcile"):
             self._index_of_what_waits(work)
-        self.facts = self._table(
-            "facts",
+        self.events = self._table(
+            "events",
             _counter("seq"),
-            *(_column(name, self._owner(name)) for name in FACT_COLUMNS),
-            UniqueConstraint("record_key", "fact_id", name=self.names.of("facts_once")),
+            *(_column(name, self._owner(name)) for name in EVENT_COLUMNS),
+            UniqueConstraint("record_key", "event_key", name=self.names.of("events_once")),
         )
-        self.effects = self._table(
-            "effects",
+        self.outbox = self._table(
+            "outbox",
             _counter("seq"),
-            *(_column(name, self._owner(name)) for name in EFFECT_COLUMNS),
-            UniqueConstraint("record_key", "effect_id", name=self.names.of("effects_once")),
+            *(_column(name, self._owner(name)) for name in OUTBOX_COLUMNS),
+            UniqueConstraint("record_key", "entry_id", name=self.names.of("outbox_once")),
         )
         self.aliases = self._table(
             "aliases",

@@ -17,11 +17,11 @@ from sqlalchemy.exc import IntegrityError
 from xpay_flow.records import Change
 from xpay_flow.stores.batches import put_each
 from xpay_flow.stores.rows import (
-    EFFECT_COLUMNS,
     INTENT_COLUMNS,
+    OUTBOX_COLUMNS,
     Row,
-    effect_row,
-    fact_row,
+    entry_row,
+    event_row,
     intent_row,
 )
 
@@ -32,7 +32,7 @@ class Writing:
     """The statements that write, built once for a set of tables."""
 
     def __init__(self, tables: Tables) -> None:
-        intents, effects, aliases = tables.intents, tables.effects, tables.aliases
+        intents, outbox, aliases = tables.intents, tables.outbox, tables.aliases
         self._put_new = insert(intents)
         self._put_next = (
             update(intents)
@@ -42,15 +42,15 @@ class Writing:
             )
             .values({name: bindparam(name) for name in INTENT_COLUMNS[1:]})
         )
-        self._put_fact = insert(tables.facts)
-        self._put_effect = insert(effects)
-        self._replace_effect = (
-            update(effects)
+        self._put_event = insert(tables.events)
+        self._put_entry = insert(outbox)
+        self._replace_entry = (
+            update(outbox)
             .where(
-                effects.c.record_key == bindparam("known_key"),
-                effects.c.effect_id == bindparam("known_id"),
+                outbox.c.record_key == bindparam("known_key"),
+                outbox.c.entry_id == bindparam("known_id"),
             )
-            .values({name: bindparam(name) for name in EFFECT_COLUMNS[2:]})
+            .values({name: bindparam(name) for name in OUTBOX_COLUMNS[2:]})
         )
         self._aliases = select(aliases.c.alias).where(
             aliases.c.record_key == bindparam("known_key")
@@ -77,10 +77,10 @@ class Writing:
         if not self._put_head(connection, change):
             return False
         key = change.record.key
-        if facts := [fact_row(key, fact) for fact in change.new_facts]:
-            connection.execute(self._put_fact, facts)
-        for effect in change.changed_effects:
-            self._put_owed(connection, effect_row(key, effect))
+        if events := [event_row(key, recorded) for recorded in change.new_events]:
+            connection.execute(self._put_event, events)
+        for entry in change.changed_entries:
+            self._put_outbox_entry(connection, entry_row(key, entry))
         self._put_aliases(connection, change)
         return True
 
@@ -97,11 +97,11 @@ class Writing:
         known = {"known_key": row.pop("record_key"), "expected_version": change.expected_version}
         return connection.execute(self._put_next, {**known, **row}).rowcount == 1
 
-    def _put_owed(self, connection: Connection, row: Row) -> None:
-        known: dict[str, Any] = {"known_key": row["record_key"], "known_id": row["effect_id"]}
-        rest = {name: row[name] for name in EFFECT_COLUMNS[2:]}
-        if not connection.execute(self._replace_effect, {**known, **rest}).rowcount:
-            connection.execute(self._put_effect, row)
+    def _put_outbox_entry(self, connection: Connection, row: Row) -> None:
+        known: dict[str, Any] = {"known_key": row["record_key"], "known_id": row["entry_id"]}
+        rest = {name: row[name] for name in OUTBOX_COLUMNS[2:]}
+        if not connection.execute(self._replace_entry, {**known, **rest}).rowcount:
+            connection.execute(self._put_entry, row)
 
     def _put_aliases(self, connection: Connection, change: Change) -> None:
         key, wanted = change.record.key, change.record.aliases

@@ -13,15 +13,18 @@ from http import HTTPStatus
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from xpay_flow.endpoints import AsyncHandles, Handles, Header, WebRequest, WebResponse
+from xpay_flow.adapter_kit import Body, blocking, checked_prefix, length_required, parse_query
+from xpay_flow.endpoints import AsyncRequestHandler, Header, RequestHandler, WebRequest, WebResponse
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.serving import Body, blocking, checked_prefix, length_required, parse_query
 
 FLOW_KEY: Final = "xpay_flow.flow"
 
 
 def routes(
-    flow: Handles | AsyncHandles, *, prefix: str = "", otherwise: WSGIApplication | None = None
+    flow: RequestHandler | AsyncRequestHandler,
+    *,
+    prefix: str = "",
+    otherwise: WSGIApplication | None = None,
 ) -> WSGIApplication:
     """A WSGI app that answers the library's routes.
 
@@ -51,7 +54,10 @@ def flow_from(environ: WSGIEnvironment) -> Any:
 
 class _App:
     def __init__(
-        self, flow: Handles | AsyncHandles, prefix: str, otherwise: WSGIApplication | None
+        self,
+        flow: RequestHandler | AsyncRequestHandler,
+        prefix: str,
+        otherwise: WSGIApplication | None,
     ) -> None:
         self._flow = blocking(flow)
         self._prefix = prefix

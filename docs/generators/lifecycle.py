@@ -20,7 +20,7 @@ EVENTS = {
     "stored": "we stored the attempt",
     "create_answered": "xPay answered the creation",
     "create_refused": "xPay answered a definite error to the creation",
-    "forwarded": "we sent the customer to the checkout",
+    "sent_to_checkout": "we sent the customer to the checkout",
     "intent.created": "webhook",
     "intent.checkout_opened": "webhook: the customer opened the page",
     "intent.incomplete": "webhook of xPay's oldest lists",

@@ -17,9 +17,9 @@ from .markdown import code, table
 
 TABLES = {
     "intents": "One row for each attempt, or for each intent of xPay's whose news is nobody's yet.",
-    "facts": "One row for each piece of news and what was decided upon it. Append-only: triggers "
+    "events": "One row for each piece of news and what was decided upon it. Append-only: triggers "
     "refuse to change or delete a row.",
-    "effects": "One row for each handler call that is owed, or was.",
+    "outbox": "One row for each handler call that is owed, or was.",
     "aliases": "The names under which records are found.",
 }
 COLUMNS = {
@@ -38,10 +38,10 @@ COLUMNS = {
     "dispute_status": "`none`, `open`, `under_review`, `won` or `lost`",
     "attention": "a JSON array of reasons; null if there is none",
     "created_at_ms": "when the attempt was stored",
-    "deliver_at_ms": "when the next owed handler call may start; null is never",
-    "ask_at_ms": "when xPay is asked next; null is never",
+    "deliver_at_ms": "when the next handler call may start; null is never",
+    "reconcile_at_ms": "when xPay is asked next; null is never",
     "document": "the whole as JSON, which is what is read back",
-    "fact_id": "the identity of the news",
+    "event_key": "the identity of the news",
     "kind": "the row of the lifecycle that speaks about it",
     "type": "the word that its source used",
     "source": "`webhook`, `answer` or `merchant`",
@@ -49,7 +49,7 @@ COLUMNS = {
     "at_ms": "when we recorded it",
     "disposition": "what we called the news",
     "why": "one sentence",
-    "effect_id": "also the idempotency key given to the handler",
+    "entry_id": "also the idempotency key given to the handler",
     "name": "of the handler",
     "subject": "what the call is about: a refund's id, a reason, or nothing",
     "status": "`owed`, `done`, `dropped` or `gave_up`",
@@ -89,7 +89,7 @@ def _table(database: sqlite3.Connection, name: str) -> str:
 
 def _servers() -> str:
     tables = Tables()
-    shown = (tables.intents, tables.facts, tables.effects, tables.aliases, tables.schema_versions)
+    shown = (tables.intents, tables.events, tables.outbox, tables.aliases, tables.schema_versions)
     return (
         "## PostgreSQL, MariaDB and MySQL\n\n"
         "The same columns under other table names; each means what it means above.\n"

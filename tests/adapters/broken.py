@@ -12,14 +12,14 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
-from xpay_flow.endpoints import Handles, Header, WebRequest, WebResponse, json_response
-from xpay_flow.serving import Body, parse_query
+from xpay_flow.adapter_kit import Body, parse_query
+from xpay_flow.endpoints import Header, RequestHandler, WebRequest, WebResponse, json_response
 
 
 class Good:
     """A WSGI adapter in a few lines, in pieces that others below get wrong."""
 
-    def __init__(self, flow: Handles, prefix: str) -> None:
+    def __init__(self, flow: RequestHandler, prefix: str) -> None:
         self.flow = flow
         self.prefix = prefix
 
@@ -102,7 +102,7 @@ class ReadsEverything(Good):
 class KeepsTheRequestInItself(Good):
     """One attribute holds the body of whatever request came last."""
 
-    def __init__(self, flow: Handles, prefix: str) -> None:
+    def __init__(self, flow: RequestHandler, prefix: str) -> None:
         super().__init__(flow, prefix)
         self.together = Barrier(8)
 
@@ -156,7 +156,7 @@ class TakesTheFirstValue(Good):
 class ServesOneAtATime(Good):
     """While one request is served, others are turned away."""
 
-    def __init__(self, flow: Handles, prefix: str) -> None:
+    def __init__(self, flow: RequestHandler, prefix: str) -> None:
         super().__init__(flow, prefix)
         self.lock = Lock()
 

@@ -66,12 +66,12 @@ def test_every_question_is_answered(run: Run) -> None:
         "ten that are due on PostgreSQL, among others": "1,000 stored intents",
         "a webhook on PostgreSQL, among others": "1,000 stored intents",
         "where a webhook's time goes (Flow, in process)": "decide",
-        "read one payment from SQLite": "400 facts",
+        "read one payment from SQLite": "400 events",
         "from a webhook's commit to on_success": "Flow, one at a time",
         "one decision": "decide",
         "import": "import xpay_flow",
         "a state of a small world": "the search",
-        "three overlapping deliveries of six effects": "the search",
+        "three overlapping deliveries of six outbox": "the search",
         "a state of the scene news": "the search: a state",
         "the shipped flow, searched to its end": "any 1 fault(s)",
     }
@@ -126,7 +126,7 @@ def test_a_contestant_that_does_less_is_quicker(run: Run) -> None:
     decision = {row["name"]: row["median_s"] for row in run.groups["one decision"]}
     assert decision["a state looked up in a dict"] < decision["decide"] / 5
     reading = {row["name"]: row["median_s"] for row in run.groups["read one payment from SQLite"]}
-    assert reading["4 facts"] < reading["400 facts"] / 5
+    assert reading["4 events"] < reading["400 events"] / 5
     again = {
         row["name"]: row["median_s"]
         for row in run.groups["webhook that came before, over WSGI, in process"]

@@ -19,7 +19,7 @@ NEXT_SCHEMA: Final = schema.CODE + 1
 GROWING: Final = (
     "SET LOCAL lock_timeout = '300ms'",
     "ALTER TABLE xpay_flow_intents ADD COLUMN IF NOT EXISTS newer TEXT",
-    "ALTER TABLE xpay_flow_facts ADD COLUMN IF NOT EXISTS newer BIGINT DEFAULT 7",
+    "ALTER TABLE xpay_flow_events ADD COLUMN IF NOT EXISTS newer BIGINT DEFAULT 7",
     "CREATE TABLE IF NOT EXISTS xpay_flow_newer (id BIGINT PRIMARY KEY)",
     f"INSERT INTO xpay_flow_schema VALUES ({NEXT_SCHEMA}, {schema.CODE}) ON CONFLICT DO NOTHING",
 )
@@ -44,7 +44,7 @@ def open_ends(url: str) -> int:
 
 
 _OPEN: Final = (
-    "SELECT count(*) FROM xpay_flow_effects WHERE status = 'owed'",
+    "SELECT count(*) FROM xpay_flow_outbox WHERE status = 'pending'",
     "SELECT count(*) FROM xpay_flow_intents"
     " WHERE receipt_id IS NOT NULL AND x_intent_id IS NULL AND state <> 'rejected'",
 )

@@ -134,7 +134,7 @@ def _answers(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
 
 
 def _facts(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
-    on_file = Counter(evidence.facts)
+    on_file = Counter(evidence.events)
     acknowledged = {
         (event.order, event.id)
         for number, event in enumerate(plan.deliveries)
@@ -203,7 +203,7 @@ def _keys(evidence: Evidence) -> Iterator[Fault]:
 
 
 def _owed(evidence: Evidence) -> Iterator[Fault]:
-    for effect in evidence.effects:
-        if effect.status not in ("done", "dropped"):
-            text = f"{effect.handler} is {effect.status} at the end"
-            yield Fault("still owed", effect.order, text)
+    for entry in evidence.outbox:
+        if entry.status not in ("done", "dropped"):
+            text = f"{entry.handler} is {entry.status} at the end"
+            yield Fault("still owed", entry.order, text)

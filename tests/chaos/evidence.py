@@ -70,7 +70,7 @@ class Stored:
 
 
 @attrs.frozen
-class Owed:
+class OutboxEntry:
     """One handler call that the database keeps an account of."""
 
     handler: str
@@ -87,7 +87,7 @@ class Evidence:
         refused: every attempt that it refused.
         pages: the order and the page, once for each time that a customer was sent to one.
         answers: of each delivery's last try, by its number: the status.
-        facts: the order and the event's id, once for each time it is on file.
+        events: the order and the event's id, once for each time it is on file.
         ledger: the order and the key, once for each row.
     """
 
@@ -96,8 +96,8 @@ class Evidence:
     pages: tuple[tuple[str, str], ...]
     answers: dict[int, int]
     intents: tuple[Stored, ...]
-    facts: tuple[tuple[str, str], ...]
-    effects: tuple[Owed, ...]
+    events: tuple[tuple[str, str], ...]
+    outbox: tuple[OutboxEntry, ...]
     ledger: tuple[tuple[str, str], ...]
     calls: tuple[Call, ...]
 
@@ -149,8 +149,8 @@ def gathered(
             pages=tuple((line["order"], line["page"]) for line in lines(pages)),
             answers={line["number"]: line["status"] for line in lines(answers)},
             intents=tuple(Stored(*row) for row in rows(_INTENTS)),
-            facts=tuple((order, event_id) for order, event_id in rows(_FACTS)),
-            effects=tuple(Owed(*row) for row in rows(_EFFECTS)),
+            events=tuple((order, event_id) for order, event_id in rows(_FACTS)),
+            outbox=tuple(OutboxEntry(*row) for row in rows(_EFFECTS)),
             ledger=tuple((order, key) for order, key in rows(f"SELECT * FROM {LEDGER}")),
             calls=tuple(Call(**line) for line in lines(calls)),
         )
@@ -163,10 +163,10 @@ _INTENTS: Final = (
     f"FROM xpay_flow_intents WHERE {_OURS}"
 )
 _FACTS: Final = (
-    "SELECT receipt_id, event_id FROM xpay_flow_facts "
+    "SELECT receipt_id, event_id FROM xpay_flow_events "
     f"JOIN xpay_flow_intents USING (record_key) WHERE source = 'webhook' AND {_OURS}"
 )
 _EFFECTS: Final = (
-    "SELECT name, coalesce(receipt_id, ''), status FROM xpay_flow_effects "
+    "SELECT name, coalesce(receipt_id, ''), status FROM xpay_flow_outbox "
     "JOIN xpay_flow_intents USING (record_key)"
 )

@@ -28,7 +28,7 @@ _PRELOADED: Final = (
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
     "xpay_flow.cli.root",
-    "xpay_flow.gateway",
+    "xpay_flow.httpx_transport",
     "xpay_flow.testing.builders",
     "xpay_flow_asgi",
     "xpay_flow_sqlalchemy",

@@ -39,7 +39,7 @@ SETTINGS: Final = Settings.sandbox(
     create_tries=1,
     create_budget_s=4,
     create_lease_s=5,
-    ask_schedule_s=(_MONTH_S, *(2,) * 50),
+    reconcile_schedule_s=(_MONTH_S, *(2,) * 50),
     requests_per_minute=600,
 )
 POLL_S: Final = 1.0
@@ -65,7 +65,7 @@ def flow() -> AsyncFlow:
     if planted.planted() == planted.BY_ITSELF:
         flow.on_success(planted.fulfilling_by_itself(os.environ[URL]))
     else:
-        flow.on_success(within="transaction")(fulfil)
+        flow.on_success(transactional=True)(fulfil)
     flow.on_failed(lambda payment: note("on_failed", payment))
     flow.on_refunded(lambda payment: note("on_refunded", payment))
     flow.on_attention(lambda payment: note("on_attention", payment))
@@ -84,7 +84,7 @@ def app() -> Starlette:
                 callback_url="http://127.0.0.1/thanks",
                 new_attempt=planted.planted() == planted.AFRESH,
             )
-            return RedirectResponse(await shop.forward(checkout.intent_id), 303)
+            return RedirectResponse(await shop.send_to_checkout(checkout.intent_id), 303)
         except XPayFlowError as error:
             return PlainTextResponse(f"{type(error).__name__}: {error}", error.status_hint)
 

@@ -12,7 +12,7 @@ import pytest
 from xpay_flow.errors import InvalidValue
 
 from .checking import ACKNOWLEDGED, KINDS, faults
-from .evidence import AtXPay, Call, Evidence, Owed, Refusal, Stored
+from .evidence import AtXPay, Call, Evidence, OutboxEntry, Refusal, Stored
 from .plan import DUPLICATES, IMPATIENT, STORIES, TYPES, Event, Plan, expected, order, planned
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ def evidence_of(plan: Plan) -> Evidence:
             for order, ending in endings.items()
         )
         + tuple(Stored(refusal.order, None, "rejected", 0, refusal.key) for refusal in refused),
-        facts=tuple((event.order, event.id) for event in plan.events),
-        effects=tuple(Owed(call.handler, call.order, "done") for call in calls),
+        events=tuple((event.order, event.id) for event in plan.events),
+        outbox=tuple(OutboxEntry(call.handler, call.order, "done") for call in calls),
         ledger=tuple((c.order, c.key) for c in calls if c.handler == "on_success"),
         calls=tuple(calls),
     )
@@ -117,12 +117,12 @@ def with_refused(**changes: Any) -> tuple[Stored, ...]:
 
 
 PLANTED: dict[str, tuple[Evidence, set[str]]] = {
-    "a loss": (attrs.evolve(SOUND, facts=without(SOUND.facts)), {"lost"}),
+    "a loss": (attrs.evolve(SOUND, events=without(SOUND.events)), {"lost"}),
     "a fact of another payment": (
-        attrs.evolve(SOUND, facts=((unpaid(), SOUND.facts[-1][1]), *SOUND.facts[:-1])),
+        attrs.evolve(SOUND, events=((unpaid(), SOUND.events[-1][1]), *SOUND.events[:-1])),
         {"lost"},
     ),
-    "a fact twice": (attrs.evolve(SOUND, facts=twice(SOUND.facts)), {"recorded twice"}),
+    "a fact twice": (attrs.evolve(SOUND, events=twice(SOUND.events)), {"recorded twice"}),
     "paid twice": (attrs.evolve(SOUND, ledger=twice(SOUND.ledger)), {"paid twice"}),
     "paid twice under two keys": (
         attrs.evolve(SOUND, ledger=(*SOUND.ledger, (SOUND.ledger[0][0], "another"))),
@@ -237,11 +237,11 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         {"key shared"},
     ),
     "a call that is still owed": (
-        attrs.evolve(SOUND, effects=(attrs.evolve(SOUND.effects[0], status="owed"),)),
+        attrs.evolve(SOUND, outbox=(attrs.evolve(SOUND.outbox[0], status="pending"),)),
         {"still owed"},
     ),
     "a call that was given up": (
-        attrs.evolve(SOUND, effects=(attrs.evolve(SOUND.effects[0], status="gave_up"),)),
+        attrs.evolve(SOUND, outbox=(attrs.evolve(SOUND.outbox[0], status="gave_up"),)),
         {"still owed"},
     ),
     "a delivery without an answer": (
@@ -287,8 +287,8 @@ def test_an_event_that_nobody_acknowledged_may_be_missing() -> None:
     """What was not acknowledged is unanswered, and not lost."""
     event = PLAN.deliveries[0]
     answers = {n: 200 for n, other in enumerate(PLAN.deliveries) if other != event}
-    facts = tuple(fact for fact in SOUND.facts if fact[1] != event.id)
-    assert {"unanswered"} == kinds(attrs.evolve(SOUND, answers=answers, facts=facts))
+    events = tuple(recorded for recorded in SOUND.events if recorded[1] != event.id)
+    assert {"unanswered"} == kinds(attrs.evolve(SOUND, answers=answers, events=events))
 
 
 # --- the plan ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from xpay_flow.endpoints import WebRequest
 from xpay_flow.events import Event
 from xpay_flow.intent import Intent
 from xpay_flow.payment import Payment, payment_of
-from xpay_flow.records import Change, Fact, Owed, Record, change, receipt_alias
+from xpay_flow.records import Change, OutboxEntry, Record, RecordedEvent, change, receipt_alias
 
 KEY = Settings.sandbox().webhook_secrets[0].encode()
 LEASE_MS = 60_000
@@ -89,7 +89,7 @@ def refused(news: dict[str, Any] | None, found: list[Record]) -> int | None:
     return None
 
 
-def fact_of(news: dict[str, Any], record: Record, now_ms: int) -> Fact:
+def fact_of(news: dict[str, Any], record: Record, now_ms: int) -> RecordedEvent:
     event = Event(
         kind=news["eventType"],
         type=news["eventType"],
@@ -103,11 +103,13 @@ def fact_of(news: dict[str, Any], record: Record, now_ms: int) -> Fact:
         error_code=news.get("errorCode"),
     )
     version = record.version + 1
-    return Fact(event=event, disposition="applied", why="by hand", at_ms=now_ms, version=version)
+    return RecordedEvent(
+        event=event, disposition="applied", why="by hand", at_ms=now_ms, version=version
+    )
 
 
 def knows(record: Record, news: dict[str, Any]) -> bool:
-    return any(fact.event.event_id == news["eventId"] for fact in record.facts)
+    return any(recorded.event.event_id == news["eventId"] for recorded in record.events)
 
 
 def state_after(intent: Intent, kind: str) -> str:
@@ -126,8 +128,8 @@ def with_news(
     """The record with one more fact, its state, and an order to fulfil if it is paid."""
     intent, kind = record.intent, news["eventType"]
     assert intent is not None
-    fact = fact_of(news, record, now_ms)
-    owed = Owed(id=f"fulfil:{intent.receipt_id}", name="on_success", next_at_ms=now_ms)
+    recorded = fact_of(news, record, now_ms)
+    owed = OutboxEntry(id=f"fulfil:{intent.receipt_id}", name="on_success", next_at_ms=now_ms)
     return attrs.evolve(
         record,
         intent=attrs.evolve(
@@ -136,11 +138,11 @@ def with_news(
             money_checked=intent.money_checked or kind == PAID,
             request=None,
             kinds=intent.kinds | {kind},
-            evidence=intent.evidence | {fact.id},
+            evidence=intent.evidence | {recorded.id},
         ),
-        facts=(*record.facts, fact),
-        effects=record.effects or ((owed,) if kind == PAID else ()),
-        ask_at_ms=None if kind == PAID else record.ask_at_ms,
+        events=(*record.events, recorded),
+        outbox=record.outbox or ((owed,) if kind == PAID else ()),
+        reconcile_at_ms=None if kind == PAID else record.reconcile_at_ms,
     )
 
 
@@ -154,14 +156,14 @@ async def load_order(news: dict[str, Any], ports: PlainPorts) -> list[Record]:
     return list(await ports.store.load(receipt_alias(news["receiptId"])))
 
 
-async def settle(record: Record, effect: Owed, ports: PlainPorts) -> bool:
-    return await ports.store.commit(change(record, record.with_effect(effect)))
+async def settle(record: Record, entry: OutboxEntry, ports: PlainPorts) -> bool:
+    return await ports.store.commit(change(record, record.with_entry(entry)))
 
 
 async def fulfil(news: dict[str, Any], ports: PlainPorts) -> int:
     """Claim by compare-and-set, call, settle; whoever finds it claimed lets xPay come again."""
     record = (await load_order(news, ports))[0]
-    owed, now_ms = record.effects[0], ports.clock.now_ms()
+    owed, now_ms = record.outbox[0], ports.clock.now_ms()
     if owed.status == "done":
         return 200
     if owed.next_at_ms > now_ms:
@@ -172,7 +174,7 @@ async def fulfil(news: dict[str, Any], ports: PlainPorts) -> int:
     await ports.handlers.on_success(payment(record))
     for _ in range(5):
         record = (await load_order(news, ports))[0]
-        done = attrs.evolve(record.effects[0], status="done")
+        done = attrs.evolve(record.outbox[0], status="done")
         if await settle(record, done, ports):
             return 200
     return 503
@@ -221,8 +223,8 @@ async def dedupes_first(request: WebRequest, ports: PlainPorts) -> int:
     if (status := refused(news, found)) is not None or news is None:
         return status or 401
     seen = Record(key=f"seen:{news['eventId']}")
-    fact = fact_of(news, seen, ports.clock.now_ms())
-    if not await ports.store.commit(change(seen, attrs.evolve(seen, facts=(fact,)))):
+    recorded = fact_of(news, seen, ports.clock.now_ms())
+    if not await ports.store.commit(change(seen, attrs.evolve(seen, events=(recorded,)))):
         return 200
     return await correct(request, ports)
 
@@ -248,17 +250,17 @@ async def locks_for_ever(request: WebRequest, ports: PlainPorts) -> int:
     name = f"lock:{news['receiptId']}"
     found = await ports.store.load(name)
     lock = found[0] if found else Record(key=name, aliases=frozenset({name}))
-    held = Owed(id=name, name="on_attention", next_at_ms=0)
-    if lock.effects and lock.effects[0].status == "owed":
+    held = OutboxEntry(id=name, name="on_attention", next_at_ms=0)
+    if lock.outbox and lock.outbox[0].status == "pending":
         return 503
-    if not await ports.store.commit(change(lock, attrs.evolve(lock, effects=(held,)))):
+    if not await ports.store.commit(change(lock, attrs.evolve(lock, outbox=(held,)))):
         return 503
     try:
         return await correct(request, ports)
     finally:
         lock = (await ports.store.load(name))[0]
         freed = attrs.evolve(held, status="done")
-        await ports.store.commit(change(lock, attrs.evolve(lock, effects=(freed,))))
+        await ports.store.commit(change(lock, attrs.evolve(lock, outbox=(freed,))))
 
 
 async def last_word_wins(request: WebRequest, ports: PlainPorts) -> int:

@@ -27,8 +27,8 @@ from xpay_flow.checker.verify import check, verify
 from xpay_flow.cli.check import check as command
 from xpay_flow.effects import Commit, Load, Now
 from xpay_flow.errors import StoreContended
-from xpay_flow.flows import Rules, deliver
-from xpay_flow.flows.filing import COMMIT_TRIES, file_event
+from xpay_flow.flows import FlowContext, deliver
+from xpay_flow.flows.recording import COMMIT_TRIES, record_event
 from xpay_flow.payment import Payment
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.testing import builders as b
@@ -79,9 +79,9 @@ def extended() -> Flow:
     return flow
 
 
-def one_at_a_time(rules: Rules) -> AnyFlow:
+def one_at_a_time(context: FlowContext) -> AnyFlow:
     """A worker that takes one payment each time."""
-    return deliver(rules, limit=1)
+    return deliver(context, limit=1)
 
 
 @pytest.mark.parametrize("target", [asynchronous(), extended(), shop(deliver=one_at_a_time)])
@@ -128,7 +128,8 @@ def test_an_answer_too_late_is_no_fault() -> None:
         for _, told, _, stored in search.outcomes()
         for news, delivery in told
         for _, intent, _ in stored
-        if delivery == "owed" and any(fact.startswith(news.event_id) for fact in intent.evidence)
+        if delivery == "pending"
+        and any(recorded.startswith(news.event_id) for recorded in intent.evidence)
     ]
     assert {"intent.failed", "intent.success"} == {news.event_type for news in sent_again}
 
@@ -143,9 +144,9 @@ def test_of_equal_ways_the_cheapest_is_gone() -> None:
 def test_nobody_under_check_gives_up_who_loses_races() -> None:
     """A flow gives up after ten lost races, and goes on for ever while it is searched."""
     record = b.attempt("order-1").record
-    event = ev.own(ev.FORWARDED, 1)
-    for rules, ends in ((b.RULES, True), (shop().shortened(1).rules, False)):
-        flow = file_event(record.key, event, rules)
+    event = ev.own(ev.SENT_TO_CHECKOUT, 1)
+    for context, ends in ((b.RULES, True), (shop().shortened(1).context, False)):
+        flow = record_event(record.key, event, context)
         asked = next(flow)
         try:
             for _ in range(10 * COMMIT_TRIES):
@@ -190,8 +191,8 @@ def test_hidden_state_is_refused() -> None:
     """A flow that depends on more than the answers to its effects is refused by name."""
     calls = iter(range(10**6))
 
-    def moody(rules: Rules) -> AnyFlow:
-        return deliver(rules, limit=1 + next(calls))
+    def moody(context: FlowContext) -> AnyFlow:
+        return deliver(context, limit=1 + next(calls))
 
     handlers = tuple(scene for scene in SCENES if scene.name == "handlers")
     with pytest.raises(HiddenState, match="worker asked for"):

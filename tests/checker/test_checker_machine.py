@@ -30,5 +30,7 @@ def test_a_planted_bug_is_met_on_a_walk(name: str) -> None:
 
 def test_everybody_is_there() -> None:
     """The walk has every party, four at once, with nine faults of nearly every kind."""
-    assert {"click", "forward", "webhook", "worker", "reconciler"} == set(EVERYBODY.parties)
+    assert {"click", "send_to_checkout", "webhook", "worker", "reconciler"} == set(
+        EVERYBODY.parties
+    )
     assert 4 == EVERYBODY.at_once

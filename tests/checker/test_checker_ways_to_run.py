@@ -90,7 +90,7 @@ def transactional(folder: Path) -> Flow:
     """A shop whose handlers write within the store's transaction."""
     flow = Flow.open(f"sqlite:///{folder / 'shop.db'}", Settings.sandbox(), background=False)
     for register in (flow.on_success, flow.on_failed, flow.on_refunded, flow.on_attention):
-        register(within="transaction")(lambda payment, tx: None)
+        register(transactional=True)(lambda payment, tx: None)
     return flow
 
 

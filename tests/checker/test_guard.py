@@ -30,7 +30,7 @@ from xpay_flow.checker.plain import PlainPorts, plain
 from xpay_flow.checker.shop import Shop
 from xpay_flow.checker.targets import shipped
 from xpay_flow.effects import RunHandler
-from xpay_flow.flows.filing import Rules
+from xpay_flow.flows.recording import FlowContext
 from xpay_flow.payment import Payment, payment_of
 from xpay_flow.system import RandomIds, SystemClock
 from xpay_flow.testing.builders import attempt
@@ -219,8 +219,8 @@ def test_a_handler_is_watched() -> None:
 def test_the_shipped_flows_take_no_hidden_input() -> None:
     """Our own flows make their first steps under guard."""
     shop = Shop.of(shipped())
-    assert isinstance(shop.rules, Rules)
+    assert isinstance(shop.context, FlowContext)
     with guarded():
-        for flow in (shop.deliver(shop.rules), shop.reconcile(shop.rules)):
+        for flow in (shop.deliver(shop.context), shop.reconcile(shop.context)):
             next(flow)
             flow.close()

@@ -72,13 +72,13 @@ def test_each_call_of_a_port_is_an_effect(function: Any) -> None:
 
 def waits(ports: PlainPorts) -> Any:
     ports.clock.pause(2)
-    return ports.store.reader().load("a"), ports.store.due("ask", 5, 1), ports.store.recent(3)
+    return ports.store.reader().load("a"), ports.store.due("reconcile", 5, 1), ports.store.recent(3)
 
 
 async def waits_awaiting(ports: PlainPorts) -> Any:
     await ports.clock.pause(2)
     store = ports.store
-    return await store.reader().load("a"), await store.due("ask", 5, 1), await store.recent(3)
+    return await store.reader().load("a"), await store.due("reconcile", 5, 1), await store.recent(3)
 
 
 @pytest.mark.parametrize("function", [waits, waits_awaiting])

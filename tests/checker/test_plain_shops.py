@@ -71,7 +71,7 @@ def test_a_classic_mistake_is_found(
 def test_a_party_that_is_none_does_not_exist() -> None:
     """A shop without a worker has to fulfil orders in its webhook."""
     shop = Shop.plain(webhook=shops.correct)
-    assert {"forward", "worker", "reconciler"} == shop.absent
+    assert {"send_to_checkout", "worker", "reconciler"} == shop.absent
     fitted = shop.fitted(HANDLERS)
     assert {"webhook": 1, "worker": 0} == dict(fitted.parties)
     assert fitted.delivers
@@ -94,15 +94,15 @@ def works_off(ports: PlainPorts) -> None:
     """A worker of the shop's own: claim, call, settle."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
         record = ports.store.load(key)[0]
-        owed, now_ms = record.effects[0], ports.clock.now_ms()
+        owed, now_ms = record.outbox[0], ports.clock.now_ms()
         if owed.status == "done" or owed.next_at_ms > now_ms:
             continue
         claimed = attrs.evolve(owed, next_at_ms=now_ms + shops.LEASE_MS)
-        if ports.store.commit(shops.change(record, record.with_effect(claimed))):
+        if ports.store.commit(shops.change(record, record.with_entry(claimed))):
             ports.handlers.on_success(shops.payment(record))
             record = ports.store.load(key)[0]
-            done = attrs.evolve(record.effects[0], status="done")
-            ports.store.commit(shops.change(record, record.with_effect(done)))
+            done = attrs.evolve(record.outbox[0], status="done")
+            ports.store.commit(shops.change(record, record.with_entry(done)))
 
 
 def test_a_plain_worker_takes_part() -> None:

@@ -56,8 +56,8 @@ def test_an_error_loses_nothing(store: SQLiteSnapshots) -> None:
 def test_no_two_share_a_database(store: SQLiteSnapshots) -> None:
     """Each store has its own records."""
     store.commit(FIRST)
-    with closing(SQLiteSnapshots()) as another:
-        assert [] == list(another.recent(10))
+    with closing(SQLiteSnapshots()) as clone:
+        assert [] == list(clone.recent(10))
 
 
 @pytest.mark.parametrize("scene", [NEWS, HANDLERS], ids=lambda scene: scene.name)

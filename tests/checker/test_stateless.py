@@ -61,7 +61,7 @@ SCENES = (
     (scene("repeated", {"store", "repeat"}, {"webhook": 2}), 1, 2),
     (scene("dying", {"store", "death"}, {"webhook": 2}), 1, 2),
     (scene("wrong", {"forgery", "flaw"}, {"webhook": 2}), 1, 2),
-    (scene("forward", {"silence"}, {"webhook": 1, "forward": 1}), 1, 2),
+    (scene("send_to_checkout", {"silence"}, {"webhook": 1, "send_to_checkout": 1}), 1, 2),
     (attrs.evolve(NEWS, name="failure"), 0, 2),
     (HANDLERS, 0, 3),
     (scene("worker", {"handler", "death"}, {"webhook": 1, "worker": 1}), 1, 3),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from xpay_flow import Asked, Delivered, Money
+from xpay_flow import HandlerResult, Money, ReconcileResult
 from xpay_flow.cli.root import xpay_flow
 from xpay_flow.drive import run_query
 from xpay_flow.flows import find
@@ -22,8 +22,8 @@ from xpay_flow.sandbox import FaultPlan, WebhookFault
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.system import SystemClock
 from xpay_flow.testing.world import World
-from xpay_flow.working import Result as WorkResult
-from xpay_flow.working import one_pass
+from xpay_flow.worker import Result as WorkResult
+from xpay_flow.worker import one_pass
 
 SHOP = """
     from xpay_flow import AsyncFlow, Flow, Settings
@@ -65,10 +65,10 @@ def paid(path: Path, *order_ids: str) -> None:
         world.flow.close()
 
 
-def effects(path: Path, order_id: str) -> list[str]:
+def outbox(path: Path, order_id: str) -> list[str]:
     with SQLiteStore(path) as store:
         records = run_query(find(order_id), store.reader(), SystemClock())
-        return [effect.status for effect in records[0].effects]
+        return [entry.status for entry in records[0].outbox]
 
 
 @pytest.fixture
@@ -96,16 +96,18 @@ def work(name: str, *options: str) -> Result:
 # --- one pass --------------------------------------------------------------------------------
 
 
-def test_a_pass_delivers_asks_and_delivers_what_asking_owed() -> None:
+def test_a_pass_delivers_asks_and_delivers_what_asking_due() -> None:
     """A lost webhook is made good, to the handler, within one pass."""
     world = World(faults=FaultPlan(webhooks=(WebhookFault(fault="lose"),)))
     world.xpay.pay(world.start_checkout().x_intent_id or "")
     world.advance(3600)
     told: list[WorkResult] = []
 
-    count = world.flow.run(one_pass(world.flow.rules, world.flow.means, lambda: False, told.append))
+    count = world.flow.run(
+        one_pass(world.flow.context, world.flow.capabilities, lambda: False, told.append)
+    )
 
-    assert [Asked, Delivered] == [type(result) for result in told]
+    assert [ReconcileResult, HandlerResult] == [type(result) for result in told]
     assert 2 == count
     assert ["pi_1:on_success"] == world.called("on_success")
 
@@ -118,7 +120,9 @@ def test_a_pass_that_is_told_to_stop_takes_no_further_job() -> None:
     world.deliver_webhooks()
     told: list[WorkResult] = []
 
-    world.flow.run(one_pass(world.flow.rules, world.flow.means, lambda: bool(told), told.append))
+    world.flow.run(
+        one_pass(world.flow.context, world.flow.capabilities, lambda: bool(told), told.append)
+    )
 
     assert 1 == len(told)
     assert 1 == len(world.called("on_success"))
@@ -129,7 +133,7 @@ def test_a_pass_with_nothing_due_does_nothing() -> None:
     world = World()
 
     assert 0 == world.flow.run(
-        one_pass(world.flow.rules, world.flow.means, lambda: False, lambda _: None)
+        one_pass(world.flow.context, world.flow.capabilities, lambda: False, lambda _: None)
     )
 
 
@@ -137,14 +141,14 @@ def test_a_pass_with_nothing_due_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("attribute", ["make_flow", "make_async_flow"])
-def test_once_delivers_what_is_owed_and_ends(shop: str, db: Path, attribute: str) -> None:
+def test_once_delivers_what_is_due_and_ends(shop: str, db: Path, attribute: str) -> None:
     """One line for each result, for a sync and an async flow alike."""
     result = work(f"{shop}:{attribute}")
 
     assert 0 == result.exit_code, result.output
     assert 2 == result.stdout.count("on_success for pi_")
     assert 2 == result.stdout.count(": done")
-    assert [["done"], ["done"]] == [effects(db, order) for order in ("order-1", "order-2")]
+    assert [["done"], ["done"]] == [outbox(db, order) for order in ("order-1", "order-2")]
 
 
 def test_a_second_run_finds_nothing_to_do(shop: str) -> None:
@@ -161,7 +165,7 @@ def test_results_as_json_lines(shop: str) -> None:
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert ["delivered", "delivered"] == [line["kind"] for line in lines]
     assert ["done", "done"] == [line["outcome"] for line in lines]
-    assert all(line["effect_id"].endswith(":on_success") for line in lines)
+    assert all(line["entry_id"].endswith(":on_success") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -251,5 +255,5 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_is_at(
 
     assert 0 == process.returncode, stderr
     assert ["done"] == [json.loads(line)["outcome"] for line in stdout.splitlines()]
-    assert [["done"], ["owed"]] == sorted(effects(db, order) for order in ("order-1", "order-2"))
+    assert [["done"], ["pending"]] == sorted(outbox(db, order) for order in ("order-1", "order-2"))
     assert "Traceback" not in stderr

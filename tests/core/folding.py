@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 import attrs
 
-from xpay_flow.decide import Decision, Owes, owed_by
+from xpay_flow.decide import Decision, HandlerDue, handlers_due_by
 from xpay_flow.events import Event
-from xpay_flow.intent import Intent, Stamped
+from xpay_flow.intent import Intent, Timestamped
 from xpay_flow.money import Money
 
 from .oracle import RANKS, SPEAKS_FOR, Call, Truth, Word, truth_of
@@ -44,19 +44,19 @@ class Folded:
     """Where a history led, every call it made due on the way, and every fact it recorded."""
 
     intent: Intent
-    owes: tuple[Owes, ...]
-    facts: tuple[Event, ...]
+    handlers_due: tuple[HandlerDue, ...]
+    events: tuple[Event, ...]
 
 
 def fold(decide: Decider, intent: Intent, history: Sequence[Event]) -> Folded:
-    owes: list[Owes] = []
-    facts: list[Event] = []
+    handlers_due: list[HandlerDue] = []
+    events: list[Event] = []
     for event in history:
         decision = decide(intent, event)
         intent = decision.intent
-        owes += decision.owes
-        facts += [decision.event] if decision.event is not None else []
-    return Folded(intent, tuple(owes), tuple(facts))
+        handlers_due += decision.handlers_due
+        events += [decision.event] if decision.event is not None else []
+    return Folded(intent, tuple(handlers_due), tuple(events))
 
 
 def seen_in(intent: Intent) -> Truth:
@@ -76,19 +76,19 @@ def seen_in(intent: Intent) -> Truth:
         kinds=intent.kinds,
         evidence=intent.evidence,
         request_is_kept=intent.request is not None,
-        owed=calls(owed_by(intent)),
+        due=calls(handlers_due_by(intent)),
     )
 
 
-def calls(owes: frozenset[Owes] | Sequence[Owes]) -> frozenset[Call]:
-    return frozenset((owed.name, owed.subject) for owed in owes)
+def calls(handlers_due: frozenset[HandlerDue] | Sequence[HandlerDue]) -> frozenset[Call]:
+    return frozenset((due.name, due.subject) for due in handlers_due)
 
 
 def _fact_id(event: Event) -> str:
-    return event.fact_id
+    return event.event_key
 
 
-def _word(stamped: Stamped | None) -> Word | None:
+def _word(stamped: Timestamped | None) -> Word | None:
     return None if stamped is None else (stamped.at_ms, stamped.word)
 
 
@@ -103,8 +103,8 @@ def check_orders_agree(
     """Two orders of the same news end alike and make the same calls due, each of them once."""
     first, second = fold(decide, intent, one), fold(decide, intent, other)
     assert without_url(first.intent) == without_url(second.intent)
-    assert Counter(first.owes) == Counter(second.owes)
-    assert Counter(map(_fact_id, first.facts)) == Counter(map(_fact_id, second.facts))
+    assert Counter(first.handlers_due) == Counter(second.handlers_due)
+    assert Counter(map(_fact_id, first.events)) == Counter(map(_fact_id, second.events))
 
 
 def check_against_oracle(
@@ -119,9 +119,9 @@ def check_against_oracle(
     truth = truth_of(intent.money, history, ranks=ranks, speaks_for=speaks_for)
     folded = fold(decide, intent, history)
     assert truth == seen_in(folded.intent)
-    assert truth.owed == calls(folded.owes)
-    assert len(truth.owed) == len(folded.owes), "a call was made due twice"
-    assert len(truth.evidence) == len(folded.facts), "a copy was recorded, or news was not"
+    assert truth.due == calls(folded.handlers_due)
+    assert len(truth.due) == len(folded.handlers_due), "a call was made due twice"
+    assert len(truth.evidence) == len(folded.events), "a copy was recorded, or news was not"
 
 
 def check_one_step(decide: Decider, intent: Intent, event: Event) -> None:
@@ -134,7 +134,7 @@ def check_one_step(decide: Decider, intent: Intent, event: Event) -> None:
     assert (decision.intent, None, (), "duplicate") == (
         again.intent,
         again.event,
-        again.owes,
+        again.handlers_due,
         again.disposition,
     )
 
@@ -188,9 +188,9 @@ def _grow(
     for i, event in enumerate(alphabet):
         decision = decide(snapshot, event)
         if i in members:
-            assert (snapshot, None, ()) == (decision.intent, decision.event, decision.owes)
+            assert (snapshot, None, ()) == (decision.intent, decision.event, decision.handlers_due)
             continue
-        assert truth.owed.isdisjoint(calls(decision.owes)), "a call was made due twice"
-        assert calls(owed_by(decision.intent)) == truth.owed | calls(decision.owes)
+        assert truth.due.isdisjoint(calls(decision.handlers_due)), "a call was made due twice"
+        assert calls(handlers_due_by(decision.intent)) == truth.due | calls(decision.handlers_due)
         after = without_url(decision.intent)
         assert larger.setdefault(members | {i}, after) == after

@@ -35,7 +35,7 @@ SPEAKS_FOR: Final[Mapping[str, str]] = {
     "create_unresolved": "initiated",
     "amount_unresolved": "initiated",
     "paid_twice": "initiated",
-    "forwarded": "redirected",
+    "sent_to_checkout": "redirected",
     "handler_gave_up": "initiated",
     "intent.created": "created",
     "intent.checkout_opened": "redirected",
@@ -84,7 +84,7 @@ class Truth:
     kinds: frozenset[str]
     evidence: frozenset[str]
     request_is_kept: bool
-    owed: frozenset[Call]
+    due: frozenset[Call]
 
 
 def truth_of(
@@ -95,12 +95,12 @@ def truth_of(
     speaks_for: Mapping[str, str] = SPEAKS_FOR,
 ) -> Truth:
     """What is true of an intent over `asked`, of which `news` (in any order, with copies) came."""
-    facts = tuple({(event.event_id, event.digest): event for event in news}.values())
-    misread = {event.event_id + event.digest for event in facts if is_other_money(asked, event)}
-    believed = tuple(e for e in facts if e.event_id + e.digest not in misread)
+    events = tuple({(event.event_id, event.digest): event for event in news}.values())
+    misread = {event.event_id + event.digest for event in events if is_other_money(asked, event)}
+    believed = tuple(e for e in events if e.event_id + e.digest not in misread)
     refunds = told_refunds(believed)
-    disputes = told_disputes(facts)
-    reasons = attention(asked, facts, believed, refunds, disputes)
+    disputes = told_disputes(events)
+    reasons = attention(asked, events, believed, refunds, disputes)
     checked = any(event.kind in SHOWS_AMOUNT_PAID for event in believed)
     paid = [e for e in believed if e.kind in SHOWS_AMOUNT_PAID | {"intent.refunded"}]
     reached = {"initiated"} | {speaks_for[e.kind] for e in believed}
@@ -114,18 +114,18 @@ def truth_of(
         dispute_status=dispute_status(disputes),
         attention=reasons,
         failure=latest((e, e.error_code) for e in believed if is_failure(e)),
-        payment_method=latest((e, e.payment_method) for e in facts),
-        x_intent_ids=frozenset(e.x_intent_id for e in facts if e.x_intent_id is not None),
+        payment_method=latest((e, e.payment_method) for e in events),
+        x_intent_ids=frozenset(e.x_intent_id for e in events if e.x_intent_id is not None),
         kinds=frozenset(
             {e.kind for e in believed}
-            | {"paid_other_money" for e in facts if shows_other_amount(asked, e)}
-            | {"refunded_other_money" for e in facts if is_foreign_refund(asked, e)}
+            | {"paid_other_money" for e in events if shows_other_amount(asked, e)}
+            | {"refunded_other_money" for e in events if is_foreign_refund(asked, e)}
         ),
-        evidence=frozenset(f"{e.event_id}#{e.digest}" for e in facts),
-        request_is_kept=not paid and not any(e.url or e.kind == "create_refused" for e in facts),
-        owed=frozenset(
+        evidence=frozenset(f"{e.event_id}#{e.digest}" for e in events),
+        request_is_kept=not paid and not any(e.url or e.kind == "create_refused" for e in events),
+        due=frozenset(
             {("on_success", "") for _ in range(checked)}
-            | {("on_failed", "") for e in facts if is_failure(e)}
+            | {("on_failed", "") for e in events if is_failure(e)}
             | {("on_refunded", refund_id) for refund_id in refunds}
             | {("on_attention", reason) for reason in reasons}
         ),
@@ -160,10 +160,10 @@ def told_refunds(believed: Iterable[Event]) -> dict[str, set[int | None]]:
     return refunds
 
 
-def told_disputes(facts: Iterable[Event]) -> dict[str, set[str]]:
+def told_disputes(events: Iterable[Event]) -> dict[str, set[str]]:
     """Every status that was told for each dispute."""
     disputes: dict[str, set[str]] = {}
-    for event in facts:
+    for event in events:
         if event.kind in DISPUTE_NEWS:
             told = disputes.setdefault(event.dispute_id or "unnamed", set())
             told.add(DISPUTE_NEWS[event.kind])
@@ -216,16 +216,16 @@ SAYS_NOTHING_OF_XPAY = frozenset(
 
 def attention(
     asked: Money,
-    facts: tuple[Event, ...],
+    events: tuple[Event, ...],
     believed: tuple[Event, ...],
     refunds: Mapping[str, set[int | None]],
     disputes: Mapping[str, set[str]],
 ) -> frozenset[str]:
     """Every reason for a person to look."""
-    kinds = {event.kind for event in facts}
+    kinds = {event.kind for event in events}
     paid = any(e.kind in SHOWS_AMOUNT_PAID or e.kind == "intent.refunded" for e in believed)
-    x_ids = {event.x_intent_id for event in facts} - {None}
-    webhooks = [event for event in facts if event.source == "webhook"]
+    x_ids = {event.x_intent_id for event in events} - {None}
+    webhooks = [event for event in events if event.source == "webhook"]
     contents = {
         event_id: {e.digest for e in webhooks if e.event_id == event_id}
         for event_id in {e.event_id for e in webhooks}
@@ -233,8 +233,8 @@ def attention(
     total = sum(greatest(amounts) or 0 for amounts in refunds.values())
     reports = {e.kind for e in believed} & {"report.refunded", "report.partially_refunded"}
     plain = {
-        "wrong_money": any(shows_other_amount(asked, e) for e in facts),
-        "refund_in_other_currency": any(is_foreign_refund(asked, e) for e in facts),
+        "wrong_money": any(shows_other_amount(asked, e) for e in events),
+        "refund_in_other_currency": any(is_foreign_refund(asked, e) for e in events),
         "paid_late": paid and "report.cancelled" in kinds,
         "refused_yet_real": "create_refused" in kinds and bool(kinds - SAYS_NOTHING_OF_XPAY),
         "second_xpay_intent": len(x_ids) > 1,
@@ -245,8 +245,8 @@ def attention(
     }
     return frozenset(
         {reason for reason, holds in plain.items() if holds}
-        | {f"handler_gave_up:{e.digest}" for e in facts if e.kind == "handler_gave_up"}
-        | {f"paid_twice:{e.digest}" for e in facts if e.kind == "paid_twice"}
+        | {f"handler_gave_up:{e.digest}" for e in events if e.kind == "handler_gave_up"}
+        | {f"paid_twice:{e.digest}" for e in events if e.kind == "paid_twice"}
         | {f"event_contradiction:{i}" for i, digests in contents.items() if len(digests) > 1}
         | {f"refund_without_amount:{r}" for r, amounts in refunds.items() if None in amounts}
         | {f"refund_contradiction:{r}" for r, amounts in refunds.items() if len(amounts) > 1}

@@ -109,7 +109,7 @@ def own(kind: str, subject: str = "") -> Event:
 ALPHABET: Final[tuple[Event, ...]] = (
     created(),
     refused(),
-    own(ev.FORWARDED),
+    own(ev.SENT_TO_CHECKOUT),
     webhook("intent.checkout_opened", "whe_1", intentId="in_B"),
     failed("whe_2", "card_decline", at_s=1),
     failed("whe_3", "insufficient_funds", at_s=2),
@@ -201,7 +201,7 @@ creations = st.sampled_from(
     ]
 )
 acts = st.sampled_from(
-    [own(ev.FORWARDED), own(ev.HANDLER_GAVE_UP, "eff_1"), own(ev.HANDLER_GAVE_UP, "eff_2")]
+    [own(ev.SENT_TO_CHECKOUT), own(ev.HANDLER_GAVE_UP, "eff_1"), own(ev.HANDLER_GAVE_UP, "eff_2")]
 )
 outcomes = st.sampled_from([report("CANCELLED"), paid("whe_1"), report("SUCCESS"), refused()])
 _TOPICS: Final = (
@@ -232,8 +232,8 @@ def histories(draw: st.DrawFn) -> list[Event]:
 @st.composite
 def two_orders(draw: st.DrawFn) -> tuple[Sequence[Event], Sequence[Event]]:
     """The same news twice: each time in an order of its own, with copies of its own."""
-    facts = draw(histories())
-    copies = st.lists(st.sampled_from(facts), max_size=4) if facts else st.just([])
-    one = draw(st.permutations(facts + draw(copies)))
-    other = draw(st.permutations(facts + draw(copies)))
+    events = draw(histories())
+    copies = st.lists(st.sampled_from(events), max_size=4) if events else st.just([])
+    one = draw(st.permutations(events + draw(copies)))
+    other = draw(st.permutations(events + draw(copies)))
     return one, other

@@ -1,4 +1,4 @@
-"""What `decide` says about one piece of news: the snapshot, the words for it, the calls owed."""
+"""What `decide` says about one piece of news: the snapshot, the words for it, the calls due."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import attrs
 import pytest
 
 from xpay_flow import events as ev
-from xpay_flow.decide import Decision, Owes, decide, is_overtaken
+from xpay_flow.decide import Decision, HandlerDue, decide, superseded_by
 from xpay_flow.errors import SchemaMismatch
 from xpay_flow.events import Event
-from xpay_flow.intent import Intent, Refund, Stamped
+from xpay_flow.intent import Intent, Refund, Timestamped
 from xpay_flow.lifecycle import Disposition
 from xpay_flow.money import Money
 from xpay_flow.records import HandlerName
@@ -41,8 +41,8 @@ def last(*history: Event) -> Decision:
     return decide(after(*history[:-1]), history[-1])
 
 
-def owed_after(*history: Event) -> set[tuple[str, str]]:
-    return set(calls(fold(decide, an_intent(), history).owes))
+def due_after(*history: Event) -> set[tuple[str, str]]:
+    return set(calls(fold(decide, an_intent(), history).handlers_due))
 
 
 OPENED = webhook("intent.checkout_opened", "whe_o")
@@ -112,7 +112,7 @@ def test_a_copy_changes_nothing_and_records_nothing() -> None:
     """A second delivery answers with the very snapshot, no fact and no calls."""
     once = after(paid("e1"))
     again = decide(once, paid("e1"))
-    assert (True, None, ()) == (again.intent is once, again.event, again.owes)
+    assert (True, None, ()) == (again.intent is once, again.event, again.handlers_due)
 
 
 def test_the_same_event_at_another_address_is_a_copy_only_with_the_same_content() -> None:
@@ -133,15 +133,15 @@ def test_the_calls_of_one_decision_are_in_a_fixed_order() -> None:
     )
     first = last(failed("e1"), report("CANCELLED"), refunded("e1", "rf_1", 2501))
     assert (
-        Owes(name="on_attention", subject="event_contradiction:e1"),
-        Owes(name="on_attention", subject="paid_late"),
-        Owes(name="on_attention", subject="refund_exceeds_payment"),
-        Owes(name="on_refunded", subject="rf_1"),
-    ) == first.owes
+        HandlerDue(name="on_attention", subject="event_contradiction:e1"),
+        HandlerDue(name="on_attention", subject="paid_late"),
+        HandlerDue(name="on_attention", subject="refund_exceeds_payment"),
+        HandlerDue(name="on_refunded", subject="rf_1"),
+    ) == first.handlers_due
     assert (
-        Owes(name="on_attention", subject="refund_without_amount:rf_2"),
-        Owes(name="on_refunded", subject="rf_2"),
-    ) == decision.owes
+        HandlerDue(name="on_attention", subject="refund_without_amount:rf_2"),
+        HandlerDue(name="on_refunded", subject="rf_2"),
+    ) == decision.handlers_due
 
 
 def test_an_event_id_may_hold_the_sign_that_sets_off_the_content() -> None:
@@ -170,7 +170,7 @@ def test_the_asked_money_makes_paid(kind: str) -> None:
     assert kind == event.kind
     intent = after(event)
     assert ("success", True, True) == (intent.state, intent.is_paid, intent.money_checked)
-    assert ("on_success", "") in owed_after(event)
+    assert ("on_success", "") in due_after(event)
 
 
 @pytest.mark.parametrize("kind", PROOFS)
@@ -184,7 +184,7 @@ def test_other_money_is_never_paid(kind: str, amount: int | None, currency: str 
     intent = after(event)
     assert ("created", False, False) == (intent.state, intent.is_paid, intent.money_checked)
     assert ("wrong_money",) == intent.attention
-    assert {("on_attention", "wrong_money")} == owed_after(event)
+    assert {("on_attention", "wrong_money")} == due_after(event)
     assert "mismatched" == last(event).disposition
 
 
@@ -201,13 +201,13 @@ def test_the_right_money_counts_beside_the_wrong() -> None:
 
 def test_the_money_of_an_answer_to_the_creation_is_no_proof() -> None:
     """Only proofs of payment are compared; a created intent owes nothing."""
-    assert set() == owed_after(created(), webhook("intent.created", "e1", amount=1, currency="EUR"))
+    assert set() == due_after(created(), webhook("intent.created", "e1", amount=1, currency="EUR"))
 
 
-def test_one_payment_is_owed_once_however_often_it_is_told() -> None:
+def test_one_payment_is_due_once_however_often_it_is_told() -> None:
     """Webhook, second webhook and report of one payment make `on_success` due once."""
     folded = fold(decide, an_intent(), [paid("e1"), paid("e2"), report("SUCCESS")])
-    assert (Owes(name="on_success"),) == folded.owes
+    assert (HandlerDue(name="on_success"),) == folded.handlers_due
 
 
 # --- refunds -------------------------------------------------------------------------------------
@@ -217,8 +217,8 @@ def test_a_refund_shows_a_payment_but_not_its_amount() -> None:
     """A refund alone makes `success`, while `on_success` waits for proof of the amount."""
     intent = after(refunded("e1", "rf_1", 2500))
     assert ("success", True, False) == (intent.state, intent.is_paid, intent.is_settled)
-    assert {("on_refunded", "rf_1")} == owed_after(refunded("e1", "rf_1", 2500))
-    assert ("on_success", "") in owed_after(refunded("e1", "rf_1", 2500), report("REFUNDED"))
+    assert {("on_refunded", "rf_1")} == due_after(refunded("e1", "rf_1", 2500))
+    assert ("on_success", "") in due_after(refunded("e1", "rf_1", 2500), report("REFUNDED"))
 
 
 def test_refunds_are_a_set_by_their_id() -> None:
@@ -244,7 +244,7 @@ def test_of_several_amounts_of_one_refund_the_greatest_counts(
     intent = after(*told)
     assert (Refund("rf_1", 1500),) == intent.refunds
     assert ("refund_contradiction:rf_1", "refund_without_amount:rf_1") == intent.attention
-    assert 1 == sum(name == "on_refunded" for name, _ in owed_after(*told))
+    assert 1 == sum(name == "on_refunded" for name, _ in due_after(*told))
 
 
 def test_a_refund_in_another_currency_is_not_counted() -> None:
@@ -315,7 +315,7 @@ def test_each_reason_for_attention(reason: str) -> None:
     """Each reason comes from its evidence in any order, alone, and makes one call due."""
     for history in permutations(REASONS[reason]):
         assert (reason,) == after(*history).attention
-        assert ("on_attention", reason) in owed_after(*history)
+        assert ("on_attention", reason) in due_after(*history)
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -350,27 +350,34 @@ def test_a_refusal_alone_is_no_reason() -> None:
 
 def test_an_ordinary_payment_needs_no_attention() -> None:
     """The story that every shop hopes for owes one call."""
-    story = [own(ev.STORED), created(), own(ev.FORWARDED), OPENED, paid("e1"), report("SUCCESS")]
+    story = [
+        own(ev.STORED),
+        created(),
+        own(ev.SENT_TO_CHECKOUT),
+        OPENED,
+        paid("e1"),
+        report("SUCCESS"),
+    ]
     assert () == after(*story).attention
-    assert {("on_success", "")} == owed_after(*story)
+    assert {("on_success", "")} == due_after(*story)
 
 
 # --- failures, methods, ids, addresses -----------------------------------------------------------
 
 
 def test_several_failed_attempts_owe_one_call_and_keep_the_last_word() -> None:
-    """`on_failed` is owed once per intent; the code shown is that of the latest attempt."""
+    """`on_failed` is due once per intent; the code shown is that of the latest attempt."""
     attempts = [failed("e1", "card_decline", at_s=1), failed("e2", "lost_card", at_s=2)]
     for history in permutations(attempts):
-        assert Stamped(T0_MS + 2000, "lost_card") == after(*history).failure
-        assert {("on_failed", "")} == owed_after(*history)
+        assert Timestamped(T0_MS + 2000, "lost_card") == after(*history).failure
+        assert {("on_failed", "")} == due_after(*history)
 
 
-def test_a_failure_after_the_payment_is_owed_and_overtaken() -> None:
-    """What is owed follows from what is on file; whether it is still worth telling comes last."""
+def test_a_failure_after_the_payment_is_due_and_overtaken() -> None:
+    """What is due follows from what is on file; whether it is still worth telling comes last."""
     history = [paid("e1"), failed("e2")]
-    assert {("on_success", ""), ("on_failed", "")} == owed_after(*history)
-    assert is_overtaken(after(*history), "on_failed")
+    assert {("on_success", ""), ("on_failed", "")} == due_after(*history)
+    assert superseded_by(after(*history), "on_failed")
 
 
 def test_the_payment_method_is_the_latest_told() -> None:
@@ -395,9 +402,19 @@ def test_the_request_is_kept_until_the_address_is_known() -> None:
 
 def test_the_terms_never_change() -> None:
     """What was decided when the attempt was stored is the same after any news."""
-    terms = ("id", "receipt_id", "attempt", "money", "idempotency_key", "created_at_ms", "metadata")
+    request = (
+        "id",
+        "receipt_id",
+        "attempt",
+        "money",
+        "idempotency_key",
+        "created_at_ms",
+        "metadata",
+    )
     before, intent = an_intent(), after(*(event for story in REASONS.values() for event in story))
-    assert [getattr(before, name) for name in terms] == [getattr(intent, name) for name in terms]
+    assert [getattr(before, name) for name in request] == [
+        getattr(intent, name) for name in request
+    ]
 
 
 def test_yen_are_compared_like_any_money() -> None:
@@ -453,4 +470,4 @@ def test_a_call_can_be_overtaken_by_newer_news(
     history: list[Event], name: HandlerName, reason: str | None
 ) -> None:
     """`your payment failed` after the success, and `fulfil` after a full refund, are not told."""
-    assert reason == is_overtaken(after(*history), name)
+    assert reason == superseded_by(after(*history), name)

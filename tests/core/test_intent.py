@@ -16,7 +16,7 @@ from xpay_flow.intent import (
     Intent,
     Refund,
     RefundStatus,
-    Stamped,
+    Timestamped,
 )
 from xpay_flow.money import Money
 
@@ -108,8 +108,8 @@ def test_both_orders_of_dispute_stages_are_total() -> None:
 
 def test_the_latest_word_counts_and_then_the_greatest() -> None:
     """Two words said at one time have one winner, whichever came first."""
-    assert Stamped(2, "a") == max(Stamped(1, "b"), Stamped(2, "a"))
-    assert Stamped(2, "b") == max(Stamped(2, "b"), Stamped(2, "a"))
+    assert Timestamped(2, "a") == max(Timestamped(1, "b"), Timestamped(2, "a"))
+    assert Timestamped(2, "b") == max(Timestamped(2, "b"), Timestamped(2, "a"))
 
 
 def test_xpays_id_is_the_first_of_them() -> None:

@@ -333,7 +333,7 @@ def test_an_extension_leaves_the_old_cells_alone() -> None:
 def test_a_state_of_ones_own_keeps_the_words_for_news() -> None:
     """In a new state, news that moves nothing is called as it is called elsewhere."""
     extended = in_review()
-    assert Move("in_review", "stale") == extended.step("in_review", "forwarded")
+    assert Move("in_review", "stale") == extended.step("in_review", "sent_to_checkout")
     assert Move("in_review", "contradictory") == extended.step("in_review", "create_refused")
     assert Move("shipped", "contradictory") == extended.step("shipped", "report.cancelled")
     assert Move("shipped", "applied") == extended.step("shipped", "intent.disputed")

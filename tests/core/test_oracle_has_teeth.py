@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from xpay_flow.decide import Decision, Owes, decide
+from xpay_flow.decide import Decision, HandlerDue, decide
 from xpay_flow.events import Event
-from xpay_flow.intent import Dispute, Intent, Refund, Stamped
+from xpay_flow.intent import Dispute, Intent, Refund, Timestamped
 from xpay_flow.lifecycle import LIFECYCLE
 
 from .folding import (
@@ -97,7 +97,7 @@ def refund_proves_the_amount(intent: Intent, event: Event) -> Decision:
 
 
 def copy_is_recorded(intent: Intent, event: Event) -> Decision:
-    forgetful = attrs.evolve(intent, evidence=intent.evidence - {event.fact_id})
+    forgetful = attrs.evolve(intent, evidence=intent.evidence - {event.event_key})
     return decide(forgetful, event)
 
 
@@ -127,7 +127,7 @@ def last_error_wins(intent: Intent, event: Event) -> Decision:
     right = decide(intent, event)
     if right.event is None or event.error_code is None or "failed" not in event.kind:
         return right
-    return changed(right, failure=Stamped(event.at_ms, event.error_code))
+    return changed(right, failure=Timestamped(event.at_ms, event.error_code))
 
 
 def _with_refund_amount(right: Decision, event: Event, amount: int | None) -> Decision:
@@ -171,29 +171,35 @@ def late_only_if_cancelled_first(intent: Intent, event: Event) -> Decision:
     return changed(right, attention=kept)
 
 
-def each_success_is_owed(intent: Intent, event: Event) -> Decision:
+def each_success_is_due(intent: Intent, event: Event) -> Decision:
     right = decide(intent, event)
     paid_again = event.kind == "intent.success" and right.event and intent.money_checked
-    return attrs.evolve(right, owes=(*right.owes, Owes(name="on_success"))) if paid_again else right
+    return (
+        attrs.evolve(right, handlers_due=(*right.handlers_due, HandlerDue(name="on_success")))
+        if paid_again
+        else right
+    )
 
 
-def each_delivery_is_owed(intent: Intent, event: Event) -> Decision:
+def each_delivery_is_due(intent: Intent, event: Event) -> Decision:
     right = decide(intent, event)
     if right.event is None and event.kind == "intent.success":
-        return attrs.evolve(right, owes=(Owes(name="on_success"),))
+        return attrs.evolve(right, handlers_due=(HandlerDue(name="on_success"),))
     return right
 
 
-def failure_is_owed_unless_paid_first(intent: Intent, event: Event) -> Decision:
+def failure_is_due_unless_paid_first(intent: Intent, event: Event) -> Decision:
     right = decide(intent, event)
-    kept = tuple(owed for owed in right.owes if owed.name != "on_failed" or not intent.is_paid)
-    return attrs.evolve(right, owes=kept)
+    kept = tuple(due for due in right.handlers_due if due.name != "on_failed" or not intent.is_paid)
+    return attrs.evolve(right, handlers_due=kept)
 
 
-def refund_is_owed_after_success_only(intent: Intent, event: Event) -> Decision:
+def refund_is_due_after_success_only(intent: Intent, event: Event) -> Decision:
     right = decide(intent, event)
-    kept = tuple(owed for owed in right.owes if owed.name != "on_refunded" or intent.money_checked)
-    return attrs.evolve(right, owes=kept)
+    kept = tuple(
+        due for due in right.handlers_due if due.name != "on_refunded" or intent.money_checked
+    )
+    return attrs.evolve(right, handlers_due=kept)
 
 
 MUTANTS: tuple[Decider, ...] = (
@@ -216,10 +222,10 @@ MUTANTS: tuple[Decider, ...] = (
     last_dispute_stage_wins,
     last_xpay_id_wins,
     late_only_if_cancelled_first,
-    each_success_is_owed,
-    each_delivery_is_owed,
-    failure_is_owed_unless_paid_first,
-    refund_is_owed_after_success_only,
+    each_success_is_due,
+    each_delivery_is_due,
+    failure_is_due_unless_paid_first,
+    refund_is_due_after_success_only,
 )
 # Wrong in the same way in every order: comparing orders cannot see these, and the oracle must.
 WRONG_IN_EVERY_ORDER: tuple[Decider, ...] = (

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpay_flow import events as ev
-from xpay_flow.decide import decide, is_overtaken
+from xpay_flow.decide import decide, superseded_by
 from xpay_flow.errors import UntrustedMessage
 from xpay_flow.events import Event
 from xpay_flow.lifecycle import LIFECYCLE
@@ -79,7 +79,7 @@ def test_deciding_is_pure_and_learns_nothing_twice(history: list[Event], event: 
 @settings(max_examples=200, deadline=None)
 @given(histories())
 def test_knowledge_only_grows(history: list[Event]) -> None:
-    """No news takes anything back: state, sets, totals and owed calls never shrink."""
+    """No news takes anything back: state, sets, totals and due calls never shrink."""
     intent = an_intent()
     for event in history:
         before, intent = seen_in(intent), decide(intent, event).intent
@@ -87,7 +87,7 @@ def test_knowledge_only_grows(history: list[Event]) -> None:
         assert LIFECYCLE.rank(before.state) <= LIFECYCLE.rank(after.state)
         assert before.money_checked <= after.money_checked
         assert before.refunded_minor <= after.refunded_minor
-        for name in ("attention", "x_intent_ids", "kinds", "evidence", "owed"):
+        for name in ("attention", "x_intent_ids", "kinds", "evidence", "due"):
             assert getattr(before, name) <= getattr(after, name), name
 
 
@@ -97,8 +97,8 @@ def test_an_overtaken_call_stays_overtaken(history: list[Event], name: HandlerNa
     """A call that was dropped as old news never becomes due again by later news."""
     intent = an_intent()
     for event in history:
-        before, intent = is_overtaken(intent, name), decide(intent, event).intent
-        assert before is None or before == is_overtaken(intent, name)
+        before, intent = superseded_by(intent, name), decide(intent, event).intent
+        assert before is None or before == superseded_by(intent, name)
 
 
 @pytest.mark.parametrize("alphabet", [ALPHABET, AFTERMATH], ids=["alphabet", "aftermath"])
@@ -119,7 +119,7 @@ def test_every_order_of_every_subset(alphabet: tuple[Event, ...]) -> None:
 def test_the_alphabets_hold_different_news() -> None:
     """The exhaustive tests are not made small by events that are copies of each other."""
     for alphabet in (ALPHABET, AFTERMATH):
-        assert len(alphabet) == len({event.fact_id for event in alphabet})
+        assert len(alphabet) == len({event.event_key for event in alphabet})
     covered = {event.kind for event in (*ALPHABET, *AFTERMATH)}
     assert {
         "stored",
@@ -140,7 +140,7 @@ REVIEW_NEWS = (
     own("parcel_sent"),
     failed("whe_1"),
     paid("whe_2"),
-    own(ev.FORWARDED),
+    own(ev.SENT_TO_CHECKOUT),
     report("CANCELLED"),
 )
 
@@ -313,7 +313,7 @@ def test_copies_of_an_answer_read_at_other_times_are_still_copies() -> None:
     check_orders_agree(decide, an_intent(), [early, between, late], [late, between, early])
 
 
-@pytest.mark.parametrize("kind", [ev.CREATE_ANSWERED, ev.CREATE_REFUSED, ev.FORWARDED])
+@pytest.mark.parametrize("kind", [ev.CREATE_ANSWERED, ev.CREATE_REFUSED, ev.SENT_TO_CHECKOUT])
 def test_a_webhook_cannot_be_called_like_an_act_of_ours(kind: str) -> None:
     """An event id of xPay's never meets a name that we give to answers and acts."""
     ours = next(event for event in ALPHABET if event.kind == kind)

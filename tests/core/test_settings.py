@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from xpay_flow import signing
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.settings import ASK_SCHEDULE_S, RETRY_SCHEDULE_S, Settings
+from xpay_flow.settings import RECONCILE_SCHEDULE_S, RETRY_SCHEDULE_S, Settings
 
 PUBLIC, PRIVATE = "pk_4f9a1c77e2b0", "sk_8d21b6f05e9c"
 SECRETS = ("whs_0c5d9e31a7f2b846", "whs_f7e6d5c4b3a29180")
@@ -55,7 +55,11 @@ def test_defaults() -> None:
     assert "https://api.xpaycheckout.com" == settings.base_url
     assert ("pay.xpaycheckout.com", ".xpaycheckout.com") == settings.checkout_hosts
     assert ("hmac", ()) == (settings.require_signature, settings.ecdsa_public_keys)
-    assert (60, 3, 20) == (settings.requests_per_minute, settings.create_tries, settings.ask_batch)
+    assert (60, 3, 20) == (
+        settings.requests_per_minute,
+        settings.create_tries,
+        settings.reconcile_batch,
+    )
     assert settings.webhook_deadline_s < 2
     assert settings.create_budget_s < settings.create_lease_s
     assert not settings.allow_loopback_checkout
@@ -63,10 +67,10 @@ def test_defaults() -> None:
 
 def test_schedules() -> None:
     """Questions and retries become rarer, and questions end within a week."""
-    for schedule in (ASK_SCHEDULE_S, RETRY_SCHEDULE_S):
+    for schedule in (RECONCILE_SCHEDULE_S, RETRY_SCHEDULE_S):
         assert sorted(schedule) == list(schedule)
-    assert 6 * 86400 < sum(ASK_SCHEDULE_S) <= 7 * 86400
-    assert (60, 120, 300, 900, 3600, 10800, 43200, 86400) == ASK_SCHEDULE_S[:8]
+    assert 6 * 86400 < sum(RECONCILE_SCHEDULE_S) <= 7 * 86400
+    assert (60, 120, 300, 900, 3600, 10800, 43200, 86400) == RECONCILE_SCHEDULE_S[:8]
     assert (5, 30, 120, 600, 3600, 21600, 86400) == RETRY_SCHEDULE_S
 
 
@@ -76,7 +80,7 @@ def test_sandbox() -> None:
     assert ("sandbox", "http://127.0.0.1:4010") == (settings.mode, settings.base_url)
     assert ("sandbox_signing_key_0123456789",) == settings.webhook_secrets
     assert settings.allow_loopback_checkout
-    assert 5 == Settings.sandbox(ask_batch=5).ask_batch
+    assert 5 == Settings.sandbox(reconcile_batch=5).reconcile_batch
     assert "http://[::1]:9" == Settings.sandbox(base_url="http://[::1]:9").base_url
 
 
@@ -112,8 +116,8 @@ def test_settings_are_frozen() -> None:
     settings = Settings(**LIVE)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         settings.mode = "sandbox"  # type: ignore[misc]
-    with pytest.raises(ConfigurationError, match="ask_batch"):
-        attrs.evolve(settings, ask_batch=0)
+    with pytest.raises(ConfigurationError, match="reconcile_batch"):
+        attrs.evolve(settings, reconcile_batch=0)
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -231,8 +235,8 @@ BAD: dict[str, list[object]] = {
     "create_budget_s": [0, float("inf")],
     "webhook_deadline_s": [0, 2, 2.0, 5],
     "body_bytes_max": [0, 1024 * 1024 + 1],
-    "ask_schedule_s": [(), 60, [60], (60, 0), (60, "120"), (60, 1.5), (True,)],
-    "ask_batch": [0, 1001],
+    "reconcile_schedule_s": [(), 60, [60], (60, 0), (60, "120"), (60, 1.5), (True,)],
+    "reconcile_batch": [0, 1001],
     "retry_schedule_s": [(), (5, -1)],
     "lease_s": [0, 86401],
     "create_lease_s": [0, 20, 3601],
@@ -274,8 +278,8 @@ def test_required_signatures_need_keys(name: str, require: str, keys: tuple[str,
 
 def test_all_problems_at_once() -> None:
     """Several mistakes are told in one error, one line each."""
-    found = problems(mode="prod", private_key="changeme", ask_batch=0, create_lease_s=1)
-    expected = ["mode", "private_key", "ask_batch", "create_lease_s"]
+    found = problems(mode="prod", private_key="changeme", reconcile_batch=0, create_lease_s=1)
+    expected = ["mode", "private_key", "reconcile_batch", "create_lease_s"]
     assert expected == [sentence.split(" ")[0] for sentence in found]
 
 
@@ -320,8 +324,8 @@ def test_from_env() -> None:
         "XPAY_CREATE_BUDGET_S": "8",
         "XPAY_WEBHOOK_DEADLINE_S": "1",
         "XPAY_BODY_BYTES_MAX": "65536",
-        "XPAY_ASK_SCHEDULE_S": "60,600, 3600",
-        "XPAY_ASK_BATCH": "7",
+        "XPAY_RECONCILE_SCHEDULE_S": "60,600, 3600",
+        "XPAY_RECONCILE_BATCH": "7",
         "XPAY_RETRY_SCHEDULE_S": "1",
         "XPAY_LEASE_S": "90",
         "XPAY_CREATE_LEASE_S": "9",
@@ -341,8 +345,8 @@ def test_from_env() -> None:
         create_budget_s=8.0,
         webhook_deadline_s=1.0,
         body_bytes_max=65536,
-        ask_schedule_s=(60, 600, 3600),
-        ask_batch=7,
+        reconcile_schedule_s=(60, 600, 3600),
+        reconcile_batch=7,
         retry_schedule_s=(1,),
         lease_s=90,
         create_lease_s=9,
@@ -370,10 +374,10 @@ def test_nothing_set() -> None:
 
 def test_all_variables_at_once() -> None:
     """Missing, wrong and unknown variables are told in one error, under their own names."""
-    environ = ENVIRON | {"XPAY_MODE": "", "XPAY_ASK_BATCH": "many", "XPAY_BASEURL": "x"}
+    environ = ENVIRON | {"XPAY_MODE": "", "XPAY_RECONCILE_BATCH": "many", "XPAY_BASEURL": "x"}
     environ |= {"XPAY_CREATE_LEASE_S": "5", "XPAY_PRIVATE_KEY": "changeme", "XPAY_": "?"}
     found = env_problems(environ)
-    expected = {"XPAY_MODE", "XPAY_ASK_BATCH", "XPAY_CREATE_LEASE_S", "XPAY_PRIVATE_KEY"}
+    expected = {"XPAY_MODE", "XPAY_RECONCILE_BATCH", "XPAY_CREATE_LEASE_S", "XPAY_PRIVATE_KEY"}
     assert expected | {"'XPAY_BASEURL'", "'XPAY_'"} == {text.split(" ")[0] for text in found}
     assert "'XPAY_BASEURL' is not a setting: did you mean XPAY_BASE_URL?" in found
 
@@ -395,9 +399,12 @@ def test_empty_variables_are_not_set() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        *[("XPAY_ASK_BATCH", text) for text in (" 5", "5.0", "+5", "1_0", "٥", "9" * 5000, "x")],
+        *[
+            ("XPAY_RECONCILE_BATCH", text)
+            for text in (" 5", "5.0", "+5", "1_0", "٥", "9" * 5000, "x")
+        ],
         *[("XPAY_READ_TIMEOUT_S", text) for text in ("nan", "inf", "1e1", "-1", "1,5", "9" * 400)],
-        *[("XPAY_ASK_SCHEDULE_S", text) for text in ("60,", ",", "60;120", "60 120")],
+        *[("XPAY_RECONCILE_SCHEDULE_S", text) for text in ("60,", ",", "60;120", "60 120")],
         *[("XPAY_WEBHOOK_SECRETS", text) for text in (f"{SECRETS[0]},", ",", " ")],
         *[("XPAY_CHECKOUT_HOSTS", text) for text in ("a.example,,b.example", ",")],
     ],

@@ -129,7 +129,7 @@ class ShopElsewhere(Shop):
             ),
             clock=self.clock,
         )
-        self.effects = 0
+        self.outbox = 0
         self._stable = stable
         self._ledger = folder / "ledger.txt"
         self._config = {
@@ -159,7 +159,7 @@ class ShopElsewhere(Shop):
             if answer:
                 reply = json.loads(answer)
                 self.clock.advance((reply["now_ms"] - self.clock.now_ms()) / 1000)
-                self.effects = reply["effects"]
+                self.outbox = reply["outbox"]
                 return reply["said"]
             self._bury()
             self._open(None)
@@ -181,8 +181,8 @@ class ShopElsewhere(Shop):
         x_intent_id: str = self._do("start", amount=money.amount_minor, currency=money.currency)
         return x_intent_id
 
-    def forward(self) -> None:
-        self._do("forward")
+    def send_to_checkout(self) -> None:
+        self._do("send_to_checkout")
 
     def status(self, x_intent_id: str) -> str:
         status: str = self._do("status", x_intent_id=x_intent_id)
@@ -200,7 +200,7 @@ class ShopElsewhere(Shop):
         self._do("deliver", printer_works=self.printer_works)
 
     def ask(self) -> None:
-        self._do("ask")
+        self._do("reconcile")
 
     def redeliver(self) -> None:
         self._do("redeliver")

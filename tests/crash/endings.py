@@ -35,7 +35,7 @@ class Ending:
 
     at_xpay: tuple[tuple[str, str], ...]
     intents: tuple[Truth, ...]
-    effects: tuple[tuple[str, str], ...]
+    outbox: tuple[tuple[str, str], ...]
     ledger: frozenset[str]
     news: tuple[tuple[int, str], ...]
 
@@ -48,18 +48,18 @@ def ending(books: Books) -> Ending:
     # Ids and numbers differ from run to run; the place of an attempt does not.
     places = {r.intent.id: place for place, r in enumerate(attempts) if r.intent}
 
-    def placed(effect_id: str) -> str:
-        intent_id, _, rest = effect_id.partition(":")
+    def placed(entry_id: str) -> str:
+        intent_id, _, rest = entry_id.partition(":")
         return f"{places[intent_id]} {rest}"
 
     made = [intent.x_intent_id for intent in books.xpay.intents()]
-    facts = [(place, f.event) for place, r in enumerate(attempts) for f in r.facts]
+    events = [(place, f.event) for place, r in enumerate(attempts) for f in r.events]
     return Ending(
         at_xpay=tuple((x, books.xpay.status(x)) for x in made),
         intents=tuple(timeless(r.intent) for r in attempts if r.intent),
-        effects=tuple(sorted((placed(e.id), e.status) for r in attempts for e in r.effects)),
+        outbox=tuple(sorted((placed(e.id), e.status) for r in attempts for e in r.outbox)),
         ledger=frozenset(placed(key) for key in books.keys),
-        news=tuple(sorted((place, e.event_id) for place, e in facts if e.source == "webhook")),
+        news=tuple(sorted((place, e.event_id) for place, e in events if e.source == "webhook")),
     )
 
 
@@ -70,7 +70,7 @@ def timeless(intent: Intent) -> Truth:
         truth,
         failure=(0, truth.failure[1]) if truth.failure else None,
         payment_method=(0, truth.payment_method[1]) if truth.payment_method else None,
-        # Whether xPay was asked before or after some change is not a fact about the payment. The
+        # Whether xPay was asked before or after some change is not an event about the payment. The
         # digest of a webhook covers our intent id, which it carries.
         evidence=frozenset(
             e.partition("#")[0] for e in truth.evidence if not e.startswith("answer/get")
@@ -89,12 +89,12 @@ def check_ending(books: Books) -> None:
 
 
 def check_record(record: Record) -> None:
-    """The snapshot says what its facts say, and each call that they make due is owed once."""
+    """The snapshot says what its events say, and each call that they make due is owed once."""
     assert record.intent is not None
-    facts = [with_url(fact.event) for fact in record.facts]
-    truth = truth_of(record.intent.money, facts)
+    events = [with_url(recorded.event) for recorded in record.events]
+    truth = truth_of(record.intent.money, events)
     assert truth == seen_in(record.intent)
-    assert sorted(truth.owed) == sorted((e.name, e.subject) for e in record.effects)
+    assert sorted(truth.due) == sorted((e.name, e.subject) for e in record.outbox)
 
 
 def with_url(event: Any) -> Any:
@@ -104,7 +104,7 @@ def with_url(event: Any) -> Any:
 
 def check_acknowledged(books: Books) -> None:
     """Every event that was answered 200 is on file once, with its intent."""
-    owned = Counter(f.event.event_id for r in books.records if r.intent for f in r.facts)
+    owned = Counter(f.event.event_id for r in books.records if r.intent for f in r.events)
     for attempt in books.xpay.delivery_log():
         if attempt.http_status == 200:
             assert 1 == owned[attempt.event_id], attempt
@@ -113,12 +113,12 @@ def check_acknowledged(books: Books) -> None:
 def check_calls(books: Books) -> None:
     """Done exactly once in the books; called at least once, and always under the books' key."""
     called = Counter(books.keys)
-    effects = [effect for record in books.records for effect in record.effects]
-    assert set(called) <= {effect.id for effect in effects}, "a call that was not owed"
-    for effect in effects:
-        done = sum(entry.outcome == "done" for entry in effect.log)
-        assert "owed" != effect.status, effect
-        assert (effect.status == "done") == (done == 1), effect
-        assert done <= called[effect.id], effect
+    outbox = [entry for record in books.records for entry in record.outbox]
+    assert set(called) <= {entry.id for entry in outbox}, "a call that was not owed"
+    for entry in outbox:
+        done = sum(entry.outcome == "done" for entry in entry.log)
+        assert "pending" != entry.status, entry
+        assert (entry.status == "done") == (done == 1), entry
+        assert done <= called[entry.id], entry
     # Twice only where a process stopped between the call and its record.
     assert called.total() - len(called) <= books.crashes

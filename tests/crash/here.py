@@ -73,8 +73,8 @@ class ShopHere(Shop):
         except (OutcomeUnknown, XPayRefused, MerchantError):
             return ""
 
-    def forward(self) -> None:
-        self._act(lambda: self.world.flow.forward(self._intent_id()))
+    def send_to_checkout(self) -> None:
+        self._act(lambda: self.world.flow.send_to_checkout(self._intent_id()))
 
     def status(self, x_intent_id: str) -> str:
         return self.world.status(x_intent_id).status
@@ -89,10 +89,10 @@ class ShopHere(Shop):
         self._act(lambda: self.world.flow.reconcile())
 
     def redeliver(self) -> None:
-        effect_id = f"{self._intent_id()}:on_success"
+        entry_id = f"{self._intent_id()}:on_success"
         # Asked again by an operator who was not told of the first time: it is owed already.
         with suppress(InvalidValue):
-            self._act(lambda: self.world.flow.redeliver("order-42", effect_id))
+            self._act(lambda: self.world.flow.redeliver("order-42", entry_id))
 
     def wait(self, seconds: float) -> None:
         self.world.advance(seconds)

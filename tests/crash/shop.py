@@ -23,7 +23,7 @@ from xpay_flow import drive
 from xpay_flow.effects import Effect
 from xpay_flow.errors import MerchantError, OutcomeUnknown, StoreError, XPayFlowError, XPayRefused
 from xpay_flow.flow import Flow
-from xpay_flow.gateway import HttpxTransport
+from xpay_flow.httpx_transport import HttpxTransport
 from xpay_flow.money import Money
 from xpay_flow.payment import Payment
 from xpay_flow.settings import Settings
@@ -88,8 +88,8 @@ class Shop:
             return ""
         return checkout.x_intent_id or ""
 
-    def forward(self) -> str:
-        return self.flow.forward(self.intent_id())
+    def send_to_checkout(self) -> str:
+        return self.flow.send_to_checkout(self.intent_id())
 
     def intent_id(self) -> str:
         intent = self.flow.timeline("order-42").intent
@@ -147,7 +147,7 @@ def serve(line: socket.socket) -> None:
         shop = Shop(json.loads(talk.readline()))
         for text in talk:
             said = shop.answer(json.loads(text))
-            reply = {"said": said, "now_ms": shop.clock.at_ms, "effects": count()}
+            reply = {"said": said, "now_ms": shop.clock.at_ms, "outbox": count()}
             talk.write(json.dumps(reply) + "\n")
             talk.flush()
     shop.flow.close()

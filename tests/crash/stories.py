@@ -33,7 +33,7 @@ class Shop(ABC):
         """The customer presses Pay, again if need be; xPay's id, or nothing where none is known."""
 
     @abstractmethod
-    def forward(self) -> None:
+    def send_to_checkout(self) -> None:
         """The customer is sent to the checkout."""
 
     @abstractmethod
@@ -102,7 +102,7 @@ class Shop(ABC):
 def purchase(shop: Shop) -> None:
     """Start, forward, a declined card, a good one, the return, a refund, a question to xPay."""
     x_intent_id = shop.start()
-    shop.forward()
+    shop.send_to_checkout()
     shop.xpay.open_checkout(x_intent_id)
     shop.hear()
     shop.xpay.decline(x_intent_id)

@@ -48,9 +48,9 @@ def test_a_process_killed_before_any_effect_leaves_nothing_undone(
 ) -> None:
     """The next process opens the file, and the story ends as if nobody had died."""
     expected, whole = told(story, stable, address, tmp_path / "whole")
-    for kill_at in range(whole.effects):
+    for kill_at in range(whole.outbox):
         found, shop = told(story, stable, address, tmp_path / str(kill_at), kill_at)
         assert 1 == shop.crashes, kill_at
         assert expected == found, kill_at
-    sys.stderr.write(f"{story.__name__}: {whole.effects} processes killed\n")
-    assert whole.effects > 60
+    sys.stderr.write(f"{story.__name__}: {whole.outbox} processes killed\n")
+    assert whole.outbox > 60

@@ -30,7 +30,7 @@ def test_one_purchase_through_real_http(tmp_path: Path) -> None:
 
     assert timeline.intent is not None
     assert "success" == timeline.intent.state
-    assert ["done"] == [effect.status for effect in timeline.effects]
+    assert ["done"] == [entry.status for entry in timeline.outbox]
     assert "the mug is packed, once" == said[-1]
 
 

@@ -95,7 +95,7 @@ def test_forms_of_other_sites_are_refused(stall: Stall, path: str, site: str) ->
     """A page of another site, or of another port, cannot press our buttons."""
     fields = {"kind": "harbour", "order": stall.order_ids()[0], "day": "lost"}
 
-    answer = stall.post(path, {**fields, "name": "x", "effect": "x"}, {"sec-fetch-site": site})
+    answer = stall.post(path, {**fields, "name": "x", "entry": "x"}, {"sec-fetch-site": site})
 
     assert 403 == answer.status_code
     assert "fine" == stall.trouble.name
@@ -306,7 +306,7 @@ def test_a_given_up_handler_can_be_called_again(stall: Stall) -> None:
         stall.clock.advance(seconds)
         stall.settle()
     page = stall.get(f"/operator/payment?name={order_id}")
-    fields = dict(re.findall(r'<input type="hidden" name="(name|effect)" value="([^"]+)"', page))
+    fields = dict(re.findall(r'<input type="hidden" name="(name|entry)" value="([^"]+)"', page))
 
     stall.trouble.choose("fine")
     answer = stall.post("/operator/redeliver", fields)
@@ -322,7 +322,7 @@ def test_delivering_nothing_again_is_not_found(stall: Stall) -> None:
     """Names that are owed nothing are refused in words."""
     stall.buy()
 
-    assert 404 == stall.post("/operator/redeliver", {"name": "nobody", "effect": "x"}).status_code
+    assert 404 == stall.post("/operator/redeliver", {"name": "nobody", "entry": "x"}).status_code
     assert 404 == stall.ask("/operator/payment?name=nobody").status_code
 
 

@@ -134,7 +134,7 @@ def opened_anywhere(alias: str, said: dict[str, Any]) -> DjangoStore:
 def empty_postgresql() -> None:
     connection = connections[POSTGRESQL]
     with connection.cursor() as cursor:
-        tables = ("alias", "effect", "fact", "intent")
+        tables = ("alias", "entry", "event", "intent")
         cursor.execute("TRUNCATE " + ", ".join(f"xpay_flow_{table}" for table in tables))
     connection.close()
 

@@ -116,7 +116,7 @@ def owe_again(client: Client) -> Any:
 
 
 @pytest.mark.parametrize("atomic", [False, True], ids=["", "ATOMIC_REQUESTS"])
-def test_a_call_that_was_given_up_can_be_owed_again(world: World, atomic: bool) -> None:
+def test_a_call_that_was_given_up_can_be_due_again(world: World, atomic: bool) -> None:
     """After its cause is mended the handler is called once more, however often one presses."""
     calls: list[str] = []
 
@@ -124,7 +124,7 @@ def test_a_call_that_was_given_up_can_be_owed_again(world: World, atomic: bool) 
     def fulfil(payment: Any) -> None:
         calls.append(payment.receipt_id)
 
-    client = operator("view_intent", "redeliver_effect")
+    client = operator("view_intent", "redeliver_handler")
     with kit.said_of(kit.SQLITE, ATOMIC_REQUESTS=atomic):
         assert "1 handler call(s) are owed again" in owe_again(client).content.decode()
         assert "0 handler call(s) are owed again" in owe_again(client).content.decode()
@@ -135,7 +135,7 @@ def test_a_call_that_was_given_up_can_be_owed_again(world: World, atomic: bool) 
 def test_owing_again_needs_its_permission(world: World) -> None:
     """Who may look may not have handlers called."""
     owe_again(operator("view_intent"))
-    (call,) = (e for e in world.flow.timeline("order-1").effects if e.name == "on_success")
+    (call,) = (e for e in world.flow.timeline("order-1").outbox if e.name == "on_success")
     assert "gave_up" == call.status
 
 

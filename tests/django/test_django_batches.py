@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from xpay_flow.ports import FOUND_MAX
 from xpay_flow.records import Change
-from xpay_flow.stores.gathering import gathered_commit
+from xpay_flow.stores.coalescing import coalesced_commit
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow_django import AsyncDjangoStore, DjangoStore
@@ -68,7 +68,7 @@ def test_webhooks_that_arrive_together_are_written_together(alias: str) -> None:
 
     async def story() -> None:
         store = Counted(alias)
-        commit = gathered_commit(store)
+        commit = coalesced_commit(store)
         changes = [b.attempt(f"order-{number}") for number in range(9)]
         assert [True] * 9 == await asyncio.gather(*map(commit, changes))
         assert 9 == len(await store.recent(20))

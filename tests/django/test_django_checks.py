@@ -17,7 +17,7 @@ from django.urls import path
 
 from xpay_flow.testing.adapter_suite import World
 from xpay_flow_django import open_async_flow, open_flow, routes
-from xpay_flow_django.configured import flow_settings
+from xpay_flow_django.conf import flow_settings
 
 GOOD: dict[str, Any] = {
     "MODE": "sandbox",

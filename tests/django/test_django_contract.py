@@ -17,10 +17,10 @@ from xpay_flow.checker.contract.judging import Rule
 from xpay_flow.checker.contract.targets import contract_of
 from xpay_flow.records import Change, Record
 from xpay_flow.stores.codec import from_texts
-from xpay_flow.stores.rows import effect_row, intent_row
+from xpay_flow.stores.rows import entry_row, intent_row
 from xpay_flow.testing import builders as b
 from xpay_flow_django import DjangoStore, writing
-from xpay_flow_django.models import Effect, Intent
+from xpay_flow_django.models import Intent, OutboxEntry
 
 # A race for one record, and a reader of it: what the planted stores are wrong in shows here.
 RACE, READ = (
@@ -112,20 +112,20 @@ class ReadsFirst(DjangoStore):
 
 
 class EffectsLater(DjangoStore):
-    """The owed effects are saved in a second transaction."""
+    """The owed outbox are saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:
-        if not super().commit(attrs.evolve(change, changed_effects=())):
+        if not super().commit(attrs.evolve(change, changed_entries=())):
             return False
-        self._database.write(partial(_put_effects, change, self._database.alias))
+        self._database.write(partial(_put_entries, change, self._database.alias))
         return True
 
 
-def _put_effects(change: Change, using: str) -> None:
-    for effect in change.changed_effects:
-        row = effect_row(change.record.key, effect)
-        Effect.objects.using(using).update_or_create(
-            record_id=row.pop("record_key"), effect_id=row.pop("effect_id"), defaults=row
+def _put_entries(change: Change, using: str) -> None:
+    for entry in change.changed_entries:
+        row = entry_row(change.record.key, entry)
+        OutboxEntry.objects.using(using).update_or_create(
+            record_id=row.pop("record_key"), entry_id=row.pop("entry_id"), defaults=row
         )
 
 
@@ -137,8 +137,8 @@ class TornLoad(DjangoStore):
         return [
             from_texts(
                 intent.document,
-                intent.facts.order_by("seq").values_list("document", flat=True),
-                intent.effects.order_by("seq").values_list("document", flat=True),
+                intent.events.order_by("seq").values_list("document", flat=True),
+                intent.outbox.order_by("seq").values_list("document", flat=True),
             )
             for intent in found.order_by("seq")
         ]

@@ -19,7 +19,7 @@ from xpay_flow.records import attempt_key
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put, together
 from xpay_flow_django import DjangoStore
-from xpay_flow_django.models import Alias, Fact, Intent
+from xpay_flow_django.models import Alias, Intent, RecordedEvent
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_facts_cannot_be_changed(store: DjangoStore, alias: str) -> None:
     """Not even a query of the shop's own changes what is on file."""
     first = put(store, b.attempt())
     with pytest.raises(Exception, match="append-only"):
-        Fact.objects.using(alias).update(why="x")
+        RecordedEvent.objects.using(alias).update(why="x")
     assert [first] == list(store.load(first.key))
 
 
@@ -70,7 +70,7 @@ def test_a_fact_is_on_file_once(store: DjangoStore) -> None:
     first = put(store, b.attempt())
     step = b.next_change(first, b.paid())
     twice = type(step)(
-        record=step.record, expected_version=1, new_facts=(*step.new_facts, *first.facts)
+        record=step.record, expected_version=1, new_events=(*step.new_events, *first.events)
     )
     with pytest.raises(StoreUnavailable) as caught:
         store.commit(twice)
@@ -96,7 +96,7 @@ def test_people_can_query(store: DjangoStore, alias: str) -> None:
     first, second = found.values_list(*columns)
     assert ("order-1", "success", 1999, 500, b.NOW_MS) == first
     assert ("order-2", 10**15) == (second[0], second[2])
-    assert ["stored", "CREATED"] == [f.type for f in found[0].facts.order_by("seq")[:2]]
+    assert ["stored", "CREATED"] == [f.type for f in found[0].events.order_by("seq")[:2]]
 
 
 def test_the_database_of_a_store_must_exist_and_be_known() -> None:

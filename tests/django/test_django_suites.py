@@ -56,20 +56,20 @@ class AwaitedStore(AwaitedReader):
         return async_to_sync(self.store.commit_with)(change, awaited)
 
     @property
-    def can_hold(self) -> bool:
-        return self.store.can_hold
+    def can_lock(self) -> bool:
+        return self.store.can_lock
 
     @contextmanager
-    def hold(self, key: str) -> Generator[bool]:
-        held = self.store.hold(key)
+    def lock(self, key: str) -> Generator[bool]:
+        held = self.store.lock(key)
         is_mine = async_to_sync(held.__aenter__)()
         try:
             yield is_mine
         finally:
             async_to_sync(held.__aexit__)(None, None, None)
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
-        return async_to_sync(self.store.abandoned)(now_ms, limit)
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return async_to_sync(self.store.orphaned)(now_ms, limit)
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return async_to_sync(self.store.due)(work, now_ms, limit)

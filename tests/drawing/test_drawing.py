@@ -47,7 +47,7 @@ def texts_in(svg: str, element: str = "text") -> list[str]:
 def story() -> Timeline:
     world = World()
     checkout = world.start_checkout()
-    world.flow.forward(checkout.intent_id)
+    world.flow.send_to_checkout(checkout.intent_id)
     world.settle()
     world.advance(4)
     world.xpay.decline(checkout.x_intent_id or "")
@@ -59,7 +59,7 @@ def story() -> Timeline:
 
 
 def told(*entries: Entry) -> Timeline:
-    return Timeline(key="k", intent=None, entries=entries, effects=())
+    return Timeline(key="k", intent=None, entries=entries, outbox=())
 
 
 def entry(text: str, who: str = "xPay", verdict: str = "applied", at_ms: int = 0) -> Entry:
@@ -71,7 +71,7 @@ def entry(text: str, who: str = "xPay", verdict: str = "applied", at_ms: int = 0
         how=text,
         verdict=verdict,
         why=text,
-        facts=(("error_code", text),),
+        details=(("error_code", text),),
     )
 
 
@@ -177,7 +177,7 @@ def test_each_entry_is_one_arrow_in_order() -> None:
     ("what", "how", "expected"),
     [
         ("stored", "own act", ("Customer", "Shop", False)),
-        ("forwarded", "own act", ("Shop", "Customer", True)),
+        ("sent_to_checkout", "own act", ("Shop", "Customer", True)),
         ("CREATED", "API answer", ("xPay", "Shop", True)),
         ("intent.success", "webhook", ("xPay", "Shop", False)),
     ],

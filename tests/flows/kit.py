@@ -17,8 +17,16 @@ from xpay_flow.drive import Ports
 from xpay_flow.effects import Command, Effect
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flow import Flow
-from xpay_flow.ports import HttpRequest, HttpResponse, Listing, NoAnswer, Reader, Store, Transport
-from xpay_flow.records import Change, Owed, Record, Work
+from xpay_flow.ports import (
+    HttpRequest,
+    HttpResponse,
+    NoAnswer,
+    Reader,
+    RecentListing,
+    Store,
+    Transport,
+)
+from xpay_flow.records import Change, OutboxEntry, Record, Work
 from xpay_flow.sandbox import SandboxConfig
 from xpay_flow.sandbox.signer import EcdsaSigner, hmac_signature
 from xpay_flow.testing.world import WEBHOOK_URL, World
@@ -184,7 +192,7 @@ class UnwritableStore(StoreBehind):
         raise AssertionError(f"a query took work: {work}")
 
     def recent(self, limit: int) -> Sequence[Record]:
-        assert isinstance(self.inner, Listing)
+        assert isinstance(self.inner, RecentListing)
         return self.inner.recent(limit)
 
     def reader(self) -> Reader:
@@ -348,11 +356,11 @@ def story(world: World, name: str = "order-42") -> list[tuple[str, str]]:
     return [(entry.what, entry.verdict) for entry in world.flow.timeline(name).entries]
 
 
-def owed(record: Record, name: str) -> list[Owed]:
-    return [effect for effect in record.effects if effect.name == name]
+def owed(record: Record, name: str) -> list[OutboxEntry]:
+    return [effect for effect in record.outbox if effect.name == name]
 
 
 def recorded(records: Sequence[Record]) -> list[str]:
     """The event ids of all webhooks on file, with repeats."""
-    facts = chain.from_iterable(record.facts for record in records)
-    return [fact.event.event_id for fact in facts if fact.event.source == "webhook"]
+    events = chain.from_iterable(record.events for record in records)
+    return [recorded.event.event_id for recorded in events if recorded.event.source == "webhook"]

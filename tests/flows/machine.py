@@ -156,11 +156,11 @@ class ShopMachine(RuleBasedStateMachine):
         self.shop(lambda: self.world.start_checkout(order, money, new_attempt=again == 0), cut)
 
     @rule(pick=PICKS, cut=CUTS)
-    def forward(self, pick: int, cut: tuple[int, When] | None) -> None:
+    def send_to_checkout(self, pick: int, cut: tuple[int, When] | None) -> None:
         intents = [record.intent for record in self.records() if record.intent]
         if intents:
             intent = intents[pick % len(intents)]
-            self.shop(lambda: self.world.flow.forward(intent.id), cut)
+            self.shop(lambda: self.world.flow.send_to_checkout(intent.id), cut)
 
     @rule(pick=PICKS, wait_s=st.sampled_from((0, 0, 1)))
     def come_back(self, pick: int, wait_s: int) -> None:
@@ -318,13 +318,13 @@ class ShopMachine(RuleBasedStateMachine):
     def check_growth(self, record: Record) -> None:
         """Nothing recorded is ever forgotten, and no intent moves down."""
         old = self.before.get(record.key)
-        ids = [fact.id for fact in record.facts]
+        ids = [recorded.id for recorded in record.events]
         assert len(set(ids)) == len(ids), "a fact is on file twice"
         if old is None:
             return
         assert old.version <= record.version
-        assert ids[: len(old.facts)] == [fact.id for fact in old.facts]
-        assert {e.id for e in old.effects} <= {e.id for e in record.effects}
+        assert ids[: len(old.events)] == [recorded.id for recorded in old.events]
+        assert {e.id for e in old.outbox} <= {e.id for e in record.outbox}
         if old.intent is not None:
             assert record.intent is not None
             rank = LIFECYCLE.rank
@@ -345,12 +345,12 @@ class ShopMachine(RuleBasedStateMachine):
         ), "paid here and not at xPay"
 
     def check_acknowledged(self, records: list[Record]) -> None:
-        on_file = {fact.event.event_id for record in records for fact in record.facts}
+        on_file = {recorded.event.event_id for record in records for recorded in record.events}
         assert self.acknowledged <= on_file, "an acknowledged event is not on file"
 
     def check_calls(self, records: list[Record]) -> None:
         """Each call was owed, under its own key; the success of one intent has one key."""
-        owed = {effect.id for record in records for effect in record.effects}
+        owed = {entry.id for record in records for entry in record.outbox}
         assert {key for _, key, _ in self.calls} <= owed
         for name, key, intent_id in self.calls:
             if name == "on_success":
@@ -384,9 +384,9 @@ class ShopMachine(RuleBasedStateMachine):
 
     def lost_webhooks_are_noticed(self) -> None:
         """No webhook comes any more: whatever is still asked about is found by asking."""
-        asked = {record.key for record in self.records() if record.ask_at_ms is not None}
+        asked = {record.key for record in self.records() if record.reconcile_at_ms is not None}
         for _ in range(40):
-            waiting = [r.ask_at_ms for r in self.records() if r.ask_at_ms is not None]
+            waiting = [r.reconcile_at_ms for r in self.records() if r.reconcile_at_ms is not None]
             if not waiting:
                 break
             self.world.advance(max(0, min(waiting) - self.world.clock.now_ms()) / 1000)
@@ -410,16 +410,16 @@ class ShopMachine(RuleBasedStateMachine):
             self.world.xpay.deliver_due(self.post)
             self.world.flow.deliver()
             for record in self.records():
-                for effect in record.effects:
-                    if effect.status == "gave_up" and record.intent is not None:
-                        self.world.flow.redeliver(record.intent.id, effect.id)
+                for entry in record.outbox:
+                    if entry.status == "gave_up" and record.intent is not None:
+                        self.world.flow.redeliver(record.intent.id, entry.id)
             self.world.advance(3601)
             self.world.flow.reconcile()
         assert self.world.xpay.next_due_at_ms() is None
 
     def check_the_end(self) -> None:
         records = self.records()
-        owned = Counter(f.event.event_id for r in records if r.intent for f in r.facts)
+        owned = Counter(f.event.event_id for r in records if r.intent for f in r.events)
         for record in records:
             if record.intent is not None and is_resolved(record):
                 assert self.paid_at_xpay(record) == record.intent.money_checked
@@ -436,15 +436,15 @@ class ShopMachine(RuleBasedStateMachine):
         intent = record.intent
         assert intent is not None
         called = {key for _, key, intent_id in self.calls if intent_id == intent.id}
-        for effect in record.effects:
-            assert effect.status in ("done", "dropped"), effect
-            assert (effect.status == "done") <= (effect.id in called)
-            if effect.name == "on_success" and effect.status == "dropped":
+        for entry in record.outbox:
+            assert entry.status in ("done", "dropped"), entry
+            assert (entry.status == "done") <= (entry.id in called)
+            if entry.name == "on_success" and entry.status == "dropped":
                 assert intent.refund_status == "full"
-            done = sum(entry.outcome == "done" for entry in effect.log)
-            assert done == (effect.status == "done"), effect
+            done = sum(entry.outcome == "done" for entry in entry.log)
+            assert done == (entry.status == "done"), entry
         success = f"{intent.id}:on_success"
-        assert (success in {effect.id for effect in record.effects}) == intent.money_checked
+        assert (success in {entry.id for entry in record.outbox}) == intent.money_checked
 
 
 def metadata_of(sold: Sold | None) -> dict[str, str]:
@@ -454,16 +454,16 @@ def metadata_of(sold: Sold | None) -> dict[str, str]:
 def check_snapshot(record: Record) -> None:
     """The snapshot and the owed calls are what the set of the facts says, in any order."""
     assert record.intent is not None
-    facts = [
+    events = [
         # Facts are kept without the address of the checkout; the snapshot has it.
         attrs.evolve(f.event, url="x") if f.event.kind == "create_answered" else f.event
-        for f in record.facts
+        for f in record.events
     ]
-    truth, seen = truth_of(record.intent.money, facts), seen_in(record.intent)
+    truth, seen = truth_of(record.intent.money, events), seen_in(record.intent)
     # A request that is too old to be sent again is forgotten, which is no news of any fact.
     assert truth.request_is_kept or not seen.request_is_kept
     assert attrs.evolve(truth, request_is_kept=seen.request_is_kept) == seen
-    assert sorted(truth.owed) == sorted((e.name, e.subject) for e in record.effects)
+    assert sorted(truth.due) == sorted((e.name, e.subject) for e in record.outbox)
 
 
 def differences(one: Any, other: Any) -> list[tuple[str, object, object]]:

@@ -83,7 +83,7 @@ def test_the_handler_runs_right_after_the_commit() -> None:
         tell(flow, world, world.start_checkout().x_intent_id)
         bell.wait()
     assert ["pi_1:on_success"] == bell.keys
-    assert "done" == world.flow.store.load("receipt:order-42")[0].effects[0].status
+    assert "done" == world.flow.store.load("receipt:order-42")[0].outbox[0].status
 
 
 def test_the_loop_survives_a_handler_that_fails() -> None:
@@ -128,8 +128,8 @@ def test_a_process_without_handlers_leaves_the_work_to_others() -> None:
     world = World()
     with open_shop(world) as flow:
         tell(flow, world, world.start_checkout().x_intent_id)
-    (effect,) = world.flow.store.load("receipt:order-42")[0].effects
-    assert ("owed", 0) == (effect.status, effect.tries)
+    (entry,) = world.flow.store.load("receipt:order-42")[0].outbox
+    assert ("pending", 0) == (entry.status, entry.tries)
 
 
 def test_closing_waits_for_the_handler_that_is_running() -> None:
@@ -148,7 +148,7 @@ def test_closing_waits_for_the_handler_that_is_running() -> None:
         assert begun.wait(DEADLINE_S)
         threading.Thread(target=let_go.set).start()
     assert ended.is_set()
-    assert "done" == world.flow.store.load("receipt:order-42")[0].effects[0].status
+    assert "done" == world.flow.store.load("receipt:order-42")[0].outbox[0].status
 
 
 def test_what_a_dead_process_left_is_done_at_the_next_start() -> None:
@@ -251,7 +251,7 @@ def test_an_async_flow_calls_both_kinds_of_handlers(blocking: bool) -> None:
 
     (record,) = in_a_loop(story)
     assert ["pi_1:on_success"] == keys
-    assert "done" == record.effects[0].status
+    assert "done" == record.outbox[0].status
 
 
 def test_closing_an_async_flow_waits_for_the_handler() -> None:
@@ -273,7 +273,7 @@ def test_closing_an_async_flow_waits_for_the_handler() -> None:
 
     (record,) = in_a_loop(story)
     assert [True] == ended
-    assert "done" == record.effects[0].status
+    assert "done" == record.outbox[0].status
 
 
 def test_an_async_loop_survives_what_its_work_raises() -> None:

@@ -18,9 +18,9 @@ from xpay_flow.errors import (
     error_text,
 )
 from xpay_flow.flow import AsyncFlow
-from xpay_flow.flows import Delivered, Unworkable
+from xpay_flow.flows import FailedJob, HandlerResult
 from xpay_flow.payment import Payment
-from xpay_flow.records import TRIES_KEPT, Change, HandlerName, Owed, Record
+from xpay_flow.records import TRIES_KEPT, Change, HandlerName, OutboxEntry, Record
 from xpay_flow.settings import RETRY_SCHEDULE_S
 from xpay_flow.stores import open_store
 from xpay_flow.stores.memory import MemoryStore
@@ -49,18 +49,18 @@ def paid(world: World, receipt_id: str = "order-42", **options: Any) -> str:
     return x_intent_id
 
 
-def the_owed(world: World, name: str = "on_success") -> Owed:
-    (effect,) = owed(the_record(world), name)
-    return effect
+def the_due(world: World, name: str = "on_success") -> OutboxEntry:
+    (entry,) = owed(the_record(world), name)
+    return entry
 
 
-def worked(told: Sequence[Delivered | Unworkable]) -> list[Delivered]:
+def worked(told: Sequence[HandlerResult | FailedJob]) -> list[HandlerResult]:
     """What a pass did, when nothing stood in its way."""
-    return [one for one in told if not isinstance(one, Unworkable)]
+    return [one for one in told if not isinstance(one, FailedJob)]
 
 
-def log_of(effect: Owed) -> list[str]:
-    return [entry.outcome for entry in effect.log]
+def log_of(entry: OutboxEntry) -> list[str]:
+    return [entry.outcome for entry in entry.log]
 
 
 class Failing:
@@ -108,7 +108,7 @@ def test_what_is_done_is_not_delivered_again() -> None:
     world.flow.deliver()
     world.advance(10**7)
     assert () == world.flow.deliver()
-    assert ["started", "done"] == log_of(the_owed(world))
+    assert ["started", "done"] == log_of(the_due(world))
 
 
 def test_a_failing_handler_is_retried_on_schedule() -> None:
@@ -137,7 +137,7 @@ def test_after_the_last_retry_a_person_is_called() -> None:
     world.advance(5)
     assert ["gave_up", "done"] == [d.outcome for d in worked(world.flow.deliver())]
     assert ["pi_1:on_attention:handler_gave_up:on_success"] == world.called("on_attention")
-    assert "gave_up" == the_owed(world).status
+    assert "gave_up" == the_due(world).status
     world.advance(10**7)
     assert () == world.flow.deliver()
     assert "SUCCESS" == world.status(the_x_id(world)).status
@@ -160,7 +160,7 @@ def test_a_failing_on_attention_ends_quietly() -> None:
     world.advance(10**7)
     assert () == world.flow.deliver()
     record = the_record(world)
-    assert ["gave_up"] == [effect.status for effect in record.effects]
+    assert ["gave_up"] == [entry.status for entry in record.outbox]
     assert record.intent is not None
     assert ("wrong_money",) == record.intent.attention
 
@@ -173,8 +173,8 @@ def test_the_log_of_tries_is_bounded() -> None:
     for _ in range(41):
         world.flow.deliver()
         world.advance(1)
-    assert TRIES_KEPT == len(the_owed(world).log)
-    assert "gave_up" == the_owed(world).status
+    assert TRIES_KEPT == len(the_due(world).log)
+    assert "gave_up" == the_due(world).status
 
 
 def test_one_failing_handler_does_not_hold_up_the_others() -> None:
@@ -234,8 +234,8 @@ def test_a_failure_that_the_success_overtook_is_not_told() -> None:
     world.xpay.pay(x_intent_id)
     world.settle()
     assert ([], ["pi_1:on_success"]) == (world.called("on_failed"), world.called("on_success"))
-    effect = the_owed(world, "on_failed")
-    assert ("dropped", ["dropped"]) == (effect.status, log_of(effect))
+    entry = the_due(world, "on_failed")
+    assert ("dropped", ["dropped"]) == (entry.status, log_of(entry))
     assert 1 == world.flow.counters["handler.on_failed.dropped"]
 
 
@@ -283,7 +283,7 @@ def test_a_missing_on_success_is_never_forgotten() -> None:
     paid(world)
     handler = world.flow.ports.handlers.pop("on_success")
     assert () == world.flow.deliver()
-    assert ("owed", 0) == (the_owed(world).status, the_owed(world).tries)
+    assert ("pending", 0) == (the_due(world).status, the_due(world).tries)
     world.flow.on_success(handler)
     world.flow.deliver()
     assert ["pi_1:on_success"] == world.called("on_success")
@@ -310,8 +310,8 @@ def test_a_missing_message_handler_is_a_choice() -> None:
     del world.flow.ports.handlers["on_failed"]
     assert ["missing"] == [d.outcome for d in worked(world.flow.deliver())]
     assert ("dropped", ["started", "missing"]) == (
-        the_owed(world, "on_failed").status,
-        log_of(the_owed(world, "on_failed")),
+        the_due(world, "on_failed").status,
+        log_of(the_due(world, "on_failed")),
     )
 
 
@@ -352,7 +352,7 @@ def test_whatever_a_handler_raises_is_one_bounded_line(
     paid(world)
     paid(world, "order-43")
     assert ["failed", "done"] == [d.outcome for d in worked(world.flow.deliver())]
-    text = the_owed(world).log[-1].error
+    text = the_due(world).log[-1].error
     assert text.startswith(type(error).__name__)
     assert len(text) <= ERROR_CHARS_MAX
     assert 1 == len(text.splitlines())
@@ -380,14 +380,14 @@ def test_a_handler_may_use_the_flow() -> None:
     seen: list[str] = []
 
     def handler(payment: Payment) -> None:
-        seen.append(world.flow.timeline(payment.intent_id).effects[0].status)
+        seen.append(world.flow.timeline(payment.intent_id).outbox[0].status)
         seen.append(world.start_checkout("order-next").state)
         assert () == world.flow.deliver()
 
     world.flow.on_success(handler)
     paid(world)
     assert ["done"] == [d.outcome for d in worked(world.flow.deliver())]
-    assert ["owed", "created"] == seen
+    assert ["pending", "created"] == seen
 
 
 async def _fulfil(payment: Payment) -> None:
@@ -445,11 +445,11 @@ def test_a_plain_handler_of_an_async_flow_may_raise_stop_iteration() -> None:
     )
     flow.on_success(Failing(1, StopIteration()))
 
-    async def within(seconds: float) -> Any:
+    async def transactional(seconds: float) -> Any:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         return await asyncio.wait_for(flow.deliver(), seconds)
 
-    assert ["failed"] == [d.outcome for d in asyncio.run(within(2))]
+    assert ["failed"] == [d.outcome for d in asyncio.run(transactional(2))]
 
 
 # --- claims --------------------------------------------------------------------------------------
@@ -469,7 +469,7 @@ def test_a_claim_that_nobody_settled_runs_out() -> None:
     world.advance(1)
     assert ["done"] == [d.outcome for d in worked(world.flow.deliver())]
     assert ["pi_1:on_success"] * 2 == world.called("on_success")
-    assert ["started", "started", "done"] == log_of(the_owed(world))
+    assert ["started", "started", "done"] == log_of(the_due(world))
 
 
 def test_a_handler_slower_than_its_lease_is_called_again_with_the_same_key() -> None:
@@ -487,7 +487,7 @@ def test_a_handler_slower_than_its_lease_is_called_again_with_the_same_key() -> 
     paid(world)
     assert ["done"] == [d.outcome for d in worked(world.flow.deliver())]
     assert ["pi_1:on_success"] * 2 == keys
-    assert ["started", "started", "done"] == log_of(the_owed(world))
+    assert ["started", "started", "done"] == log_of(the_due(world))
 
 
 def test_a_late_failure_does_not_undo_what_another_did() -> None:
@@ -505,7 +505,7 @@ def test_a_late_failure_does_not_undo_what_another_did() -> None:
     world.flow.on_success(slow)
     paid(world)
     world.flow.deliver()
-    assert "done" == the_owed(world).status
+    assert "done" == the_due(world).status
     world.advance(10**7)
     assert () == world.flow.deliver()
 
@@ -516,7 +516,7 @@ def test_a_late_failure_leaves_the_newer_claim_alone() -> None:
     leases: list[int] = []
 
     def slow(payment: Payment) -> None:
-        leases.append(the_owed(world).next_at_ms)
+        leases.append(the_due(world).next_at_ms)
         if len(leases) == 1:
             world.advance(60)
             world.flow.deliver()
@@ -527,7 +527,7 @@ def test_a_late_failure_leaves_the_newer_claim_alone() -> None:
     paid(world)
     with pytest.raises(KeyboardInterrupt):
         world.flow.deliver()
-    assert leases[1] == the_owed(world).next_at_ms
+    assert leases[1] == the_due(world).next_at_ms
 
 
 @pytest.mark.parametrize("commit", [1, 2])
@@ -542,7 +542,7 @@ def test_a_store_that_breaks_while_delivering_heals(commit: int, when: Any) -> N
         world.flow.deliver()
     world.advance(60)
     world.flow.deliver()
-    assert "done" == the_owed(world).status
+    assert "done" == the_due(world).status
     assert {"pi_1:on_success"} == set(world.called("on_success"))
     expected = 2 if (commit, when) == (2, "before") else 1
     assert expected == len(world.called("on_success"))
@@ -555,12 +555,12 @@ def test_a_call_that_cannot_be_settled_is_made_again() -> None:
     store = world.flow.ports.store
 
     def rival(change: Change) -> None:
-        if any(effect.status == "done" for effect in change.changed_effects):
+        if any(entry.status == "done" for entry in change.changed_entries):
             touch(store, change.record.key)
 
     world.flow.ports.store = RivalledStore(store, rival)
     (told,) = world.flow.deliver()
-    assert isinstance(told, Unworkable)
+    assert isinstance(told, FailedJob)
     assert told.error.startswith("StoreContended")
     world.flow.ports.store = store
     world.advance(60)
@@ -583,7 +583,7 @@ def test_a_claim_always_lost_is_left_for_later() -> None:
 
 
 @pytest.mark.parametrize("name", ["order-42", "pi_1"])
-def test_a_given_up_call_can_be_owed_again(name: str) -> None:
+def test_a_given_up_call_can_be_due_again(name: str) -> None:
     """After the cause is mended, with a fresh count of tries and the same key."""
     world = World(retry_schedule_s=(5,))
     handler = world.flow.on_success(Failing(2))
@@ -593,7 +593,7 @@ def test_a_given_up_call_can_be_owed_again(name: str) -> None:
     world.flow.deliver()
     alias = f"receipt:{name}" if name.startswith("order") else f"intent:{name}"
     again = world.flow.redeliver(alias, "pi_1:on_success")
-    assert ("owed", 0) == (again.status, again.tries)
+    assert ("pending", 0) == (again.status, again.tries)
     assert ["done"] == [d.outcome for d in worked(world.flow.deliver())]
     assert {"pi_1:on_success"} == set(handler.keys)  # type: ignore[attr-defined]
 
@@ -608,10 +608,10 @@ def test_redeliver_takes_the_names_that_a_timeline_takes(name: str) -> None:
     world.advance(5)
     world.flow.deliver()
     world.flow.timeline(name)
-    assert "owed" == world.flow.redeliver(name, "pi_1:on_success").status
+    assert "pending" == world.flow.redeliver(name, "pi_1:on_success").status
 
 
-def test_what_is_done_or_still_owed_is_not_owed_again() -> None:
+def test_what_is_done_or_still_owed_is_not_due_again() -> None:
     """Only a call that ended without being made can be had again."""
     world = World()
     paid(world)
@@ -628,20 +628,20 @@ def test_an_overtaken_call_is_made_if_a_person_says_so() -> None:
     world = World()
     world.xpay.refund(paid(world))
     world.settle()
-    assert ("dropped", []) == (the_owed(world).status, world.called("on_success"))
+    assert ("dropped", []) == (the_due(world).status, world.called("on_success"))
     world.flow.redeliver("order-42", "pi_1:on_success")
     world.flow.deliver()
-    assert ("done", ["pi_1:on_success"]) == (the_owed(world).status, world.called("on_success"))
+    assert ("done", ["pi_1:on_success"]) == (the_due(world).status, world.called("on_success"))
 
 
-def test_what_was_never_owed_cannot_be_owed_again() -> None:
+def test_what_was_never_owed_cannot_be_due_again() -> None:
     """A wrong name is an error and writes nothing."""
     world = World()
     paid(world)
     before = the_record(world)
-    for name, effect in (("receipt:order-42", "pi_1:on_failed"), ("nobody", "pi_1:on_success")):
+    for name, entry in (("receipt:order-42", "pi_1:on_failed"), ("nobody", "pi_1:on_success")):
         with pytest.raises(UnknownIntent):
-            world.flow.redeliver(name, effect)
+            world.flow.redeliver(name, entry)
     assert before == the_record(world)
 
 
@@ -685,7 +685,7 @@ def test_a_record_that_cannot_be_read_does_not_hold_up_the_others(work: str) -> 
         world.deliver_webhooks()
     world.flow.ports.store = Unreadable(world.flow.ports.store)
     told = getattr(world.flow, work)()
-    assert ["attempt:1:order-42"] == [one.key for one in told if isinstance(one, Unworkable)]
+    assert ["attempt:1:order-42"] == [one.key for one in told if isinstance(one, FailedJob)]
     intent = world.flow.timeline("order-43").intent
     assert intent is not None
     assert "success" == intent.state

@@ -40,7 +40,7 @@ def test_an_own_event_moves_the_intent_up_and_only_up() -> None:
     assert "in_review" == world.flow.record(checkout.intent_id, "review_began")
     assert 1 == story(world).count(("review_began", "applied"))
     assert "in_review" == world.flow.timeline("order-42").intent.state  # type: ignore[union-attr]
-    world.flow.forward(checkout.intent_id)
+    world.flow.send_to_checkout(checkout.intent_id)
     assert "in_review" == world.flow.timeline("order-42").intent.state  # type: ignore[union-attr]
 
 
@@ -78,7 +78,9 @@ def test_an_own_state_is_no_proof_of_payment() -> None:
     assert ["pi_1:on_success"] == world.called("on_success")
 
 
-@pytest.mark.parametrize("kind", ["intent.success", "report.success", "forwarded", "no_such", ""])
+@pytest.mark.parametrize(
+    "kind", ["intent.success", "report.success", "sent_to_checkout", "no_such", ""]
+)
 def test_xpays_words_cannot_be_put_into_its_mouth(kind: str) -> None:
     """Only events of one's own lifecycle may be recorded by hand."""
     world = world_of_mine()

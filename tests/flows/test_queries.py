@@ -33,7 +33,7 @@ FAILED = PaymentStatus(status="FAILED", final=False)
 
 ACTS: dict[str, tuple[Callable[[World, str], object], PaymentStatus]] = {
     "created": (lambda world, x: None, PENDING),
-    "redirected": (lambda world, x: world.flow.forward("pi_1"), PENDING),
+    "redirected": (lambda world, x: world.flow.send_to_checkout("pi_1"), PENDING),
     "opened": (lambda world, x: world.xpay.open_checkout(x), PENDING),
     "declined": (lambda world, x: world.xpay.decline(x), FAILED),
     "paid": (lambda world, x: world.xpay.pay(x), SUCCESS),
@@ -251,7 +251,7 @@ def test_the_unwritable_store_does_fail() -> None:
     checkout = world.start_checkout()
     shop = world.new_flow(UnwritableStore(world.flow.store))
     with pytest.raises(AssertionError, match="wrote"):
-        shop.forward(checkout.intent_id)
+        shop.send_to_checkout(checkout.intent_id)
     with pytest.raises(AssertionError, match="took work"):
         shop.deliver()
 
@@ -331,10 +331,10 @@ def test_the_money_of_an_open_order_is_not_in_a_commit() -> None:
         answered: Any = None
         try:
             while True:
-                effect = query.send(answered)
-                seen.append(effect)
-                answered = drive.perform_read(effect, reader, clock)
+                entry = query.send(answered)
+                seen.append(entry)
+                answered = drive.perform_read(entry, reader, clock)
         except StopIteration:
             pass
-        assert not [effect for effect in seen if isinstance(effect, Commit)]
+        assert not [entry for entry in seen if isinstance(entry, Commit)]
     assert Money(1999, "USD") == world.flow.timeline("order-0").intent.money  # type: ignore[union-attr]

@@ -46,7 +46,7 @@ def test_a_success_is_applied_and_owes_the_handler() -> None:
         received.disposition,
         received.intent_id,
         received.state,
-        received.owes,
+        received.handlers_due,
     )
     assert 1 == world.flow.counters["webhook.applied"]
 
@@ -71,7 +71,7 @@ def test_a_copy_is_a_duplicate_and_costs_no_write() -> None:
     written = len(store.changes)
     copy = body_of("intent.success", **fields).replace(b",", b" ,\n")
     received = world.flow.receive_webhook(signed(copy), copy)
-    assert ("duplicate", 0) == (received.disposition, received.owes)
+    assert ("duplicate", 0) == (received.disposition, received.handlers_due)
     assert written == len(store.changes)
     assert ["whe_hand"] == recorded([the_record(world)])
 
@@ -82,7 +82,7 @@ def test_old_news_is_stale_and_kept() -> None:
     checkout = world.start_checkout()
     tell(world, "intent.success", "whe_1", **success_of(world, checkout.x_intent_id))
     received = tell(world, "intent.created", "whe_2", intentId=checkout.x_intent_id)
-    assert ("stale", "success", 0) == (received.disposition, received.state, received.owes)
+    assert ("stale", "success", 0) == (received.disposition, received.state, received.handlers_due)
     assert ["whe_1", "whe_2"] == recorded([the_record(world)])
 
 
@@ -245,7 +245,7 @@ def test_the_key_that_fitted_is_on_file() -> None:
     new = body_of("intent.checkout_opened", "whe_new", **fields)
     world.flow.receive_webhook(signed(old), old)
     world.flow.receive_webhook(signed(new, "a_new_signing_key_0123456789"), new)
-    proofs = [dict(e.facts).get("proof") for e in world.flow.timeline("order-42").entries]
+    proofs = [dict(e.details).get("proof") for e in world.flow.timeline("order-42").entries]
     assert ["hmac:1", "hmac:0"] == [proof for proof in proofs if proof]
 
 
@@ -313,7 +313,7 @@ def test_an_ecdsa_signature_speaks_for_an_intent_by_xpays_own_id() -> None:
     body = body_of("intent.success", **success_of(world, checkout.x_intent_id, metadata={}))
     received = world.flow.receive_webhook(ecdsa_signed(body, SIGNER), body)
     assert ("success", "applied") == (received.state, received.disposition)
-    assert "ecdsa" == dict(world.flow.timeline("order-42").entries[-1].facts)["proof"]
+    assert "ecdsa" == dict(world.flow.timeline("order-42").entries[-1].details)["proof"]
 
 
 # --- whose news ----------------------------------------------------------------------------------
@@ -438,7 +438,7 @@ def test_headers_may_be_pairs_in_any_case() -> None:
     assert "unknown" == world.flow.receive_webhook(headers, HONEST).disposition
 
 
-def test_what_is_owed_is_owed_once() -> None:
+def test_what_is_owed_is_due_once() -> None:
     """A webhook and an answer of the API prove the same payment: one call is owed."""
     world = World()
     checkout = world.start_checkout()
@@ -465,6 +465,6 @@ def test_the_recorded_event_has_no_address_and_no_customer() -> None:
         customerDetails={"name": "Ada Example", "email": "ada@example.org"},
         fwdUrl=checkout.url,
     )
-    facts = repr([attrs.asdict(fact) for fact in the_record(world).facts])
-    assert "ada@example.org" not in facts
-    assert checkout.url not in facts
+    events = repr([attrs.asdict(recorded) for recorded in the_record(world).events])
+    assert "ada@example.org" not in events
+    assert checkout.url not in events

@@ -11,13 +11,13 @@ import pytest
 
 from xpay_flow import messages
 from xpay_flow.errors import OutcomeUnknown, XPayRefused
-from xpay_flow.flows import Asked, Unworkable
+from xpay_flow.flows import FailedJob, ReconcileResult
 from xpay_flow.flows.checkout import REPEATABLE_MS
 from xpay_flow.money import Money
 from xpay_flow.ports import HttpRequest, NoAnswer
 from xpay_flow.records import Change, Record
 from xpay_flow.sandbox import FaultPlan, SandboxConfig
-from xpay_flow.settings import ASK_SCHEDULE_S
+from xpay_flow.settings import RECONCILE_SCHEDULE_S
 from xpay_flow.testing.world import World
 
 from .kit import (
@@ -55,12 +55,12 @@ def unanswered(world: World, fault: str = "lose_answer") -> Record:
     return the_record(world)
 
 
-def worked(told: Sequence[Asked | Unworkable]) -> list[Asked]:
+def worked(told: Sequence[ReconcileResult | FailedJob]) -> list[ReconcileResult]:
     """What a pass asked, when nothing stood in its way."""
-    return [one for one in told if not isinstance(one, Unworkable)]
+    return [one for one in told if not isinstance(one, FailedJob)]
 
 
-def outcomes(told: Sequence[Asked | Unworkable]) -> list[tuple[str, str | None]]:
+def outcomes(told: Sequence[ReconcileResult | FailedJob]) -> list[tuple[str, str | None]]:
     return [(one.outcome, one.state) for one in worked(told)]
 
 
@@ -91,7 +91,7 @@ def test_a_settled_payment_is_asked_about_no_more() -> None:
             world.deliver_webhooks()
         world.advance(61)
         world.flow.reconcile()
-        assert None is the_record(world).ask_at_ms
+        assert None is the_record(world).reconcile_at_ms
         world.advance(10**7)
         assert () == world.flow.reconcile()
 
@@ -101,8 +101,8 @@ def test_an_open_intent_is_asked_about_on_schedule() -> None:
     world = World(config=DEAF)
     world.start_checkout()
     transport = scripted(world)
-    for pause_s in ASK_SCHEDULE_S:
-        due_ms = the_record(world).ask_at_ms
+    for pause_s in RECONCILE_SCHEDULE_S:
+        due_ms = the_record(world).reconcile_at_ms
         assert due_ms is not None
         world.advance(pause_s - 1)
         assert () == world.flow.reconcile(), pause_s
@@ -110,14 +110,14 @@ def test_an_open_intent_is_asked_about_on_schedule() -> None:
         assert 1 == len(world.flow.reconcile()), pause_s
     world.advance(10**7)
     assert () == world.flow.reconcile()
-    assert len(ASK_SCHEDULE_S) == len(transport.requests)
+    assert len(RECONCILE_SCHEDULE_S) == len(transport.requests)
 
 
 def test_asking_often_adds_nothing_to_the_story() -> None:
     """An identical answer is the same news: one line, however often it was given."""
     world = World(config=DEAF)
     world.start_checkout()
-    for pause_s in ASK_SCHEDULE_S[:4]:
+    for pause_s in RECONCILE_SCHEDULE_S[:4]:
         world.advance(pause_s)
         world.flow.reconcile()
     assert [("stored", "applied"), ("CREATED", "applied"), ("CREATED", "applied")] == story(world)
@@ -272,7 +272,7 @@ def test_an_unanswered_creation_is_resolved_under_its_key(fault: str) -> None:
     assert record.intent is not None
     assert [record.intent.idempotency_key] == transport.keys
     assert 1 == len(world.xpay.intents())
-    assert the_record(world).ask_at_ms == world.clock.now_ms() + 60_000
+    assert the_record(world).reconcile_at_ms == world.clock.now_ms() + 60_000
     assert True is world.start_checkout().resumed
 
 
@@ -283,7 +283,7 @@ def test_a_creation_that_xpay_refuses_when_repeated_is_closed() -> None:
     scripted(world, error(422, "unprocessable", "No"))
     world.advance(30)
     assert [("refused", "rejected")] == outcomes(world.flow.reconcile())
-    assert None is the_record(world).ask_at_ms
+    assert None is the_record(world).reconcile_at_ms
     assert "created" == world.start_checkout().state
 
 
@@ -370,14 +370,14 @@ def test_a_list_of_several_pages_is_searched() -> None:
 
 def test_after_the_schedule_a_person_must_ask() -> None:
     """A creation that could not be resolved for a week is put up for attention."""
-    world = World(config=DEAF, ask_schedule_s=(60, 60, 60))
+    world = World(config=DEAF, reconcile_schedule_s=(60, 60, 60))
     unanswered(world)
     world.xpay.set_faults(faults("lose_request", "*"))
     for _ in range(4):
         until_settled(world, 61)
     world.flow.deliver()
     assert ["pi_1:on_attention:create_unresolved"] == world.called("on_attention")
-    assert None is the_record(world).ask_at_ms
+    assert None is the_record(world).reconcile_at_ms
 
 
 def test_a_key_that_xpay_has_forgotten_is_not_used_again() -> None:
@@ -406,11 +406,11 @@ def test_a_customer_whose_page_was_never_known_can_buy_again() -> None:
 
 def test_parked_news_without_an_owner_is_looked_at_on_schedule_and_kept() -> None:
     """It costs no request to xPay, ends with the schedule, and stays on file."""
-    world = World(config=DEAF, ask_schedule_s=(60, 60))
+    world = World(config=DEAF, reconcile_schedule_s=(60, 60))
     tell(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
     transport = scripted(world)
-    assert [("nobody's", None)] == until_settled(world, 60)
-    assert [("nobody's", None)] == until_settled(world, 60)
+    assert [("unmatched", None)] == until_settled(world, 60)
+    assert [("unmatched", None)] == until_settled(world, 60)
     assert [] == until_settled(world, 10**6)
     assert [] == transport.requests
     assert ["whe_hand"] == recorded(world.flow.store.load("x:in_foreign"))
@@ -434,7 +434,7 @@ def test_parked_news_is_adopted_by_the_reconciler() -> None:
     assert ("created", []) == (record.intent.state, recorded([record]))
     world.advance(60)
     asked = world.flow.reconcile()
-    assert "adopted" in [one.outcome for one in worked(asked)]
+    assert "attached" in [one.outcome for one in worked(asked)]
     assert ["whe_1", "whe_2"] == sorted(recorded([the_record(world)]))
     world.flow.deliver()
     assert ["pi_1:on_success"] == world.called("on_success")

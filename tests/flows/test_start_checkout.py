@@ -157,7 +157,7 @@ def test_two_threads_that_see_nothing_yet_make_one_intent() -> None:
     assert one.url == other.url
     assert one.intent_id == other.intent_id
     assert 1 == len(world.xpay.intents())
-    assert 1 == len(world.flow.store.due("ask", 2**62, 9))
+    assert 1 == len(world.flow.store.due("reconcile", 2**62, 9))
 
 
 def test_an_open_attempt_over_other_money_is_an_error() -> None:
@@ -408,7 +408,7 @@ def test_a_refusal_closes_the_attempt() -> None:
     record = the_record(world)
     assert (400, "bad_request") == (caught.value.http_status, caught.value.error_code)
     assert record.intent is not None
-    assert ("rejected", None) == (record.intent.state, record.ask_at_ms)
+    assert ("rejected", None) == (record.intent.state, record.reconcile_at_ms)
     assert None is record.intent.request
 
 
@@ -448,7 +448,7 @@ def test_real_evidence_beats_a_refusal() -> None:
     fields: dict[str, Any] = {"intentId": "in_real", "amount": 1999, "currency": "USD"}
     received = tell(world, "intent.success", metadata={"xpay_flow_intent": "pi_1"}, **fields)
     world.flow.deliver()
-    assert ("success", 2) == (received.state, received.owes)
+    assert ("success", 2) == (received.state, received.handlers_due)
     assert ["pi_1:on_success"] == world.called("on_success")
     assert ["pi_1:on_attention:refused_yet_real"] == world.called("on_attention")
 
@@ -559,7 +559,7 @@ def test_a_turn_that_nobody_used_does_not_hold_up_the_next() -> None:
     world = World(requests_per_minute=60)
     for _ in range(30):
         # Requests of other threads, which wait for their turns.
-        world.flow.shared.pacer.take_turn(world.clock.now_ms())
+        world.flow.shared.rate_limiter.acquire(world.clock.now_ms())
     rush_ms = world.clock.now_ms()
     given_up = 0
     while world.clock.now_ms() - rush_ms < 5000:

@@ -122,7 +122,7 @@ def makes() -> Iterator[dict[str, Make]]:
 def story_of_a_purchase(world: World) -> None:
     checkout = world.start_checkout(metadata={"basket": "7"})
     world.start_checkout(metadata={"basket": "7"})
-    world.flow.forward(checkout.intent_id)
+    world.flow.send_to_checkout(checkout.intent_id)
     x_intent_id = checkout.x_intent_id or ""
     world.xpay.open_checkout(x_intent_id)
     world.xpay.decline(x_intent_id)
@@ -152,7 +152,7 @@ def story_of_a_refusal(world: World) -> None:
     for money in (Money(1, "USD"), Money(500, "USD"), Money(600, "USD")):
         world.calls.append((said(partial(world.start_checkout, money=money)), NOBODY))
     for name in ("pi_2", "pi_1", "pi_9"):
-        world.calls.append((said(partial(world.flow.forward, name)), NOBODY))
+        world.calls.append((said(partial(world.flow.send_to_checkout, name)), NOBODY))
 
 
 def story_of_strangers(world: World) -> None:
@@ -242,7 +242,7 @@ def test_a_story_ends_alike(story: Callable[[World], None], makes: dict[str, Mak
 
 
 # Asked only of a store that declares a capability, which the one in memory does not.
-OF_SOME_STORES = {"RunWithin", "Holding", "Abandoned"}
+OF_SOME_STORES = {"RunInTransaction", "WithLock", "Orphaned"}
 
 
 def every_effect(world: World) -> list[effects.Effect]:
@@ -271,9 +271,9 @@ def every_effect(world: World) -> list[effects.Effect]:
         effects.Commit(Change(record=after, expected_version=record.version)),
         effects.Commit(Change(record=after, expected_version=record.version)),
         effects.Due("deliver", world.clock.now_ms() + 1, 5),
-        effects.Due("ask", world.clock.now_ms() + 10**7, 5),
+        effects.Due("reconcile", world.clock.now_ms() + 10**7, 5),
         effects.NewId("pi"),
-        *[effects.TakeTurn()] * 8,
+        *[effects.AcquireRateLimit()] * 8,
         effects.Exchange(request),
         effects.Count("something"),
         effects.RunHandler("on_success", payment),

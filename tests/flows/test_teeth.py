@@ -18,14 +18,14 @@ from crash.test_every_effect import check_every_cut, in_memory
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from xpay_flow import flows, xpay
+from xpay_flow import flows, xpay_api
 from xpay_flow.effects import Command, commit, load, now
 from xpay_flow.errors import XPayFlowError
 from xpay_flow.events import Event
 from xpay_flow.flow import Flow
-from xpay_flow.flows.webhook import Received
+from xpay_flow.flows.webhook import WebhookResult
 from xpay_flow.ports import Store
-from xpay_flow.records import Change, Owed, Record, Work, change
+from xpay_flow.records import Change, OutboxEntry, Record, Work, change
 from xpay_flow.signing import authenticate
 from xpay_flow.stores.memory import MemoryStore
 
@@ -42,9 +42,9 @@ from .machine import ShopMachine
 from .test_machine import told
 
 # By name, since a package's function may hide its module of the same name.
-checkout, filing, outbox, reconcile, webhook = (
+checkout, recording, outbox, reconcile, webhook = (
     import_module(f"xpay_flow.flows.{name}")
-    for name in ("checkout", "filing", "outbox", "reconcile", "webhook")
+    for name in ("checkout", "recording", "outbox", "reconcile", "webhook")
 )
 deciding = import_module("xpay_flow.decide")
 
@@ -129,7 +129,7 @@ def stores_the_attempt_after_the_call(patch: Patch) -> None:
             return True
         return (yield from commit(step))
 
-    ask = xpay.create_intent
+    ask = xpay_api.create_intent
 
     def ask_then_store(*args: Any) -> Command[Any]:
         answer = yield from ask(*args)
@@ -139,34 +139,36 @@ def stores_the_attempt_after_the_call(patch: Patch) -> None:
         return answer
 
     patch.setattr(checkout, "commit", late_commit)
-    patch.setattr(xpay, "create_intent", ask_then_store)
+    patch.setattr(xpay_api, "create_intent", ask_then_store)
 
 
 def repeats_a_creation_under_a_new_key(patch: Patch) -> None:
     """Each call of create-intent has an idempotency key of its own: the time is in it."""
-    ask = xpay.create_intent
+    ask = xpay_api.create_intent
 
     def afresh(request: str, key: str, settings: Any) -> Command[Any]:
         now_ms = yield from now()
         return (yield from ask(request, f"{key}:{now_ms}", settings))
 
-    patch.setattr(xpay, "create_intent", afresh)
+    patch.setattr(xpay_api, "create_intent", afresh)
 
 
 def takes_any_silence_for_a_refusal(patch: Patch) -> None:
     """A time-out closes the attempt, so that the next click makes another one."""
-    ask = xpay.create_intent
+    ask = xpay_api.create_intent
 
     def sure(request: str, key: str, settings: Any) -> Command[Any]:
         answer = yield from ask(request, key, settings)
-        return xpay.Refused(500, "timeout", "") if isinstance(answer, xpay.Unclear) else answer
+        return (
+            xpay_api.Refused(500, "timeout", "") if isinstance(answer, xpay_api.Unclear) else answer
+        )
 
-    patch.setattr(xpay, "create_intent", sure)
+    patch.setattr(xpay_api, "create_intent", sure)
 
 
 def does_not_look_for_parked_news(patch: Patch) -> None:
     """The intent learns its xPay id, and nobody looks whether news waits for it."""
-    patch.setattr(checkout, "adopt", nothing)
+    patch.setattr(checkout, "attach_parked", nothing)
 
 
 def nothing(*_: object) -> Command[None]:
@@ -179,15 +181,15 @@ def nothing(*_: object) -> Command[None]:
 
 def does_not_look_again_after_parking(patch: Patch) -> None:
     """News is parked just after its intent appeared, and nobody notices."""
-    patch.setattr(webhook, "adopt", nothing)
+    patch.setattr(webhook, "attach_parked", nothing)
 
 
 def drops_news_that_is_nobodys(patch: Patch) -> None:
     """No intent fits (yet): answered 200 and forgotten."""
 
-    def forget(event: Event, rules: Any) -> Command[Received]:
+    def forget(event: Event, context: Any) -> Command[WebhookResult]:
         yield from ()
-        return Received(
+        return WebhookResult(
             event_id=event.event_id, event_type=event.type, disposition="unknown", why="dropped"
         )
 
@@ -203,35 +205,35 @@ def remembers_before_it_works(patch: Patch) -> None:
     """ "Seen" is saved before the work is: a retry after a crash is dropped as a duplicate."""
     receive = Flow.receive_webhook
 
-    def once(self: Flow, headers: Any, body: bytes) -> Received:
+    def once(self: Flow, headers: Any, body: bytes) -> WebhookResult:
         # Kept beside the records, in what all processes of the shop share.
         shared = vars(getattr(self.store, "inner", self.store))
         authenticate(headers, body, self.settings.signature_policy)
         if body in shared.setdefault("seen", set()):
-            return Received(event_id="", event_type="", disposition="duplicate", why="")
+            return WebhookResult(event_id="", event_type="", disposition="duplicate", why="")
         shared["seen"].add(body)
         return receive(self, headers, body)
 
     patch.setattr(Flow, "receive_webhook", once)
 
 
-def saves_what_is_owed_in_a_second_commit(patch: Patch) -> None:
+def saves_what_is_due_in_a_second_commit(patch: Patch) -> None:
     """First the fact, then, if the process lives that long, the call that it makes due."""
 
-    def in_two_steps(record: Record, intent: Any, event: Event, rules: Any) -> Command[Any]:
-        decision = deciding.decide(intent, event, rules.lifecycle)
+    def in_two_steps(record: Record, intent: Any, event: Event, context: Any) -> Command[Any]:
+        decision = deciding.decide(intent, event, context.lifecycle)
         if decision.event is None:
-            return filing.Filed(record, intent, decision)
-        whole = filing.with_decision(record, decision, 0, rules)
-        fact_only = change(record, attrs.evolve(whole, effects=record.effects))
-        if not (yield from commit(fact_only)):
+            return recording.RecordResult(record, intent, decision)
+        whole = recording.with_decision(record, decision, 0, context)
+        event_only = change(record, attrs.evolve(whole, outbox=record.outbox))
+        if not (yield from commit(event_only)):
             return None
-        step = change(fact_only.record, attrs.evolve(whole, version=fact_only.record.version))
+        step = change(event_only.record, attrs.evolve(whole, version=event_only.record.version))
         yield from commit(step)
-        return filing.Filed(step.record, decision.intent, decision)
+        return recording.RecordResult(step.record, decision.intent, decision)
 
-    for module in (filing, webhook):
-        patch.setattr(module, "try_to_file", in_two_steps)
+    for module in (recording, webhook):
+        patch.setattr(module, "try_to_record", in_two_steps)
 
 
 def believes_any_amount(patch: Patch) -> None:
@@ -242,15 +244,17 @@ def believes_any_amount(patch: Patch) -> None:
 # --- bugs of the outbox --------------------------------------------------------------------------
 
 
-def alter_claims(patch: Patch, alter: Callable[[Owed, int], Owed]) -> None:
+def alter_claims(patch: Patch, alter: Callable[[OutboxEntry, int], OutboxEntry]) -> None:
     """Change what a claim leaves on file."""
     claimed = outbox._claimed
 
-    def altered(record: Record, intent: Any, effect: Owed, now_ms: int, rules: Any) -> Record:
-        after: Record = claimed(record, intent, effect, now_ms, rules)
-        taken = after.effect(effect.id)
+    def altered(
+        record: Record, intent: Any, effect: OutboxEntry, now_ms: int, context: Any
+    ) -> Record:
+        after: Record = claimed(record, intent, effect, now_ms, context)
+        taken = after.entry(effect.id)
         assert taken is not None
-        return after.with_effect(alter(taken, now_ms)) if taken.status == "owed" else after
+        return after.with_entry(alter(taken, now_ms)) if taken.status == "pending" else after
 
     patch.setattr(outbox, "_claimed", altered)
 
@@ -273,7 +277,7 @@ def ticks_off_before_the_call(patch: Patch) -> None:
         claimed = yield from claim(key, *more)
         if claimed is not None:
             record, _, effect = claimed
-            done = record.with_effect(attrs.evolve(effect, status="done"))
+            done = record.with_entry(attrs.evolve(effect, status="done"))
             yield from commit(change(record, done))
         return claimed
 
@@ -284,8 +288,8 @@ def settles_whatever_the_outcome(patch: Patch) -> None:
     """A handler that failed is ticked off like one that worked."""
     settled = outbox._settled
 
-    def pleased(record: Any, intent: Any, effect: Any, ran: Any, now_ms: int, rules: Any) -> Any:
-        return settled(record, intent, effect, attrs.evolve(ran, outcome="done"), now_ms, rules)
+    def pleased(record: Any, intent: Any, effect: Any, ran: Any, now_ms: int, context: Any) -> Any:
+        return settled(record, intent, effect, attrs.evolve(ran, outcome="done"), now_ms, context)
 
     patch.setattr(outbox, "_settled", pleased)
 
@@ -294,16 +298,16 @@ def gives_each_try_its_own_key(patch: Patch) -> None:
     """The idempotency key names the try, and so protects from nothing."""
     call = outbox._call
 
-    def renamed(key: str, intent: Any, effect: Owed, rules: Any) -> Command[Any]:
+    def renamed(key: str, intent: Any, effect: OutboxEntry, context: Any) -> Command[Any]:
         again = attrs.evolve(effect, id=f"{effect.id}:{effect.tries}")
-        return (yield from call(key, intent, again, rules))
+        return (yield from call(key, intent, again, context))
 
     patch.setattr(outbox, "_call", renamed)
 
 
 def tells_old_news(patch: Patch) -> None:
     """What was overtaken is delivered all the same."""
-    patch.setattr(outbox, "is_overtaken", lambda intent, name: None)
+    patch.setattr(outbox, "superseded_by", lambda intent, name: None)
 
 
 def gives_up_silently(patch: Patch) -> None:
@@ -321,7 +325,7 @@ def gives_up_silently(patch: Patch) -> None:
 def asks_without_claiming(patch: Patch) -> None:
     """Every process asks about everything that is due."""
 
-    def unclaimed(record: Record, rules: Any) -> Command[Record]:
+    def unclaimed(record: Record, context: Any) -> Command[Record]:
         yield from ()
         return record
 
@@ -331,7 +335,7 @@ def asks_without_claiming(patch: Patch) -> None:
 def never_asks(patch: Patch) -> None:
     """The webhook will surely come."""
 
-    def not_now(rules: Any, *, limit: int | None = None) -> Command[tuple[Any, ...]]:
+    def not_now(context: Any, *, limit: int | None = None) -> Command[tuple[Any, ...]]:
         yield from ()
         return ()
 
@@ -341,7 +345,7 @@ def never_asks(patch: Patch) -> None:
 def closes_an_attempt_at_the_first_error(patch: Patch) -> None:
     """xPay answered an error to the repeated creation: surely there is no such intent."""
 
-    def not_listed(intent: Any, rules: Any) -> Command[None]:
+    def not_listed(intent: Any, context: Any) -> Command[None]:
         yield from ()
 
     patch.setattr(reconcile, "_find_listed", not_listed)
@@ -428,8 +432,8 @@ CAUGHT: tuple[tuple[Bug, Check], ...] = (
     ),
     (remembers_before_it_works, cuts(purchase)),
     (remembers_before_it_works, machine),
-    (saves_what_is_owed_in_a_second_commit, cuts(purchase)),
-    (saves_what_is_owed_in_a_second_commit, machine),
+    (saves_what_is_due_in_a_second_commit, cuts(purchase)),
+    (saves_what_is_due_in_a_second_commit, machine),
     (
         believes_any_amount,
         partial(test_receive_webhook.test_wrong_money_is_never_paid, {"amount": 1998}),

@@ -97,7 +97,7 @@ def check(world: World, events: int) -> None:
     for record in records:
         assert record.intent is not None
         assert ("success", 5) == (record.intent.state, record.intent.refunded_minor)
-        assert {"done", "dropped"} >= {effect.status for effect in record.effects}
+        assert {"done", "dropped"} >= {effect.status for effect in record.outbox}
 
 
 @pytest.mark.parametrize("name", ["memory", "sqlite"])

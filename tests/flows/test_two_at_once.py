@@ -12,12 +12,12 @@ from itertools import product
 import pytest
 
 from xpay_flow import drive, flows
+from xpay_flow.checkout_request import CheckoutRequest
 from xpay_flow.effects import Command
 from xpay_flow.errors import OutcomeUnknown
 from xpay_flow.money import Money
 from xpay_flow.records import Record
 from xpay_flow.sandbox import FaultPlan
-from xpay_flow.terms import Terms
 from xpay_flow.testing.world import World
 
 from .kit import at_once, body_of, owed, recorded, signed, stepwise, success_of, the_record
@@ -26,7 +26,7 @@ Flows = tuple[Command[object], Command[object]]
 # A story: sets the scene in a fresh world, and gives the two flows to be run at once.
 Scene = Callable[[World], Flows]
 
-TERMS = Terms(
+TERMS = CheckoutRequest(
     receipt_id="order-42", money=Money(1999, "USD"), callback_url="https://shop.example/thanks"
 )
 
@@ -53,15 +53,15 @@ def play(scene: Scene, turns: tuple[int, ...]) -> World:
 
 def webhook(world: World, event_type: str, event_id: str, **fields: object) -> Command[object]:
     body = body_of(event_type, event_id, **fields)
-    return flows.receive_webhook(signed(body), body, world.flow.rules)
+    return flows.receive_webhook(signed(body), body, world.flow.context)
 
 
 def start(world: World) -> Command[object]:
-    return flows.start_checkout(TERMS, world.flow.rules)
+    return flows.start_checkout(TERMS, world.flow.context)
 
 
 def deliver(world: World) -> Command[object]:
-    return flows.deliver(world.flow.rules)
+    return flows.deliver(world.flow.context)
 
 
 # --- scenes --------------------------------------------------------------------------------------
@@ -130,21 +130,21 @@ def question_and_success(world: World) -> Flows:
     world.advance(61)
     fields = success_of(world, checkout.x_intent_id)
     news = webhook(world, "intent.success", "whe_1", **fields)
-    return flows.reconcile(world.flow.rules), news
+    return flows.reconcile(world.flow.context), news
 
 
 def two_questions(world: World) -> Flows:
     checkout = world.start_checkout()
     world.xpay.pay(checkout.x_intent_id or "")
     world.advance(61)
-    return flows.reconcile(world.flow.rules), flows.reconcile(world.flow.rules)
+    return flows.reconcile(world.flow.context), flows.reconcile(world.flow.context)
 
 
 def click_and_resolution(world: World) -> Flows:
     """The reconciler repeats an unanswered creation while the customer clicks again."""
     parking_and_creation(world)
     world.advance(31)
-    return start(world), flows.reconcile(world.flow.rules)
+    return start(world), flows.reconcile(world.flow.context)
 
 
 # --- what must hold ------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_two_workers_call_a_handler_once() -> None:
     for turns in schedules(two_workers):
         world = play(two_workers, turns)
         assert ["pi_1:on_success"] == world.called("on_success"), turns
-        (effect,) = the_record(world).effects
+        (effect,) = the_record(world).outbox
         assert ("done", 1) == (effect.status, effect.tries)
 
 
@@ -272,7 +272,7 @@ def test_a_settled_payment_is_not_asked_about_again() -> None:
     for turns in schedules(two_questions):
         record = the_record(play(two_questions, turns))
         assert record.intent is not None
-        assert (True, None) == (record.intent.is_settled, record.ask_at_ms), turns
+        assert (True, None) == (record.intent.is_settled, record.reconcile_at_ms), turns
 
 
 def test_two_reconcilers_owe_the_handler_once() -> None:

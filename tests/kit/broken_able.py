@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import FOUND_MAX, is_held
+from xpay_flow.ports import FOUND_MAX, is_locked
 from xpay_flow.records import Change, Record
 from xpay_flow.stores.memory import MemoryStore
 
@@ -15,7 +15,7 @@ from xpay_flow.stores.memory import MemoryStore
 class Able(MemoryStore):
     """Right: whatever a store may declare, in memory."""
 
-    can_hold = True
+    can_lock = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Able(MemoryStore):
         return True
 
     @contextmanager
-    def hold(self, key: str) -> Generator[bool]:
+    def lock(self, key: str) -> Generator[bool]:
         is_mine = key not in self._held
         self._held.add(key)
         try:
@@ -48,7 +48,7 @@ class Able(MemoryStore):
             if is_mine:
                 self._held.remove(key)
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         return self._left(now_ms)[:limit]
 
     def _left(self, now_ms: int) -> list[str]:
@@ -56,7 +56,7 @@ class Able(MemoryStore):
             key
             for key, (_, record) in self._rows.items()
             if key not in self._held
-            and any(is_held(effect) for effect in record.effects)
+            and any(is_locked(entry) for entry in record.outbox)
             and (record.deliver_at_ms or 0) > now_ms
         ]
 
@@ -192,8 +192,8 @@ class HoldsNothing(Able):
     """Everybody is told that the record is theirs."""
 
     @contextmanager
-    def hold(self, key: str) -> Generator[bool]:
-        with super().hold(key):
+    def lock(self, key: str) -> Generator[bool]:
+        with super().lock(key):
             yield True
 
 
@@ -201,7 +201,7 @@ class HoldsForEver(Able):
     """A claim never expires."""
 
     @contextmanager
-    def hold(self, key: str) -> Generator[bool]:
+    def lock(self, key: str) -> Generator[bool]:
         is_mine = key not in self._held
         self._held.add(key)
         yield is_mine
@@ -211,7 +211,7 @@ class HoldsAfterAnError(Able):
     """A claim ends with its block, unless an error ended that."""
 
     @contextmanager
-    def hold(self, key: str) -> Generator[bool]:
+    def lock(self, key: str) -> Generator[bool]:
         is_mine = key not in self._held
         self._held.add(key)
         yield is_mine
@@ -223,8 +223,8 @@ class HoldsEverything(Able):
     """One lock for all records."""
 
     @contextmanager
-    def hold(self, key: str) -> Generator[bool]:
-        with super().hold("the lock") as is_mine:
+    def lock(self, key: str) -> Generator[bool]:
+        with super().lock("the lock") as is_mine:
             yield is_mine
 
 
@@ -240,17 +240,17 @@ class HoldsUpNews(Able):
 class AbandonedNever(Able):
     """What a dead worker has left is not found."""
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         return []
 
 
 class AbandonedWhileHeld(Able):
     """What is being worked upon counts as abandoned."""
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         held, self._held = self._held, set()
         try:
-            return super().abandoned(now_ms, limit)
+            return super().orphaned(now_ms, limit)
         finally:
             self._held = held
 
@@ -258,12 +258,12 @@ class AbandonedWhileHeld(Able):
 class AbandonedAndDue(Able):
     """What is due by now is listed as well, and so done twice."""
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
-        return super().abandoned(0, limit)
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return super().orphaned(0, limit)
 
 
 class AbandonedAtOnce(Able):
     """All that is abandoned comes at once."""
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         return self._left(now_ms)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from xpay_flow.ports import Reader
-from xpay_flow.records import Change, Owed, Record, Work, change
+from xpay_flow.records import Change, OutboxEntry, Record, Work, change
 from xpay_flow.stores.memory import MemoryReader, MemoryStore
 
 
@@ -147,11 +147,11 @@ class HalfUndone(MemoryStore):
 
 
 class FactsLost(MemoryStore):
-    """Only the facts of the last commit are kept."""
+    """Only the events of the last commit are kept."""
 
     def commit(self, change: Change) -> bool:
         return super().commit(
-            attrs.evolve(change, record=attrs.evolve(change.record, facts=change.new_facts))
+            attrs.evolve(change, record=attrs.evolve(change.record, events=change.new_events))
         )
 
 
@@ -160,7 +160,9 @@ class FactsSorted(MemoryStore):
 
     def load(self, alias: str) -> Sequence[Record]:
         return [
-            attrs.evolve(record, facts=tuple(sorted(record.facts, key=lambda fact: fact.id)))
+            attrs.evolve(
+                record, events=tuple(sorted(record.events, key=lambda recorded: recorded.id))
+            )
             for record in super().load(alias)
         ]
 
@@ -169,11 +171,11 @@ class EffectsAppended(MemoryStore):
     """A changed effect is written behind the others, as a row of its own."""
 
     def commit(self, change: Change) -> bool:
-        changed = {effect.id for effect in change.changed_effects}
-        kept = tuple(e for e in change.record.effects if e.id not in changed)
-        effects: tuple[Owed, ...] = (*kept, *change.changed_effects)
+        changed = {entry.id for entry in change.changed_entries}
+        kept = tuple(e for e in change.record.outbox if e.id not in changed)
+        outbox: tuple[OutboxEntry, ...] = (*kept, *change.changed_entries)
         return super().commit(
-            attrs.evolve(change, record=attrs.evolve(change.record, effects=effects))
+            attrs.evolve(change, record=attrs.evolve(change.record, outbox=outbox))
         )
 
 
@@ -200,7 +202,7 @@ class WorkMixedUp(MemoryStore):
     """There is one time for all work."""
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        both = (*super().due("deliver", now_ms, limit), *super().due("ask", now_ms, limit))
+        both = (*super().due("deliver", now_ms, limit), *super().due("reconcile", now_ms, limit))
         return list(dict.fromkeys(both))[:limit]
 
 
@@ -256,7 +258,7 @@ class LooksThenWrites(MemoryStore):
 
 
 class TornReads(MemoryStore):
-    """The snapshot is read in one transaction and the facts in the next, after others' commits."""
+    """The snapshot is read in one transaction and the events in the next, after others' commits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -271,8 +273,8 @@ class TornReads(MemoryStore):
         early = super().load(alias)
         self._committed.clear()
         self._committed.wait(0.05)
-        late = {record.key: record.facts for record in super().load(alias)}
-        return [attrs.evolve(record, facts=late[record.key]) for record in early]
+        late = {record.key: record.events for record in super().load(alias)}
+        return [attrs.evolve(record, events=late[record.key]) for record in early]
 
 
 class StaleReader(MemoryStore):
@@ -311,7 +313,7 @@ class LosesDueTimes(MemoryStore):
     def reopened(self) -> MemoryStore:
         again = MemoryStore()
         for _, record in self._rows.values():
-            again.commit(change(Record(key=record.key), attrs.evolve(record, ask_at_ms=None)))
+            again.commit(change(Record(key=record.key), attrs.evolve(record, reconcile_at_ms=None)))
         return again
 
 
@@ -320,13 +322,13 @@ class LosesDueTimes(MemoryStore):
 
 def with_error_code(record: Record, spoilt: Callable[[str], str]) -> Record:
     """The record, with what a declined charge says passed through `spoilt`."""
-    facts = tuple(
-        attrs.evolve(fact, event=attrs.evolve(fact.event, error_code=spoilt(code)))
-        if (code := fact.event.error_code)
-        else fact
-        for fact in record.facts
+    events = tuple(
+        attrs.evolve(recorded, event=attrs.evolve(recorded.event, error_code=spoilt(code)))
+        if (code := recorded.event.error_code)
+        else recorded
+        for recorded in record.events
     )
-    return attrs.evolve(record, facts=facts)
+    return attrs.evolve(record, events=events)
 
 
 class SpoilsText(MemoryStore):

@@ -41,7 +41,7 @@ class PlainAble(Plain):
         if not self._is_expected(connection, change):
             return False
         self._put(connection, change)
-        self._put_effects(connection, change)
+        self._put_entries(connection, change)
         self._put_aliases(connection, change)
         return True
 
@@ -54,7 +54,7 @@ class OneByOne(PlainAble):
 
 
 class EffectsAfterTheWork(EffectsLater):
-    """The effects of a shared transaction follow in one of their own."""
+    """The outbox of a shared transaction follow in one of their own."""
 
     def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
         won = self.commit(change)
@@ -74,7 +74,7 @@ class EvidenceFirst(Plain):
             connection.execute("CREATE TABLE IF NOT EXISTS news (key TEXT, document TEXT)")
             connection.executemany(
                 "INSERT INTO news VALUES (?, ?)",
-                [(change.record.key, json.dumps(part_to_document(f))) for f in change.new_facts],
+                [(change.record.key, json.dumps(part_to_document(f))) for f in change.new_events],
             )
         return super().commit(change)
 
@@ -84,9 +84,9 @@ class EvidenceFirst(Plain):
             rows = connection.execute(
                 "SELECT document FROM news WHERE key = ? ORDER BY rowid", (key,)
             )
-            document["facts"] = [json.loads(fact) for (fact,) in rows]
+            document["events"] = [json.loads(recorded) for (recorded,) in rows]
         whole = super()._whole(connection, key, json.dumps(document))
-        return from_document({**document, "effects": [part_to_document(e) for e in whole.effects]})
+        return from_document({**document, "outbox": [part_to_document(e) for e in whole.outbox]})
 
 
 class NamesRemembered(Plain):
@@ -116,7 +116,7 @@ class ComparesWithMemory(Remembers):
             return False
         with self._transaction(self.begin_writing) as connection:
             self._put(connection, change)
-            self._put_effects(connection, change)
+            self._put_entries(connection, change)
             self._put_aliases(connection, change)
         return True
 
@@ -134,7 +134,7 @@ class LocksItsOwnProcess(Plain):
             self._meet(f"{change.record.key}-{change.expected_version}")
             with self._transaction(self.begin_writing) as connection:
                 self._put(connection, change)
-                self._put_effects(connection, change)
+                self._put_entries(connection, change)
                 self._put_aliases(connection, change)
         return True
 

@@ -45,8 +45,8 @@ from xpay_flow.errors import (
     XPayRefused,
 )
 from xpay_flow.flow import AsyncFlow, Flow
-from xpay_flow.flows import Rules
-from xpay_flow.gateway import HttpxTransport
+from xpay_flow.flows import FlowContext
+from xpay_flow.httpx_transport import HttpxTransport
 from xpay_flow.lifecycle import LIFECYCLE
 from xpay_flow.money import Money
 from xpay_flow.payment import Payment
@@ -268,9 +268,9 @@ def test_a_state_of_another_lifecycle_is_one_of_the_documented_errors() -> None:
     world = quiet_world()
     checkout = world.start_checkout()
     lifecycle = LIFECYCLE.extended(states={"in_review": "failed"}, events={"held": "in_review"})
-    world.flow.rules = Rules(world.settings, lifecycle)
+    world.flow.context = FlowContext(world.settings, lifecycle)
     world.flow.record(checkout.intent_id, "held")
-    world.flow.rules = Rules(world.settings)
+    world.flow.context = FlowContext(world.settings)
     with suppress(XPayFlowError):
         tell(world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id))
 
@@ -486,7 +486,7 @@ def test_the_background_thread_survives_whatever_work_raises() -> None:
 
 def test_a_crash_during_the_last_question_heals() -> None:
     """Every step boundary is a recovery point, also the one after the last claim."""
-    world = quiet_world(config=DEAF, flow_type=FusedFlow, ask_schedule_s=(60,))
+    world = quiet_world(config=DEAF, flow_type=FusedFlow, reconcile_schedule_s=(60,))
     fuse = cast(FusedFlow, world.flow).fuse = Fuse()
     checkout = world.start_checkout()
     world.xpay.pay(checkout.x_intent_id or "")
@@ -522,7 +522,7 @@ def test_a_payment_of_unknown_amount_is_put_up_for_attention_in_the_end() -> Non
         world.advance(DAY_S)
         world.flow.reconcile()
         world.flow.deliver()
-    assert the_record(world).ask_at_ms is None
+    assert the_record(world).reconcile_at_ms is None
     assert world.called("on_attention")
 
 
@@ -546,7 +546,7 @@ def test_an_act_of_our_own_is_never_shown_as_a_payment() -> None:
     world = quiet_world()
     checkout = world.start_checkout()
     approved = LIFECYCLE.extended(states={}, events={"approved": "success"})
-    world.flow.rules = Rules(world.settings, approved)
+    world.flow.context = FlowContext(world.settings, approved)
     world.flow.record(checkout.intent_id, "approved")
     assert "PENDING" == world.status(checkout.x_intent_id).status
 
@@ -577,7 +577,7 @@ def test_quarantined_bytes_hold_no_personal_data() -> None:
     )
     received = world.flow.receive_webhook(signed(body), body)
     (record,) = world.flow.store.load(f"quarantine:{received.event_id.partition(':')[2]}")
-    payload = record.facts[0].event.payload
+    payload = record.events[0].event.payload
     assert {"eventId": "whe_1", "eventTime": "2026-01-05T09:30:00Z"}.items() <= json.loads(
         payload
     ).items()

@@ -290,11 +290,11 @@ def test_slow() -> None:
 def test_rules_by_path_and_method() -> None:
     """A rule strikes only its path and method; the first rule that strikes decides."""
     sandbox = make_sandbox()
-    rules = (
+    context = (
         ApiFault(fault="slow", path="/payments/*", method="GET", milliseconds=1),
         ApiFault(fault="slow", path="/payments/*", milliseconds=2, nth=2),
     )
-    sandbox.set_faults(FaultPlan(api=rules))
+    sandbox.set_faults(FaultPlan(api=context))
 
     delays = [call(sandbox, "GET", LIST).delay_ms, call(sandbox, "GET", "/webhook").delay_ms]
     delays += [call(sandbox, "POST", CREATE, BODY).delay_ms for _ in range(3)]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from xpay_flow import drive
-from xpay_flow.drive import Pacer, Ports, Shared
-from xpay_flow.endpoints import Asks, Does, Pages, WebRequest, WebResponse, route
+from xpay_flow.drive import Ports, RateLimiter, Shared
+from xpay_flow.endpoints import Pages, ReadRoute, WebRequest, WebResponse, WriteRoute, route
 from xpay_flow.events import Event
-from xpay_flow.flows import Rules
+from xpay_flow.flows import FlowContext
 from xpay_flow.ports import HttpRequest, HttpResponse
 from xpay_flow.settings import Settings
 from xpay_flow.testing import builders as b
@@ -33,12 +33,12 @@ class Site:
         self.store = CountingStore()
         self.clock = WaitingClock()
         self.pages = pages or Pages()
-        self.rules = Rules(Settings.sandbox(**settings))
+        self.context = FlowContext(Settings.sandbox(**settings))
         self.ports = Ports(
             store=self.store,
             transport=NoTransport(),
             clock=self.clock,
-            shared=Shared(ids=NoIds(), pacer=Pacer(60)),
+            shared=Shared(ids=NoIds(), rate_limiter=RateLimiter(60)),
         )
         for step in b.history(b.created(), *news):
             assert self.store.commit(step)
@@ -48,13 +48,13 @@ class Site:
         (record,) = self.store.load("x:in_1")
         assert self.store.commit(b.next_change(record, event))
 
-    def route(self, request: WebRequest) -> Asks | Does:
-        return route(request, self.rules, self.pages)
+    def route(self, request: WebRequest) -> ReadRoute | WriteRoute:
+        return route(request, self.context, self.pages)
 
     def answer(self, request: WebRequest) -> WebResponse:
         """The response; what only asks is performed with a reader alone."""
         found = self.route(request)
-        if isinstance(found, Does):
+        if isinstance(found, WriteRoute):
             return drive.run(found.flow, self.ports)
         return drive.run_query(found.flow, self.store.reader(), self.clock)
 

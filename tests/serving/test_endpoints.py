@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from xpay_flow.endpoints import Asks, Does, WebRequest, WebResponse, overdue
+from xpay_flow.endpoints import ReadRoute, WebRequest, WebResponse, WriteRoute, overdue
 from xpay_flow.errors import SchemaMismatch, StoreContended, StoreUnavailable
 from xpay_flow.records import Change
 from xpay_flow.testing import builders as b
@@ -51,9 +51,9 @@ def told(response: WebResponse) -> tuple[int, Any]:
     ],
 )
 def test_only_a_post_to_the_webhook_may_write(method: str, path: str) -> None:
-    """Every other request is an `Asks`, which is performed with a reader alone."""
+    """Every other request is an `ReadRoute`, which is performed with a reader alone."""
     found = Site().route(WebRequest(method=method, path=path))
-    assert (Does if (method, path) == ("POST", "/webhook") else Asks) is type(found)
+    assert (WriteRoute if (method, path) == ("POST", "/webhook") else ReadRoute) is type(found)
     found.flow.close()
 
 
@@ -79,7 +79,7 @@ def test_a_webhook_is_acknowledged_in_a_few_bytes() -> None:
         b"\xff\x00",
         b"",
     ],
-    ids=["unknown type", "nobody's", "other money", "half", "binary", "empty"],
+    ids=["unknown type", "unmatched", "other money", "half", "binary", "empty"],
 )
 def test_everything_authenticated_gets_200(body: bytes) -> None:
     """What xPay signed is kept, whatever it says, so there is no need to send it again."""

@@ -20,7 +20,7 @@ from xpay_flow_sqlalchemy.stores import AsyncSQLAlchemyReader
 T = TypeVar("T")
 
 ANSWERS_S: Final = 20.0
-TABLES: Final = ("aliases", "effects", "facts", "intents")
+TABLES: Final = ("aliases", "outbox", "events", "intents")
 
 
 @attrs.frozen
@@ -36,7 +36,7 @@ POSTGRESQL: Final = Kind(
     "postgresql+psycopg",
     (
         "SET session_replication_role = replica",
-        "TRUNCATE xpay_flow_aliases, xpay_flow_effects, xpay_flow_facts, xpay_flow_intents",
+        "TRUNCATE xpay_flow_aliases, xpay_flow_outbox, xpay_flow_events, xpay_flow_intents",
     ),
 )
 MARIADB: Final = Kind(
@@ -143,7 +143,7 @@ class BlockingStore(BlockingReader):
     def __init__(self, url: str) -> None:
         self.url, self.loop = url, _Loop()
         self.store = AsyncSQLAlchemyStore.from_url(url)
-        self.can_hold = self.store.can_hold
+        self.can_lock = self.store.can_lock
         super().__init__(self.store, self.loop)
 
     def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
@@ -162,16 +162,16 @@ class BlockingStore(BlockingReader):
         return self.loop.result(self.store.commit_with(change, awaited))
 
     @contextmanager
-    def hold(self, key: str) -> Generator[bool]:
-        held = self.store.hold(key)
+    def lock(self, key: str) -> Generator[bool]:
+        held = self.store.lock(key)
         is_mine = self.loop.result(entered(held))
         try:
             yield is_mine
         finally:
             self.loop.result(left(held))
 
-    def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
-        return self.loop.result(self.store.abandoned(now_ms, limit))
+    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+        return self.loop.result(self.store.orphaned(now_ms, limit))
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return self.loop.result(self.store.due(work, now_ms, limit))

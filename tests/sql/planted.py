@@ -26,7 +26,7 @@ from .kit import MARIADB, Place
 
 TABLES: Final = {
     "shop_aliases": "alias VARCHAR(200), record_key VARCHAR(200), PRIMARY KEY (alias, record_key)",
-    "shop_parts": "record_key VARCHAR(200) PRIMARY KEY, effects TEXT",
+    "shop_parts": "record_key VARCHAR(200) PRIMARY KEY, outbox TEXT",
     "shop_records": "record_key VARCHAR(200) PRIMARY KEY, version INT, document TEXT, seq SERIAL",
 }
 RECORDS: Final = (
@@ -64,7 +64,7 @@ def opener(place: Place, kind: Callable[..., Plain]) -> Callable[[], Plain]:
 
 
 class Plain:
-    """Right, and plain: a connection per thread, a document and a row of effects per record."""
+    """Right, and plain: a connection per thread, a document and a row of outbox per record."""
 
     def __init__(self, driver: ModuleType, connect: Callable[[], Any]) -> None:
         self._driver, self._connect, self._mine = driver, connect, local()
@@ -119,7 +119,7 @@ class Plain:
         with self._transaction() as cursor:
             if not self._put(cursor, change):
                 return False
-            self._put_effects(cursor, change)
+            self._put_entries(cursor, change)
             self._put_aliases(cursor, change)
         return True
 
@@ -141,11 +141,11 @@ class Plain:
             return False
         return True
 
-    def _put_effects(self, cursor: Any, change: Change) -> None:
-        effects = json.dumps(to_document(change.record).get("effects", []))
+    def _put_entries(self, cursor: Any, change: Change) -> None:
+        outbox = json.dumps(to_document(change.record).get("outbox", []))
         key = change.record.key
         cursor.execute("DELETE FROM shop_parts WHERE record_key = %s", (key,))
-        cursor.execute("INSERT INTO shop_parts VALUES (%s, %s)", (key, effects))
+        cursor.execute("INSERT INTO shop_parts VALUES (%s, %s)", (key, outbox))
 
     def _put_aliases(self, cursor: Any, change: Change) -> None:
         key = change.record.key
@@ -155,12 +155,12 @@ class Plain:
 
 
 def text_of(record: Record) -> str:
-    return to_text({k: v for k, v in to_document(record).items() if k != "effects"})
+    return to_text({k: v for k, v in to_document(record).items() if k != "outbox"})
 
 
-def record_of(text: str, effects: str) -> Record:
+def record_of(text: str, outbox: str) -> Record:
     document: Document = json.loads(text)
-    document["effects"] = json.loads(effects)
+    document["outbox"] = json.loads(outbox)
     return from_document(document)
 
 
@@ -191,7 +191,7 @@ class ReadsFirst(LocksFirst):
 
 
 class EffectsLater(Plain):
-    """The owed effects are saved in a second transaction."""
+    """The owed outbox are saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:
         with self._transaction() as cursor:
@@ -199,7 +199,7 @@ class EffectsLater(Plain):
                 return False
             self._put_aliases(cursor, change)
         with self._transaction() as cursor:
-            self._put_effects(cursor, change)
+            self._put_entries(cursor, change)
         return True
 
     def _load(self, cursor: Any, alias: str) -> list[Record]:
@@ -213,7 +213,7 @@ class EffectsLater(Plain):
 
 
 class TornLoad(Plain):
-    """Reads the row and then its effects, at READ COMMITTED, where the second may be newer."""
+    """Reads the row and then its outbox, at READ COMMITTED, where the second may be newer."""
 
     def _load(self, cursor: Any, alias: str) -> list[Record]:
         cursor.execute(
@@ -224,7 +224,7 @@ class TornLoad(Plain):
         return [self._whole(cursor, *row) for row in cursor.fetchall()]
 
     def _whole(self, cursor: Any, key: str, text: str) -> Record:
-        cursor.execute("SELECT effects FROM shop_parts WHERE record_key = %s", (key,))
+        cursor.execute("SELECT outbox FROM shop_parts WHERE record_key = %s", (key,))
         return record_of(text, *cursor.fetchone())
 
 

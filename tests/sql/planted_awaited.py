@@ -28,7 +28,7 @@ def opener(place: Place, kind: Callable[[str], Plain]) -> Callable[[], Plain]:
 
 
 class Plain:
-    """Right, and plain: one connection, a document and a row of effects per record."""
+    """Right, and plain: one connection, a document and a row of outbox per record."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -79,7 +79,7 @@ class Plain:
         async with self._transaction() as connection:
             if not await self._put(connection, change):
                 return False
-            await self._put_effects(connection, change)
+            await self._put_entries(connection, change)
             await self._put_aliases(connection, change)
         return True
 
@@ -100,11 +100,11 @@ class Plain:
             )
         return bool(done.endswith(" 1"))
 
-    async def _put_effects(self, connection: Any, change: Change) -> None:
-        effects = json.dumps(to_document(change.record).get("effects", []))
+    async def _put_entries(self, connection: Any, change: Change) -> None:
+        outbox = json.dumps(to_document(change.record).get("outbox", []))
         key = change.record.key
         await connection.execute("DELETE FROM shop_parts WHERE record_key = $1", key)
-        await connection.execute("INSERT INTO shop_parts VALUES ($1, $2)", key, effects)
+        await connection.execute("INSERT INTO shop_parts VALUES ($1, $2)", key, outbox)
 
     async def _put_aliases(self, connection: Any, change: Change) -> None:
         key = change.record.key
@@ -133,7 +133,7 @@ class ReadsFirst(Plain):
 
 
 class EffectsLater(Plain):
-    """The owed effects are saved in a second transaction, which a reader may come before."""
+    """The owed outbox are saved in a second transaction, which a reader may come before."""
 
     async def commit(self, change: Change) -> bool:
         async with self._transaction() as connection:
@@ -141,15 +141,15 @@ class EffectsLater(Plain):
                 return False
             await self._put_aliases(connection, change)
             if not change.expected_version:
-                await self._put_effects(connection, change)
+                await self._put_entries(connection, change)
                 return True
         async with self._transaction() as connection:
-            await self._put_effects(connection, change)
+            await self._put_entries(connection, change)
         return True
 
 
 class TornLoad(Plain):
-    """Reads the row and then its effects, at READ COMMITTED, where the second may be newer."""
+    """Reads the row and then its outbox, at READ COMMITTED, where the second may be newer."""
 
     async def _load(self, connection: Any, alias: str) -> list[Record]:
         rows = await connection.fetch(
@@ -157,5 +157,5 @@ class TornLoad(Plain):
             " JOIN shop_aliases a USING (record_key) WHERE a.alias = $1",
             alias,
         )
-        effects = "SELECT effects FROM shop_parts WHERE record_key = $1"
-        return [record_of(text, await connection.fetchval(effects, key)) for key, text in rows]
+        outbox = "SELECT outbox FROM shop_parts WHERE record_key = $1"
+        return [record_of(text, await connection.fetchval(outbox, key)) for key, text in rows]

@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from xpay_flow.payment import Payment
 from xpay_flow.ports import Store
-from xpay_flow.records import Change, Owed
+from xpay_flow.records import Change, OutboxEntry
 from xpay_flow.stores import open_store
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.testing.world import World
@@ -50,12 +50,12 @@ class Shop:
         """A paid order whose on_success nobody has called; its effect's id."""
         self.world.xpay.pay(self.world.start_checkout(receipt_id).x_intent_id or "")
         self.world.deliver_webhooks()
-        return self.effect(receipt_id).id
+        return self.entry(receipt_id).id
 
-    def effect(self, receipt_id: str = "order-42") -> Owed:
+    def entry(self, receipt_id: str = "order-42") -> OutboxEntry:
         (record,) = self.world.flow.store.load(f"receipt:{receipt_id}")
-        (effect,) = (e for e in record.effects if e.name == "on_success")
-        return effect
+        (entry,) = (e for e in record.outbox if e.name == "on_success")
+        return entry
 
     def rows(self) -> list[str]:
         return [row[0] for row in self.query("SELECT done FROM shop_orders ORDER BY done")]

@@ -59,7 +59,7 @@ def test_the_database_refuses_a_reader_that_writes(store: SQLAlchemyStore) -> No
 
 
 @pytest.mark.parametrize(
-    "statement", ["UPDATE xpay_flow_facts SET why = 'x'", "DELETE FROM xpay_flow_facts"]
+    "statement", ["UPDATE xpay_flow_events SET why = 'x'", "DELETE FROM xpay_flow_events"]
 )
 def test_facts_cannot_be_changed(store: SQLAlchemyStore, statement: str) -> None:
     """Not even plain SQL changes what is on file."""
@@ -73,12 +73,12 @@ def test_a_fact_is_on_file_once(store: SQLAlchemyStore) -> None:
     """A second copy of one event is refused by the database, and the whole change with it."""
     first = put(store, b.attempt())
     step = b.next_change(first, b.paid())
-    (again,) = first.facts
+    (again,) = first.events
     twice = type(step)(
         record=step.record,
         expected_version=step.expected_version,
-        new_facts=(*step.new_facts, again),
-        changed_effects=step.changed_effects,
+        new_events=(*step.new_events, again),
+        changed_entries=step.changed_entries,
     )
     with pytest.raises(StoreUnavailable, match="nothing was changed"):
         store.commit(twice)
@@ -186,7 +186,9 @@ def test_two_that_wait_for_each_other_both_get_through(mariadb: Place) -> None:
 
 
 def _touch(connection: Connection, key: str) -> None:
-    update = text("UPDATE xpay_flow_intents SET ask_at_ms = ask_at_ms + 1 WHERE record_key = :key")
+    update = text(
+        "UPDATE xpay_flow_intents SET reconcile_at_ms = reconcile_at_ms + 1 WHERE record_key = :key"
+    )
     connection.execute(update, {"key": key})
 
 
@@ -207,7 +209,7 @@ def test_errors_quote_no_row(store: SQLAlchemyStore) -> None:
     step = b.history(b.created())[-1]
     first = put(store, b.attempt())
     again = type(step)(
-        record=step.record, expected_version=1, new_facts=(*step.new_facts, *first.facts)
+        record=step.record, expected_version=1, new_events=(*step.new_events, *first.events)
     )
     with pytest.raises(StoreUnavailable) as caught:
         store.commit(again)

@@ -36,14 +36,14 @@ def downgrade(op, names):
 EXPAND = STEP.format(
     oldest_code=1,
     upgrade="""op.add_column(names.of("intents"), Column("newer", Text), schema=names.schema)
-    op.add_column(names.of("facts"), Column("newer", BigInteger), schema=names.schema)
+    op.add_column(names.of("events"), Column("newer", BigInteger), schema=names.schema)
     op.create_table(
         names.of("newer"), Column("id", BigInteger, primary_key=True), schema=names.schema
     )
     op.create_index(names.of("by_state"), names.of("intents"), ["state"], schema=names.schema)""",
     downgrade="""op.drop_index(names.of("by_state"), names.of("intents"), schema=names.schema)
     op.drop_table(names.of("newer"), schema=names.schema)
-    op.drop_column(names.of("facts"), "newer", schema=names.schema)
+    op.drop_column(names.of("events"), "newer", schema=names.schema)
     op.drop_column(names.of("intents"), "newer", schema=names.schema)""",
 )
 # What today's code writes in each of its statements.

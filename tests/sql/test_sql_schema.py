@@ -120,12 +120,12 @@ def test_many_may_upgrade_at_once(request: pytest.FixtureRequest, url: str, kind
 def test_steps_on_sqlite_are_taken_all_or_none(url: str, engine: Engine) -> None:
     """What could not be finished has changed nothing, so it can be tried again."""
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE xpay_flow_facts (of_a_stranger TEXT)"))
-    with pytest.raises(StoreUnavailable, match="xpay_flow_facts already exists"):
+        connection.execute(text("CREATE TABLE xpay_flow_events (of_a_stranger TEXT)"))
+    with pytest.raises(StoreUnavailable, match="xpay_flow_events already exists"):
         migrating.upgrade(url)
-    assert ["xpay_flow_facts"] == inspect(engine).get_table_names()
+    assert ["xpay_flow_events"] == inspect(engine).get_table_names()
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE xpay_flow_facts"))
+        connection.execute(text("DROP TABLE xpay_flow_events"))
     assert schema.CODE == migrating.upgrade(url)
 
 
@@ -222,7 +222,7 @@ def test_empty_tables_can_be_taken_back(url: str, engine: Engine) -> None:
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_servers_take_back_too(kind: str, request: pytest.FixtureRequest) -> None:
-    """Nothing stays behind: neither tables nor what makes facts append-only."""
+    """Nothing stays behind: neither tables nor what makes events append-only."""
     place: Place = request.getfixturevalue(kind)
     url = place.by(kind, table_prefix="again_")
     for _ in range(2):

@@ -15,12 +15,12 @@ from xpay_flow.checker.shop import Shop
 from xpay_flow.checker.stateless import SMALL, check_stateless
 from xpay_flow.checker.targets import shipped
 from xpay_flow_sqlalchemy import SQLAlchemyStore
-from xpay_flow_sqlalchemy.checking import ForCheck
+from xpay_flow_sqlalchemy.check_tables import ForCheck
 
 from . import planted
 from .kit import Place
 
-QUICK = ("repeated", "dying", "forward")
+QUICK = ("repeated", "dying", "send_to_checkout")
 ALL = [
     pytest.param(*case, id=case[0].name, marks=() if case[0].name in QUICK else pytest.mark.deep)
     for case in SCENES

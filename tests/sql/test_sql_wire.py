@@ -46,7 +46,7 @@ def warmed(store: Store) -> None:
     for n in range(OFTEN):
         record = put(store, *b.history(b.created(), b.paid(), receipt_id=f"warm-{n}"))
         if n % 2 == 0:
-            # Several facts at once make another statement than one.
+            # Several events at once make another statement than one.
             put(store, b.next_change(record, b.refunded(), b.refunded("rf_2")))
         store.load(f"receipt:warm-{n}")
 
@@ -90,11 +90,11 @@ def test_a_webhook_is_two_round_trips(postgresql: Place, pg_wire: Wire) -> None:
 
 @pytest.mark.parametrize("driver", PG_DRIVERS)
 def test_a_change_is_one_transaction(postgresql: Place, pg_wire: Wire, driver: str) -> None:
-    """Record, facts, effects and aliases of a change carry one transaction's number."""
+    """Record, events, outbox and aliases of a change carry one transaction's number."""
     store = opened(postgresql, driver, pg_wire)
     step = b.attempt()
     put(store, b.next_change(put(store, step), b.paid(), b.created("in_2")))
-    tables = ("facts", "effects", "aliases")
+    tables = ("events", "outbox", "aliases")
     newest = " UNION ".join(
         f"(SELECT xmin::text FROM xpay_flow_{table} ORDER BY xmin::text::bigint DESC LIMIT 1)"
         for table in tables

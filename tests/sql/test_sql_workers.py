@@ -98,7 +98,7 @@ def test_several_workers_do_each_job_once(shop: Shop, tmp_path: Path) -> None:
         for order in orders:
             shop.paid(order)
         deadline = monotonic() + ENDS_S
-        while any(shop.effect(order).status != "done" for order in orders):
+        while any(shop.entry(order).status != "done" for order in orders):
             assert monotonic() < deadline
         told = []
         for process in workers:

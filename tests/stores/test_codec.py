@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from xpay_flow.errors import SchemaMismatch
 from xpay_flow.events import Event
-from xpay_flow.intent import Dispute, Intent, Refund, Stamped
+from xpay_flow.intent import Dispute, Intent, Refund, Timestamped
 from xpay_flow.money import Money
-from xpay_flow.records import Fact, Owed, Record, Try
+from xpay_flow.records import HandlerAttempt, OutboxEntry, Record, RecordedEvent
 from xpay_flow.stores.codec import (
     from_document,
     from_texts,
@@ -40,9 +40,9 @@ def every(kind: type, **chosen: st.SearchStrategy[Any]) -> st.SearchStrategy[Any
 
 
 events = every(Event, event_id=texts, payload=texts)
-facts = st.lists(every(Fact, event=events, why=texts), max_size=3).map(tuple)
-logs = st.lists(every(Try), max_size=2).map(tuple)
-effects = st.lists(every(Owed, log=logs), max_size=3).map(tuple)
+events = st.lists(every(RecordedEvent, event=events, why=texts), max_size=3).map(tuple)
+logs = st.lists(every(HandlerAttempt), max_size=2).map(tuple)
+outbox = st.lists(every(OutboxEntry, log=logs), max_size=3).map(tuple)
 moneys = st.builds(Money, st.integers(0, 10**15), st.sampled_from(["USD", "JPY", "KWD"]))
 intents = every(
     Intent,
@@ -50,17 +50,17 @@ intents = every(
     metadata=st.lists(st.tuples(texts, texts), max_size=2).map(tuple),
     refunds=st.lists(every(Refund), max_size=2).map(tuple),
     disputes=st.lists(every(Dispute), max_size=2).map(tuple),
-    failure=st.none() | every(Stamped),
-    payment_method=st.none() | every(Stamped),
+    failure=st.none() | every(Timestamped),
+    payment_method=st.none() | every(Timestamped),
 )
-records = every(Record, intent=st.none() | intents, facts=facts, effects=effects)
+records = every(Record, intent=st.none() | intents, events=events, outbox=outbox)
 
 
 def with_usual_evidence(record: Record) -> Record:
-    """As `decide` makes them: the evidence is what the facts on file say."""
+    """As `decide` makes them: the evidence is what the events on file say."""
     if record.intent is None:
         return record
-    evidence = frozenset(fact.id for fact in record.facts)
+    evidence = frozenset(recorded.id for recorded in record.events)
     return attrs.evolve(record, intent=attrs.evolve(record.intent, evidence=evidence))
 
 
@@ -68,12 +68,12 @@ def with_usual_evidence(record: Record) -> Record:
 def test_any_record_comes_back_as_it_was(record: Record) -> None:
     """Writing and reading is the identity, for a whole document and for one in parts."""
     assert record == from_document(json.loads(to_text(to_document(record))))
-    parts = (map(to_text, map(part_to_document, part)) for part in (record.facts, record.effects))
+    parts = (map(to_text, map(part_to_document, part)) for part in (record.events, record.outbox))
     assert record == from_texts(to_text(head_to_document(record)), *parts)
 
 
 def test_real_records_keep_no_evidence_of_their_own() -> None:
-    """Evidence is what the facts say, so it is not written a second time."""
+    """Evidence is what the events say, so it is not written a second time."""
     for step in samples():
         document = to_document(step.record)
         assert '"evidence"' not in to_text(document)
@@ -86,16 +86,17 @@ def test_the_address_of_the_checkout_is_written_once() -> None:
     assert record.intent is not None
     url = record.intent.checkout_url
     assert url is not None
-    events = [attrs.evolve(fact.event, url=url) for fact in record.facts]
-    facts = tuple(
-        attrs.evolve(fact, event=event) for fact, event in zip(record.facts, events, strict=True)
+    events = [attrs.evolve(recorded.event, url=url) for recorded in record.events]
+    events = tuple(
+        attrs.evolve(recorded, event=event)
+        for recorded, event in zip(record.events, events, strict=True)
     )
-    assert 1 == to_text(to_document(attrs.evolve(record, facts=facts))).count(url)
+    assert 1 == to_text(to_document(attrs.evolve(record, events=events))).count(url)
 
 
 def test_what_has_its_default_is_not_written() -> None:
     """Rows are short, and a record of an older version needs no rewriting."""
-    assert {"key": "k", "facts": [], "effects": []} == to_document(Record(key="k"))
+    assert {"key": "k", "events": [], "outbox": []} == to_document(Record(key="k"))
 
 
 # --- records of other versions -------------------------------------------------------------------
@@ -105,7 +106,7 @@ GOLDEN = {
     "key": "attempt:1:order-1",
     "version": 2,
     "aliases": ["attempt:1:order-1", "intent:pi_1", "receipt:order-1", "x:in_1"],
-    "ask_at_ms": 1760000060000,
+    "reconcile_at_ms": 1760000060000,
     "intent": {
         "id": "pi_1",
         "receipt_id": "order-1",
@@ -121,7 +122,7 @@ GOLDEN = {
         "payment_method": {"at_ms": 1760000001000, "word": "CARD"},
         "kinds": ["intent.refunded", "stored"],
     },
-    "facts": [
+    "events": [
         {
             "event": {
                 "kind": "stored",
@@ -136,7 +137,7 @@ GOLDEN = {
             "version": 1,
         }
     ],
-    "effects": [
+    "outbox": [
         {
             "id": "pi_1:on_success",
             "name": "on_success",
@@ -155,10 +156,10 @@ def test_the_first_releases_documents_are_still_read() -> None:
     assert Money(1999, "USD") == record.intent.money
     assert (Refund("rf_1", None),) == record.intent.refunds
     assert "won" == record.intent.dispute_status
-    assert Stamped(1760000001000, "CARD") == record.intent.payment_method
+    assert Timestamped(1760000001000, "CARD") == record.intent.payment_method
     assert frozenset({"own/stored#"}) == record.intent.evidence
     assert 1760000002000 == record.deliver_at_ms
-    assert json.loads(json.dumps(GOLDEN["effects"])) == to_document(record)["effects"]
+    assert json.loads(json.dumps(GOLDEN["outbox"])) == to_document(record)["outbox"]
 
 
 @pytest.mark.parametrize(
@@ -168,10 +169,10 @@ def test_the_first_releases_documents_are_still_read() -> None:
         ("intent",),
         ("intent", "money"),
         ("intent", "refunds", 0),
-        ("facts", 0),
-        ("facts", 0, "event"),
-        ("effects", 0),
-        ("effects", 0, "log", 0),
+        ("events", 0),
+        ("events", 0, "event"),
+        ("outbox", 0),
+        ("outbox", 0, "log", 0),
     ],
 )
 def test_a_member_of_a_newer_version_is_refused(path: tuple[str | int, ...]) -> None:
@@ -195,9 +196,9 @@ def test_a_member_of_a_newer_version_is_refused(path: tuple[str | int, ...]) -> 
         (("intent", "money", "currency"), "usd"),
         (("intent", "metadata"), [["cart"]]),
         (("intent", "disputes", 0, "seen"), ["appealed"]),
-        (("effects", 0, "status"), "paused"),
-        (("effects", 0, "name"), []),
-        (("facts",), {}),
+        (("outbox", 0, "status"), "paused"),
+        (("outbox", 0, "name"), []),
+        (("events",), {}),
         (("intent",), "none"),
     ],
 )

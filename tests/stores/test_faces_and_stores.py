@@ -72,16 +72,14 @@ def test_a_store_without_a_transaction_is_refused_when_registering() -> None:
     flow = Flow(MemoryStore(), SETTINGS, background=False)
     for register in (flow.on_success, flow.on_failed, flow.on_refunded, flow.on_attention):
         with pytest.raises(ConfigurationError, match=r"MemoryStore is not.*commit_with"):
-            register(within="transaction")
-    assert frozenset() == flow.able
+            register(transactional=True)
+    assert frozenset() == flow.handlers
 
 
-def test_a_word_that_is_none_is_refused(tmp_path: Path) -> None:
-    """Misspelt, or nothing to register at all."""
+def test_nothing_to_register_is_refused(tmp_path: Path) -> None:
+    """Neither a handler nor `transactional=True`."""
     with Flow.open(f"sqlite:///{tmp_path}/a.db", SETTINGS, background=False) as flow:
         register: Any = flow.on_success
-        with pytest.raises(ConfigurationError, match="within='transaction'"):
-            register(within="transactions")
         with pytest.raises(ConfigurationError, match=r"@flow\.on_success"):
             register()
 
@@ -89,7 +87,13 @@ def test_a_word_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_registering_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
     """With the transaction or without it: the last one counts."""
     with Flow.open(f"sqlite:///{tmp_path}/a.db", SETTINGS, background=False) as flow:
-        flow.on_success(within="transaction")(lambda payment, tx: None)
-        assert ({"on_success"}, {"on_success"}) == (flow.means.able, flow.means.within)
+        flow.on_success(transactional=True)(lambda payment, tx: None)
+        assert ({"on_success"}, {"on_success"}) == (
+            flow.capabilities.handlers,
+            flow.capabilities.transactional,
+        )
         flow.on_success(lambda payment: None)
-        assert ({"on_success"}, set()) == (flow.means.able, flow.means.within)
+        assert ({"on_success"}, set()) == (
+            flow.capabilities.handlers,
+            flow.capabilities.transactional,
+        )

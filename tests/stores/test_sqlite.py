@@ -87,13 +87,13 @@ def test_a_webhook_is_one_transaction(store: SQLiteStore) -> None:
 
 
 def test_a_commit_writes_what_is_new(store: SQLiteStore) -> None:
-    """However long the history, one more fact is one more row, beside the record's own."""
+    """However long the history, one more event is one more row, beside the record's own."""
     last = put(store, *b.history(*(b.failed(f"whe_{n}") for n in range(50))))
 
     with store._pool.reading() as connection:
         before = connection.total_changes
     last = put(store, b.next_change(last, b.failed("whe_last")))
-    # The record and the fact.
+    # The record and the event.
     assert 2 == connection.total_changes - before
     last = put(store, b.next_change(last, b.paid(x_intent_id="in_2")))
     # Also a second id of xPay's, and the handlers that are owed for it and for the payment.
@@ -115,7 +115,7 @@ def test_a_look_up_uses_an_index(store: SQLiteStore, path: Path, query: str) -> 
     assert scans == [step for step in plan if not step.startswith(("SEARCH ", *GATHERED))]
 
 
-@pytest.mark.parametrize("work", ["deliver", "ask"])
+@pytest.mark.parametrize("work", ["deliver", "reconcile"])
 def test_work_is_found_in_an_index_of_what_waits(
     store: SQLiteStore, path: Path, work: Work
 ) -> None:
@@ -144,11 +144,13 @@ def test_plain_sql_sees_what_the_record_says(store: SQLiteStore, path: Path) -> 
         *(500, "partial", "open", '["disputed:dp_1"]', b.NOW_MS, 5),
     )
     assert [("own/stored",), ("answer/create",), ("whe_paid",), ("whe_rf_1",)] == answer(
-        path, "SELECT event_id FROM facts ORDER BY seq LIMIT 4"
+        path, "SELECT event_id FROM events ORDER BY seq LIMIT 4"
     )
-    assert [("on_success", "owed"), ("on_refunded", "owed"), ("on_attention", "owed")] == answer(
-        path, "SELECT name, status FROM effects ORDER BY seq"
-    )
+    assert [
+        ("on_success", "pending"),
+        ("on_refunded", "pending"),
+        ("on_attention", "pending"),
+    ] == answer(path, "SELECT name, status FROM outbox ORDER BY seq")
 
 
 def test_parked_news_has_no_intent_columns(store: SQLiteStore, path: Path) -> None:
@@ -170,7 +172,7 @@ def test_sums_beyond_a_column_are_kept(store: SQLiteStore, path: Path) -> None:
     assert [(2**63 - 1,)] == answer(path, "SELECT refunded_minor FROM intents")
 
 
-@pytest.mark.parametrize("statement", ["UPDATE facts SET why = 'x'", "DELETE FROM facts"])
+@pytest.mark.parametrize("statement", ["UPDATE events SET why = 'x'", "DELETE FROM events"])
 def test_facts_cannot_be_changed(store: SQLiteStore, path: Path, statement: str) -> None:
     """Not even plain SQL changes what is on file."""
     put(store, b.attempt())
@@ -179,7 +181,7 @@ def test_facts_cannot_be_changed(store: SQLiteStore, path: Path, statement: str)
 
 
 def test_a_part_belongs_to_a_record(store: SQLiteStore) -> None:
-    """The database itself refuses an alias, and so a fact or an effect, of no record."""
+    """The database itself refuses an alias, and so an event or an effect, of no record."""
     with pytest.raises(StoreUnavailable, match="FOREIGN KEY"), store._pool.writing() as connection:
         connection.execute(sqlite._PUT_ALIAS, ("no such record", "x:in_1"))
 
@@ -188,7 +190,7 @@ def test_the_address_of_the_checkout_is_not_in_the_facts(store: SQLiteStore, pat
     """The history may be shown to people who must not open the customer's page."""
     put(store, *b.history(b.created()))
     (kept,) = answer(path, "SELECT count(*) FROM intents WHERE document LIKE '%secret=%'")
-    (told,) = answer(path, "SELECT count(*) FROM facts WHERE document LIKE '%secret=%'")
+    (told,) = answer(path, "SELECT count(*) FROM events WHERE document LIKE '%secret=%'")
     assert ((1,), (0,)) == (kept, told)
 
 
@@ -383,7 +385,7 @@ def test_an_error_of_the_caller_undoes_the_change(store: SQLiteStore) -> None:
     """Whatever is raised in the middle of a commit, nothing of it stays."""
     step = b.attempt()
     with pytest.raises(StoreUnavailable, match="UNIQUE"):
-        store.commit(attrs.evolve(step, new_facts=step.new_facts * 2))
+        store.commit(attrs.evolve(step, new_events=step.new_events * 2))
     assert [] == list(store.recent(1))
 
 

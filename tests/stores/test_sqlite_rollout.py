@@ -19,7 +19,7 @@ from xpay_flow.testing.store_suite import put
 
 EXPAND: Final = """Migration(oldest_code=1, statements=(
     "ALTER TABLE intents ADD COLUMN newer TEXT",
-    "ALTER TABLE facts ADD COLUMN newer INTEGER",
+    "ALTER TABLE events ADD COLUMN newer INTEGER",
     "CREATE TABLE newer (id INTEGER PRIMARY KEY)",
     "CREATE INDEX by_state ON intents (state)",
 )),"""

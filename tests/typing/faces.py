@@ -13,20 +13,20 @@ import xpay_flow_asgi
 import xpay_flow_fastapi
 import xpay_flow_wsgi
 from xpay_flow import (
-    Asked,
     AsyncFlow,
     Checkout,
-    Delivered,
+    FailedJob,
     Flow,
+    HandlerResult,
     Money,
     Payment,
     PaymentStatus,
-    Received,
+    ReconcileResult,
     Settings,
     Timeline,
-    Unworkable,
+    WebhookResult,
 )
-from xpay_flow.endpoints import AsyncHandles, Handles, WebRequest, WebResponse
+from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebResponse
 
 flow = Flow.open("sqlite:///payments.db", Settings.from_env())
 async_flow = AsyncFlow.open("sqlite:///payments.db", Settings.from_env())
@@ -73,13 +73,13 @@ def the_words_of_a_shop(request: WebRequest) -> None:
     )
     assert_type(checkout, Checkout)
     assert_type(checkout.url, str)
-    assert_type(flow.forward(checkout.intent_id), str)
-    assert_type(flow.receive_webhook({}, b""), Received)
+    assert_type(flow.send_to_checkout(checkout.intent_id), str)
+    assert_type(flow.receive_webhook({}, b""), WebhookResult)
     assert_type(flow.status("in_1", wait_s=2), PaymentStatus)
     assert_type(flow.timeline("order-42"), Timeline)
     assert_type(flow.recent(), tuple[Timeline, ...])
-    assert_type(flow.deliver(), tuple[Delivered | Unworkable, ...])
-    assert_type(flow.reconcile(), tuple[Asked | Unworkable, ...])
+    assert_type(flow.deliver(), tuple[HandlerResult | FailedJob, ...])
+    assert_type(flow.reconcile(), tuple[ReconcileResult | FailedJob, ...])
     assert_type(flow.handle(request), WebResponse)
     assert_type(flow.counters, Counter[str])
 
@@ -91,13 +91,13 @@ async def the_same_words_awaited(request: WebRequest) -> None:
         callback_url="https://shop.example/xpay/return",
     )
     assert_type(checkout, Checkout)
-    assert_type(await async_flow.forward(checkout.intent_id), str)
-    assert_type(await async_flow.receive_webhook({}, b""), Received)
+    assert_type(await async_flow.send_to_checkout(checkout.intent_id), str)
+    assert_type(await async_flow.receive_webhook({}, b""), WebhookResult)
     assert_type(await async_flow.status("in_1", wait_s=2), PaymentStatus)
     assert_type(await async_flow.timeline("order-42"), Timeline)
     assert_type(await async_flow.recent(), tuple[Timeline, ...])
-    assert_type(await async_flow.deliver(), tuple[Delivered | Unworkable, ...])
-    assert_type(await async_flow.reconcile(), tuple[Asked | Unworkable, ...])
+    assert_type(await async_flow.deliver(), tuple[HandlerResult | FailedJob, ...])
+    assert_type(await async_flow.reconcile(), tuple[ReconcileResult | FailedJob, ...])
     assert_type(await async_flow.handle(request), WebResponse)
 
 
@@ -117,8 +117,8 @@ def floats_are_no_money() -> None:
 
 
 def adapters_take_what_they_can_serve() -> None:
-    handles: Handles = flow
-    async_handles: AsyncHandles = async_flow
+    handles: RequestHandler = flow
+    async_handles: AsyncRequestHandler = async_flow
     assert_type(xpay_flow_asgi.routes(handles), xpay_flow_asgi.ASGIApp)
     assert_type(xpay_flow_asgi.routes(async_handles), xpay_flow_asgi.ASGIApp)
     assert_type(xpay_flow_fastapi.routes(flow), APIRouter)

@@ -14,6 +14,7 @@ from xpay_flow.effects import (
     Command,
     Commit,
     Query,
+    acquire_rate_limit,
     commit,
     count,
     due,
@@ -23,12 +24,11 @@ from xpay_flow.effects import (
     now,
     pause,
     run_handler,
-    take_turn,
 )
-from xpay_flow.endpoints import Asks, Does, Pages, WebRequest, WebResponse, route
+from xpay_flow.endpoints import Pages, ReadRoute, WebRequest, WebResponse, WriteRoute, route
 from xpay_flow.flows import (
+    FlowContext,
     PaymentStatus,
-    Rules,
     deliver,
     receive_webhook,
     recent_records,
@@ -65,7 +65,7 @@ def makes_an_id() -> Query[str]:
 
 
 def calls_xpay(request: HttpRequest) -> Query[None]:
-    yield from take_turn()  # type: ignore[misc]
+    yield from acquire_rate_limit()  # type: ignore[misc]
     yield from exchange(request)  # type: ignore[misc]
 
 
@@ -77,16 +77,16 @@ def calls_a_handler(payment: Payment) -> Query[None]:
     yield from run_handler("on_success", payment)  # type: ignore[misc]
 
 
-def receives(body: bytes, rules: Rules) -> Query[None]:
-    yield from receive_webhook((), body, rules)  # type: ignore[misc]
+def receives(body: bytes, context: FlowContext) -> Query[None]:
+    yield from receive_webhook((), body, context)  # type: ignore[misc]
 
 
-def delivers(rules: Rules) -> Query[None]:
-    yield from deliver(rules)  # type: ignore[misc]
+def delivers(context: FlowContext) -> Query[None]:
+    yield from deliver(context)  # type: ignore[misc]
 
 
-def asks(rules: Rules) -> Query[None]:
-    yield from reconcile(rules)  # type: ignore[misc]
+def asks(context: FlowContext) -> Query[None]:
+    yield from reconcile(context)  # type: ignore[misc]
 
 
 def writes(change: Change) -> Command[bool]:
@@ -104,12 +104,17 @@ def a_reader_runs_queries_only(reader: Reader, clock: Clock, ports: Ports, chang
 
 
 def what_only_asks_is_a_query(
-    request: WebRequest, rules: Rules, pages: Pages, reader: Reader, clock: Clock, change: Change
+    request: WebRequest,
+    context: FlowContext,
+    pages: Pages,
+    reader: Reader,
+    clock: Clock,
+    change: Change,
 ) -> None:
     """The endpoints say which requests need more than a reader."""
-    found = route(request, rules, pages)
-    assert_type(found, Asks | Does)
-    if isinstance(found, Asks):
+    found = route(request, context, pages)
+    assert_type(found, ReadRoute | WriteRoute)
+    if isinstance(found, ReadRoute):
         assert_type(run_query(found.flow, reader, clock), WebResponse)
     else:
         run_query(found.flow, reader, clock)  # type: ignore[arg-type]
@@ -117,5 +122,5 @@ def what_only_asks_is_a_query(
 
 def asks_cannot_hold_a_command(flow: Command[WebResponse]) -> None:
     """Calling a writing flow a question does not make it one."""
-    Does(flow)
-    Asks(flow)  # type: ignore[arg-type]
+    WriteRoute(flow)
+    ReadRoute(flow)  # type: ignore[arg-type]

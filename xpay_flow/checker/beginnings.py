@@ -20,10 +20,10 @@ from .situations import Situations
 from .story import Step
 
 # Each of these has a number, and another may just have taken one.
-NUMBERED = ("click", "forward")
+NUMBERED = ("click", "send_to_checkout")
 # Of which parties those at work are, in order.
 Groups = tuple[str, ...]
-WAITING: dict[Group, Work] = {"worker": "deliver", "reconciler": "ask"}
+WAITING: dict[Group, Work] = {"worker": "deliver", "reconciler": "reconcile"}
 
 
 @attrs.frozen
@@ -84,11 +84,13 @@ class Beginnings:
         if "click" in parties and outside.clicks < self._scene.clicks:
             pressed = world.happened(outside, ("pressed",))
             yield Start(self._casting.kind("click", None, pressed), (("pressed",),))
-        for intent in outside.intents if "forward" in parties and not outside.forwards else ():
+        for intent in (
+            outside.intents if "send_to_checkout" in parties and not outside.forwards else ()
+        ):
             if intent.reachable:
                 # The shop sends the customer there itself; once is enough.
-                kind = self._casting.kind("forward", intent.number, outside)
-                yield Start(kind, (("forwarded",),))
+                kind = self._casting.kind("send_to_checkout", intent.number, outside)
+                yield Start(kind, (("sent_to_checkout",),))
         if "webhook" in parties:
             yield from self._deliveries(outside)
         for group, work in WAITING.items():
@@ -101,7 +103,7 @@ class Beginnings:
     def _deliveries(self, outside: Outside) -> Iterator[Start]:
         for news, delivery in outside.news:
             kind = self._casting.kind("webhook", news, outside)
-            if delivery == "owed":
+            if delivery == "pending":
                 yield Start(kind)
             elif delivery == "acknowledged" and "repeat" in self._scene.faults:
                 yield Start(kind, fault="repeat")
@@ -110,7 +112,7 @@ class Beginnings:
             news = News(m.INTENT_SUCCESS, intent.number, 1, "forged")
             yield Start(self._casting.kind("webhook", news, outside), fault="forgery")
         for news in world.flawed(outside) if "flaw" in self._scene.faults else ():
-            owed = (("told", news, "owed"),)
+            owed = (("told", news, "pending"),)
             yield Start(self._casting.kind("webhook", news, outside), owed, fault="flaw")
 
     def early(self, before: int, after: int, groups: Groups, budget: int) -> Iterator[Start]:

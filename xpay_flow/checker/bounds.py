@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-Group = Literal["click", "forward", "webhook", "worker", "reconciler"]
+Group = Literal["click", "send_to_checkout", "webhook", "worker", "reconciler"]
 FaultKind = Literal[
     "repeat", "loss", "store", "silence", "handler", "death", "hang", "clock", "forgery", "flaw"
 ]
@@ -138,7 +138,7 @@ OVERTAKEN = Scene(
 )
 SILENCE = Scene(
     name="silence",
-    parties={"webhook": 1, "reconciler": 1, "forward": 1},
+    parties={"webhook": 1, "reconciler": 1, "send_to_checkout": 1},
     faults=frozenset({"loss", "silence", "store", "death"}),
 )
 MONEY_BACK = Scene(

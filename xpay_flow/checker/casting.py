@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpay_flow.checkout_request import CheckoutRequest
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.money import Money
-from xpay_flow.terms import Terms
 
 from . import outside as world
 from .bounds import Group
@@ -16,7 +16,7 @@ from .shop import Shop
 
 RECEIPT = "order-42"
 MONEY = Money(1999, "USD")
-TERMS = Terms(receipt_id=RECEIPT, money=MONEY, callback_url="https://shop.example/thanks")
+TERMS = CheckoutRequest(receipt_id=RECEIPT, money=MONEY, callback_url="https://shop.example/thanks")
 
 
 class Casting:
@@ -41,19 +41,23 @@ class Casting:
         return self._kinds[key]
 
     def _made(self, group: Group, subject: Any, now: Outside) -> Kind:
-        shop, rules = self._shop, self._shop.rules
+        shop, context = self._shop, self._shop.context
         if group == "webhook":
-            headers, body = world.delivery(now, subject, rules.settings)
+            headers, body = world.delivery(now, subject, context.settings)
             request = WebRequest(
                 method="POST", path="/webhook", query={}, headers=headers, body=body
             )
-            return Kind(f"webhook {subject}", group, lambda: shop.respond(request, rules), subject)
+            return Kind(
+                f"webhook {subject}", group, lambda: shop.respond(request, context), subject
+            )
         if group == "click":
-            return Kind(f"click {subject}", group, lambda: shop.click(TERMS, rules), subject)
-        if group == "forward":
+            return Kind(f"click {subject}", group, lambda: shop.click(TERMS, context), subject)
+        if group == "send_to_checkout":
             metadata = now.intent(subject).asked["metadata"]
-            name = str(metadata[rules.settings.metadata_key])
-            return Kind("forward", group, lambda: shop.forward(name, rules), subject)
+            name = str(metadata[context.settings.metadata_key])
+            return Kind(
+                "send_to_checkout", group, lambda: shop.send_to_checkout(name, context), subject
+            )
         if group == "worker":
-            return Kind("worker", group, lambda: shop.deliver(rules))
-        return Kind("reconciler", group, lambda: shop.reconcile(rules))
+            return Kind("worker", group, lambda: shop.deliver(context))
+        return Kind("reconciler", group, lambda: shop.reconcile(context))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from xpay_flow.records import Fact, Owed, Record
+from xpay_flow.records import OutboxEntry, Record, RecordedEvent
 
 
 @attrs.frozen(kw_only=True)
@@ -48,8 +48,8 @@ def changes(before: Sequence[Record], after: Sequence[Record]) -> tuple[Changed,
 def _compared(was: Record, now: Record) -> Iterator[tuple[str, str, str]]:
     yield "version", _version(was), _version(now)
     yield "state", _state(was), _state(now)
-    yield from _paired("fact", _facts(was.facts), _facts(now.facts))
-    yield from _paired("effect", _effects(was.effects), _effects(now.effects))
+    yield from _paired("fact", _facts(was.events), _facts(now.events))
+    yield from _paired("effect", _effects(was.outbox), _effects(now.outbox))
     yield "questions to xPay", _asks(was), _asks(now)
 
 
@@ -69,21 +69,22 @@ def _state(record: Record) -> str:
     return record.intent.state if record.intent else ""
 
 
-def _facts(facts: Sequence[Fact]) -> dict[str, tuple[str, str]]:
-    return {fact.id: (fact.event.kind, fact.disposition) for fact in facts}
+def _facts(events: Sequence[RecordedEvent]) -> dict[str, tuple[str, str]]:
+    return {recorded.id: (recorded.event.kind, recorded.disposition) for recorded in events}
 
 
-def _effects(effects: Sequence[Owed]) -> dict[str, tuple[str, str]]:
+def _effects(outbox: Sequence[OutboxEntry]) -> dict[str, tuple[str, str]]:
     return {
-        effect.id: (
-            f"{effect.name} {effect.subject}".strip(),
-            f"{effect.status}, {effect.tries} tried" if effect.tries else effect.status,
+        entry.id: (
+            f"{entry.name} {entry.subject}".strip(),
+            f"{entry.status}, {entry.tries} tried" if entry.tries else entry.status,
         )
-        for effect in effects
+        for entry in outbox
     }
 
 
 def _asks(record: Record) -> str:
     if not record.version:
         return ""
-    return f"{record.asks} put, {'one' if record.ask_at_ms is not None else 'none'} to come"
+    to_come = "none" if record.reconcile_at_ms is None else "one"
+    return f"{record.reconcile_count} put, {to_come} to come"

@@ -18,7 +18,7 @@ import attrs
 
 from xpay_flow.effects import Commit, Due, Load, Recent
 from xpay_flow.errors import StoreError
-from xpay_flow.records import Change, Fact, Owed, Record, Work
+from xpay_flow.records import Change, OutboxEntry, Record, RecordedEvent, Work
 
 from .essence import key_of, quiet_essence, record_essence, whole_record
 from .outside import START_MS
@@ -41,7 +41,7 @@ class Answered:
     content: int
 
 
-WORKS: tuple[Work, Work] = ("deliver", "ask")
+WORKS: tuple[Work, Work] = ("deliver", "reconcile")
 # What is due later than 40 days from the beginning is as good as never.
 HORIZON_MS = START_MS + 40 * 24 * 3_600_000
 
@@ -147,22 +147,22 @@ class Contents:
             # Some version that is not there: the flow read another content.
             expected = stored.version - 1 if asked.expected_version else 0
         said, version = asked.record.version, expected + 1
-        facts = tuple(_at(fact, said, version) for fact in asked.record.facts)
-        effects = tuple(_logged_at(effect, said, version) for effect in asked.record.effects)
+        events = tuple(_at(recorded, said, version) for recorded in asked.record.events)
+        effects = tuple(_logged_at(effect, said, version) for effect in asked.record.outbox)
         return attrs.evolve(
             asked,
-            record=attrs.evolve(asked.record, version=version, facts=facts, effects=effects),
+            record=attrs.evolve(asked.record, version=version, events=events, outbox=effects),
             expected_version=expected,
-            new_facts=tuple(_at(fact, said, version) for fact in asked.new_facts),
-            changed_effects=tuple(_logged_at(e, said, version) for e in asked.changed_effects),
+            new_events=tuple(_at(recorded, said, version) for recorded in asked.new_events),
+            changed_entries=tuple(_logged_at(e, said, version) for e in asked.changed_entries),
         )
 
 
-def _at(fact: Fact, said: int, version: int) -> Fact:
-    return attrs.evolve(fact, version=version) if fact.version == said else fact
+def _at(recorded: RecordedEvent, said: int, version: int) -> RecordedEvent:
+    return attrs.evolve(recorded, version=version) if recorded.version == said else recorded
 
 
-def _logged_at(effect: Owed, said: int, version: int) -> Owed:
+def _logged_at(effect: OutboxEntry, said: int, version: int) -> OutboxEntry:
     log = tuple(attrs.evolve(t, version=version) if t.version == said else t for t in effect.log)
     return attrs.evolve(effect, log=log)
 

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from xpay_flow.events import Event
-from xpay_flow.records import Owed, Record
+from xpay_flow.records import OutboxEntry, Record
 
 RecordEssence = tuple[Hashable, ...]
 
@@ -42,20 +42,22 @@ def event_essence(event: Event) -> Hashable:
     return event if event.source == "webhook" else attrs.evolve(event, at_ms=0)
 
 
-def owed_essence(effect: Owed) -> Hashable:
+def due_essence(entry: OutboxEntry) -> Hashable:
     """What stands for a handler call that is owed or settled."""
-    return _of_effect(effect, 0, 0)
+    return _of_effect(entry, 0, 0)
 
 
 def _of_record(record: Record, not_before_ms: int, from_ms: int) -> RecordEssence:
-    asked = record.ask_at_ms is not None
+    asked = record.reconcile_at_ms is not None
     return (
         record.key,
         record.intent,
-        _bag(fact.id for fact in record.facts),
-        _bag(_of_effect(effect, not_before_ms, from_ms) for effect in record.effects),
-        record.asks if asked else 0,
-        max(record.ask_at_ms, not_before_ms) - from_ms if record.ask_at_ms is not None else None,
+        _bag(recorded.id for recorded in record.events),
+        _bag(_of_effect(entry, not_before_ms, from_ms) for entry in record.outbox),
+        record.reconcile_count if asked else 0,
+        max(record.reconcile_at_ms, not_before_ms) - from_ms
+        if record.reconcile_at_ms is not None
+        else None,
     )
 
 
@@ -64,10 +66,10 @@ def _bag(items: Iterable[Hashable]) -> Hashable:
     return frozenset(Counter(items).items())
 
 
-def _of_effect(effect: Owed, not_before_ms: int, from_ms: int) -> Hashable:
-    if effect.status != "owed":
-        return (effect.id, effect.status)
-    return (effect.id, effect.tries, max(effect.next_at_ms, not_before_ms) - from_ms)
+def _of_effect(entry: OutboxEntry, not_before_ms: int, from_ms: int) -> Hashable:
+    if entry.status != "pending":
+        return (entry.id, entry.status)
+    return (entry.id, entry.tries, max(entry.next_at_ms, not_before_ms) - from_ms)
 
 
 def key_of(value: Any, essence: Callable[[Record], Hashable] = record_essence) -> Hashable:

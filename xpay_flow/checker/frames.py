@@ -18,11 +18,11 @@ from typing import Any, cast
 import attrs
 
 from xpay_flow.events import Event
-from xpay_flow.flows import Rules
-from xpay_flow.records import Owed, Record
+from xpay_flow.flows import FlowContext
+from xpay_flow.records import OutboxEntry, Record
 
 from .codes import Constant, NotUnderstood, Onward, known_of
-from .essence import event_essence, owed_essence, record_essence
+from .essence import due_essence, event_essence, record_essence
 
 # Deeper values than this are not compared.
 DEPTH_MAX = 12
@@ -164,7 +164,7 @@ def _teller(kind: type[Any]) -> Callable[[Any, int], Hashable]:
     """How values of a kind are told that is met for the first time."""
     if kind in _PLAIN or issubclass(kind, type):
         return lambda value, _: value
-    return _of_attrs if attrs.has(kind) and kind is not Rules else _pinned
+    return _of_attrs if attrs.has(kind) and kind is not FlowContext else _pinned
 
 
 def _of_items(items: Iterable[Any], depth: int) -> Hashable:
@@ -209,7 +209,7 @@ _PLAIN: frozenset[type[Any]] = frozenset({type(None), str, int, float, bytes, bo
 
 _TOLD: dict[type, Callable[[Any, int], Hashable]] = {
     Record: lambda record, _: (record_essence(record), record.version),
-    Owed: lambda effect, _: owed_essence(effect),
+    OutboxEntry: lambda effect, _: due_essence(effect),
     Event: lambda event, _: event_essence(event),
     list: _of_items,
     tuple: _of_items,

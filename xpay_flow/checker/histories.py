@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from xpay_flow.effects import (
+    AcquireRateLimit,
     Commit,
     Count,
     Due,
@@ -24,8 +25,7 @@ from xpay_flow.effects import (
     Now,
     Pause,
     Recent,
-    RunWithin,
-    TakeTurn,
+    RunInTransaction,
 )
 
 from .bounds import Group
@@ -160,7 +160,7 @@ class Histories:
 
     def _alike(self, node: Node, frames: list[Frame]) -> Node:
         """The first node from which a flow goes on as it does from this one."""
-        if not self._merging or isinstance(node.op, Commit | RunWithin):
+        if not self._merging or isinstance(node.op, Commit | RunInTransaction):
             # A flow that is about to commit has most of its past in its hands.
             return node
         rest = rest_of(frames)
@@ -214,7 +214,7 @@ def advance(node: Node, generator: AnyFlow) -> None:
     try:
         effect = _resumed(generator, answer)
         for _ in range(SILENT_MAX):
-            if not isinstance(effect, Now | NewId | TakeTurn | Pause | Count):
+            if not isinstance(effect, Now | NewId | AcquireRateLimit | Pause | Count):
                 node.op = effect
                 return
             effect = generator.send(_silently(node, effect))
@@ -253,7 +253,7 @@ def _silently(node: Node, effect: Any) -> Any:
         case NewId(prefix):
             node.named += 1
             return f"{prefix}_{node.kind.name}_{node.named}".replace(" ", "_")
-        case TakeTurn():
+        case AcquireRateLimit():
             return 0.0
         case _:
             return None

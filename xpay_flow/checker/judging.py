@@ -22,7 +22,7 @@ def view_of(shop: Shop, store: SnapshotStore, outside: Outside) -> View:
     return View(
         records=held(store),
         outside=outside,
-        lifecycle=shop.rules.lifecycle,
+        lifecycle=shop.context.lifecycle,
         told=tuple(word or "" for word in told),
         wrote=None in told,
     )
@@ -40,7 +40,7 @@ def _asked(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> s
     """
     flow = shop.respond(
         WebRequest(method="GET", path="/payment-status", query={m.RETURN_PARAMETER: x_intent_id}),
-        shop.rules,
+        shop.context,
     )
     try:
         effect = next(flow)
@@ -92,7 +92,7 @@ class Judge:
         return View(
             records=self._contents.records[content],
             outside=outside,
-            lifecycle=self._shop.rules.lifecycle,
+            lifecycle=self._shop.context.lifecycle,
             told=tuple(word or "" for word in told),
             wrote=None in told,
         )
@@ -114,5 +114,5 @@ def first_wrong(view: View, checks: Mapping[str, Property]) -> Wrong | None:
 
 def standing(records: tuple[Record, ...], outside: Outside) -> tuple[object, ...]:
     """What is on file, paid and called at a moment: for comparing two ways to search."""
-    stored = ((r.key, r.intent, frozenset(e.status for e in r.effects)) for r in records)
+    stored = ((r.key, r.intent, frozenset(e.status for e in r.outbox)) for r in records)
     return outside.intents, outside.news, outside.calls, tuple(stored)

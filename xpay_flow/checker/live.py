@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, RunWithin
+from xpay_flow.effects import Commit, RunInTransaction
 from xpay_flow.records import Record
 
 from . import outside as world
@@ -130,4 +130,4 @@ def _world_after(now: Outside, happens: Iterable[Happening]) -> Outside:
 
 
 def _contents(op: Any, shop: Shop) -> tuple[Record, ...] | None:
-    return held(shop.store) if isinstance(op, Commit | RunWithin) else None
+    return held(shop.store) if isinstance(op, Commit | RunInTransaction) else None

@@ -19,7 +19,7 @@ from typing import Any, TypeVarTuple, cast
 from xpay_flow.effects import Pause
 
 from .hidden import HiddenState
-from .replayed import Abandoned, Body, Ended
+from .replayed import Body, Ended, Orphaned
 from .theirs import asking_place
 
 # Whoever goes on awaiting while it is closed catches what ends it, in a loop.
@@ -197,7 +197,7 @@ def _close(coroutine: Any) -> None:
     for _ in range(CLOSES_MAX):
         try:
             coroutine.close()
-        except (RuntimeError, Abandoned):
+        except (RuntimeError, Orphaned):
             # It awaited while it was closed, or used a port: once more from there.
             continue
         except BaseException:
@@ -231,7 +231,7 @@ class OnLoop(Body):
     def _ask_of(self, loop: DeliveryLoop) -> Any:
         async def ask(effect: Any) -> Any:
             if loop.closed:
-                raise Abandoned
+                raise Orphaned
             answered = loop.create_future()
             self._asks.append((effect, answered, asking_place()))
             return await answered
@@ -242,19 +242,19 @@ class OnLoop(Body):
         def ask_now(effect: Any) -> Any:
             """The answer on record; else the run is thrown away, and begun again with it."""
             if loop.closed:
-                raise Abandoned
+                raise Orphaned
             if self._at < len(self._record):
                 return self._recorded(effect)
             self._urgent, self.place = effect, asking_place()
             loop.closed = True
-            raise Abandoned
+            raise Orphaned
 
         return ask_now
 
     def _run(self) -> Any:
         assert self._main is not None
         while True:
-            with suppress(Abandoned):
+            with suppress(Orphaned):
                 self._loop.run_ready(lambda: self._urgent is not None or self._is_over())
             if self._loop.trespass is not None:
                 raise self._loop.trespass
@@ -287,7 +287,7 @@ class OnLoop(Body):
             self.ended = Ended(main.result())
         self.kill()
 
-    def _give(self, answer: Any) -> None:
+    def _attach(self, answer: Any) -> None:
         if self._asks:
             _, answered, _ = self._asks.popleft()
             if not answered.done():

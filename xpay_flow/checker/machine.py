@@ -30,7 +30,7 @@ ORDINAL_MAX = 9_999
 EVERYBODY = attrs.evolve(
     BEGINNING,
     name="everybody",
-    parties={"click": 2, "webhook": 3, "worker": 2, "reconciler": 1, "forward": 1},
+    parties={"click": 2, "webhook": 3, "worker": 2, "reconciler": 1, "send_to_checkout": 1},
     at_once=4,
     faults=frozenset({"repeat", "store", "silence", "handler", "death", "hang", "forgery", "flaw"}),
     failures=2,

@@ -28,7 +28,7 @@ CALLS_COUNTED_MAX = 2
 # What may be wrong with an authentic webhook.
 FLAWS = ("wrong amount", "wrong currency", "foreign", "unknown type", "other content")
 
-Delivery = Literal["owed", "acknowledged", "dropped"]
+Delivery = Literal["pending", "acknowledged", "dropped"]
 # One thing that happens to the world: a word, and what it is about.
 Happening = tuple[Any, ...]
 
@@ -131,7 +131,7 @@ class Outside:
 
     def with_news(self, news: News) -> Outside:
         """xPay owes one more delivery."""
-        told: tuple[tuple[News, Delivery], ...] = (*self.news, (news, "owed"))
+        told: tuple[tuple[News, Delivery], ...] = (*self.news, (news, "pending"))
         return attrs.evolve(self, news=tuple(sorted(told, key=lambda pair: str(pair[0]))))
 
     def told(self, news: News, delivery: Delivery) -> Outside:
@@ -210,7 +210,7 @@ def charge(outside: Outside, number: int, works: bool) -> Outside:
 
 HAPPENINGS: dict[str, Callable[..., Outside]] = {
     "pressed": _pressed,
-    "forwarded": _forwarded,
+    "sent_to_checkout": _forwarded,
     "at": _at,
     "later": _later,
     "charged": charge,

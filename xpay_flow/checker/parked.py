@@ -14,7 +14,7 @@ from threading import Lock, Thread, get_ident
 from typing import Any
 
 from .hidden import HiddenState
-from .replayed import Abandoned, Body, Ended
+from .replayed import Body, Ended, Orphaned
 from .theirs import asking_place
 
 Ask = Callable[[Any], Any]
@@ -90,18 +90,18 @@ class _Thread:
                 # It has nothing left to say, and is parked for good.
                 self._back.release()
                 self._turn.acquire()
-            raise Abandoned
+            raise Orphaned
         if get_ident() != self._thread.ident:
             self.trespass = HiddenState(
                 f"{self._thread.name} used a port from a thread that it started; the order of "
                 "threads is not in the checker's hands"
             )
-            raise Abandoned
+            raise Orphaned
 
     def _take_turn(self) -> None:
         self._turn.acquire()
         if self._killed:
-            raise Abandoned
+            raise Orphaned
         profile, trace = self._hooks
         sys.setprofile(profile)
         if trace is not None or _ours(sys.gettrace()) is not None:
@@ -111,7 +111,7 @@ class _Thread:
         try:
             self._take_turn()
             self.ended = Ended(self._call(self.ask))
-        except Abandoned:
+        except Orphaned:
             self.ended = Ended()
         except BaseException as error:
             told = error if isinstance(error, Exception) else RuntimeError(repr(error))
@@ -144,7 +144,7 @@ class OnThread(Body):
         _PARKED[id(self)] = self
         return self._thread.asked
 
-    def _give(self, answer: Any) -> None:
+    def _attach(self, answer: Any) -> None:
         assert self._thread is not None
         self._thread.answer = answer
 

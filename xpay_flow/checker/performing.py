@@ -13,7 +13,15 @@ from typing import Any
 import attrs
 
 from xpay_flow.drive import Ports, perform
-from xpay_flow.effects import Abandoned, Commit, Exchange, Holding, Ran, RunHandler, RunWithin
+from xpay_flow.effects import (
+    Commit,
+    Exchange,
+    Orphaned,
+    Ran,
+    RunHandler,
+    RunInTransaction,
+    WithLock,
+)
 from xpay_flow.errors import StoreError, StoreUnavailable
 from xpay_flow.ports import NoAnswer
 
@@ -85,7 +93,7 @@ def performed(
     answer = asked(op, seat, shop, fails=fault == "handler")
     return Performed(
         answer=lost() if how == "applied" else answer,
-        outside=called(op, answer, now) if isinstance(op, RunWithin) else now,
+        outside=called(op, answer, now) if isinstance(op, RunInTransaction) else now,
         stored=has_stored(op, answer),
     )
 
@@ -95,7 +103,7 @@ def lost() -> Raised:
     return Raised(StoreUnavailable(LOST))
 
 
-def called(op: RunHandler | RunWithin, ran: Any, now: Outside) -> Outside:
+def called(op: RunHandler | RunInTransaction, ran: Any, now: Outside) -> Outside:
     """The world after a handler has ended like this."""
     done = isinstance(ran, Ran) and ran.outcome == "done"
     return now.with_call(op.name, op.payment.idempotency_key) if done else now
@@ -103,7 +111,7 @@ def called(op: RunHandler | RunWithin, ran: Any, now: Outside) -> Outside:
 
 def has_stored(op: Any, answer: Any) -> bool:
     """Whether a change was stored, by what the store has answered."""
-    if isinstance(op, RunWithin):
+    if isinstance(op, RunInTransaction):
         return isinstance(answer, Ran) and answer.outcome == "done"
     return isinstance(op, Commit) and answer is True
 
@@ -116,25 +124,25 @@ def asked(op: Any, seat: Seat, shop: Shop, *, fails: bool = False) -> Any:
     """
     try:
         match op:
-            case RunWithin():
+            case RunInTransaction():
                 return _within(op, seat, shop, fails)
             case Hold(key):
-                held = seat.store.hold(key)
+                held = seat.store.lock(key)
                 is_mine = held.__enter__()
                 if is_mine:
                     seat.held.append(held)
                 return is_mine
             case LetGo():
                 return seat.held.pop().__exit__(None, None, None)
-            case Abandoned(now_ms, limit):
-                return tuple(seat.store.abandoned(now_ms, limit))
+            case Orphaned(now_ms, limit):
+                return tuple(seat.store.orphaned(now_ms, limit))
             case _:
                 return ask(seat.store, op)
     except StoreError as error:
         return Raised(error)
 
 
-def _within(op: RunWithin, seat: Seat, shop: Shop, fails: bool) -> Any:
+def _within(op: RunInTransaction, seat: Seat, shop: Shop, fails: bool) -> Any:
     """A handler within the store's transaction, as the library itself calls it."""
     if not shop.calls_within:
         if fails:
@@ -142,13 +150,13 @@ def _within(op: RunWithin, seat: Seat, shop: Shop, fails: bool) -> Any:
         won = ask(seat.store, Commit(op.change))
         return won if isinstance(won, Raised) else Ran("done" if won else "lost")
     nowhere: Any = None
-    handler = _failing if fails else shop.within[op.name]
+    handler = _failing if fails else shop.transactional[op.name]
     ports = Ports(
         store=seat.store,
         transport=nowhere,
         clock=nowhere,
         shared=nowhere,
-        within={op.name: handler},
+        transactional={op.name: handler},
     )
     return perform(op, ports)
 
@@ -179,7 +187,7 @@ def changed(flow: AnyFlow, instead: Callable[[Any], AnyFlow]) -> AnyFlow:
 
 
 def _apart(effect: Any) -> Generator[Any, Any, Any]:
-    if not isinstance(effect, Holding):
+    if not isinstance(effect, WithLock):
         return (yield effect)
     if not (yield Hold(effect.key)):
         effect.flow.close()

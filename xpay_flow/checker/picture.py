@@ -46,7 +46,11 @@ STYLE = """
 """.replace("\n", "")
 _OWN = tuple(f"--xf-own:var(--xf-t{number})" for number in range(TONES))
 
-_BEGINNINGS = {"click": "presses Pay", "webhook": "delivers", "forward": "follows the link"}
+_BEGINNINGS = {
+    "click": "presses Pay",
+    "webhook": "delivers",
+    "send_to_checkout": "follows the link",
+}
 
 
 @attrs.frozen(kw_only=True)

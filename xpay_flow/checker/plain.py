@@ -22,7 +22,6 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.client import AsyncXPayClient, XPayClient
 from xpay_flow.effects import (
     Command,
     Commit,
@@ -39,6 +38,7 @@ from xpay_flow.payment import Payment
 from xpay_flow.ports import HttpRequest
 from xpay_flow.records import Change, HandlerName, Work
 from xpay_flow.settings import Settings
+from xpay_flow.xpay_client import AsyncXPayClient, XPayClient
 
 from .looped import OnLoop
 from .parked import OnThread

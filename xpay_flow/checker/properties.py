@@ -108,7 +108,7 @@ def order_does_not_matter(view: View) -> str | None:
     for record in view.records:
         if record.intent is None:
             continue
-        events = [fact.event for fact in record.facts]
+        events = [recorded.event for recorded in record.events]
         for order in (events, events[::-1]):
             again = _folded(record.intent, order, view.lifecycle)
             if _knowledge(again) != _knowledge(record.intent):
@@ -126,12 +126,12 @@ def paid_once(view: View) -> str | None:
 @promise
 def recorded_once(view: View) -> str | None:
     """An acknowledged event is on file, once."""
-    on_file = [fact.event.event_id for record in view.records for fact in record.facts]
+    on_file = [recorded.event.event_id for record in view.records for recorded in record.events]
     for news, delivery in view.outside.news:
         if delivery == "acknowledged" and news.event_id not in on_file:
             return f"{news} was acknowledged and is not on file"
     for record in view.records:
-        ids = [fact.id for fact in record.facts]
+        ids = [recorded.id for recorded in record.events]
         if len(ids) != len(set(ids)):
             return f"{record.key} holds one fact twice"
     return None
@@ -203,23 +203,23 @@ def owed(view: View) -> bool:
     return not view.really_paid or view.all_refunded or bool(_on_file(view, "on_success"))
 
 
-def refunds_are_owed(view: View) -> bool:
+def refunds_are_due(view: View) -> bool:
     """Each refund at xPay is on file with on_refunded owed or done."""
     return len(_on_file(view, "on_refunded")) >= len(view.refunds)
 
 
 def _on_file(view: View, name: str) -> list[str]:
     return [
-        effect.id
+        entry.id
         for record in view.records
-        for effect in record.effects
-        if effect.name == name and effect.status in ("owed", "done")
+        for entry in record.outbox
+        if entry.name == name and entry.status in ("pending", "done")
     ]
 
 
 def news_is_heard(view: View) -> bool:
     """All that xPay has to tell is acknowledged, or given up."""
-    return all(delivery != "owed" for _, delivery in view.outside.news)
+    return all(delivery != "pending" for _, delivery in view.outside.news)
 
 
 def customer_is_told(view: View) -> bool:
@@ -236,7 +236,7 @@ GOALS_DELIVERED = {
 }
 GOALS_OWED = {
     "never_stuck": Goal(owed, STUCK),
-    "refunds_are_told": Goal(refunds_are_owed, UNTOLD),
+    "refunds_are_told": Goal(refunds_are_due, UNTOLD),
 }
 CUSTOMER = {
     "customer_is_told": Goal(customer_is_told, "it is paid, and the browser can never be told so"),

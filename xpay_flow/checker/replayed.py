@@ -21,7 +21,7 @@ from xpay_flow.ports import NoAnswer
 from .hidden import HiddenState
 
 
-class Abandoned(SystemExit):
+class Orphaned(SystemExit):
     """This run is over: nothing that it does counts any more.
 
     It is raised at every port, again and again, so that no `finally` or `except` of an abandoned
@@ -78,7 +78,7 @@ class Body(ABC):
             self._begin()
             asked = self._run()
         while self._at < len(self._record):
-            self._give(self._recorded(asked))
+            self._attach(self._recorded(asked))
             asked = self._run()
         self._asked = asked
         return asked
@@ -103,7 +103,7 @@ class Body(ABC):
         """Run up to the next effect; None is the end."""
 
     @abstractmethod
-    def _give(self, answer: Any) -> None:
+    def _attach(self, answer: Any) -> None:
         """Answer the effect at which the run stands."""
 
     @abstractmethod

@@ -16,18 +16,26 @@ from typing import Any, Protocol, cast
 import attrs
 
 from xpay_flow import flows
+from xpay_flow.checkout_request import CheckoutRequest
 from xpay_flow.effects import Ran, RunHandler
-from xpay_flow.endpoints import Asks, Does, Pages, WebRequest, WebResponse, json_response, route
+from xpay_flow.endpoints import (
+    Pages,
+    ReadRoute,
+    WebRequest,
+    WebResponse,
+    WriteRoute,
+    json_response,
+    route,
+)
 from xpay_flow.errors import ConfigurationError, XPayFlowError, error_text
 from xpay_flow.flow import AsyncFlow, Flow
-from xpay_flow.flows import Checkout, Rules
-from xpay_flow.flows.outbox import Means
-from xpay_flow.ports import Claiming, NoAnswer, Store
+from xpay_flow.flows import Checkout, FlowContext
+from xpay_flow.flows.outbox import WorkerCapabilities
+from xpay_flow.ports import NoAnswer, RowLocking, Store
 from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.terms import Terms
-from xpay_flow.xpay import Created
+from xpay_flow.xpay_api import Created
 
 from .bounds import Group, Scene
 from .coverage import Coverage
@@ -64,10 +72,10 @@ def _searchable(store: Any) -> tuple[SnapshotStore, tuple[str, ...]]:
     return MemoryStore(), (said,)
 
 
-def answering(request: WebRequest, rules: Rules) -> AnyFlow:
+def answering(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The endpoint's flow: what is checked is what a framework calls."""
-    answer = route(request, rules, Pages())
-    assert isinstance(answer, Does | Asks)
+    answer = route(request, context, Pages())
+    assert isinstance(answer, WriteRoute | ReadRoute)
     return answer.flow
 
 
@@ -89,15 +97,17 @@ class Shop:
     """
 
     store: SnapshotStore
-    rules: Rules
+    context: FlowContext
     handlers: Mapping[str, Callable[..., object]]
-    within: Mapping[str, Callable[..., object]] = attrs.field(factory=dict[str, Any], hash=False)
+    transactional: Mapping[str, Callable[..., object]] = attrs.field(
+        factory=dict[str, Any], hash=False
+    )
     calls_within: bool = False
-    click: Callable[[Terms, Rules], AnyFlow] = flows.start_checkout
-    forward: Callable[[str, Rules], AnyFlow] = flows.forward
-    deliver: Callable[[Rules], AnyFlow] = flows.deliver
-    reconcile: Callable[[Rules], AnyFlow] = flows.reconcile
-    respond: Callable[[WebRequest, Rules], AnyFlow] = answering
+    click: Callable[[CheckoutRequest, FlowContext], AnyFlow] = flows.start_checkout
+    send_to_checkout: Callable[[str, FlowContext], AnyFlow] = flows.send_to_checkout
+    deliver: Callable[[FlowContext], AnyFlow] = flows.deliver
+    reconcile: Callable[[FlowContext], AnyFlow] = flows.reconcile
+    respond: Callable[[WebRequest, FlowContext], AnyFlow] = answering
     replaced: tuple[str, ...] = ()
     absent: frozenset[Group] = frozenset()
     allows: frozenset[str] = frozenset()
@@ -109,12 +119,12 @@ class Shop:
         """The flows of the user's own; ours need no watching."""
         ours = (
             flows.start_checkout,
-            flows.forward,
+            flows.send_to_checkout,
             flows.deliver,
             flows.reconcile,
             answering,
         )
-        parties = (self.click, self.forward, self.deliver, self.reconcile, self.respond)
+        parties = (self.click, self.send_to_checkout, self.deliver, self.reconcile, self.respond)
         return tuple(party for party in parties if party not in ours)
 
     def watched(self) -> Shop:
@@ -136,15 +146,17 @@ class Shop:
         store, replaced = _searchable(flow.store)
         handlers: dict[Any, Callable[..., object]] = dict(flow.ports.handlers)
         deliver = flows.deliver
-        if flow.ports.within:
-            means = attrs.evolve(flow.means, holds=False)
-            deliver = partial(flows.deliver, means=means)
+        if flow.ports.transactional:
+            capabilities = attrs.evolve(flow.capabilities, row_locks=False)
+            deliver = partial(flows.deliver, capabilities=capabilities)
             replaced = (*replaced, WITHIN)
         return cls(
             store=store,
-            rules=flow.rules,
+            context=flow.context,
             handlers=handlers,
-            within={str(name): handler for name, handler in flow.ports.within.items()},
+            transactional={
+                str(name): handler for name, handler in flow.ports.transactional.items()
+            },
             deliver=deliver,
             replaced=replaced,
         )
@@ -152,11 +164,11 @@ class Shop:
     def on(self, store: Store) -> Shop:
         """The shop as it is on a real store: its transactions and its holds are used."""
         deliver, ours = self.deliver, _means(self.deliver)
-        if ours is not None and isinstance(store, Claiming) and store.can_hold:
-            deliver = partial(flows.deliver, means=attrs.evolve(ours, holds=True))
+        if ours is not None and isinstance(store, RowLocking) and store.can_lock:
+            deliver = partial(flows.deliver, capabilities=attrs.evolve(ours, row_locks=True))
         return attrs.evolve(
             self,
-            calls_within=bool(self.within),
+            calls_within=bool(self.transactional),
             deliver=deliver,
             replaced=tuple(said for said in self.replaced if said != WITHIN),
         )
@@ -167,7 +179,7 @@ class Shop:
         *,
         webhook: Callable[..., object],
         click: Callable[..., object] = flows.start_checkout,
-        forward: Callable[..., object] | None = None,
+        send_to_checkout: Callable[..., object] | None = None,
         deliver: Callable[..., object] | None = None,
         reconcile: Callable[..., object] | None = None,
         handlers: Mapping[str, Callable[..., object]] | None = None,
@@ -180,21 +192,21 @@ class Shop:
         Args:
             webhook: `(request, ports)`; returns a status, or anything that has one. What a port
                 raises and it lets out is answered 500, as every framework does.
-            click: `(terms, ports)`; returns a `Checkout` or xPay's `Created`.
+            click: `(request, ports)`; returns a `Checkout` or xPay's `Created`.
             forward: `(intent_id, ports)`; `deliver`, `reconcile`: `(ports)`.
         """
         parties: dict[Group, Callable[..., object] | None] = {
-            "forward": forward,
+            "send_to_checkout": send_to_checkout,
             "worker": deliver,
             "reconciler": reconcile,
         }
         return cls(
             store=store or MemoryStore(),
-            rules=Rules(settings or Settings.sandbox()),
+            context=FlowContext(settings or Settings.sandbox()),
             handlers=handlers or {"on_success": _does_nothing},
             respond=_Endpoint(webhook),
             click=_Click(click),
-            forward=_party(forward),
+            send_to_checkout=_party(send_to_checkout),
             deliver=_party(deliver),
             reconcile=_party(reconcile),
             absent=frozenset(group for group, party in parties.items() if party is None),
@@ -222,20 +234,20 @@ class Shop:
         """
         entries = max(faults, 1)
         settings = attrs.evolve(
-            self.rules.settings,
-            ask_schedule_s=self.rules.settings.ask_schedule_s[:entries],
-            retry_schedule_s=self.rules.settings.retry_schedule_s[:entries],
+            self.context.settings,
+            reconcile_schedule_s=self.context.settings.reconcile_schedule_s[:entries],
+            retry_schedule_s=self.context.settings.retry_schedule_s[:entries],
             create_tries=1,
             # A second one, for xPay to come to sign with.
-            webhook_secrets=(*self.rules.settings.webhook_secrets[:1], NEXT_SECRET),
+            webhook_secrets=(*self.context.settings.webhook_secrets[:1], NEXT_SECRET),
         )
         said = (
             f"schedules are cut to {entries} entries, and one try of a creation at a time; "
             "nobody gives up who loses races"
         )
         # Which race it is that is lost makes no difference, as long as there is another try.
-        rules = attrs.evolve(self.rules, settings=settings, tries=repeat(None))
-        return attrs.evolve(self, rules=rules, replaced=(*self.replaced, said))
+        context = attrs.evolve(self.context, settings=settings, tries=repeat(None))
+        return attrs.evolve(self, context=context, replaced=(*self.replaced, said))
 
     def ran(self, op: RunHandler) -> Ran:
         """The user's real handler, called."""
@@ -254,30 +266,30 @@ class Shop:
         return Ran("done")
 
 
-def _means(deliver: Callable[..., AnyFlow]) -> Means | None:
+def _means(deliver: Callable[..., AnyFlow]) -> WorkerCapabilities | None:
     """What our flow that delivers is given; None of a flow of the user's own."""
     if isinstance(deliver, partial):
-        given: Means | None = deliver.keywords.get("means")
+        given: WorkerCapabilities | None = deliver.keywords.get("capabilities")
         return given
-    return Means() if deliver is flows.deliver else None
+    return WorkerCapabilities() if deliver is flows.deliver else None
 
 
 # --- plain functions in the places of flows ------------------------------------------------------
 
 
-def _flowing(party: Callable[..., object], rules: Rules) -> Callable[..., AnyFlow]:
+def _flowing(party: Callable[..., object], context: FlowContext) -> Callable[..., AnyFlow]:
     """A party as a maker of flows: a flow as it is, and a plain function made into one."""
     if inspect.isgeneratorfunction(party):
-        return lambda *args: party(*args, rules)
-    return plain(party, rules.settings)
+        return lambda *args: party(*args, context)
+    return plain(party, context.settings)
 
 
 def _party(party: Callable[..., object] | None) -> Callable[..., AnyFlow]:
     """The flow of a party that is given its input, if any, and rules; nobody does nothing."""
 
     def flow(*args: Any) -> AnyFlow:
-        *given, rules = args
-        return _flowing(party, rules)(*given) if party is not None else _nothing()
+        *given, context = args
+        return _flowing(party, context)(*given) if party is not None else _nothing()
 
     return flow
 
@@ -295,14 +307,14 @@ class _Endpoint:
 
     webhook: Callable[..., object]
 
-    def __call__(self, request: WebRequest, rules: Rules) -> AnyFlow:
+    def __call__(self, request: WebRequest, context: FlowContext) -> AnyFlow:
         if request.path != "/webhook" or request.method != "POST":
-            return answering(request, rules)
-        return self._answered(request, rules)
+            return answering(request, context)
+        return self._answered(request, context)
 
-    def _answered(self, request: WebRequest, rules: Rules) -> AnyFlow:
+    def _answered(self, request: WebRequest, context: FlowContext) -> AnyFlow:
         try:
-            returned = yield from _flowing(self.webhook, rules)(request)
+            returned = yield from _flowing(self.webhook, context)(request)
         except (XPayFlowError, NoAnswer):
             return json_response(500, {})
         return response_of(returned)
@@ -314,8 +326,8 @@ class _Click:
 
     click: Callable[..., object]
 
-    def __call__(self, terms: Terms, rules: Rules) -> AnyFlow:
-        begun = yield from _flowing(self.click, rules)(terms)
+    def __call__(self, request: CheckoutRequest, context: FlowContext) -> AnyFlow:
+        begun = yield from _flowing(self.click, context)(request)
         if isinstance(begun, Created):
             return Checkout(
                 url=begun.url,

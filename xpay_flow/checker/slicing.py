@@ -164,9 +164,9 @@ def _may(step: Step, now: Outside, stored: Sequence[Record], is_alone: bool) -> 
 
 def _may_tell(news: News, delivery: str, now: Outside) -> bool:
     """An event comes to be told, or is given up."""
-    if delivery == "owed":
+    if delivery == "pending":
         return news.x_number <= len(now.intents) and news not in dict(now.news)
-    return (news, "owed") in now.news
+    return (news, "pending") in now.news
 
 
 def _may_start(step: Step, now: Outside, stored: Sequence[Record]) -> bool:
@@ -175,10 +175,10 @@ def _may_start(step: Step, now: Outside, stored: Sequence[Record]) -> bool:
     if isinstance(news := kind.subject, News):
         if step.fault in ("forgery", "flaw"):
             return news.x_number <= len(now.intents)
-        return (news, "owed" if step.fault is None else "acknowledged") in now.news
-    if kind.group == "forward":
+        return (news, "pending" if step.fault is None else "acknowledged") in now.news
+    if kind.group == "send_to_checkout":
         return any(intent.reachable for intent in now.intents)
-    works = {"worker": "deliver", "reconciler": "ask"}
+    works = {"worker": "deliver", "reconciler": "reconcile"}
     if kind.group in works:
         times = [record.due_at_ms(works[kind.group]) for record in stored]  # type: ignore[arg-type]
         return any(at_ms is not None and at_ms <= now.now_ms for at_ms in times)

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Exchange, Load, RunHandler, RunWithin
+from xpay_flow.effects import Commit, Due, Exchange, Load, RunHandler, RunInTransaction
 from xpay_flow.flows import Checkout
 from xpay_flow.records import Record
 
@@ -93,7 +93,7 @@ class Step:
                 return ", ".join(map(str, self.answer)) or "nothing"
             case Exchange():
                 return str(getattr(self.answer, "status", f"no answer ({self.how})"))
-            case RunHandler() | RunWithin():
+            case RunHandler() | RunInTransaction():
                 return str(self.answer.outcome)
             case Commit():
                 return "written" if self.answer else "lost the race"
@@ -141,7 +141,7 @@ class Step:
             Load: "Store",
             Commit: "Store",
             Due: "Store",
-            RunWithin: "Store",
+            RunInTransaction: "Store",
             Exchange: "xPay",
         }
         if self.what == "does":
@@ -150,7 +150,7 @@ class Step:
         if self.what in ("customer", "xpay"):
             return ("Customer" if self.what == "customer" else "xPay"), "xPay"
         caller = "xPay" if self.kind and self.kind.group == "webhook" else "Customer"
-        if self.kind and self.kind.group in ("click", "webhook", "forward"):
+        if self.kind and self.kind.group in ("click", "webhook", "send_to_checkout"):
             if self.what == "starts":
                 return caller, who
             if self.what == "ends":
@@ -172,7 +172,7 @@ def _told(op: Any) -> str:
             return f"{request.method} {request.url.partition('//')[2].partition('/')[2][:60]}"
         case RunHandler(name):
             return f"call {name}"
-        case RunWithin(name, _, change):
+        case RunInTransaction(name, _, change):
             return f"call {name} within the commit of {change.record.key} v{change.record.version}"
         case _:
             return type(op).__name__

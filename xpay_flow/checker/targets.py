@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from xpay_flow import Settings
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.flow import AsyncFlow, Flow
-from xpay_flow.naming import named
+from xpay_flow.import_target import named
 from xpay_flow.payment import Payment
 from xpay_flow.records import HandlerName
 from xpay_flow.stores.memory import MemoryStore

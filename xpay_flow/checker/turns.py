@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Load, Ran, Recent, RunHandler, RunWithin
+from xpay_flow.effects import Commit, Due, Load, Ran, Recent, RunHandler, RunInTransaction
 from xpay_flow.errors import StoreUnavailable, XPayFlowError
 from xpay_flow.flows import Checkout
 
@@ -159,7 +159,7 @@ class Turns:
         op = begun.node.op
         if isinstance(op, READS):
             yield from self._read(begun)
-        elif isinstance(op, Commit | RunWithin):
+        elif isinstance(op, Commit | RunInTransaction):
             yield from self._committed(begun)
         elif isinstance(op, RunHandler):
             yield from self._called(begun)
@@ -193,7 +193,7 @@ class Turns:
         late = _Begun(after, node, read.now_ms, 0)
         if isinstance(node.op, READS):
             turns: Iterator[Turn] = iter([late.turn(self.rest(node))])
-        elif isinstance(node.op, Commit | RunWithin):
+        elif isinstance(node.op, Commit | RunInTransaction):
             turns = self._lost_race(late)
         else:
             # To end, to call a handler or to ask xPay came as well before the other's write.
@@ -216,7 +216,7 @@ class Turns:
         done = self._asked(begun.content, begun.node)
         key, answer, happens = _written(begun.node.op, done)
         yield from self._after(self._with(begun, key, answer, done.content, *happens))
-        if isinstance(begun.node.op, RunWithin):
+        if isinstance(begun.node.op, RunInTransaction):
             yield from self._failed(begun)
         if not self._can(begun, "store"):
             return
@@ -344,12 +344,12 @@ class Turns:
 
 def _stored(op: Any) -> Any:
     """What is asked of the store: of a handler within its transaction, the record's change."""
-    return Commit(op.change) if isinstance(op, RunWithin) else op
+    return Commit(op.change) if isinstance(op, RunInTransaction) else op
 
 
 def _written(op: Any, done: Answered) -> tuple[Any, Any, tuple[Happening, ...]]:
     """The answer to a write, what stands for it, and what else happened with it."""
-    if not isinstance(op, RunWithin):
+    if not isinstance(op, RunInTransaction):
         return done.key, done.value, ()
     if not done.value:
         return "lost", Ran("lost"), ()

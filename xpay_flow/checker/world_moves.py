@@ -49,7 +49,7 @@ class WorldMoves:
         """What xPay can come to tell that should not count as what it says, and tells later."""
         _, outside = self._situations[situation]
         for news in world.flawed(outside) if self._allows("flaw") else ():
-            told: Happening = ("told", news, "owed")
+            told: Happening = ("told", news, "pending")
             yield self._happens(situation, "xpay", f"xPay has {news} to tell", told, "flaw")
 
     def _losses(self, situation: int) -> Iterator[Way]:
@@ -58,7 +58,7 @@ class WorldMoves:
             return
         content, outside = self._situations[situation]
         for news, delivery in outside.news:
-            if delivery == "owed" and self._still_asked(content):
+            if delivery == "pending" and self._still_asked(content):
                 note = f"xPay gives up delivering {news}"
                 yield self._happens(situation, "xpay", note, ("told", news, "dropped"), "loss")
 
@@ -81,7 +81,9 @@ class WorldMoves:
     def _still_asked(self, content: int) -> bool:
         """No question was put to xPay yet: a loss after the last one is noticed by nobody."""
         records = self._stored.records[content]
-        return all(r.asks == 0 and r.ask_at_ms is not None for r in records if r.intent)
+        return all(
+            r.reconcile_count == 0 and r.reconcile_at_ms is not None for r in records if r.intent
+        )
 
     def _time(self, situation: int, *, hangs: bool) -> Iterator[Way]:
         """Time passes until everything is due. While flows run this is a fault: deadlines are far

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from xpay_flow.stopping import on_stop
+from xpay_flow.signals import on_stop
 
 from .needs import click
 from .telling import tell

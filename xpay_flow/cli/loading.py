@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, cast
 
 from xpay_flow import AsyncFlow, ConfigurationError, Flow
-from xpay_flow.naming import named
+from xpay_flow.import_target import named
 
 AnyFlow: TypeAlias = Flow | AsyncFlow
 Made: TypeAlias = AnyFlow | Awaitable[AnyFlow]

@@ -12,8 +12,8 @@ import attrs
 
 from xpay_flow import AsyncFlow, ConfigurationError, Flow, StoreError
 from xpay_flow.flow import POLL_S
-from xpay_flow.stopping import on_stop
-from xpay_flow.working import (
+from xpay_flow.signals import on_stop
+from xpay_flow.worker import (
     Result,
     in_json,
     in_words,
@@ -75,7 +75,7 @@ def _work(flow: Flow, job: _Job) -> None:
     _say_hello(job)
 
     def one() -> int:
-        return flow.run(one_pass(flow.rules, flow.means, stop.is_set, job.tell))
+        return flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, job.tell))
 
     try:
         with on_stop(stop.set):
@@ -104,7 +104,7 @@ async def _work_until(stop: asyncio.Event, flow: AsyncFlow, job: _Job) -> None:
     while not stop.is_set():
         found = 0
         try:
-            found = await flow.run(one_pass(flow.rules, flow.means, stop.is_set, job.tell))
+            found = await flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, job.tell))
         except StoreError as error:
             if job.poll_s is None:
                 raise

@@ -133,7 +133,7 @@ class _Purchase:
         # The handler has packed the mug; that it is done is recorded a moment later.
         while True:
             timeline = await self._demo.flow.timeline(order_id)
-            if all(effect.status == "done" for effect in timeline.effects):
+            if all(entry.status == "done" for entry in timeline.outbox):
                 return timeline
             await asyncio.sleep(0.05)
 

@@ -38,7 +38,7 @@ class Row:
     tone: str
     age: str
     last: Entry | None
-    open_effects: int
+    open_entries: int
 
 
 def row_of(timeline: Timeline, now_ms: int) -> Row:
@@ -50,7 +50,7 @@ def row_of(timeline: Timeline, now_ms: int) -> Row:
         tone=_tone(timeline),
         age=_age(now_ms - last.at_ms) if last else "–",
         last=last,
-        open_effects=sum(effect.status in ("owed", "gave_up") for effect in timeline.effects),
+        open_entries=sum(entry.status in ("pending", "gave_up") for entry in timeline.outbox),
     )
 
 
@@ -114,11 +114,11 @@ class OperatorPages:
         )
 
     async def redeliver(
-        self, name: Annotated[str, Form()], effect: Annotated[str, Form()]
+        self, name: Annotated[str, Form()], entry: Annotated[str, Form()]
     ) -> Response:
         """Owe a handler call again. Pressing twice owes it once."""
         try:
-            await self._flow.redeliver(name, effect)
+            await self._flow.redeliver(name, entry)
         except UnknownIntent:
             raise HTTPException(404, "Nothing is owed under this name") from None
         return RedirectResponse(_page_of(name), 303)

@@ -25,7 +25,7 @@ from .trouble import Trouble
 
 HOST: Final = "127.0.0.1"
 # A customer who watches should not wait long; the defaults of `Settings` are for shops.
-ASK_SCHEDULE_S: Final = (3, 5, 10, 30, 60, 300, 900)
+RECONCILE_SCHEDULE_S: Final = (3, 5, 10, 30, 60, 300, 900)
 RETRY_SCHEDULE_S: Final = (1, 2, 4)
 LEASE_S: Final = 5
 POLL_S: Final = 1.0
@@ -87,7 +87,7 @@ def open_flow(payments_path: Path, xpay_url: str) -> AsyncFlow:
         f"sqlite:///{payments_path}",
         Settings.sandbox(
             base_url=xpay_url,
-            ask_schedule_s=ASK_SCHEDULE_S,
+            reconcile_schedule_s=RECONCILE_SCHEDULE_S,
             retry_schedule_s=RETRY_SCHEDULE_S,
             lease_s=LEASE_S,
             requests_per_minute=600,

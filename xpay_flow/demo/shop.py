@@ -148,7 +148,7 @@ class ShopPages:
                 description=f"{MUGS[found.kind].name} mug",
                 customer={"name": "Ada Example", "email": "ada@example.org"},
             )
-            return RedirectResponse(await self._flow.forward(checkout.intent_id), 303)
+            return RedirectResponse(await self._flow.send_to_checkout(checkout.intent_id), 303)
         except AlreadyPaid:
             return RedirectResponse(own_page, 303)
         except OutcomeUnknown:

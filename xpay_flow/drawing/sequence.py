@@ -79,7 +79,7 @@ def _arrow(entry: Entry) -> Arrow:
         return _try(entry)
     if entry.what == "stored":
         return Arrow(entry=entry, source="Customer", target="Shop")
-    if entry.what == "forwarded":
+    if entry.what == "sent_to_checkout":
         return Arrow(entry=entry, source="Shop", target="Customer", answer=True)
     return Arrow(entry=entry, source="Shop", target="Shop")
 
@@ -272,6 +272,6 @@ def _verdict(sheet: _Sheet, arrow: Arrow, y: float) -> Iterator[str]:
 
 
 def _tooltip(entry: Entry) -> str:
-    facts = "; ".join(f"{name} {value}" for name, value in entry.facts)
-    told = f"{entry.what} ({entry.how}): {entry.verdict}. {entry.why}"
-    return xml(f"{told} [{facts}]" if facts else told, 600)
+    details = "; ".join(f"{name} {value}" for name, value in entry.details)
+    text = f"{entry.what} ({entry.how}): {entry.verdict}. {entry.why}"
+    return xml(f"{text} [{details}]" if details else text, 600)

@@ -1,34 +1,34 @@
 """The life of a payment, one use case to a module, each written once as a generator of effects.
 
 `checkout` starts one, `webhook` learns of it, `outbox` tells the shop, `reconcile` asks when no
-news came, `queries` reads. `filing` is what they share: read, decide, commit.
+news came, `queries` reads. `recording` is what they share: read, decide, commit.
 """
 
-from .checkout import Checkout, forward, start_checkout
-from .filing import Filed, Rules, file_event
-from .outbox import Delivered, deliver, redeliver
-from .passes import Unworkable
+from .checkout import Checkout, send_to_checkout, start_checkout
+from .outbox import HandlerResult, deliver, redeliver
 from .queries import PaymentStatus, find, recent_records, status
-from .reconcile import Asked, reconcile
-from .webhook import Received, receive_webhook
+from .reconcile import ReconcileResult, reconcile
+from .recording import FlowContext, RecordResult, record_event
+from .webhook import WebhookResult, receive_webhook
+from .work_queue import FailedJob
 
 __all__ = [
-    "Asked",
     "Checkout",
-    "Delivered",
-    "Filed",
+    "FailedJob",
+    "FlowContext",
+    "HandlerResult",
     "PaymentStatus",
-    "Received",
-    "Rules",
-    "Unworkable",
+    "ReconcileResult",
+    "RecordResult",
+    "WebhookResult",
     "deliver",
-    "file_event",
     "find",
-    "forward",
     "receive_webhook",
     "recent_records",
     "reconcile",
+    "record_event",
     "redeliver",
+    "send_to_checkout",
     "start_checkout",
     "status",
 ]

@@ -12,15 +12,22 @@ import attrs
 
 from .. import events as ev
 from .. import messages as m
-from .. import xpay
+from .. import xpay_api
+from ..checkout_request import CheckoutRequest
 from ..effects import Command, commit, count, load, new_id, now
 from ..errors import AlreadyPaid, InvalidValue, OutcomeUnknown, ReceiptInUse, StoreContended
 from ..intent import Intent
 from ..ports import FOUND_MAX
 from ..records import Record, attempt_key, intent_alias, receipt_alias
-from ..terms import Terms
 from ..wire import IntentAnswer
-from .filing import COMMIT_TRIES, Rules, adopt, file_event, load_intent, stored_attempt
+from .recording import (
+    COMMIT_TRIES,
+    FlowContext,
+    attach_parked,
+    load_intent,
+    record_event,
+    stored_attempt,
+)
 
 # xPay forgets a key after 24 hours; a repeat later than this could make a second intent.
 REPEATABLE_MS = (m.IDEMPOTENCY_RETENTION_S - 3600) * 1000
@@ -44,8 +51,10 @@ class Checkout:
     resumed: bool
 
 
-def start_checkout(terms: Terms, rules: Rules, *, new_attempt: bool = False) -> Command[Checkout]:
-    """Make, or continue, the attempt to collect `terms`, and say where to send the customer.
+def start_checkout(
+    request: CheckoutRequest, context: FlowContext, *, new_attempt: bool = False
+) -> Command[Checkout]:
+    """Make, or continue, the attempt to collect `request`, and say where to send the customer.
 
     Args:
         new_attempt: start another attempt although one is open. The customer could pay both.
@@ -57,21 +66,21 @@ def start_checkout(terms: Terms, rules: Rules, *, new_attempt: bool = False) -> 
         OutcomeUnknown: xPay's answer was lost. The attempt is stored; call again to go on with it.
         StoreError: the store failed; call again.
     """
-    for _ in rules.tries:
-        attempts = yield from load(receipt_alias(terms.receipt_id))
+    for _ in context.tries:
+        attempts = yield from load(receipt_alias(request.receipt_id))
         _refuse_if_paid(attempts)
         now_ms = yield from now()
-        open_attempt = None if new_attempt else _open_attempt(attempts, terms, now_ms)
+        open_attempt = None if new_attempt else _open_attempt(attempts, request, now_ms)
         if open_attempt is not None:
-            return (yield from create_at_xpay(open_attempt, rules, resumed=True))
+            return (yield from create_at_xpay(open_attempt, context, resumed=True))
         if len(attempts) >= FOUND_MAX:
             raise InvalidValue(
-                f"receipt {terms.receipt_id!a} has {FOUND_MAX} attempts; use another"
+                f"receipt {request.receipt_id!a} has {FOUND_MAX} attempts; use another"
             )
-        stored = yield from _store_attempt(terms, len(attempts) + 1, rules)
+        stored = yield from _store_attempt(request, len(attempts) + 1, context)
         if stored is not None:
-            return (yield from create_at_xpay(stored, rules, resumed=False))
-    raise StoreContended(f"receipt {terms.receipt_id} changed under each of {COMMIT_TRIES} tries")
+            return (yield from create_at_xpay(stored, context, resumed=False))
+    raise StoreContended(f"receipt {request.receipt_id} changed under each of {COMMIT_TRIES} tries")
 
 
 def _refuse_if_paid(attempts: Sequence[Record]) -> None:
@@ -80,15 +89,17 @@ def _refuse_if_paid(attempts: Sequence[Record]) -> None:
             raise AlreadyPaid(record.intent.receipt_id, record.intent.id)
 
 
-def _open_attempt(attempts: Sequence[Record], terms: Terms, now_ms: int) -> Record | None:
+def _open_attempt(
+    attempts: Sequence[Record], request: CheckoutRequest, now_ms: int
+) -> Record | None:
     """The attempt to go on with, or None when a new one is safe."""
     found: Record | None = None
     for record in attempts:
         intent = record.intent
         if intent is not None and intent.state not in CLOSED and _is_usable(intent, now_ms):
             found = record
-    if found is not None and found.intent is not None and found.intent.money != terms.money:
-        raise ReceiptInUse(terms.receipt_id, found.intent.id)
+    if found is not None and found.intent is not None and found.intent.money != request.money:
+        raise ReceiptInUse(request.receipt_id, found.intent.id)
     return found
 
 
@@ -103,26 +114,28 @@ def _is_usable(intent: Intent, now_ms: int) -> bool:
     )
 
 
-def _store_attempt(terms: Terms, attempt: int, rules: Rules) -> Command[Record | None]:
+def _store_attempt(
+    request: CheckoutRequest, attempt: int, context: FlowContext
+) -> Command[Record | None]:
     """Store a new attempt; None when somebody else has just stored one in this place."""
     now_ms = yield from now()
     intent_id = yield from new_id("pi")
     intent = Intent(
         id=intent_id,
-        receipt_id=terms.receipt_id,
+        receipt_id=request.receipt_id,
         attempt=attempt,
-        money=terms.money,
+        money=request.money,
         idempotency_key=f"{intent_id}:create",
         created_at_ms=now_ms,
-        metadata=tuple(sorted(terms.metadata.items())),
-        request=terms.to_request(intent_id, rules.settings.metadata_key),
+        metadata=tuple(sorted(request.metadata.items())),
+        request=request.to_request(intent_id, context.settings.metadata_key),
     )
-    record = Record(key=attempt_key(terms.receipt_id, attempt))
-    step = stored_attempt(record, intent, now_ms, rules)
+    record = Record(key=attempt_key(request.receipt_id, attempt))
+    step = stored_attempt(record, intent, now_ms, context)
     return step.record if (yield from commit(step)) else None
 
 
-def create_at_xpay(record: Record, rules: Rules, *, resumed: bool) -> Command[Checkout]:
+def create_at_xpay(record: Record, context: FlowContext, *, resumed: bool) -> Command[Checkout]:
     """Ask xPay to make the stored attempt, and file the answer. Safe to repeat."""
     intent = record.intent
     assert intent is not None
@@ -131,48 +144,50 @@ def create_at_xpay(record: Record, rules: Rules, *, resumed: bool) -> Command[Ch
     if intent.request is None:
         raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
     key, intent_id = record.key, intent.id
-    answer = yield from xpay.create_intent(intent.request, intent.idempotency_key, rules.settings)
-    answer = _believable(answer, intent, rules, resumed=resumed)
-    if isinstance(answer, xpay.Unclear):
+    answer = yield from xpay_api.create_intent(
+        intent.request, intent.idempotency_key, context.settings
+    )
+    answer = _believable(answer, intent, context, resumed=resumed)
+    if isinstance(answer, xpay_api.Unclear):
         yield from count("create.unclear")
         raise OutcomeUnknown(answer.detail, intent_id, answered=answer.answered)
     now_ms = yield from now()
-    if isinstance(answer, xpay.Refused):
+    if isinstance(answer, xpay_api.Refused):
         refusal = ev.refusal(answer.error_code, answer.description, now_ms)
-        yield from file_event(key, refusal, rules)
+        yield from record_event(key, refusal, context)
         raise answer.to_error()
     created = ev.from_create_answer(answer.answer, answer.url, now_ms)
-    filed = yield from file_event(key, created, rules)
-    yield from adopt(answer.answer.x_intent_id, rules)
-    if ev.CREATE_REFUSED in filed.intent.kinds:
+    result = yield from record_event(key, created, context)
+    yield from attach_parked(answer.answer.x_intent_id, context)
+    if ev.CREATE_REFUSED in result.intent.kinds:
         # Somebody had closed this attempt meanwhile, and another may be open: one page per order.
         raise OutcomeUnknown("the attempt was closed while xPay was asked; try again", intent_id)
-    return _checkout(filed.intent, answer.url, resumed=resumed)
+    return _checkout(result.intent, answer.url, resumed=resumed)
 
 
 def _believable(
-    answer: xpay.Created | xpay.Refused | xpay.Unclear,
+    answer: xpay_api.Created | xpay_api.Refused | xpay_api.Unclear,
     intent: Intent,
-    rules: Rules,
+    context: FlowContext,
     *,
     resumed: bool,
-) -> xpay.Created | xpay.Refused | xpay.Unclear:
+) -> xpay_api.Created | xpay_api.Refused | xpay_api.Unclear:
     """The answer, or `Unclear` where it cannot be what it seems."""
-    if resumed and isinstance(answer, xpay.Refused) and answer.http_status == 400:
+    if resumed and isinstance(answer, xpay_api.Refused) and answer.http_status == 400:
         # "Concurrent idempotent call: 400 or 409": the first request may still be running.
-        return xpay.Unclear(f"xPay answered 400: {answer.description}", answered=True)
-    if isinstance(answer, xpay.Created) and not _is_about(answer.answer, intent, rules):
-        return xpay.Unclear("xPay answered about another order")
+        return xpay_api.Unclear(f"xPay answered 400: {answer.description}", answered=True)
+    if isinstance(answer, xpay_api.Created) and not _matches(answer.answer, intent, context):
+        return xpay_api.Unclear("xPay answered about another order")
     return answer
 
 
-def _is_about(answer: IntentAnswer, intent: Intent, rules: Rules) -> bool:
+def _matches(answer: IntentAnswer, intent: Intent, context: FlowContext) -> bool:
     """Nothing in the answer speaks of another order, amount or intent than ours."""
     told = {
         answer.receipt_id: intent.receipt_id,
         answer.amount_minor: intent.money.amount_minor,
         answer.currency: intent.money.currency,
-        answer.metadata.get(rules.settings.metadata_key): intent.id,
+        answer.metadata.get(context.settings.metadata_key): intent.id,
     }
     return all(said is None or said == ours for said, ours in told.items())
 
@@ -187,7 +202,7 @@ def _checkout(intent: Intent, url: str, *, resumed: bool) -> Checkout:
     )
 
 
-def forward(intent_id: str, rules: Rules) -> Command[str]:
+def send_to_checkout(intent_id: str, context: FlowContext) -> Command[str]:
     """Record that the customer is being sent to the checkout, and return its address.
 
     Raises:
@@ -202,5 +217,5 @@ def forward(intent_id: str, rules: Rules) -> Command[str]:
         raise AlreadyPaid(intent.receipt_id, intent.id)
     if url is None:
         raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
-    yield from file_event(name, ev.own(ev.FORWARDED, (yield from now())), rules)
+    yield from record_event(name, ev.own(ev.SENT_TO_CHECKOUT, (yield from now())), context)
     return url

@@ -12,53 +12,61 @@ from collections.abc import Collection, Sequence
 import attrs
 
 from .. import events as ev
-from ..decide import decide, is_overtaken
+from ..decide import decide, superseded_by
 from ..effects import (
     Command,
     Ran,
-    abandoned,
     commit,
     count,
-    holding,
     load,
     now,
+    orphaned,
     run_handler,
-    run_within,
+    run_in_transaction,
+    with_lock,
 )
 from ..errors import InvalidValue, StoreContended, UnknownIntent
 from ..intent import Intent
 from ..payment import Payment, payment_of
-from ..ports import HELD, is_held
-from ..records import HandlerName, Owed, OwedStatus, Record, Try, change, receipt_alias
-from .filing import COMMIT_TRIES, Rules, file_event, with_decision
-from .passes import Unworkable, work_on, work_through
+from ..ports import LOCKED, is_locked
+from ..records import (
+    EntryStatus,
+    HandlerAttempt,
+    HandlerName,
+    OutboxEntry,
+    Record,
+    change,
+    receipt_alias,
+)
 from .queries import find
+from .recording import COMMIT_TRIES, FlowContext, record_event, with_decision
+from .work_queue import FailedJob, work_on, work_through
 
-Able = Collection[HandlerName]
+HandlerNames = Collection[HandlerName]
 
 
 @attrs.frozen(kw_only=True)
-class Means:
+class WorkerCapabilities:
     """What this process has to deliver with.
 
     Args:
         able: the handlers that are registered in it; None is all.
         within: those of them that are called within the store's transaction.
-        holds: the store can hold a record while its handlers run; see `xpay_flow.ports.Claiming`.
+        holds: the store can hold a record while its handlers run; see `xpay_flow.ports.RowLocking`.
     """
 
-    able: Able | None = None
-    within: Able = frozenset()
-    holds: bool = False
+    handlers: HandlerNames | None = None
+    transactional: HandlerNames = frozenset()
+    row_locks: bool = False
 
 
-ALL = Means()
+ALL = WorkerCapabilities()
 
 NO_ON_SUCCESS = "no on_success handler is registered in this process"
 
 
 @attrs.frozen(kw_only=True)
-class Delivered:
+class HandlerResult:
     """How one owed handler call stands after this pass.
 
     Args:
@@ -66,7 +74,7 @@ class Delivered:
             where another process has taken the call over.
     """
 
-    effect_id: str
+    entry_id: str
     name: HandlerName
     intent_id: str
     outcome: str
@@ -74,196 +82,225 @@ class Delivered:
 
 
 def deliver(
-    rules: Rules, *, limit: int = 100, able: Able | None = None, means: Means = ALL
-) -> Command[tuple[Delivered | Unworkable, ...]]:
+    context: FlowContext,
+    *,
+    limit: int = 100,
+    handlers: HandlerNames | None = None,
+    capabilities: WorkerCapabilities = ALL,
+) -> Command[tuple[HandlerResult | FailedJob, ...]]:
     """Call every handler that is owed now, on at most `limit` intents, longest due first.
 
     Args:
         able: the handlers that this process has; None is all. See `deliver_record`.
         means: the same and more.
     """
-    means = means if able is None else attrs.evolve(means, able=able)
+    capabilities = (
+        capabilities if handlers is None else attrs.evolve(capabilities, handlers=handlers)
+    )
 
-    def do(key: str) -> Command[Sequence[Delivered]]:
-        return deliver_record(key, rules, means)
+    def do(key: str) -> Command[Sequence[HandlerResult]]:
+        return deliver_record(key, context, capabilities)
 
-    left: tuple[Delivered | Unworkable, ...] = ()
-    if means.holds:
-        left = yield from work_on("deliver", (yield from left_behind(limit)), do)
+    left: tuple[HandlerResult | FailedJob, ...] = ()
+    if capabilities.row_locks:
+        left = yield from work_on("deliver", (yield from orphaned_records(limit)), do)
     return (*left, *(yield from work_through("deliver", do, limit)))
 
 
-def left_behind(limit: int) -> Command[Sequence[str]]:
-    """Records whose worker has died in the middle of a handler; for a process that `holds`."""
+def orphaned_records(limit: int) -> Command[Sequence[str]]:
+    """Records whose worker has died in the middle of a handler; for a process that `row_locks`."""
     now_ms = yield from now()
-    return (yield from abandoned(now_ms, limit))
+    return (yield from orphaned(now_ms, limit))
 
 
-def deliver_record(key: str, rules: Rules, means: Means = ALL) -> Command[Sequence[Delivered]]:
+def deliver_record(
+    key: str, context: FlowContext, capabilities: WorkerCapabilities = ALL
+) -> Command[Sequence[HandlerResult]]:
     """Call the handlers that one intent is owed, one after the other, each at most once.
 
     A process without `on_success` leaves what it has no handler for to those that have one. One
     with `on_success` is taken for a whole shop: other handlers that it lacks are not wanted.
     """
-    if not means.holds:
-        return (yield from _delivered(key, rules, means))
-    held = yield from holding(key, _delivered(key, rules, means))
+    if not capabilities.row_locks:
+        return (yield from _delivered(key, context, capabilities))
+    held = yield from with_lock(key, _delivered(key, context, capabilities))
     return held or ()
 
 
-def _delivered(key: str, rules: Rules, means: Means) -> Command[Sequence[Delivered]]:
-    delivered: list[Delivered] = []
+def _delivered(
+    key: str, context: FlowContext, capabilities: WorkerCapabilities
+) -> Command[Sequence[HandlerResult]]:
+    delivered: list[HandlerResult] = []
     tried: set[str] = set()
-    while (claimed := (yield from _claim(key, tried, rules, means))) is not None:
-        intent, effect = claimed
-        tried.add(effect.id)
-        if effect.status == "owed":
-            payment = yield from _payment(key, intent, effect, rules)
-            if effect.name in means.within:
-                outcome = yield from _call_within(key, effect, payment, rules)
+    while (claimed := (yield from _claim(key, tried, context, capabilities))) is not None:
+        intent, entry = claimed
+        tried.add(entry.id)
+        if entry.status == "pending":
+            payment = yield from _payment(key, intent, entry, context)
+            if entry.name in capabilities.transactional:
+                outcome = yield from _call_in_transaction(key, entry, payment, context)
             else:
-                ran = yield from _call(effect, payment)
-                outcome = yield from _settle(key, effect, ran, rules)
+                ran = yield from _call(entry, payment)
+                outcome = yield from _settle(key, entry, ran, context)
         else:
-            outcome = _outcome(effect, intent, effect.status, effect.log[-1].error)
+            outcome = _outcome(entry, intent, entry.status, entry.log[-1].error)
         yield from count(f"handler.{outcome.name}.{outcome.outcome}")
         delivered.append(outcome)
     return delivered
 
 
 def _claim(
-    key: str, tried: set[str], rules: Rules, means: Means
-) -> Command[tuple[Intent, Owed] | None]:
+    key: str, tried: set[str], context: FlowContext, capabilities: WorkerCapabilities
+) -> Command[tuple[Intent, OutboxEntry] | None]:
     """Take the next due effect for this process, or end it: overtaken, or tried too often."""
-    for _ in rules.tries:
+    for _ in context.tries:
         found = yield from load(key)
         now_ms = yield from now()
         record = found[0] if found else None
         if record is None or record.intent is None:
             return None
-        due_now = (e for e in record.effects if _is_due(e, now_ms, means) and e.id not in tried)
-        effect = next(due_now, None)
-        if effect is None:
+        due_now = (
+            e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried
+        )
+        entry = next(due_now, None)
+        if entry is None:
             return None
-        after = _claimed(record, record.intent, effect, now_ms, rules, means)
-        claimed = after.effect(effect.id)
+        after = _claimed(record, record.intent, entry, now_ms, context, capabilities)
+        claimed = after.entry(entry.id)
         step = change(record, after)
         if claimed is not None and (yield from commit(step)):
             return record.intent, claimed
     return None
 
 
-def _is_due(effect: Owed, now_ms: int, means: Means) -> bool:
-    mine = means.able is None or effect.name in means.able or "on_success" in means.able
+def _is_due(entry: OutboxEntry, now_ms: int, capabilities: WorkerCapabilities) -> bool:
+    mine = (
+        capabilities.handlers is None
+        or entry.name in capabilities.handlers
+        or "on_success" in capabilities.handlers
+    )
     # Whoever started it while holding the record is gone: now we hold it.
-    is_free = effect.next_at_ms <= now_ms or (means.holds and is_held(effect))
-    return mine and effect.status == "owed" and is_free
+    is_free = entry.next_at_ms <= now_ms or (capabilities.row_locks and is_locked(entry))
+    return mine and entry.status == "pending" and is_free
 
 
 def _claimed(
-    record: Record, intent: Intent, effect: Owed, now_ms: int, rules: Rules, means: Means
+    record: Record,
+    intent: Intent,
+    entry: OutboxEntry,
+    now_ms: int,
+    context: FlowContext,
+    capabilities: WorkerCapabilities,
 ) -> Record:
-    overtaken = None if effect.forced else is_overtaken(intent, effect.name)
-    if overtaken is not None:
-        log = _logged(record, effect, now_ms, "dropped", overtaken)
-        return record.with_effect(attrs.evolve(effect, status="dropped", log=log))
-    if effect.tries > len(rules.settings.retry_schedule_s):
+    superseded = None if entry.forced else superseded_by(intent, entry.name)
+    if superseded is not None:
+        log = _logged(record, entry, now_ms, "dropped", superseded)
+        return record.with_entry(attrs.evolve(entry, status="dropped", log=log))
+    if entry.tries > len(context.settings.retry_schedule_s):
         # Every try ended without a word: the handler takes its process with it.
-        log = _logged(record, effect, now_ms, "gave_up", "no try of this call has come to an end")
-        return _given_up(record, intent, attrs.evolve(effect, log=log), now_ms, rules)
+        log = _logged(record, entry, now_ms, "gave_up", "no try of this call has come to an end")
+        return _given_up(record, intent, attrs.evolve(entry, log=log), now_ms, context)
     # A call whose worker has died is free at once, but one that kills worker after worker is not:
     # the next one's claim has to run out.
-    note = HELD if means.holds and not _was_cut_short(effect) else ""
+    note = LOCKED if capabilities.row_locks and not _was_cut_short(entry) else ""
     claimed = attrs.evolve(
-        effect,
-        tries=effect.tries + 1,
+        entry,
+        tries=entry.tries + 1,
         # Until then it is ours. A handler that runs longer may be called again meanwhile.
-        next_at_ms=now_ms + rules.settings.lease_s * 1000,
-        log=_logged(record, effect, now_ms, "started", note),
+        next_at_ms=now_ms + context.settings.lease_s * 1000,
+        log=_logged(record, entry, now_ms, "started", note),
     )
-    return record.with_effect(claimed)
+    return record.with_entry(claimed)
 
 
-def _was_cut_short(effect: Owed) -> bool:
-    return bool(effect.log) and effect.log[-1].outcome == "started"
+def _was_cut_short(entry: OutboxEntry) -> bool:
+    return bool(entry.log) and entry.log[-1].outcome == "started"
 
 
 def _logged(
-    record: Record, effect: Owed, now_ms: int, outcome: str, error: str = ""
-) -> tuple[Try, ...]:
-    return effect.logged(
-        Try(at_ms=now_ms, version=record.version + 1, outcome=outcome, error=error)
+    record: Record, entry: OutboxEntry, now_ms: int, outcome: str, error: str = ""
+) -> tuple[HandlerAttempt, ...]:
+    return entry.logged(
+        HandlerAttempt(at_ms=now_ms, version=record.version + 1, outcome=outcome, error=error)
     )
 
 
-def _payment(key: str, intent: Intent, effect: Owed, rules: Rules) -> Command[Payment]:
+def _payment(
+    key: str, intent: Intent, entry: OutboxEntry, context: FlowContext
+) -> Command[Payment]:
     siblings = yield from load(receipt_alias(intent.receipt_id))
     also_paid = tuple(
         other.intent.id
         for other in siblings
         if other.intent is not None and other.intent.id != intent.id and other.intent.is_paid
     )
-    if also_paid and effect.name == "on_success":
+    if also_paid and entry.name == "on_success":
         twice = ev.own(ev.PAID_TWICE, (yield from now()), subject=",".join(also_paid))
-        yield from file_event(key, twice, rules)
-    return payment_of(intent, effect.name, effect.subject, effect.id, also_paid)
+        yield from record_event(key, twice, context)
+    return payment_of(intent, entry.name, entry.subject, entry.id, also_paid)
 
 
-def _call(effect: Owed, payment: Payment) -> Command[Ran]:
-    ran = yield from run_handler(effect.name, payment)
-    if ran.outcome == "missing" and effect.name == "on_success":
+def _call(entry: OutboxEntry, payment: Payment) -> Command[Ran]:
+    ran = yield from run_handler(entry.name, payment)
+    if ran.outcome == "missing" and entry.name == "on_success":
         # Never forgotten: the order would be paid and not fulfilled.
         return Ran("failed", NO_ON_SUCCESS)
     return ran
 
 
-def _call_within(key: str, claimed: Owed, payment: Payment, rules: Rules) -> Command[Delivered]:
+def _call_in_transaction(
+    key: str, claimed: OutboxEntry, payment: Payment, context: FlowContext
+) -> Command[HandlerResult]:
     """Commit that the call is done, together with what it wrote. A lost race has written nothing.
 
     Where it is not known whether that was committed, the record says it to whoever comes next.
     """
-    for _ in rules.tries:
+    for _ in context.tries:
         record, intent, current = yield from _claimed_record(key, claimed)
         now_ms = yield from now()
-        if current.status != "owed" or current.tries != claimed.tries:
+        if current.status != "pending" or current.tries != claimed.tries:
             # Our claim ran out and another process has taken over.
             return _outcome(claimed, intent, current.status)
-        after = _settled(record, intent, current, Ran("done"), now_ms, rules)
-        ran = yield from run_within(claimed.name, payment, change(record, after))
+        after = _settled(record, intent, current, Ran("done"), now_ms, context)
+        ran = yield from run_in_transaction(claimed.name, payment, change(record, after))
         if ran.outcome == "done":
             return _outcome(claimed, intent, "done")
         if ran.outcome != "lost":
-            return (yield from _settle(key, claimed, ran, rules))
+            return (yield from _settle(key, claimed, ran, context))
     raise StoreContended(f"settling {claimed.id} lost each of {COMMIT_TRIES} races")
 
 
-def _claimed_record(key: str, claimed: Owed) -> Command[tuple[Record, Intent, Owed]]:
+def _claimed_record(key: str, claimed: OutboxEntry) -> Command[tuple[Record, Intent, OutboxEntry]]:
     """The record as it is now, its intent, and what has become of a call that was claimed."""
     record = (yield from load(key))[0]
     assert record.intent is not None
-    current = record.effect(claimed.id)
+    current = record.entry(claimed.id)
     assert current is not None
     return record, record.intent, current
 
 
-def _outcome(effect: Owed, intent: Intent, outcome: str, error: str = "") -> Delivered:
-    return Delivered(
-        effect_id=effect.id, name=effect.name, intent_id=intent.id, outcome=outcome, error=error
+def _outcome(entry: OutboxEntry, intent: Intent, outcome: str, error: str = "") -> HandlerResult:
+    return HandlerResult(
+        entry_id=entry.id, name=entry.name, intent_id=intent.id, outcome=outcome, error=error
     )
 
 
-def _settle(key: str, claimed: Owed, ran: Ran, rules: Rules) -> Command[Delivered]:
+def _settle(
+    key: str, claimed: OutboxEntry, ran: Ran, context: FlowContext
+) -> Command[HandlerResult]:
     """Record how the call ended. Losing every race is safe: the claim runs out."""
-    for _ in rules.tries:
+    for _ in context.tries:
         record, intent, current = yield from _claimed_record(key, claimed)
         now_ms = yield from now()
         outcome = _outcome(claimed, intent, ran.outcome, ran.error)
-        if current.status != "owed" or (ran.outcome == "failed" and current.tries != claimed.tries):
+        if current.status != "pending" or (
+            ran.outcome == "failed" and current.tries != claimed.tries
+        ):
             # Our claim ran out and another process has taken over.
             return outcome
-        after = _settled(record, intent, current, ran, now_ms, rules)
+        after = _settled(record, intent, current, ran, now_ms, context)
         if (yield from commit(change(record, after))):
-            gave_up = after.effect(claimed.id)
+            gave_up = after.entry(claimed.id)
             if gave_up is not None and gave_up.status == "gave_up":
                 return attrs.evolve(outcome, outcome="gave_up")
             return outcome
@@ -271,40 +308,42 @@ def _settle(key: str, claimed: Owed, ran: Ran, rules: Rules) -> Command[Delivere
 
 
 def _settled(
-    record: Record, intent: Intent, effect: Owed, ran: Ran, now_ms: int, rules: Rules
+    record: Record, intent: Intent, entry: OutboxEntry, ran: Ran, now_ms: int, context: FlowContext
 ) -> Record:
-    log = _logged(record, effect, now_ms, ran.outcome, ran.error)
+    log = _logged(record, entry, now_ms, ran.outcome, ran.error)
     if ran.outcome != "failed":
-        status: OwedStatus = "done" if ran.outcome == "done" else "dropped"
-        return record.with_effect(attrs.evolve(effect, status=status, log=log))
-    schedule = rules.settings.retry_schedule_s
-    if effect.tries <= len(schedule):
-        next_at_ms = now_ms + schedule[effect.tries - 1] * 1000
-        return record.with_effect(attrs.evolve(effect, next_at_ms=next_at_ms, log=log))
-    return _given_up(record, intent, attrs.evolve(effect, log=log), now_ms, rules)
+        status: EntryStatus = "done" if ran.outcome == "done" else "dropped"
+        return record.with_entry(attrs.evolve(entry, status=status, log=log))
+    schedule = context.settings.retry_schedule_s
+    if entry.tries <= len(schedule):
+        next_at_ms = now_ms + schedule[entry.tries - 1] * 1000
+        return record.with_entry(attrs.evolve(entry, next_at_ms=next_at_ms, log=log))
+    return _given_up(record, intent, attrs.evolve(entry, log=log), now_ms, context)
 
 
-def _given_up(record: Record, intent: Intent, effect: Owed, now_ms: int, rules: Rules) -> Record:
+def _given_up(
+    record: Record, intent: Intent, entry: OutboxEntry, now_ms: int, context: FlowContext
+) -> Record:
     """No more tries, and a person is told."""
-    given_up = record.with_effect(attrs.evolve(effect, status="gave_up"))
-    if effect.name == "on_attention":
+    given_up = record.with_entry(attrs.evolve(entry, status="gave_up"))
+    if entry.name == "on_attention":
         # Nobody is left to tell; it stays visible on the timeline and in the intent's attention.
         return given_up
-    news = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=_gave_up_subject(record, effect))
-    return with_decision(given_up, decide(intent, news, rules.lifecycle), now_ms, rules)
+    event = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=_gave_up_subject(record, entry))
+    return with_decision(given_up, decide(intent, event, context.lifecycle), now_ms, context)
 
 
-def _gave_up_subject(record: Record, effect: Owed) -> str:
+def _gave_up_subject(record: Record, entry: OutboxEntry) -> str:
     """Which call was given up, and for which time: each time a person must hear of it."""
-    subject = f"{effect.name}:{effect.subject}" if effect.subject else effect.name
+    subject = f"{entry.name}:{entry.subject}" if entry.subject else entry.name
     before = sum(
-        fact.event.kind == ev.HANDLER_GAVE_UP and fact.event.digest.split("#")[0] == subject
-        for fact in record.facts
+        recorded.event.kind == ev.HANDLER_GAVE_UP and recorded.event.digest.split("#")[0] == subject
+        for recorded in record.events
     )
     return f"{subject}#{before + 1}" if before else subject
 
 
-def redeliver(name: str, effect_id: str) -> Command[Owed]:
+def redeliver(name: str, entry_id: str) -> Command[OutboxEntry]:
     """Owe a handler call again that was given up or dropped, after its cause is mended.
 
     Args:
@@ -319,21 +358,21 @@ def redeliver(name: str, effect_id: str) -> Command[Owed]:
     for _ in range(COMMIT_TRIES):
         now_ms = yield from now()
         for record in (yield from find(name)):
-            effect = record.effect(effect_id)
-            if effect is None:
+            entry = record.entry(entry_id)
+            if entry is None:
                 continue
-            if effect.status not in ("gave_up", "dropped"):
+            if entry.status not in ("gave_up", "dropped"):
                 raise InvalidValue(
-                    f"{effect_id} is {effect.status}; only a call that was given up or dropped "
-                    "can be owed again"
+                    f"{entry_id} is {entry.status}; only a call that was given up or dropped "
+                    "can be made again"
                 )
-            log = _logged(record, effect, now_ms, "owed again")
-            owed = attrs.evolve(
-                effect, status="owed", tries=0, next_at_ms=now_ms, forced=True, log=log
+            log = _logged(record, entry, now_ms, "pending again")
+            pending = attrs.evolve(
+                entry, status="pending", tries=0, next_at_ms=now_ms, forced=True, log=log
             )
-            if (yield from commit(change(record, record.with_effect(owed)))):
-                return owed
+            if (yield from commit(change(record, record.with_entry(pending)))):
+                return pending
             break
         else:
-            raise UnknownIntent(effect_id)
-    raise StoreContended(f"{effect_id} changed under each of {COMMIT_TRIES} tries")
+            raise UnknownIntent(entry_id)
+    raise StoreContended(f"{entry_id} changed under each of {COMMIT_TRIES} tries")

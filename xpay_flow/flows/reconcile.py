@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import attrs
 
 from .. import events as ev
-from .. import xpay
+from .. import xpay_api
 from ..decide import decide
 from ..effects import Command, commit, count, load, now
 from ..errors import OutcomeUnknown, XPayRefused
@@ -19,15 +19,15 @@ from ..intent import Intent
 from ..records import Record, change
 from ..wire import IntentAnswer
 from .checkout import REPEATABLE_MS, create_at_xpay
-from .filing import (
-    Rules,
-    adopt,
-    file_event,
-    next_question_ms,
+from .recording import (
+    FlowContext,
+    attach_parked,
+    next_reconcile_ms,
+    record_event,
     with_decision,
 )
-from .passes import Unworkable, work_through
 from .webhook import find_owner
+from .work_queue import FailedJob, work_through
 
 # A list can lag behind a creation whose answer was an error; by then it should not.
 LISTED_AFTER_MS = 120_000
@@ -37,7 +37,7 @@ LIST_PAGES_MAX = 5
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
+class ReconcileResult:
     """What one question to xPay brought.
 
     Args:
@@ -50,70 +50,79 @@ class Asked:
     state: str | None = None
 
 
-def reconcile(rules: Rules, *, limit: int | None = None) -> Command[tuple[Asked | Unworkable, ...]]:
+def reconcile(
+    context: FlowContext, *, limit: int | None = None
+) -> Command[tuple[ReconcileResult | FailedJob, ...]]:
     """Ask xPay about the intents that are due, longest due first; at most `limit` of them."""
-    batch = limit or rules.settings.ask_batch
-    return (yield from work_through("ask", lambda key: ask_record(key, rules), batch))
+    batch = limit or context.settings.reconcile_batch
+    return (yield from work_through("reconcile", lambda key: reconcile_record(key, context), batch))
 
 
-def ask_record(key: str, rules: Rules) -> Command[Sequence[Asked]]:
+def reconcile_record(key: str, context: FlowContext) -> Command[Sequence[ReconcileResult]]:
     """Ask about one record; nothing when another process has just taken it."""
     found = yield from load(key)
-    record = (yield from _claim(found[0], rules)) if found else None
+    record = (yield from _claim(found[0], context)) if found else None
     if record is None:
         return ()
-    is_last = record.asks >= len(rules.settings.ask_schedule_s)
-    asked = yield from _ask(record, rules)
+    is_last = record.reconcile_count >= len(context.settings.reconcile_schedule_s)
+    asked = yield from _ask(record, context)
     yield from count(f"ask.{asked.outcome}")
     if is_last:
-        yield from _end_of_schedule(key, rules)
+        yield from _end_of_schedule(key, context)
     return (asked,)
 
 
-def _ask(record: Record, rules: Rules) -> Command[Asked]:
+def _ask(record: Record, context: FlowContext) -> Command[ReconcileResult]:
     if record.intent is None:
-        return (yield from _look_for_owner(record, rules))
+        return (yield from _look_for_owner(record, context))
     if not record.intent.x_intent_ids:
-        return (yield from _resolve_creation(record, record.intent, rules))
+        return (yield from _resolve_creation(record, record.intent, context))
     asked = _asked(record, "nothing new")
     for x_intent_id in record.intent.x_intent_ids:
-        asked = yield from _ask_about(asked, x_intent_id, rules)
+        asked = yield from _read_status(asked, x_intent_id, context)
     return asked
 
 
-def _claim(record: Record, rules: Rules) -> Command[Record | None]:
+def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
     """Set the time of the next question before asking this one, so that no two processes ask."""
     now_ms = yield from now()
-    due_ms = record.due_at_ms("ask")
+    due_ms = record.due_at_ms("reconcile")
     if due_ms is None or due_ms > now_ms:
         # Another process asked, or the answer came, since the list of what is due was made.
         return None
-    asks = record.asks + 1
-    next_ms = next_question_ms(asks, now_ms, rules.settings)
+    reconcile_count = record.reconcile_count + 1
+    next_ms = next_reconcile_ms(reconcile_count, now_ms, context.settings)
     if next_ms is None:
         # The last question: if we die over it, it is asked again; `_end_of_schedule` ends it.
-        next_ms = now_ms + rules.settings.lease_s * 1000
+        next_ms = now_ms + context.settings.lease_s * 1000
     intent = record.intent
     if intent is not None and now_ms - intent.created_at_ms >= REPEATABLE_MS:
         # It can be sent no more, and holds the customer's data.
         intent = attrs.evolve(intent, request=None)
-    step = change(record, attrs.evolve(record, intent=intent, asks=asks, ask_at_ms=next_ms))
+    step = change(
+        record,
+        attrs.evolve(
+            record, intent=intent, reconcile_count=reconcile_count, reconcile_at_ms=next_ms
+        ),
+    )
     return step.record if (yield from commit(step)) else None
 
 
-def _end_of_schedule(key: str, rules: Rules) -> Command[None]:
+def _end_of_schedule(key: str, context: FlowContext) -> Command[None]:
     """The last question is answered: say what stayed open, and ask no more."""
-    for _ in rules.tries:
+    for _ in context.tries:
         record = (yield from load(key))[0]
         now_ms = yield from now()
-        if record.ask_at_ms is None or record.asks < len(rules.settings.ask_schedule_s):
+        if record.reconcile_at_ms is None or record.reconcile_count < len(
+            context.settings.reconcile_schedule_s
+        ):
             return
         after = record
         open_question = _open_question(record.intent)
         if record.intent is not None and open_question is not None:
-            decision = decide(record.intent, ev.own(open_question, now_ms), rules.lifecycle)
-            after = with_decision(record, decision, now_ms, rules)
-        if (yield from commit(change(record, attrs.evolve(after, ask_at_ms=None)))):
+            decision = decide(record.intent, ev.own(open_question, now_ms), context.lifecycle)
+            after = with_decision(record, decision, now_ms, context)
+        if (yield from commit(change(record, attrs.evolve(after, reconcile_at_ms=None)))):
             return
 
 
@@ -126,10 +135,10 @@ def _open_question(intent: Intent | None) -> str | None:
     return ev.CREATE_UNRESOLVED if intent.state == "initiated" else None
 
 
-def _asked(record: Record, outcome: str) -> Asked:
+def _asked(record: Record, outcome: str) -> ReconcileResult:
     """What a question brought, where it left this record."""
     intent = record.intent
-    return Asked(
+    return ReconcileResult(
         key=record.key,
         intent_id=intent.id if intent else None,
         outcome=outcome,
@@ -137,104 +146,110 @@ def _asked(record: Record, outcome: str) -> Asked:
     )
 
 
-def _ask_about(asked: Asked, x_intent_id: str, rules: Rules) -> Command[Asked]:
-    answer = yield from xpay.get_intent(x_intent_id, rules.settings)
-    if isinstance(answer, xpay.Unclear):
+def _read_status(
+    asked: ReconcileResult, x_intent_id: str, context: FlowContext
+) -> Command[ReconcileResult]:
+    answer = yield from xpay_api.get_intent(x_intent_id, context.settings)
+    if isinstance(answer, xpay_api.Unclear):
         return attrs.evolve(asked, outcome="unclear")
-    if isinstance(answer, xpay.Refused):
+    if isinstance(answer, xpay_api.Refused):
         return attrs.evolve(asked, outcome="refused")
     report = ev.from_report(answer, (yield from now()))
-    filed = yield from file_event(asked.key, report, rules)
-    return _asked(filed.record, "learned" if filed.decision.event is not None else "nothing new")
+    result = yield from record_event(asked.key, report, context)
+    return _asked(result.record, "learned" if result.decision.event is not None else "nothing new")
 
 
-def _look_for_owner(parked: Record, rules: Rules) -> Command[Asked]:
+def _look_for_owner(parked: Record, context: FlowContext) -> Command[ReconcileResult]:
     """Parked news: has its intent appeared meanwhile?"""
-    for fact in parked.facts:
-        owner = yield from find_owner(fact.event)
+    for recorded in parked.events:
+        owner = yield from find_owner(recorded.event)
         if owner is None:
             continue
-        yield from file_event(owner.key, fact.event, rules)
-        if fact.event.x_intent_id:
-            yield from adopt(fact.event.x_intent_id, rules)
-        return Asked(
+        yield from record_event(owner.key, recorded.event, context)
+        if recorded.event.x_intent_id:
+            yield from attach_parked(recorded.event.x_intent_id, context)
+        return ReconcileResult(
             key=parked.key,
             intent_id=owner.intent.id if owner.intent else None,
-            outcome="adopted",
+            outcome="attached",
         )
-    return Asked(key=parked.key, intent_id=None, outcome="nobody's")
+    return ReconcileResult(key=parked.key, intent_id=None, outcome="unmatched")
 
 
-def _resolve_creation(record: Record, intent: Intent, rules: Rules) -> Command[Asked]:
+def _resolve_creation(
+    record: Record, intent: Intent, context: FlowContext
+) -> Command[ReconcileResult]:
     """The answer to a creation is missing: repeat it, or, where that cannot help, look for it."""
     now_ms = yield from now()
     key, age_ms, answered = record.key, now_ms - intent.created_at_ms, False
     if age_ms < REPEATABLE_MS:
         try:
-            made = yield from create_at_xpay(record, rules, resumed=True)
+            made = yield from create_at_xpay(record, context, resumed=True)
         except XPayRefused:
-            return (yield from _asked_and_left(key, "refused"))
+            return (yield from _reconciled_as(key, "refused"))
         except OutcomeUnknown as error:
             answered = error.answered
         else:
-            return Asked(key=key, intent_id=made.intent_id, outcome="created", state=made.state)
+            return ReconcileResult(
+                key=key, intent_id=made.intent_id, outcome="created", state=made.state
+            )
     if age_ms >= LISTED_AFTER_MS and (answered or age_ms >= REPEATABLE_MS):
-        outcome = yield from _look_it_up(key, intent, rules)
+        outcome = yield from _look_it_up(key, intent, context)
     else:
         outcome = "unclear"
-    return (yield from _asked_and_left(key, outcome))
+    return (yield from _reconciled_as(key, outcome))
 
 
-def _asked_and_left(key: str, outcome: str) -> Command[Asked]:
+def _reconciled_as(key: str, outcome: str) -> Command[ReconcileResult]:
     """What a question brought, whatever it did to the record."""
     return _asked((yield from load(key))[0], outcome)
 
 
-def _look_it_up(key: str, intent: Intent, rules: Rules) -> Command[str]:
+def _look_it_up(key: str, intent: Intent, context: FlowContext) -> Command[str]:
     """xPay answers errors to the key, or has forgotten it: does it list such an intent?
 
     If it does not, nobody ever got an address to pay at, and the attempt is closed as refused. If
     it was made all the same, its events will beat that (and be named).
     """
-    answer = yield from _find_listed(intent, rules)
+    answer = yield from _find_listed(intent, context)
     now_ms = yield from now()
-    if isinstance(answer, xpay.Unclear | xpay.Refused):
+    if isinstance(answer, xpay_api.Unclear | xpay_api.Refused):
         return "unclear"
     if answer is None:
         why = "xPay answers no creation under this key, and lists no such intent"
-        yield from file_event(key, ev.refusal("not_created", why, now_ms), rules)
+        yield from record_event(key, ev.refusal("not_created", why, now_ms), context)
         return "refused"
-    yield from file_event(key, ev.from_report(answer, now_ms), rules)
-    yield from adopt(answer.x_intent_id, rules)
+    yield from record_event(key, ev.from_report(answer, now_ms), context)
+    yield from attach_parked(answer.x_intent_id, context)
     return "learned"
 
 
 def _find_listed(
-    intent: Intent, rules: Rules
-) -> Command[IntentAnswer | xpay.Unclear | xpay.Refused | None]:
+    intent: Intent, context: FlowContext
+) -> Command[IntentAnswer | xpay_api.Unclear | xpay_api.Refused | None]:
     """The intent at xPay that carries our id, among those listed with our receipt and money."""
     offset: str | None = None
     for _ in range(LIST_PAGES_MAX):
-        page = yield from xpay.list_intents(
-            rules.settings,
+        page = yield from xpay_api.list_intents(
+            context.settings,
             start_ms=intent.created_at_ms - CLOCK_SKEW_MS,
             end_ms=intent.created_at_ms + REPEATABLE_MS + CLOCK_SKEW_MS,
             offset=offset,
         )
-        if isinstance(page, xpay.Unclear | xpay.Refused):
+        if isinstance(page, xpay_api.Unclear | xpay_api.Refused):
             return page
         for item in page.intents:
             if not _could_be(item, intent):
                 continue
-            answer = yield from xpay.get_intent(item.x_intent_id, rules.settings)
-            if isinstance(answer, xpay.Unclear | xpay.Refused):
+            answer = yield from xpay_api.get_intent(item.x_intent_id, context.settings)
+            if isinstance(answer, xpay_api.Unclear | xpay_api.Refused):
                 return answer
-            if answer.metadata.get(rules.settings.metadata_key) == intent.id:
+            if answer.metadata.get(context.settings.metadata_key) == intent.id:
                 return answer
         if page.offset is None:
             return None
         offset = page.offset
-    return xpay.Unclear("the list is too long to be searched")
+    return xpay_api.Unclear("the list is too long to be searched")
 
 
 def _could_be(item: IntentAnswer, intent: Intent) -> bool:

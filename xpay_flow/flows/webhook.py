@@ -15,14 +15,14 @@ from ..effects import Command, commit, count, load, now
 from ..errors import StoreContended, UntrustedMessage
 from ..events import UNKNOWN, Event, from_webhook
 from ..lifecycle import Disposition
-from ..records import Fact, Record, change, intent_alias, receipt_alias, x_intent_alias
+from ..records import Record, RecordedEvent, change, intent_alias, receipt_alias, x_intent_alias
 from ..signing import Authenticity, Headers, authenticate
 from ..wire import canonical_json, parse_object, read_webhook, without_secrets
-from .filing import COMMIT_TRIES, Rules, adopt, next_question_ms, try_to_file
+from .recording import COMMIT_TRIES, FlowContext, attach_parked, next_reconcile_ms, try_to_record
 
 
 @attrs.frozen(kw_only=True)
-class Received:
+class WebhookResult:
     """What was decided upon one webhook. Whatever it is, it is durable and to be answered 200.
 
     Args:
@@ -36,10 +36,10 @@ class Received:
     why: str
     intent_id: str | None = None
     state: str | None = None
-    owes: int = 0
+    handlers_due: int = 0
 
 
-def receive_webhook(headers: Headers, body: bytes, rules: Rules) -> Command[Received]:
+def receive_webhook(headers: Headers, body: bytes, context: FlowContext) -> Command[WebhookResult]:
     """Authenticate, record and decide upon one delivery.
 
     Args:
@@ -51,17 +51,17 @@ def receive_webhook(headers: Headers, body: bytes, rules: Rules) -> Command[Rece
         StoreError: nothing is acknowledged; xPay will send it again.
     """
     try:
-        proven = authenticate(headers, body, rules.settings.signature_policy)
+        proven = authenticate(headers, body, context.settings.signature_policy)
     except UntrustedMessage as error:
         yield from count(f"webhook.refused.{error.reason}")
         raise
     try:
         message = read_webhook(body)
     except UntrustedMessage as error:
-        received = yield from _quarantine(body, error, _proof(proven), rules)
+        received = yield from _quarantine(body, error, _proof(proven), context)
     else:
-        event = from_webhook(message, _proof(proven), rules.settings.metadata_key)
-        received = yield from _file(event, rules)
+        event = from_webhook(message, _proof(proven), context.settings.metadata_key)
+        received = yield from _file(event, context)
     yield from count(f"webhook.{received.disposition}")
     return received
 
@@ -70,31 +70,31 @@ def _proof(proven: Authenticity) -> str:
     return f"hmac:{proven.key_index}" if proven.hmac else "ecdsa"
 
 
-def _file(event: Event, rules: Rules) -> Command[Received]:
-    for _ in rules.tries:
+def _file(event: Event, context: FlowContext) -> Command[WebhookResult]:
+    for _ in context.tries:
         owner = yield from find_owner(event)
         if owner is None or owner.intent is None:
-            received = yield from _park(event, rules)
+            received = yield from _park(event, context)
         else:
-            received = yield from _give_to(owner, event, rules)
+            received = yield from _record_for(owner, event, context)
         if received is not None:
             return received
     raise StoreContended(f"event {event.event_id} lost each of {COMMIT_TRIES} races")
 
 
-def _give_to(owner: Record, event: Event, rules: Rules) -> Command[Received | None]:
+def _record_for(owner: Record, event: Event, context: FlowContext) -> Command[WebhookResult | None]:
     assert owner.intent is not None
-    filed = yield from try_to_file(owner, owner.intent, event, rules)
-    if filed is None:
+    result = yield from try_to_record(owner, owner.intent, event, context)
+    if result is None:
         return None
-    return Received(
+    return WebhookResult(
         event_id=event.event_id,
         event_type=event.type,
-        disposition=filed.decision.disposition,
-        why=filed.decision.why,
-        intent_id=filed.intent.id,
-        state=filed.intent.state,
-        owes=len(filed.decision.owes),
+        disposition=result.decision.disposition,
+        why=result.decision.why,
+        intent_id=result.intent.id,
+        state=result.intent.state,
+        handlers_due=len(result.decision.handlers_due),
     )
 
 
@@ -137,38 +137,42 @@ def parking_key(event: Event) -> str:
     return f"parked:event:{event.event_id}"
 
 
-def _park(event: Event, rules: Rules) -> Command[Received | None]:
+def _park(event: Event, context: FlowContext) -> Command[WebhookResult | None]:
     """Keep news for which there is no intent (yet); None is a lost race."""
     key = parking_key(event)
     aliases = {key} | ({x_intent_alias(event.x_intent_id)} if event.x_intent_id else set[str]())
     now_ms = yield from now()
-    fact = Fact(
+    recorded = RecordedEvent(
         event=event,
         disposition="unknown",
         why="no intent of ours fits; kept until one does",
         at_ms=now_ms,
         version=0,
     )
-    ask_at_ms = next_question_ms(0, now_ms, rules.settings) if event.x_intent_id else None
-    if not (yield from _append(key, frozenset(aliases), fact, ask_at_ms)):
+    reconcile_at_ms = next_reconcile_ms(0, now_ms, context.settings) if event.x_intent_id else None
+    if not (yield from _append(key, frozenset(aliases), recorded, reconcile_at_ms)):
         return None
     if event.x_intent_id:
-        # The intent may have got this id just before we wrote: look again, see `adopt`.
-        yield from adopt(event.x_intent_id, rules)
-    return Received(
-        event_id=event.event_id, event_type=event.type, disposition="unknown", why=fact.why
+        # The intent may have got this id just before we wrote: look again, see `attach_parked`.
+        yield from attach_parked(event.x_intent_id, context)
+    return WebhookResult(
+        event_id=event.event_id, event_type=event.type, disposition="unknown", why=recorded.why
     )
 
 
-def _append(key: str, aliases: frozenset[str], fact: Fact, ask_at_ms: int | None) -> Command[bool]:
+def _append(
+    key: str, aliases: frozenset[str], recorded: RecordedEvent, reconcile_at_ms: int | None
+) -> Command[bool]:
     """Add a fact to a record without an intent; a fact on file already costs no write."""
     found = yield from load(key)
     record = found[0] if found else Record(key=key, aliases=aliases)
-    if any(known.id == fact.id for known in record.facts):
+    if any(known.id == recorded.id for known in record.events):
         return True
-    fact = attrs.evolve(fact, version=record.version + 1)
+    recorded = attrs.evolve(recorded, version=record.version + 1)
     after = attrs.evolve(
-        record, facts=(*record.facts, fact), ask_at_ms=record.ask_at_ms or ask_at_ms
+        record,
+        events=(*record.events, recorded),
+        reconcile_at_ms=record.reconcile_at_ms or reconcile_at_ms,
     )
     return (yield from commit(change(record, after)))
 
@@ -182,8 +186,8 @@ def _kept(body: bytes) -> str:
 
 
 def _quarantine(
-    body: bytes, error: UntrustedMessage, proof: str, rules: Rules
-) -> Command[Received]:
+    body: bytes, error: UntrustedMessage, proof: str, context: FlowContext
+) -> Command[WebhookResult]:
     """Keep bytes that carry a good signature and cannot be read: a person must look at them."""
     name = sha256(body).hexdigest()[:32]
     now_ms = yield from now()
@@ -197,11 +201,13 @@ def _quarantine(
         payload=_kept(body),
     )
     why = f"signed, but unreadable ({error.reason}); quarantined"
-    fact = Fact(event=event, disposition="quarantined", why=why, at_ms=now_ms, version=0)
+    recorded = RecordedEvent(
+        event=event, disposition="quarantined", why=why, at_ms=now_ms, version=0
+    )
     key = f"quarantine:{name}"
-    for _ in rules.tries:
-        if (yield from _append(key, frozenset({key}), fact, None)):
-            return Received(
+    for _ in context.tries:
+        if (yield from _append(key, frozenset({key}), recorded, None)):
+            return WebhookResult(
                 event_id=event.event_id, event_type=event.type, disposition="quarantined", why=why
             )
     raise StoreContended(f"{key} lost each of {COMMIT_TRIES} races")

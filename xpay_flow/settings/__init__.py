@@ -7,7 +7,7 @@ No key is ever shown, neither in a repr nor in an error; since a key may stand i
 variable, no error quotes any value.
 """
 
-from .declaration import ASK_SCHEDULE_S, RETRY_SCHEDULE_S, Mode, Settings
+from .declaration import RECONCILE_SCHEDULE_S, RETRY_SCHEDULE_S, Mode, Settings
 from .environment import ENV_PREFIX
 
-__all__ = ["ASK_SCHEDULE_S", "ENV_PREFIX", "RETRY_SCHEDULE_S", "Mode", "Settings"]
+__all__ = ["ENV_PREFIX", "RECONCILE_SCHEDULE_S", "RETRY_SCHEDULE_S", "Mode", "Settings"]

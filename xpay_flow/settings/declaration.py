@@ -35,7 +35,7 @@ _DAY_S: Final = 24 * _HOUR_S
 # Customers decide within minutes, so most lost webhooks are noticed in the first hour; from then on
 # each question is likely to be in vain, and xPay discourages polling. After a week nobody waits.
 _FIRST_HOURS_S: Final = (60, 120, 300, 900, 1 * _HOUR_S, 3 * _HOUR_S, 12 * _HOUR_S)
-ASK_SCHEDULE_S: Final = _FIRST_HOURS_S + 6 * (_DAY_S,)
+RECONCILE_SCHEDULE_S: Final = _FIRST_HOURS_S + 6 * (_DAY_S,)
 # The first retries outlast a restart, the later ones an outage, the last one a night without staff.
 RETRY_SCHEDULE_S: Final = (5, 30, 120, 600, _HOUR_S, 6 * _HOUR_S, _DAY_S)
 
@@ -177,19 +177,19 @@ class Settings:
             read_int,
         ),
     )
-    ask_schedule_s: tuple[int, ...] = attrs.field(
-        default=ASK_SCHEDULE_S,
+    reconcile_schedule_s: tuple[int, ...] = attrs.field(
+        default=RECONCILE_SCHEDULE_S,
         metadata=_about(
-            "ASK_SCHEDULE_S",
+            "RECONCILE_SCHEDULE_S",
             "The pauses before each question to xPay about a payment that is still open.",
             checks.tuple_of(checks.whole(1, 30 * _DAY_S), what="whole seconds"),
             read_ints,
         ),
     )
-    ask_batch: int = attrs.field(
+    reconcile_batch: int = attrs.field(
         default=20,
         metadata=_about(
-            "ASK_BATCH",
+            "RECONCILE_BATCH",
             "How many open payments one pass of the reconciler asks about.",
             checks.whole(1, 1000),
             read_int,

@@ -19,7 +19,7 @@ from xpay_flow.errors import SchemaMismatch, quoted
 from xpay_flow.events import Event
 from xpay_flow.intent import Intent
 from xpay_flow.money import Money
-from xpay_flow.records import Fact, Owed, Record
+from xpay_flow.records import OutboxEntry, Record, RecordedEvent
 from xpay_flow.wire import JSON
 
 Document: TypeAlias = dict[str, JSON]
@@ -31,11 +31,11 @@ _encode: Final = json.JSONEncoder(
 ).encode
 
 # The checkout's address opens the page for whoever holds it; the snapshot keeps the one in use.
-# Evidence is what the facts on file say, and those and the effects are parts of their own.
+# Evidence is what the events on file say, and those and the outbox are parts of their own.
 _NOT_WRITTEN: Final[dict[type, tuple[str, ...]]] = {
     Event: ("url",),
     Intent: ("evidence",),
-    Record: ("facts", "effects"),
+    Record: ("events", "outbox"),
 }
 
 
@@ -43,23 +43,23 @@ def to_document(record: Record) -> Document:
     """The whole record. What `from_document` makes of it equals `record`."""
     return {
         **head_to_document(record),
-        "facts": [_written(fact) for fact in record.facts],
-        "effects": [_written(effect) for effect in record.effects],
+        "events": [_written(recorded) for recorded in record.events],
+        "outbox": [_written(entry) for entry in record.outbox],
     }
 
 
 def head_to_document(record: Record) -> Document:
-    """The record without its facts and effects, for a store that keeps each in a row."""
+    """The record without its events and outbox, for a store that keeps each in a row."""
     document = _object(record)
     intent, snapshot = record.intent, document.get("intent")
     # Facts that are kept and not believed are on file and no evidence; they are rare.
-    if intent and isinstance(snapshot, dict) and intent.evidence != _ids(record.facts):
+    if intent and isinstance(snapshot, dict) and intent.evidence != _ids(record.events):
         snapshot["evidence"] = _written(intent.evidence)
     return document
 
 
-def part_to_document(part: Fact | Owed) -> Document:
-    """One fact or one effect, as `to_document` writes it."""
+def part_to_document(part: RecordedEvent | OutboxEntry) -> Document:
+    """One event or one effect, as `to_document` writes it."""
     return _object(part)
 
 
@@ -74,7 +74,7 @@ def from_document(document: Document) -> Record:
     snapshot = document.get("intent")
     if record.intent and isinstance(snapshot, dict) and "evidence" not in snapshot:
         # Nobody else has seen the snapshot yet, and making both anew would take 10 µs.
-        object.__setattr__(record.intent, "evidence", _ids(record.facts))
+        object.__setattr__(record.intent, "evidence", _ids(record.events))
     return record
 
 
@@ -83,9 +83,9 @@ def to_text(document: Document) -> str:
     return _encode(document)
 
 
-def from_texts(head: str, facts: Iterable[str], effects: Iterable[str]) -> Record:
+def from_texts(head: str, events: Iterable[str], outbox: Iterable[str]) -> Record:
     """The record whose parts are these texts. Raises SchemaMismatch."""
-    text = f'{{"facts":[{",".join(facts)}],"effects":[{",".join(effects)}],"head":{head}}}'
+    text = f'{{"events":[{",".join(events)}],"outbox":[{",".join(outbox)}],"head":{head}}}'
     try:
         whole: dict[str, Any] = json.loads(text)
         return from_document({**whole.pop("head"), **whole})
@@ -93,8 +93,8 @@ def from_texts(head: str, facts: Iterable[str], effects: Iterable[str]) -> Recor
         raise _mismatch(Record, str(error)) from None
 
 
-def _ids(facts: Iterable[Fact]) -> frozenset[str]:
-    return frozenset([fact.event.fact_id for fact in facts])
+def _ids(events: Iterable[RecordedEvent]) -> frozenset[str]:
+    return frozenset([recorded.event.event_key for recorded in events])
 
 
 # What JSON holds as it is.

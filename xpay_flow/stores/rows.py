@@ -10,8 +10,8 @@ import json
 from typing import Final, TypeAlias
 
 from xpay_flow.intent import Intent
-from xpay_flow.ports import HELD
-from xpay_flow.records import Fact, Owed, Record
+from xpay_flow.ports import LOCKED
+from xpay_flow.records import OutboxEntry, Record, RecordedEvent
 
 from .codec import head_to_document, part_to_document, to_text
 
@@ -31,20 +31,20 @@ _OF_INTENT: Final = (
     "attention",
     "created_at_ms",
 )
-# How the document of an effect ends that `is_held`: its log is the last that is written of it.
-HELD_ENDING: Final = f'"outcome":"started","error":"{HELD}"}}]}}'
+# How the document of an effect ends that `is_locked`: its log is the last that is written of it.
+LOCKED_ENDING: Final = f'"outcome":"started","error":"{LOCKED}"}}]}}'
 # The first columns are the identity, the others may change.
 INTENT_COLUMNS: Final = (
     "record_key",
     "version",
     *_OF_INTENT,
     "deliver_at_ms",
-    "ask_at_ms",
+    "reconcile_at_ms",
     "document",
 )
-FACT_COLUMNS: Final = (
+EVENT_COLUMNS: Final = (
     "record_key",
-    "fact_id",
+    "event_key",
     "kind",
     "type",
     "source",
@@ -54,9 +54,9 @@ FACT_COLUMNS: Final = (
     "why",
     "document",
 )
-EFFECT_COLUMNS: Final = (
+OUTBOX_COLUMNS: Final = (
     "record_key",
-    "effect_id",
+    "entry_id",
     "name",
     "subject",
     "status",
@@ -70,14 +70,14 @@ _INTEGER_MAX: Final = 2**63 - 1
 
 
 def intent_row(record: Record) -> Row:
-    """The record without facts and effects; parked news has no intent, so those are null."""
+    """The record without events and outbox; parked news has no intent, so those are null."""
     intent = record.intent
     return {
         "record_key": record.key,
         "version": record.version,
         **(_intent_columns(intent) if intent else dict.fromkeys(_OF_INTENT)),
         "deliver_at_ms": record.deliver_at_ms,
-        "ask_at_ms": record.ask_at_ms,
+        "reconcile_at_ms": record.reconcile_at_ms,
         "document": to_text(head_to_document(record)),
     }
 
@@ -99,31 +99,31 @@ def _intent_columns(intent: Intent) -> Row:
     }
 
 
-def fact_row(record_key: str, fact: Fact) -> Row:
-    """One fact of a record."""
+def event_row(record_key: str, recorded: RecordedEvent) -> Row:
+    """One event of a record."""
     return {
         "record_key": record_key,
-        "fact_id": fact.id,
-        "kind": fact.event.kind,
-        "type": fact.event.type,
-        "source": fact.event.source,
-        "event_id": fact.event.event_id,
-        "at_ms": fact.at_ms,
-        "disposition": fact.disposition,
-        "why": fact.why,
-        "document": to_text(part_to_document(fact)),
+        "event_key": recorded.id,
+        "kind": recorded.event.kind,
+        "type": recorded.event.type,
+        "source": recorded.event.source,
+        "event_id": recorded.event.event_id,
+        "at_ms": recorded.at_ms,
+        "disposition": recorded.disposition,
+        "why": recorded.why,
+        "document": to_text(part_to_document(recorded)),
     }
 
 
-def effect_row(record_key: str, effect: Owed) -> Row:
+def entry_row(record_key: str, entry: OutboxEntry) -> Row:
     """One owed effect of a record."""
     return {
         "record_key": record_key,
-        "effect_id": effect.id,
-        "name": effect.name,
-        "subject": effect.subject,
-        "status": effect.status,
-        "tries": effect.tries,
-        "next_at_ms": effect.next_at_ms,
-        "document": to_text(part_to_document(effect)),
+        "entry_id": entry.id,
+        "name": entry.name,
+        "subject": entry.subject,
+        "status": entry.status,
+        "tries": entry.tries,
+        "next_at_ms": entry.next_at_ms,
+        "document": to_text(part_to_document(entry)),
     }

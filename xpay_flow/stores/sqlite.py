@@ -1,6 +1,6 @@
 """How are records kept in one SQLite file? The embedded default, with the standard library alone.
 
-Facts, effects and aliases are rows of their own, so a commit writes what is new and not the
+Events, outbox and aliases are rows of their own, so a commit writes what is new and not the
 history. A commit is one transaction and one flush to the disk. The file must be on a local disk:
 SQLite's locks and its write-ahead log do not work over a network.
 """
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
-from xpay_flow.ports import FOUND_MAX, Undone
+from xpay_flow.ports import FOUND_MAX, HandlerRolledBack
 from xpay_flow.records import Change, Record, Work
 
 from .codec import from_texts
-from .rows import EFFECT_COLUMNS, FACT_COLUMNS, INTENT_COLUMNS, effect_row, fact_row, intent_row
+from .rows import EVENT_COLUMNS, INTENT_COLUMNS, OUTBOX_COLUMNS, entry_row, event_row, intent_row
 from .sqlite_durability import keep_commits, write_ahead
+from .sqlite_handler_guard import alone_with
 from .sqlite_pool import WAIT_S, Pool
 from .sqlite_schema import migrate
-from .sqlite_within import alone_with
 
 _PREFIX: Final = "sqlite:///"
 
@@ -39,7 +39,7 @@ def _parts(table: str) -> str:
     """
 
 
-_HEADS: Final = f"SELECT i.document, {_parts('facts')}, {_parts('effects')}"
+_HEADS: Final = f"SELECT i.document, {_parts('events')}, {_parts('outbox')}"
 _LOAD: Final = f"""
     {_HEADS} FROM aliases AS a JOIN intents AS i USING (record_key)
     WHERE a.alias = ? ORDER BY i.seq LIMIT ?
@@ -50,9 +50,9 @@ _DUE: Final[dict[Work, str]] = {
         SELECT record_key FROM intents WHERE deliver_at_ms <= ?
         ORDER BY deliver_at_ms, record_key LIMIT ?
     """,
-    "ask": """
-        SELECT record_key FROM intents WHERE ask_at_ms <= ?
-        ORDER BY ask_at_ms, record_key LIMIT ?
+    "reconcile": """
+        SELECT record_key FROM intents WHERE reconcile_at_ms <= ?
+        ORDER BY reconcile_at_ms, record_key LIMIT ?
     """,
 }
 
@@ -72,15 +72,15 @@ _PUT_NEXT: Final = (
     f"UPDATE intents SET {', '.join(f'{column} = ?' for column in INTENT_COLUMNS[1:])}"
     " WHERE record_key = ? AND version = ?"
 )
-_PUT_FACT: Final = _insert("facts", FACT_COLUMNS, "")
+_PUT_FACT: Final = _insert("events", EVENT_COLUMNS, "")
 _PUT_EFFECT: Final = _insert(
-    "effects",
-    EFFECT_COLUMNS,
-    f"ON CONFLICT (record_key, effect_id) DO UPDATE SET {_excluded(EFFECT_COLUMNS[2:])}",
+    "outbox",
+    OUTBOX_COLUMNS,
+    f"ON CONFLICT (record_key, entry_id) DO UPDATE SET {_excluded(OUTBOX_COLUMNS[2:])}",
 )
 _INTENT_VALUES: Final = itemgetter(*INTENT_COLUMNS)
-_FACT_VALUES: Final = itemgetter(*FACT_COLUMNS)
-_EFFECT_VALUES: Final = itemgetter(*EFFECT_COLUMNS)
+_FACT_VALUES: Final = itemgetter(*EVENT_COLUMNS)
+_EFFECT_VALUES: Final = itemgetter(*OUTBOX_COLUMNS)
 # A change that somebody made by hand may call aliases new that are there.
 _PUT_ALIAS: Final = "INSERT INTO aliases (record_key, alias) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _DROP_ALIAS: Final = "DELETE FROM aliases WHERE record_key = ? AND alias = ?"
@@ -97,17 +97,17 @@ class SQLiteReader:
         return self._records(_LOAD, (alias, FOUND_MAX))
 
     def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         return self._records(_RECENT, (limit,))
 
     def _records(self, query: str, values: tuple[object, ...]) -> list[Record]:
-        # One statement: the facts must be those of the very version that is read.
+        # One statement: the events must be those of the very version that is read.
         with self._pool.reading() as connection:
             try:
                 found = connection.execute(query, values).fetchall()
             except UnicodeEncodeError:
                 return []  # Half a character, in a foreign name: nothing is filed under it.
-        return [from_texts(head, _texts(facts), _texts(effects)) for head, facts, effects in found]
+        return [from_texts(head, _texts(events), _texts(outbox)) for head, events, outbox in found]
 
 
 def _texts(joined: str | None) -> Iterable[str]:
@@ -149,7 +149,7 @@ class SQLiteStore(SQLiteReader):
         return cls(path)
 
     def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.Finding`; what it saves is a hop into a thread for each."""
+        """See `xpay_flow.ports.BatchLoading`; what it saves is a hop into a thread for each."""
         return [self.load(alias) for alias in aliases]
 
     def commit(self, change: Change) -> bool:
@@ -158,7 +158,7 @@ class SQLiteStore(SQLiteReader):
             return _put(connection, change)
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
-        """See `xpay_flow.ports.Batching`."""
+        """See `xpay_flow.ports.BatchCommitting`."""
         with self._pool.writing() as connection:
             return [_put(connection, change) for change in changes]
 
@@ -176,7 +176,9 @@ class SQLiteStore(SQLiteReader):
         except StoreUnavailable as error:
             if isinstance(error.__cause__, sqlite3.IntegrityError):
                 # A constraint that is looked at last; it is not ours.
-                raise Undone(f"the database refused to commit: {error.__cause__}") from error
+                raise HandlerRolledBack(
+                    f"the database refused to commit: {error.__cause__}"
+                ) from error
             raise
         return won
 
@@ -207,10 +209,10 @@ def _put(connection: sqlite3.Connection, change: Change) -> bool:
     if not _put_head(connection, change):
         return False
     key = change.record.key
-    for fact in change.new_facts:
-        connection.execute(_PUT_FACT, _FACT_VALUES(fact_row(key, fact)))
-    for effect in change.changed_effects:
-        connection.execute(_PUT_EFFECT, _EFFECT_VALUES(effect_row(key, effect)))
+    for recorded in change.new_events:
+        connection.execute(_PUT_FACT, _FACT_VALUES(event_row(key, recorded)))
+    for entry in change.changed_entries:
+        connection.execute(_PUT_EFFECT, _EFFECT_VALUES(entry_row(key, entry)))
     _put_aliases(connection, change)
     return True
 

@@ -42,7 +42,7 @@ _FIRST: Final = (
         attention      TEXT,  -- a JSON array of reasons, null if there is none
         created_at_ms  INTEGER,
         deliver_at_ms  INTEGER,
-        ask_at_ms      INTEGER,
+        reconcile_at_ms      INTEGER,
         document       TEXT NOT NULL
     )
     """,
@@ -52,14 +52,14 @@ _FIRST: Final = (
     WHERE deliver_at_ms IS NOT NULL
     """,
     """
-    CREATE INDEX intents_to_ask ON intents (ask_at_ms, record_key)
-    WHERE ask_at_ms IS NOT NULL
+    CREATE INDEX intents_to_reconcile ON intents (reconcile_at_ms, record_key)
+    WHERE reconcile_at_ms IS NOT NULL
     """,
     """
-    CREATE TABLE facts (
+    CREATE TABLE events (
         seq         INTEGER PRIMARY KEY,
         record_key  TEXT NOT NULL REFERENCES intents (record_key),
-        fact_id     TEXT NOT NULL,
+        event_key     TEXT NOT NULL,
         kind        TEXT NOT NULL,
         type        TEXT NOT NULL,
         source      TEXT NOT NULL,
@@ -68,30 +68,30 @@ _FIRST: Final = (
         disposition TEXT NOT NULL,
         why         TEXT NOT NULL,
         document    TEXT NOT NULL,
-        UNIQUE (record_key, fact_id)
+        UNIQUE (record_key, event_key)
     )
     """,
     """
-    CREATE TRIGGER facts_are_not_changed BEFORE UPDATE ON facts
-    BEGIN SELECT RAISE (ABORT, 'facts are append-only'); END
+    CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+    BEGIN SELECT RAISE (ABORT, 'events are append-only'); END
     """,
     """
-    CREATE TRIGGER facts_are_not_deleted BEFORE DELETE ON facts
-    BEGIN SELECT RAISE (ABORT, 'facts are append-only'); END
+    CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
+    BEGIN SELECT RAISE (ABORT, 'events are append-only'); END
     """,
-    # `seq` keeps the effects of a record in the order in which they became due.
+    # `seq` keeps the outbox of a record in the order in which they became due.
     """
-    CREATE TABLE effects (
+    CREATE TABLE outbox (
         seq        INTEGER PRIMARY KEY,
         record_key TEXT NOT NULL REFERENCES intents (record_key),
-        effect_id  TEXT NOT NULL,
+        entry_id  TEXT NOT NULL,
         name       TEXT NOT NULL,
         subject    TEXT NOT NULL,
         status     TEXT NOT NULL,
         tries      INTEGER NOT NULL,
         next_at_ms INTEGER NOT NULL,
         document   TEXT NOT NULL,
-        UNIQUE (record_key, effect_id)
+        UNIQUE (record_key, entry_id)
     )
     """,
     """

@@ -7,7 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.ports import Batching, Claiming, Finding, Listing, Reader, Store, Transactional
+from xpay_flow.ports import (
+    BatchCommitting,
+    BatchLoading,
+    Reader,
+    RecentListing,
+    RowLocking,
+    Store,
+    Transactional,
+)
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.threads import Threads
 
@@ -23,7 +31,7 @@ class ThreadedReader:
         return await self._threads.call(self._reader.load, alias)
 
     async def recent(self, limit: int) -> Sequence[Record]:
-        if not isinstance(self._reader, Listing):
+        if not isinstance(self._reader, RecentListing):
             raise ConfigurationError("this store cannot list recent records")
         return await self._threads.call(self._reader.recent, limit)
 
@@ -34,11 +42,11 @@ class ThreadedStore(ThreadedReader):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._store = store
-        self.can_hold = isinstance(store, Claiming) and store.can_hold
+        self.can_lock = isinstance(store, RowLocking) and store.can_lock
 
     async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.Finding`."""
-        return await self._threads.call(cast(Finding, self._store).load_many, aliases)
+        """See `xpay_flow.ports.BatchLoading`."""
+        return await self._threads.call(cast(BatchLoading, self._store).load_many, aliases)
 
     async def commit(self, change: Change) -> bool:
         return await self._threads.call(self._store.commit, change)
@@ -52,22 +60,22 @@ class ThreadedStore(ThreadedReader):
         return await self._threads.call(store.commit_with, change, work)
 
     async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
-        """See `xpay_flow.ports.Batching`."""
-        return await self._threads.call(cast(Batching, self._store).commit_many, changes)
+        """See `xpay_flow.ports.BatchCommitting`."""
+        return await self._threads.call(cast(BatchCommitting, self._store).commit_many, changes)
 
     @asynccontextmanager
-    async def hold(self, key: str) -> AsyncGenerator[bool, None]:
-        """See `xpay_flow.ports.Claiming`."""
-        held = cast(Claiming, self._store).hold(key)
+    async def lock(self, key: str) -> AsyncGenerator[bool, None]:
+        """See `xpay_flow.ports.RowLocking`."""
+        held = cast(RowLocking, self._store).lock(key)
         is_mine = await self._threads.call(held.__enter__)
         try:
             yield is_mine
         finally:
             await self._threads.call(held.__exit__, None, None, None)
 
-    async def abandoned(self, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.Claiming`."""
-        return await self._threads.call(cast(Claiming, self._store).abandoned, now_ms, limit)
+    async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.RowLocking`."""
+        return await self._threads.call(cast(RowLocking, self._store).orphaned, now_ms, limit)
 
     def reader(self) -> ThreadedReader:
         return ThreadedReader(self._store.reader())

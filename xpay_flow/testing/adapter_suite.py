@@ -27,7 +27,7 @@ import httpx
 import pytest
 
 from xpay_flow import messages as m
-from xpay_flow.endpoints import Handles, Header, Pages
+from xpay_flow.endpoints import Header, Pages, RequestHandler
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.ports import HttpRequest, HttpResponse
@@ -172,7 +172,7 @@ class AdapterSuite:
         assert [200] * len(bodies) == statuses
         for n in range(len(bodies)):
             (record,) = world.store.load(f"x:in_other_{n}")
-            assert [f"whe_{n}"] == [fact.event.event_id for fact in record.facts]
+            assert [f"whe_{n}"] == [recorded.event.event_id for recorded in record.events]
 
     # --- the status query ---
 
@@ -569,7 +569,7 @@ class _Input(RawIOBase):
         return taken
 
 
-def sync_only(flow: AnyFlow) -> Handles:
+def sync_only(flow: AnyFlow) -> RequestHandler:
     """The flow of a suite that is not async, as its type says."""
     assert isinstance(flow, Flow)
     return flow

@@ -16,15 +16,15 @@ from xpay_flow import events as ev
 from xpay_flow import messages as m
 from xpay_flow.decide import decide
 from xpay_flow.events import Event
-from xpay_flow.flows.filing import Rules, stored_attempt, with_decision
+from xpay_flow.flows.recording import FlowContext, stored_attempt, with_decision
 from xpay_flow.intent import Intent
 from xpay_flow.money import Money
-from xpay_flow.records import Change, Fact, Record, attempt_key, change, x_intent_alias
+from xpay_flow.records import Change, Record, RecordedEvent, attempt_key, change, x_intent_alias
 from xpay_flow.settings import Settings
 
 # A Monday in 2025; no test reads the clock.
 NOW_MS: Final = 1_760_000_000_000
-RULES: Final = Rules(Settings.sandbox())
+RULES: Final = FlowContext(Settings.sandbox())
 
 PRICE: Final = Money(1999, "USD")
 
@@ -71,8 +71,10 @@ def parked(event: Event, *, at_ms: int = NOW_MS) -> Change:
     assert event.x_intent_id is not None
     name = x_intent_alias(event.x_intent_id)
     record = Record(key=f"parked:{name}", aliases=frozenset({name, f"parked:{name}"}))
-    fact = Fact(event=event, disposition="unknown", why="nobody's yet", at_ms=at_ms, version=1)
-    return change(record, attrs.evolve(record, facts=(fact,), ask_at_ms=at_ms + 60_000))
+    recorded = RecordedEvent(
+        event=event, disposition="unknown", why="nobody's yet", at_ms=at_ms, version=1
+    )
+    return change(record, attrs.evolve(record, events=(recorded,), reconcile_at_ms=at_ms + 60_000))
 
 
 def created(x_intent_id: str = "in_1") -> Event:

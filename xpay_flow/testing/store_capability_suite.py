@@ -8,15 +8,15 @@ import pytest
 
 from xpay_flow.ports import (
     FOUND_MAX,
-    HELD,
-    Batching,
-    Claiming,
-    Finding,
-    Listing,
+    LOCKED,
+    BatchCommitting,
+    BatchLoading,
+    HandlerRolledBack,
+    RecentListing,
+    RowLocking,
     Store,
     Transactional,
-    Undone,
-    is_held,
+    is_locked,
 )
 from xpay_flow.records import Record, receipt_alias
 
@@ -36,16 +36,16 @@ class Capabilities(Making):
 
     def test_the_recent_ones_come_newest_first(self, store: Store) -> None:
         """A store that lists shows what was stored last, newest first, and so does its reader."""
-        declares(store, Listing)
+        declares(store, RecentListing)
         made = [put(store, b.attempt(f"order-{n}")) for n in (1, 3, 2)]
         for listing in (store, store.reader()):
-            assert isinstance(listing, Listing)
+            assert isinstance(listing, RecentListing)
             assert made[:0:-1] == list(listing.recent(2))
             assert made[::-1] == list(listing.recent(10))
 
     def test_a_change_does_not_make_a_record_recent(self, store: Store) -> None:
         """The list goes by the first commit, and shows each record as it is now."""
-        listing = declares(store, Listing)
+        listing = declares(store, RecentListing)
         older, younger = put(store, b.attempt("order-1")), put(store, b.attempt("order-2"))
         older = put(store, b.next_change(older, b.failed()))
         assert [younger, older] == list(listing.recent(10))
@@ -54,7 +54,7 @@ class Capabilities(Making):
 
     def test_many_names_find_what_each_finds(self, store: Store) -> None:
         """Each name is answered in its place: one record, some, the hundred oldest, or none."""
-        finding = declares(store, Finding)
+        finding = declares(store, BatchLoading)
         other, *pair = (put(store, b.attempt(f"order-{n}", n)) for n in (2, 1))
         pair.append(put(store, b.attempt("order-1", 2)))
         many = [put(store, b.attempt("order-3", n)) for n in range(FOUND_MAX + 1)]
@@ -66,7 +66,7 @@ class Capabilities(Making):
 
     def test_many_names_find_what_is_there_now(self, store: Store) -> None:
         """What has been committed is found together as it is found alone."""
-        finding = declares(store, Finding)
+        finding = declares(store, BatchLoading)
         first, other = (put(store, b.attempt(f"order-{n}")) for n in (1, 2))
         assert [[first], [other]] == [*map(list, finding.load_many((first.key, other.key)))]
         second = put(store, b.next_change(first, b.created(), b.paid()))
@@ -74,13 +74,13 @@ class Capabilities(Making):
 
     def test_no_name_finds_nothing(self, store: Store) -> None:
         """No name, no answer."""
-        assert [] == list(declares(store, Finding).load_many(()))
+        assert [] == list(declares(store, BatchLoading).load_many(()))
 
     # --- Batching --------------------------------------------------------------------------------
 
     def test_a_batch_is_committed(self, store: Store) -> None:
         """Each change of a batch is committed as by itself: records, names and due times."""
-        batching = declares(store, Batching)
+        batching = declares(store, BatchCommitting)
         first = put(store, b.attempt("order-1"))
         steps = [b.attempt("order-2"), b.next_change(first, b.created(), b.paid())]
         assert [True, True] == list(batching.commit_many(steps))
@@ -91,7 +91,7 @@ class Capabilities(Making):
 
     def test_a_lost_race_leaves_the_rest_of_a_batch(self, store: Store) -> None:
         """Answers come in the order of the changes, and who lost a race loses alone."""
-        batching = declares(store, Batching)
+        batching = declares(store, BatchCommitting)
         first = put(store, b.attempt("order-1"))
         second = put(store, b.next_change(first, b.created()))
         steps = [b.attempt("order-2"), b.next_change(first, b.failed()), b.attempt("order-3")]
@@ -102,7 +102,7 @@ class Capabilities(Making):
 
     def test_an_empty_batch_is_nothing(self, store: Store) -> None:
         """No change, no answer."""
-        assert [] == list(declares(store, Batching).commit_many([]))
+        assert [] == list(declares(store, BatchCommitting).commit_many([]))
 
     # --- Transactional ---------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class Capabilities(Making):
         assert [] == given
         assert [second] == list(store.load(first.key))
 
-    @pytest.mark.parametrize("raised", [Undone, _Spoilt])
+    @pytest.mark.parametrize("raised", [HandlerRolledBack, _Spoilt])
     def test_work_that_raises_undoes_everything(
         self, store: Store, raised: type[Exception]
     ) -> None:
@@ -149,14 +149,14 @@ class Capabilities(Making):
 
     def test_a_record_is_held_by_one(self, store: Store) -> None:
         """While one worker holds a record another is told False, and then may have it."""
-        claiming = holding(store)
+        claiming = with_lock(store)
         key, other = (put(store, b.attempt(f"order-{n}")).key for n in range(2))
 
         def taken(key: str) -> bool:
-            with claiming.hold(key) as is_mine:
+            with claiming.lock(key) as is_mine:
                 return is_mine
 
-        with claiming.hold(key) as is_mine:
+        with claiming.lock(key) as is_mine:
             assert is_mine is True
             assert [False] == together(lambda: taken(key))
             assert [True] == together(lambda: taken(other))
@@ -164,41 +164,41 @@ class Capabilities(Making):
 
     def test_a_hold_ends_with_its_block(self, store: Store) -> None:
         """Also when the block is left by an error."""
-        claiming = holding(store)
+        claiming = with_lock(store)
         key = put(store, b.attempt()).key
-        with pytest.raises(_Spoilt), claiming.hold(key):
+        with pytest.raises(_Spoilt), claiming.lock(key):
             raise _Spoilt
-        with claiming.hold(key) as is_mine:
+        with claiming.lock(key) as is_mine:
             assert is_mine is True
 
     def test_changes_do_not_wait_for_a_hold(self, store: Store) -> None:
         """While a worker holds a record, others read and change it."""
-        claiming = holding(store)
+        claiming = with_lock(store)
         first = put(store, b.attempt())
-        with claiming.hold(first.key):
+        with claiming.lock(first.key):
             (second,) = together(lambda: put(store, b.next_change(first, b.paid())))
             assert [second] == list(store.load(first.key))
 
     def test_what_a_worker_has_left_is_abandoned(self, store: Store) -> None:
         """A call that was begun under a hold is listed as soon as nobody holds the record."""
-        claiming = holding(store)
+        claiming = with_lock(store)
         left = _begun(store, "order-1")
         put(store, b.attempt("order-2"))
         now_ms = b.NOW_MS
-        with claiming.hold(left.key):
-            assert [[]] == together(lambda: list(claiming.abandoned(now_ms, 10)))
-        assert [left.key] == list(claiming.abandoned(now_ms, 10))
+        with claiming.lock(left.key):
+            assert [[]] == together(lambda: list(claiming.orphaned(now_ms, 10)))
+        assert [left.key] == list(claiming.orphaned(now_ms, 10))
         # From then on it is due, and found as such.
         assert left.deliver_at_ms is not None
-        assert [] == list(claiming.abandoned(left.deliver_at_ms, 10))
+        assert [] == list(claiming.orphaned(left.deliver_at_ms, 10))
 
     def test_only_so_many_are_listed_as_abandoned(self, store: Store) -> None:
         """Never more than was asked for, and none twice."""
-        claiming = holding(store)
+        claiming = with_lock(store)
         keys = {_begun(store, f"order-{n}").key for n in range(3)}
-        found = list(claiming.abandoned(b.NOW_MS, 2))
+        found = list(claiming.orphaned(b.NOW_MS, 2))
         assert 2 == len(found) == len(keys & set(found))
-        assert sorted(keys) == sorted(claiming.abandoned(b.NOW_MS, 10))
+        assert sorted(keys) == sorted(claiming.orphaned(b.NOW_MS, 10))
 
 
 def declares(store: Store, capability: type[Any]) -> Any:
@@ -208,11 +208,11 @@ def declares(store: Store, capability: type[Any]) -> Any:
     return store
 
 
-def holding(store: Store) -> Claiming:
+def with_lock(store: Store) -> RowLocking:
     """The store, if it can hold records on this database."""
-    claiming: Claiming = declares(store, Claiming)
-    if not claiming.can_hold:
-        pytest.skip(f"{type(store).__name__} cannot hold records on this database (can_hold)")
+    claiming: RowLocking = declares(store, RowLocking)
+    if not claiming.can_lock:
+        pytest.skip(f"{type(store).__name__} cannot hold records on this database (can_lock)")
     return claiming
 
 
@@ -220,6 +220,6 @@ def _begun(store: Store, receipt_id: str) -> Record:
     """A paid attempt whose handler is being called, under a hold."""
     first = put(store, b.attempt(receipt_id))
     paid = put(store, b.next_change(first, b.paid(x_intent_id=f"in_{receipt_id}")))
-    begun = put(store, tried(paid, paid.effects[-1], "started", HELD))
-    assert is_held(begun.effects[-1])
+    begun = put(store, tried(paid, paid.outbox[-1], "started", LOCKED))
+    assert is_locked(begun.outbox[-1])
     return begun

@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from xpay_flow.errors import StoreError
-from xpay_flow.ports import Batching, Store, Transactional
+from xpay_flow.ports import BatchCommitting, Store, Transactional
 from xpay_flow.records import Change, Record
 
 from . import builders as b
@@ -48,7 +48,7 @@ class Case:
 
 
 def cases() -> Sequence[Case]:
-    """The first commit of a record, and one that adds names, facts, effects and due times."""
+    """The first commit of a record, and one that adds names, events, outbox and due times."""
     other = b.attempt("order-9")
     first = b.attempt()
     second = b.next_change(first.record, b.failed(), b.created("in_7"), b.paid(x_intent_id="in_7"))
@@ -69,7 +69,7 @@ class Crashes(Making):
     def test_a_batch_cut_short_is_whole_or_absent(self, ending: Ending) -> None:
         """All changes of a batch are there, or none."""
         case = Case([], [b.attempt("order-1"), b.attempt("order-2")])
-        self._ended(case, ending, lambda store, steps: store.commit_many(steps), Batching)
+        self._ended(case, ending, lambda store, steps: store.commit_many(steps), BatchCommitting)
 
     @pytest.mark.parametrize("ending", ENDINGS)
     def test_a_shared_transaction_cut_short_is_whole_or_absent(self, ending: Ending) -> None:

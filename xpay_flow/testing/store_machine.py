@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from xpay_flow.events import Event
-from xpay_flow.ports import Listing, Store
-from xpay_flow.records import Change, Fact, Record, Try, Work, change
+from xpay_flow.ports import RecentListing, Store
+from xpay_flow.records import Change, HandlerAttempt, Record, RecordedEvent, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
 from . import builders as b
@@ -56,11 +56,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(receipt_id=RECEIPTS, n=st.integers(2, 4))
     def begin_owing(self, receipt_id: str, n: int) -> None:
-        """With several effects, of which the first is tried: every history has one in its place."""
+        """With several outbox, of which the first is tried: every history has one in its place."""
         news = [b.failed(), b.paid(), *(b.refunded(f"rf_{i}", i) for i in range(n))]
         steps = b.history(*news, receipt_id=f"{receipt_id}-owing")
         last = steps[-1].record
-        for step in (*steps, tried(last, last.effects[0], "failed")):
+        for step in (*steps, tried(last, last.outbox[0], "failed")):
             self._commit(step)
 
     @rule(receipt_id=RECEIPTS, n=st.integers(1, 3), at_ms=TIMES_MS)
@@ -84,24 +84,28 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), done=st.booleans(), at_ms=TIMES_MS)
     def deliver(self, data: st.DataObject, done: bool, at_ms: int) -> None:
         record = self._some_version(data)
-        if not record.effects:
+        if not record.outbox:
             return
-        effect = data.draw(st.sampled_from(record.effects))
+        entry = data.draw(st.sampled_from(record.outbox))
         after = attrs.evolve(
-            effect,
-            status="done" if done else "owed",
-            tries=effect.tries + 1,
+            entry,
+            status="done" if done else "pending",
+            tries=entry.tries + 1,
             next_at_ms=at_ms,
-            log=effect.logged(
-                Try(at_ms=at_ms, version=record.version + 1, outcome="done" if done else "failed")
+            log=entry.logged(
+                HandlerAttempt(
+                    at_ms=at_ms, version=record.version + 1, outcome="done" if done else "failed"
+                )
             ),
         )
-        self._commit(change(record, record.with_effect(after)))
+        self._commit(change(record, record.with_entry(after)))
 
-    @rule(data=st.data(), ask_at_ms=st.none() | TIMES_MS)
-    def ask(self, data: st.DataObject, ask_at_ms: int | None) -> None:
+    @rule(data=st.data(), reconcile_at_ms=st.none() | TIMES_MS)
+    def ask(self, data: st.DataObject, reconcile_at_ms: int | None) -> None:
         record = self._some_version(data)
-        asked = attrs.evolve(record, asks=record.asks + 1, ask_at_ms=ask_at_ms)
+        asked = attrs.evolve(
+            record, reconcile_count=record.reconcile_count + 1, reconcile_at_ms=reconcile_at_ms
+        )
         self._commit(change(record, asked))
 
     @rule(data=st.data(), extra=st.frozensets(st.sampled_from(["x:shared", "x:other"])))
@@ -136,7 +140,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 5))
     def recent(self, limit: int) -> None:
-        if isinstance(self.store, Listing):
+        if isinstance(self.store, RecentListing):
             assert list(self.reference.recent(limit)) == list(self.store.recent(limit))
 
     def _commit(self, step: Change) -> None:
@@ -163,15 +167,15 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def _with_facts(record: Record, events: Sequence[Event], at_ms: int) -> Record:
-    """Parked news and more of it; the same news is one fact."""
-    known: dict[str, Any] = {fact.id: fact for fact in record.facts}
+    """Parked news and more of it; the same news is one event."""
+    known: dict[str, Any] = {recorded.id: recorded for recorded in record.events}
     for event in events:
-        fact = Fact(
+        recorded = RecordedEvent(
             event=event,
             disposition="unknown",
             why="nobody's yet",
             at_ms=at_ms,
             version=record.version + 1,
         )
-        known.setdefault(fact.id, fact)
-    return attrs.evolve(record, facts=tuple(known.values()))
+        known.setdefault(recorded.id, recorded)
+    return attrs.evolve(record, events=tuple(known.values()))

@@ -14,13 +14,13 @@ from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import Event
 from xpay_flow.money import Money
 from xpay_flow.ports import Reader, Store
-from xpay_flow.records import Change, Owed, Record, Try, Work, change
+from xpay_flow.records import Change, HandlerAttempt, OutboxEntry, Record, Work, change
 
 from . import builders as b
 
 T = TypeVar("T")
 
-WORKS: Final[tuple[Work, ...]] = ("deliver", "ask")
+WORKS: Final[tuple[Work, ...]] = ("deliver", "reconcile")
 # Threads that wait for each other longer than this wait for ever.
 TOGETHER_S: Final = 10.0
 # Who loses this many races in a row, against a handful of others, is never told that it won.
@@ -44,34 +44,36 @@ def named(record: Record, alias: str) -> Change:
     return change(record, attrs.evolve(record, aliases=record.aliases | {alias}))
 
 
-def tried(record: Record, effect: Owed, outcome: str, error: str = "") -> Change:
+def tried(record: Record, entry: OutboxEntry, outcome: str, error: str = "") -> Change:
     """One try to run the handler of an effect."""
     changed = attrs.evolve(
-        effect,
-        status="done" if outcome == "done" else "owed",
-        tries=effect.tries + 1,
-        next_at_ms=effect.next_at_ms + 60_000,
-        log=effect.logged(
-            Try(
-                at_ms=effect.next_at_ms,
+        entry,
+        status="done" if outcome == "done" else "pending",
+        tries=entry.tries + 1,
+        next_at_ms=entry.next_at_ms + 60_000,
+        log=entry.logged(
+            HandlerAttempt(
+                at_ms=entry.next_at_ms,
                 version=record.version + 1,
                 outcome=outcome,
                 error=error,
             )
         ),
     )
-    return change(record, record.with_effect(changed))
+    return change(record, record.with_entry(changed))
 
 
-def waiting(step: Change, deliver_at_ms: int | None, ask_at_ms: int | None) -> Change:
+def waiting(step: Change, deliver_at_ms: int | None, reconcile_at_ms: int | None) -> Change:
     """The first commit of a record, with an effect that is due then (None: with none)."""
-    record, effects = step.record, step.record.effects
+    record, outbox = step.record, step.record.outbox
     if deliver_at_ms is not None:
-        owed = Owed(id=f"{record.key}:on_failed", name="on_failed", next_at_ms=deliver_at_ms)
-        settled = Owed(id=f"{record.key}:done", name="on_failed", status="done", next_at_ms=0)
-        effects = (settled, owed)
+        owed = OutboxEntry(id=f"{record.key}:on_failed", name="on_failed", next_at_ms=deliver_at_ms)
+        settled = OutboxEntry(
+            id=f"{record.key}:done", name="on_failed", status="done", next_at_ms=0
+        )
+        outbox = (settled, owed)
     nothing = Record(key=record.key)
-    return change(nothing, attrs.evolve(record, effects=effects, ask_at_ms=ask_at_ms))
+    return change(nothing, attrs.evolve(record, outbox=outbox, reconcile_at_ms=reconcile_at_ms))
 
 
 def samples() -> Sequence[Change]:
@@ -132,6 +134,6 @@ def add(store: Store, key: str, event: Event) -> None:
 
 
 def fact_ids(store: Reader, key: str) -> list[str]:
-    """The facts on file, in their order."""
+    """The events on file, in their order."""
     (record,) = store.load(key)
-    return [fact.id for fact in record.facts]
+    return [recorded.id for recorded in record.events]

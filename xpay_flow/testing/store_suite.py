@@ -172,23 +172,23 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         assert [first.record] == list(store.load(first.record.key))
 
     def test_facts_are_only_added(self, store: Store) -> None:
-        """Each commit adds its facts behind those on file, and none is ever lost."""
+        """Each commit adds its events behind those on file, and none is ever lost."""
         news = [b.created(), b.failed("whe_1"), b.failed("whe_2"), b.paid(), b.refunded()]
         done = put(store, *b.history(*news))
         (found,) = store.load(done.key)
-        ids = ["own/stored#", *(event.fact_id for event in news)]
-        assert ids == [fact.id for fact in found.facts]
+        ids = ["own/stored#", *(event.event_key for event in news)]
+        assert ids == [recorded.id for recorded in found.events]
         assert found.intent is not None
         assert frozenset(ids) == found.intent.evidence
 
     def test_effects_are_kept_in_place(self, store: Store) -> None:
         """A changed effect replaces itself: no effect comes twice, moves or gets lost."""
         last = put(store, *b.history(b.failed(), b.paid(), b.refunded()))
-        assert 3 <= len(last.effects)
-        last = put(store, tried(last, last.effects[1], "failed", "ReadTimeout: …"))
-        last = put(store, tried(last, last.effects[1], "done"))
+        assert 3 <= len(last.outbox)
+        last = put(store, tried(last, last.outbox[1], "failed", "ReadTimeout: …"))
+        last = put(store, tried(last, last.outbox[1], "done"))
         (found,) = store.load(last.key)
-        assert last.effects == found.effects
+        assert last.outbox == found.outbox
 
     def test_what_is_read_is_what_was_put(self, store: Store) -> None:
         """Every part of a record comes back as it was, with any text and the greatest amounts."""
@@ -198,13 +198,13 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
 
     @pytest.mark.parametrize("text", TEXTS)
     def test_any_text_comes_back(self, store: Store, text: str) -> None:
-        """Text of any script comes back letter for letter, in facts, effects and metadata."""
+        """Text of any script comes back letter for letter, in events, outbox and metadata."""
         first = put(store, b.attempt())
         assert first.intent is not None
         noted = attrs.evolve(first.intent, metadata=(("note", text),))
         first = put(store, change(first, attrs.evolve(first, intent=noted)))
         last = put(store, b.next_change(first, b.failed(error_code=text), b.paid()))
-        last = put(store, tried(last, last.effects[0], "failed", text))
+        last = put(store, tried(last, last.outbox[0], "failed", text))
         assert [last] == list(store.load(last.key))
 
     def test_names_that_look_alike_are_apart(self, store: Store) -> None:
@@ -235,7 +235,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
     @pytest.mark.parametrize("number", BIG_INTEGERS)
     def test_integers_have_64_bits(self, store: Store, number: int) -> None:
         """A time, however far, is kept to the last bit, and compared to the last bit."""
-        record = put(store, waiting(b.attempt(), deliver_at_ms=number, ask_at_ms=number))
+        record = put(store, waiting(b.attempt(), deliver_at_ms=number, reconcile_at_ms=number))
         assert [record] == list(store.load(record.key))
         for work in WORKS:
             assert [] == list(store.due(work, number - 1, 10))
@@ -257,22 +257,25 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
 
     def test_each_kind_of_work_is_due_by_its_own_time(self, store: Store) -> None:
         """A record is due for exactly the work whose time has come, to the millisecond."""
-        record = put(store, waiting(b.attempt(), deliver_at_ms=100, ask_at_ms=200))
+        record = put(store, waiting(b.attempt(), deliver_at_ms=100, reconcile_at_ms=200))
         expected: dict[tuple[Work, int], list[str]] = {
             ("deliver", 99): [],
             ("deliver", 100): [record.key],
-            ("ask", 199): [],
-            ("ask", 200): [record.key],
+            ("reconcile", 199): [],
+            ("reconcile", 200): [record.key],
         }
         for (work, now_ms), keys in expected.items():
             assert keys == list(store.due(work, now_ms, 10)), (work, now_ms)
 
     def test_what_is_never_due_is_not_due(self, store: Store) -> None:
         """A record that waits for nothing, or no longer, is not due for any work."""
-        put(store, waiting(b.attempt("order-1"), deliver_at_ms=None, ask_at_ms=None))
-        once = put(store, waiting(b.attempt("order-2"), deliver_at_ms=1, ask_at_ms=1))
-        (effect,) = (e for e in once.effects if e.status == "owed")
-        put(store, change(once, attrs.evolve(tried(once, effect, "done").record, ask_at_ms=None)))
+        put(store, waiting(b.attempt("order-1"), deliver_at_ms=None, reconcile_at_ms=None))
+        once = put(store, waiting(b.attempt("order-2"), deliver_at_ms=1, reconcile_at_ms=1))
+        (entry,) = (e for e in once.outbox if e.status == "pending")
+        put(
+            store,
+            change(once, attrs.evolve(tried(once, entry, "done").record, reconcile_at_ms=None)),
+        )
         assert {work: [] for work in WORKS} == {work: due(store, work) for work in WORKS}
 
     def test_the_longest_due_come_first_and_not_too_many(self, store: Store) -> None:
@@ -313,7 +316,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
     def test_a_due_key_finds_its_record(self, store: Store) -> None:
         """What `due` gives can be given to `load`."""
         made = [put(store, b.attempt()), put(store, b.parked(b.paid(x_intent_id="in_9")))]
-        found = [store.load(key) for key in store.due("ask", 2 * b.NOW_MS, 10)]
+        found = [store.load(key) for key in store.due("reconcile", 2 * b.NOW_MS, 10)]
         assert {r.key for r in made} == {r.key for records in found for r in records}
 
     # --- several at once -------------------------------------------------------------------------

@@ -118,9 +118,9 @@ async def _add_awaited(store: ThreadedStore, key: str, events: Sequence[Event]) 
 
 
 def _all_is_on_file(store: Store, first: Record, news: Sequence[Sequence[Event]]) -> None:
-    told = [event.fact_id for events in news for event in events]
+    told = [event.event_key for events in news for event in events]
     (last,) = store.load(first.key)
-    assert sorted(told) == sorted(fact_ids(store, first.key)[len(first.facts) :])
+    assert sorted(told) == sorted(fact_ids(store, first.key)[len(first.events) :])
     assert first.version + len(told) == last.version
 
 

@@ -11,7 +11,7 @@ from django.db import migrations, models
 import xpay_flow_django.fields
 
 
-def make_facts_append_only(_: Any, editor: Any) -> None:
+def make_events_append_only(_: Any, editor: Any) -> None:
     """Not even plain SQL changes what is on file."""
     for statement in _triggers(editor.connection.vendor):
         editor.execute(statement)
@@ -20,24 +20,25 @@ def make_facts_append_only(_: Any, editor: Any) -> None:
 def let_go(_: Any, editor: Any) -> None:
     """Triggers go with their table; PostgreSQL keeps their function."""
     if editor.connection.vendor == "postgresql":
-        editor.execute("DROP FUNCTION xpay_flow_fact_append_only() CASCADE")
+        editor.execute("DROP FUNCTION xpay_flow_event_append_only() CASCADE")
 
 
 def _triggers(vendor: str) -> Iterator[str]:
     # Emptying the table as a whole stays possible: that is how Django's test cases clean up.
     if vendor == "postgresql":
         yield (
-            "CREATE FUNCTION xpay_flow_fact_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN RAISE EXCEPTION 'facts are append-only'; END $$"
+            "CREATE FUNCTION xpay_flow_event_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$"
         )
         yield (
-            "CREATE TRIGGER xpay_flow_fact_append_only BEFORE UPDATE OR DELETE ON xpay_flow_fact"
-            " FOR EACH STATEMENT EXECUTE FUNCTION xpay_flow_fact_append_only()"
+            "CREATE TRIGGER xpay_flow_event_append_only"
+            " BEFORE UPDATE OR DELETE ON xpay_flow_recordedevent"
+            " FOR EACH STATEMENT EXECUTE FUNCTION xpay_flow_event_append_only()"
         )
     elif vendor == "sqlite":
         yield (
-            "CREATE TRIGGER xpay_flow_fact_append_only BEFORE UPDATE ON xpay_flow_fact"
-            " BEGIN SELECT RAISE (ABORT, 'facts are append-only'); END"
+            "CREATE TRIGGER xpay_flow_event_append_only BEFORE UPDATE ON xpay_flow_recordedevent"
+            " BEGIN SELECT RAISE (ABORT, 'events are append-only'); END"
         )
 
 
@@ -64,7 +65,7 @@ class Migration(migrations.Migration):
                 ("attention", models.TextField(null=True)),
                 ("created_at_ms", models.BigIntegerField(null=True)),
                 ("deliver_at_ms", models.BigIntegerField(null=True)),
-                ("ask_at_ms", models.BigIntegerField(null=True)),
+                ("reconcile_at_ms", models.BigIntegerField(null=True)),
                 ("document", models.TextField()),
             ],
             options={
@@ -76,9 +77,9 @@ class Migration(migrations.Migration):
                         name="xpay_flow_to_deliver",
                     ),
                     models.Index(
-                        condition=models.Q(("ask_at_ms__isnull", False)),
-                        fields=["ask_at_ms", "record_key"],
-                        name="xpay_flow_to_ask",
+                        condition=models.Q(("reconcile_at_ms__isnull", False)),
+                        fields=["reconcile_at_ms", "record_key"],
+                        name="xpay_flow_to_reconcile",
                     ),
                 ],
                 "constraints": [
@@ -87,10 +88,10 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Fact",
+            name="RecordedEvent",
             fields=[
                 ("seq", models.BigAutoField(primary_key=True, serialize=False)),
-                ("fact_id", xpay_flow_django.fields.Name()),
+                ("event_key", xpay_flow_django.fields.Name()),
                 ("kind", xpay_flow_django.fields.Name()),
                 ("type", xpay_flow_django.fields.Name()),
                 ("source", xpay_flow_django.fields.Name()),
@@ -105,7 +106,7 @@ class Migration(migrations.Migration):
                         db_column="record_key",
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="facts",
+                        related_name="events",
                         to="xpay_flow.intent",
                         to_field="record_key",
                     ),
@@ -114,16 +115,16 @@ class Migration(migrations.Migration):
             options={
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("record", "fact_id"), name="xpay_flow_fact_once"
+                        fields=("record", "event_key"), name="xpay_flow_event_once"
                     )
                 ],
             },
         ),
         migrations.CreateModel(
-            name="Effect",
+            name="OutboxEntry",
             fields=[
                 ("seq", models.BigAutoField(primary_key=True, serialize=False)),
-                ("effect_id", xpay_flow_django.fields.Name()),
+                ("entry_id", xpay_flow_django.fields.Name()),
                 ("name", xpay_flow_django.fields.Name()),
                 ("subject", xpay_flow_django.fields.Name()),
                 ("status", xpay_flow_django.fields.Name()),
@@ -136,18 +137,18 @@ class Migration(migrations.Migration):
                         db_column="record_key",
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="effects",
+                        related_name="outbox",
                         to="xpay_flow.intent",
                         to_field="record_key",
                     ),
                 ),
             ],
             options={
-                "verbose_name": "owed handler call",
-                "permissions": (("redeliver_effect", "Can owe a handler call again"),),
+                "verbose_name": "handler call",
+                "permissions": (("redeliver_handler", "Can have a handler called again"),),
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("record", "effect_id"), name="xpay_flow_effect_once"
+                        fields=("record", "entry_id"), name="xpay_flow_outbox_once"
                     )
                 ],
             },
@@ -176,5 +177,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(make_facts_append_only, let_go),
+        migrations.RunPython(make_events_append_only, let_go),
     )

@@ -39,11 +39,11 @@ _INTENTS: Final = (
     ("attention", Words, True),
     ("created_at_ms", BigInteger, True),
     ("deliver_at_ms", BigInteger, True),
-    ("ask_at_ms", BigInteger, True),
+    ("reconcile_at_ms", BigInteger, True),
     ("document", Document, False),
 )
 _FACTS: Final = (
-    ("fact_id", _PART),
+    ("event_key", _PART),
     ("kind", _KEY),
     ("type", _KEY),
     ("source", _KEY),
@@ -54,7 +54,7 @@ _FACTS: Final = (
     ("document", Document),
 )
 _EFFECTS: Final = (
-    ("effect_id", _PART),
+    ("entry_id", _PART),
     ("name", _KEY),
     ("subject", _PART),
     ("status", _KEY),
@@ -66,8 +66,8 @@ _EFFECTS: Final = (
 
 def upgrade(op: Any, names: Names) -> None:
     _make_intents(op, names)
-    _make_parts(op, names, "facts", "fact_id", _FACTS)
-    _make_parts(op, names, "effects", "effect_id", _EFFECTS)
+    _make_parts(op, names, "events", "event_key", _FACTS)
+    _make_parts(op, names, "outbox", "entry_id", _EFFECTS)
     _make_aliases(op, names)
     op.create_table(
         names.of("schema"),
@@ -80,10 +80,10 @@ def upgrade(op: Any, names: Names) -> None:
 
 
 def downgrade(op: Any, names: Names) -> None:
-    for table in ("schema", "aliases", "effects", "facts", "intents"):
+    for table in ("schema", "aliases", "outbox", "events", "intents"):
         op.drop_table(names.of(table), schema=names.schema)
     if op.get_context().dialect.name == "postgresql":
-        op.execute(f"DROP FUNCTION {names.path('facts_append_only')}()")
+        op.execute(f"DROP FUNCTION {names.path('events_append_only')}()")
 
 
 def _make_intents(op: Any, names: Names) -> None:
@@ -95,7 +95,7 @@ def _make_intents(op: Any, names: Names) -> None:
         UniqueConstraint("record_key", name=names.of("intents_key")),
         schema=names.schema,
     )
-    for work in ("deliver", "ask"):
+    for work in ("deliver", "reconcile"):
         waits = text(f"{work}_at_ms IS NOT NULL")
         op.create_index(
             names.of(f"intents_to_{work}"),
@@ -139,26 +139,26 @@ def _belongs_to_a_record(names: Names) -> ForeignKeyConstraint:
 
 def _append_only(dialect: str, names: Names) -> Iterator[str]:
     """Not even plain SQL changes what is on file."""
-    facts, why = names.path("facts"), "facts are append-only"
+    events, why = names.path("events"), "events are append-only"
     if dialect == "postgresql":
-        function = names.path("facts_append_only")
+        function = names.path("events_append_only")
         yield (
             f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS"
             f" $$ BEGIN RAISE EXCEPTION '{why}'; END $$"
         )
         yield (
-            f"CREATE TRIGGER {names.of('facts_append_only')}"
-            f" BEFORE UPDATE OR DELETE OR TRUNCATE ON {facts}"
+            f"CREATE TRIGGER {names.of('events_append_only')}"
+            f" BEFORE UPDATE OR DELETE OR TRUNCATE ON {events}"
             f" FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
         )
         return
     refuse = f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{why}'"
     for verb, word in (("UPDATE", "changed"), ("DELETE", "deleted")):
-        trigger = names.path(f"facts_are_not_{word}")
+        trigger = names.path(f"events_are_not_{word}")
         if dialect in MYSQL:
-            yield f"CREATE TRIGGER {trigger} BEFORE {verb} ON {facts} FOR EACH ROW {refuse}"
+            yield f"CREATE TRIGGER {trigger} BEFORE {verb} ON {events} FOR EACH ROW {refuse}"
         else:
             yield (
-                f"CREATE TRIGGER {trigger} BEFORE {verb} ON {facts}"
+                f"CREATE TRIGGER {trigger} BEFORE {verb} ON {events}"
                 f" BEGIN SELECT RAISE (ABORT, '{why}'); END"
             )

@@ -8,23 +8,23 @@ from typing import Any
 
 import attrs
 
-from xpay_flow import flows, xpay
+from xpay_flow import flows, xpay_api
 from xpay_flow.checker.bounds import BEGINNING, SILENCE
 from xpay_flow.checker.shop import AnyFlow
+from xpay_flow.checkout_request import CheckoutRequest
 from xpay_flow.effects import Commit, Exchange, commit, load, new_id, now, run_handler
-from xpay_flow.flows import Checkout, Rules
+from xpay_flow.flows import Checkout, FlowContext
 from xpay_flow.payment import payment_of
 from xpay_flow.records import Change, change, intent_alias, receipt_alias
-from xpay_flow.terms import Terms
 
 from .mutant import Mutant, shop
 
 _checkout = importlib.import_module("xpay_flow.flows.checkout")
-_create = xpay.create_intent
+_create = xpay_api.create_intent
 
 
 def _created(created: Any, intent_id: str) -> Checkout:
-    if not isinstance(created, xpay.Created):
+    if not isinstance(created, xpay_api.Created):
         raise created.to_error()
     return Checkout(
         url=created.url,
@@ -35,12 +35,12 @@ def _created(created: Any, intent_id: str) -> Checkout:
     )
 
 
-def new_key_for_each_click(terms: Terms, rules: Rules) -> AnyFlow:
+def new_key_for_each_click(request: CheckoutRequest, context: FlowContext) -> AnyFlow:
     """xPay is called under a key of this click's, and nothing is stored before its answer."""
     intent_id = f"pi_{(yield from now())}"
-    body = terms.to_request(intent_id, rules.settings.metadata_key)
+    body = request.to_request(intent_id, context.settings.metadata_key)
     key = yield from new_id("key")
-    return _created((yield from xpay.create_intent(body, key, rules.settings)), intent_id)
+    return _created((yield from xpay_api.create_intent(body, key, context.settings)), intent_id)
 
 
 def no_idempotency_key(request: str, key: str, settings: Any) -> AnyFlow:
@@ -67,15 +67,15 @@ def a_new_key_for_each_try(request: str, key: str, settings: Any) -> AnyFlow:
     return (yield from _create(request, fresh, settings))
 
 
-def always_another_attempt(terms: Terms, rules: Rules) -> AnyFlow:
+def always_another_attempt(request: CheckoutRequest, context: FlowContext) -> AnyFlow:
     """Each click is a payment of its own, although one is open."""
-    return flows.start_checkout(terms, rules, new_attempt=True)
+    return flows.start_checkout(request, context, new_attempt=True)
 
 
-def stores_after_the_call(terms: Terms, rules: Rules) -> AnyFlow:
+def stores_after_the_call(request: CheckoutRequest, context: FlowContext) -> AnyFlow:
     """The attempt is stored when xPay has answered, so that a click in between begins another."""
     held: list[Commit] = []
-    flow = flows.start_checkout(terms, rules)
+    flow = flows.start_checkout(request, context)
     answer: Any = None
     try:
         while True:
@@ -98,9 +98,9 @@ def ignores_a_lost_race(step: Change) -> AnyFlow:
     return True
 
 
-def writes_created_blindly(terms: Terms, rules: Rules) -> AnyFlow:
+def writes_created_blindly(request: CheckoutRequest, context: FlowContext) -> AnyFlow:
     """The answer to the creation is saved over whatever a faster webhook has brought by then."""
-    return (yield from _putting(flows.start_checkout(terms, rules)))
+    return (yield from _putting(flows.start_checkout(request, context)))
 
 
 def _putting(flow: AnyFlow) -> AnyFlow:
@@ -123,29 +123,29 @@ def _put(wanted: Change) -> AnyFlow:
     return (yield from commit(Change(record=written, expected_version=there.version)))
 
 
-def forgets_the_page(terms: Terms, rules: Rules) -> AnyFlow:
+def forgets_the_page(request: CheckoutRequest, context: FlowContext) -> AnyFlow:
     """The address of the page is in the session only, so the next click makes another intent."""
     for _ in range(5):
-        found = yield from load(receipt_alias(terms.receipt_id))
+        found = yield from load(receipt_alias(request.receipt_id))
         if not found:
-            return (yield from flows.start_checkout(terms, rules))
+            return (yield from flows.start_checkout(request, context))
         intent = found[0].intent
         assert intent is not None
-        key = f"{intent.idempotency_key}:{len(found[0].facts)}"
-        body = terms.to_request(intent.id, rules.settings.metadata_key)
-        return _created((yield from xpay.create_intent(body, key, rules.settings)), intent.id)
+        key = f"{intent.idempotency_key}:{len(found[0].events)}"
+        body = request.to_request(intent.id, context.settings.metadata_key)
+        return _created((yield from xpay_api.create_intent(body, key, context.settings)), intent.id)
 
 
 # --- on the way to the page ----------------------------------------------------------------------
 
 
-def forwards_blindly(intent_id: str, rules: Rules) -> AnyFlow:
+def forwards_blindly(intent_id: str, context: FlowContext) -> AnyFlow:
     """That the customer was sent to the page is saved over a payment that came meanwhile."""
-    flow = flows.forward(intent_id, rules)
+    flow = flows.send_to_checkout(intent_id, context)
     return (yield from _putting(flow))
 
 
-def fulfils_on_the_way(intent_id: str, rules: Rules) -> AnyFlow:
+def fulfils_on_the_way(intent_id: str, context: FlowContext) -> AnyFlow:
     """The order is fulfilled as soon as the customer is sent to the page."""
     record = (yield from load(intent_alias(intent_id)))[0]
     assert record.intent is not None
@@ -153,7 +153,7 @@ def fulfils_on_the_way(intent_id: str, rules: Rules) -> AnyFlow:
     return record.intent.checkout_url
 
 
-def sets_the_state_on_the_way(intent_id: str, rules: Rules) -> AnyFlow:
+def sets_the_state_on_the_way(intent_id: str, context: FlowContext) -> AnyFlow:
     """Sending the customer to the page sets the state, though a slow browser asks after paying."""
     for _ in range(5):
         record = (yield from load(intent_alias(intent_id)))[0]
@@ -165,7 +165,7 @@ def sets_the_state_on_the_way(intent_id: str, rules: Rules) -> AnyFlow:
 
 
 PAYS_TWO = "the customer can pay in_1 and in_2"
-Click = Callable[[Terms, Rules], AnyFlow]
+Click = Callable[[CheckoutRequest, FlowContext], AnyFlow]
 
 
 def _click(
@@ -212,7 +212,7 @@ def _forward(name: str, bug: Any, promise: str, says: str, ref: str = "") -> Mut
         faults=0,
         scene=SILENCE,
         says=says,
-        make=lambda: shop(forward=bug),
+        make=lambda: shop(send_to_checkout=bug),
         reference=ref,
     )
 
@@ -229,13 +229,13 @@ CLICKS = (
     _part(
         "no key",
         no_idempotency_key,
-        (xpay, "create_intent"),
+        (xpay_api, "create_intent"),
         "https://github.com/own-pay/OwnPay/issues/280",
     ),
     _part(
         "new key at each try",
         a_new_key_for_each_try,
-        (xpay, "create_intent"),
+        (xpay_api, "create_intent"),
         "https://github.com/Adyen/adyen-commercetools/issues/1305",
     ),
     _click(

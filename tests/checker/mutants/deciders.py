@@ -10,7 +10,7 @@ import attrs
 from xpay_flow.checker.bounds import CANCELLED, MONEY_BACK, NEWS, Scene
 from xpay_flow.decide import decide
 from xpay_flow.events import FAILED_KINDS, PAID_KINDS
-from xpay_flow.flows import filing
+from xpay_flow.flows import recording
 from xpay_flow.intent import Intent
 from xpay_flow.messages import INTENT_REFUNDED, INTENT_SUCCESS
 
@@ -24,7 +24,7 @@ _refunds = _decide._refunds
 def failed_is_final(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
     """A payment that failed once is over, and the success that comes after it does not count."""
     if intent.kinds & FAILED_KINDS and event.kind in PAID_KINDS:
-        return attrs.evolve(decide(intent, event, lifecycle), intent=intent, owes=())
+        return attrs.evolve(decide(intent, event, lifecycle), intent=intent, handlers_due=())
     return decide(intent, event, lifecycle)
 
 
@@ -33,7 +33,7 @@ def cancelled_is_final(intent: Intent, event: Any, lifecycle: Any = None) -> Any
     if intent.state == "cancelled" and event.kind in PAID_KINDS:
         decision = decide(intent, event, lifecycle)
         kept = attrs.evolve(decision.intent, state="cancelled", money_checked=False)
-        return attrs.evolve(decision, intent=kept, owes=())
+        return attrs.evolve(decision, intent=kept, handlers_due=())
     return decide(intent, event, lifecycle)
 
 
@@ -81,7 +81,7 @@ def _decider(
         faults=faults,
         scene=scene,
         says=says,
-        patch=(filing, "decide", bug),
+        patch=(recording, "decide", bug),
         reference=ref,
     )
 

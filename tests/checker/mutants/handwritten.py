@@ -16,11 +16,11 @@ from xpay_flow.checker.bounds import BEGINNING, HANDLERS, NEWS, OVERTAKEN, SILEN
 from xpay_flow.checker.plain import PlainPorts
 from xpay_flow.checker.replayed import HandlerFailed
 from xpay_flow.checker.shop import Shop
+from xpay_flow.checkout_request import CheckoutRequest
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.records import Change, Record, change
-from xpay_flow.terms import Terms
-from xpay_flow.xpay import Created
+from xpay_flow.xpay_api import Created
 
 from .. import plain_shops as by_hand
 from .mutant import BAD_STORE, ONE_DELIVERY, Mutant
@@ -100,8 +100,8 @@ async def fulfils_in_the_transaction(request: WebRequest, ports: PlainPorts) -> 
         paid = news["eventType"] == PAID
         if paid:
             await ports.handlers.on_success(by_hand.payment(record))
-        effects = tuple(attrs.evolve(e, status="done") for e in record.effects)
-        if await _saved(record, news, ports, effects=effects):
+        effects = tuple(attrs.evolve(e, status="done") for e in record.outbox)
+        if await _saved(record, news, ports, outbox=effects):
             return 200
     return 503
 
@@ -115,8 +115,8 @@ async def ticks_off_first(request: WebRequest, ports: PlainPorts) -> int:
         if by_hand.knows(record, news):
             return 200
         after = by_hand.with_news(record, news, ports.clock.now_ms())
-        effects = tuple(attrs.evolve(e, status="done") for e in after.effects)
-        if await _saved(record, news, ports, effects=effects):
+        effects = tuple(attrs.evolve(e, status="done") for e in after.outbox)
+        if await _saved(record, news, ports, outbox=effects):
             if news["eventType"] == PAID:
                 await ports.handlers.on_success(by_hand.payment(record))
             return 200
@@ -242,31 +242,33 @@ def works_off_unclaimed(ports: PlainPorts) -> None:
     """A blocking worker calls whatever is owed, as does the one beside it."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
         record = ports.store.load(key)[0]
-        if record.effects[0].status == "owed":
+        if record.outbox[0].status == "pending":
             ports.handlers.on_success(by_hand.payment(record))
-            done = attrs.evolve(record.effects[0], status="done")
-            ports.store.commit(change(record, record.with_effect(done)))
+            done = attrs.evolve(record.outbox[0], status="done")
+            ports.store.commit(change(record, record.with_entry(done)))
 
 
 def asks_and_fulfils(ports: PlainPorts) -> None:
     """The job that asks xPay fulfils what is paid under a key of its own."""
-    for key in ports.store.due("ask", ports.clock.now_ms(), 10):
+    for key in ports.store.due("reconcile", ports.clock.now_ms(), 10):
         record = ports.store.load(key)[0]
         if record.intent is None or record.intent.x_intent_id is None:
             continue
-        answer = ports.xpay.get_intent(record.intent.x_intent_id)
+        answer = ports.xpay_api.get_intent(record.intent.x_intent_id)
         if answer.status == "SUCCESS":
             paid = attrs.evolve(by_hand.payment(record), idempotency_key=f"asked:{key}")
             ports.handlers.on_success(paid)
         there = ports.store.load(key)[0]
         later_ms = ports.clock.now_ms() + 3_600_000
-        ports.store.commit(change(there, attrs.evolve(there, ask_at_ms=later_ms)))
+        ports.store.commit(change(there, attrs.evolve(there, reconcile_at_ms=later_ms)))
 
 
-def creates_each_time(terms: Terms, ports: PlainPorts) -> Created:
+def creates_each_time(request: CheckoutRequest, ports: PlainPorts) -> Created:
     """Each press of the button asks xPay for an intent, under a fresh key."""
     name = ports.ids.new("pi")
-    created: Created = ports.xpay.create_intent(terms.to_request(name, "xpay_flow_intent"), name)
+    created: Created = ports.xpay_api.create_intent(
+        request.to_request(name, "xpay_flow_intent"), name
+    )
     return created
 
 

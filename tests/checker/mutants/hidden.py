@@ -11,10 +11,10 @@ from typing import Any
 from xpay_flow.checker.bounds import BEGINNING, HANDLERS, NEWS
 from xpay_flow.checker.plain import PlainPorts
 from xpay_flow.checker.shop import Shop
+from xpay_flow.checkout_request import CheckoutRequest
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.payment import Payment
-from xpay_flow.terms import Terms
-from xpay_flow.xpay import Created
+from xpay_flow.xpay_api import Created
 
 from .. import plain_shops as by_hand
 from .mutant import REFUSED, Mutant, shop
@@ -69,10 +69,10 @@ def _webhook(name: str, bug: Any, ref: str = "") -> Mutant:
 # --- inputs that nobody can repeat ---------------------------------------------------------------
 
 
-def draws_a_key(terms: Terms, ports: PlainPorts) -> Created:
+def draws_a_key(request: CheckoutRequest, ports: PlainPorts) -> Created:
     """The idempotency key of a creation is drawn at random at each try."""
-    created: Created = ports.xpay.create_intent(
-        terms.to_request("pi", "xpay_flow_intent"), str(uuid.uuid4())
+    created: Created = ports.xpay_api.create_intent(
+        request.to_request("pi", "xpay_flow_intent"), str(uuid.uuid4())
     )
     return created
 

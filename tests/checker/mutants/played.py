@@ -60,8 +60,8 @@ def why_not(made: Shop) -> str:
         return "written by hand, and the machine runs flows"
     if made.respond is not answering:
         return "its endpoint is its own, and the machine calls ours"
-    ours = (flows.start_checkout, flows.forward, flows.deliver, flows.reconcile)
-    if (made.click, made.forward, made.deliver, made.reconcile) != ours:
+    ours = (flows.start_checkout, flows.send_to_checkout, flows.deliver, flows.reconcile)
+    if (made.click, made.send_to_checkout, made.deliver, made.reconcile) != ours:
         # A correct job of a shop's own, too, breaks what the machine says of tries and questions.
         return "it has a party of its own, and the machine's promises know ours"
     if any(handler is not _nothing for handler in made.handlers.values()):

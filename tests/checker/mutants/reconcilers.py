@@ -7,12 +7,12 @@ from collections.abc import Callable
 import attrs
 
 from xpay_flow import events as ev
-from xpay_flow import flows, xpay
+from xpay_flow import flows, xpay_api
 from xpay_flow.checker.bounds import SILENCE
 from xpay_flow.checker.shop import AnyFlow
 from xpay_flow.decide import decide
 from xpay_flow.effects import Exchange, commit, due, load, now, run_handler
-from xpay_flow.flows import Rules, filing
+from xpay_flow.flows import FlowContext, recording
 from xpay_flow.payment import payment_of
 from xpay_flow.ports import NoAnswer
 from xpay_flow.records import Change, Record, change
@@ -20,23 +20,23 @@ from xpay_flow.records import Change, Record, change
 from .mutant import Mutant, rewritten, shop
 
 
-def never_asks(rules: Rules) -> AnyFlow:
+def never_asks(context: FlowContext) -> AnyFlow:
     """Each question is taken off the list and not put."""
     silence = NoAnswer("not asked")
-    asking = flows.reconcile(rules)
+    asking = flows.reconcile(context)
     return (yield from rewritten(asking, lambda e: silence if isinstance(e, Exchange) else None))
 
 
-def _asked(rules: Rules) -> AnyFlow:
+def _asked(context: FlowContext) -> AnyFlow:
     """Every record that is due, with xPay's answer; the next question is an hour later."""
     answers = []
-    for key in (yield from due("ask", (yield from now()), 10)):
+    for key in (yield from due("reconcile", (yield from now()), 10)):
         record = (yield from load(key))[0]
         x_intent_id = record.intent.x_intent_id if record.intent else None
         if x_intent_id is None:
             yield from _put_off(key)
         else:
-            answer = yield from xpay.get_intent(x_intent_id, rules.settings)
+            answer = yield from xpay_api.get_intent(x_intent_id, context.settings)
             answers.append((record, answer))
     return answers
 
@@ -44,19 +44,19 @@ def _asked(rules: Rules) -> AnyFlow:
 def _put_off(key: str) -> AnyFlow:
     for _ in range(5):
         record = (yield from load(key))[0]
-        if record.ask_at_ms is None:
+        if record.reconcile_at_ms is None:
             return
         later_ms = (yield from now()) + 3_600_000
-        if (yield from commit(change(record, attrs.evolve(record, ask_at_ms=later_ms)))):
+        if (yield from commit(change(record, attrs.evolve(record, reconcile_at_ms=later_ms)))):
             return
 
 
-def writes_back_what_it_read(rules: Rules) -> AnyFlow:
+def writes_back_what_it_read(context: FlowContext) -> AnyFlow:
     """The record is read, xPay is asked, and the record is saved whole over what came meanwhile."""
-    for record, _ in (yield from _asked(rules)):
+    for record, _ in (yield from _asked(context)):
         later_ms = (yield from now()) + 3_600_000
         there = (yield from load(record.key))[0]
-        written = attrs.evolve(record, ask_at_ms=later_ms, version=there.version + 1)
+        written = attrs.evolve(record, reconcile_at_ms=later_ms, version=there.version + 1)
         yield from commit(Change(record=written, expected_version=there.version))
 
 
@@ -65,62 +65,62 @@ def _fulfils(record: Record, key: str) -> AnyFlow:
     yield from run_handler("on_success", payment_of(record.intent, "on_success", "", key, ()))
 
 
-def fulfils_by_itself(rules: Rules) -> AnyFlow:
+def fulfils_by_itself(context: FlowContext) -> AnyFlow:
     """Both the webhook and the question to xPay end in a call of the handler."""
-    for record, answer in (yield from _asked(rules)):
-        if isinstance(answer, xpay.IntentAnswer) and answer.status == "SUCCESS":
+    for record, answer in (yield from _asked(context)):
+        if isinstance(answer, xpay_api.IntentAnswer) and answer.status == "SUCCESS":
             assert record.intent is not None
             yield from _fulfils(record, f"{record.intent.id}:on_success")
         yield from _put_off(record.key)
 
 
-def takes_silence_for_failure(rules: Rules) -> AnyFlow:
+def takes_silence_for_failure(context: FlowContext) -> AnyFlow:
     """A question that got no answer marks the payment as failed."""
-    for record, answer in (yield from _asked(rules)):
-        if isinstance(answer, xpay.Unclear):
-            yield from _fails(record, rules)
+    for record, answer in (yield from _asked(context)):
+        if isinstance(answer, xpay_api.Unclear):
+            yield from _fails(record, context)
         yield from _put_off(record.key)
 
 
-def takes_open_for_failed(rules: Rules) -> AnyFlow:
+def takes_open_for_failed(context: FlowContext) -> AnyFlow:
     """A payment that is still open when xPay is asked counts as failed."""
-    for record, answer in (yield from _asked(rules)):
-        if isinstance(answer, xpay.IntentAnswer) and answer.status == "CREATED":
-            yield from _fails(record, rules)
+    for record, answer in (yield from _asked(context)):
+        if isinstance(answer, xpay_api.IntentAnswer) and answer.status == "CREATED":
+            yield from _fails(record, context)
         yield from _put_off(record.key)
 
 
-def _fails(record: Record, rules: Rules) -> AnyFlow:
+def _fails(record: Record, context: FlowContext) -> AnyFlow:
     assert record.intent is not None
     news = attrs.evolve(ev.own(ev.REPORT_FAILED, (yield from now())), source="answer")
-    decision = decide(record.intent, news, rules.lifecycle)
-    after = filing.with_decision(record, decision, (yield from now()), rules)
+    decision = decide(record.intent, news, context.lifecycle)
+    after = recording.with_decision(record, decision, (yield from now()), context)
     yield from commit(change(record, after))
 
 
-def cancels_what_is_open(rules: Rules) -> AnyFlow:
+def cancels_what_is_open(context: FlowContext) -> AnyFlow:
     """A payment that is open for too long is forgotten, though its page can still be paid."""
-    for record, answer in (yield from _asked(rules)):
-        if isinstance(answer, xpay.IntentAnswer) and answer.status == "CREATED":
-            gone = attrs.evolve(record, ask_at_ms=None, aliases=frozenset({record.key}))
+    for record, answer in (yield from _asked(context)):
+        if isinstance(answer, xpay_api.IntentAnswer) and answer.status == "CREATED":
+            gone = attrs.evolve(record, reconcile_at_ms=None, aliases=frozenset({record.key}))
             yield from commit(change(record, gone))
         else:
             yield from _put_off(record.key)
 
 
-def learns_and_does_not_tell(rules: Rules) -> AnyFlow:
+def learns_and_does_not_tell(context: FlowContext) -> AnyFlow:
     """What xPay says is saved as the state, and nothing is owed for it."""
-    for record, answer in (yield from _asked(rules)):
-        if isinstance(answer, xpay.IntentAnswer) and answer.status == "SUCCESS":
+    for record, answer in (yield from _asked(context)):
+        if isinstance(answer, xpay_api.IntentAnswer) and answer.status == "SUCCESS":
             report = ev.from_report(answer, (yield from now()))
-            decision = decide(record.intent, report, rules.lifecycle)
-            after = filing.with_decision(record, decision, (yield from now()), rules)
-            yield from commit(change(record, attrs.evolve(after, effects=record.effects)))
+            decision = decide(record.intent, report, context.lifecycle)
+            after = recording.with_decision(record, decision, (yield from now()), context)
+            yield from commit(change(record, attrs.evolve(after, outbox=record.outbox)))
         else:
             yield from _put_off(record.key)
 
 
-Reconcile = Callable[[Rules], AnyFlow]
+Reconcile = Callable[[FlowContext], AnyFlow]
 
 
 def _reconciler(

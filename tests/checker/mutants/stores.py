@@ -26,7 +26,7 @@ class ForgetsEffects(MemoryStore):
     """What is owed is saved in a second operation, which never comes."""
 
     def commit(self, change: Change) -> bool:
-        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, effects=())))
+        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, outbox=())))
 
 
 class FindsNoWork(MemoryStore):
@@ -62,8 +62,10 @@ class KeepsSnapshotsOnly(MemoryStore):
     """Saving a record replaces the facts that it held."""
 
     def commit(self, change: Change) -> bool:
-        facts = change.new_facts
-        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, facts=facts)))
+        events = change.new_events
+        return super().commit(
+            attrs.evolve(change, record=attrs.evolve(change.record, events=events))
+        )
 
 
 class NoUniqueKey(MemoryStore):
@@ -91,18 +93,16 @@ class CutsTheHistory(MemoryStore):
     """Only the latest facts of a record fit its column, and older ones fall out."""
 
     def commit(self, change: Change) -> bool:
-        kept = change.record.facts[-3:]
-        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, facts=kept)))
+        kept = change.record.events[-3:]
+        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, events=kept)))
 
 
 class KeepsOneEffect(MemoryStore):
     """There is one column for what is owed, and what is owed later replaces it."""
 
     def commit(self, change: Change) -> bool:
-        kept = change.record.effects[:1]
-        return super().commit(
-            attrs.evolve(change, record=attrs.evolve(change.record, effects=kept))
-        )
+        kept = change.record.outbox[:1]
+        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, outbox=kept)))
 
 
 class KeepsNoLease(MemoryStore):
@@ -114,9 +114,9 @@ class KeepsNoLease(MemoryStore):
 
 
 def _with_old_times(record: Record, stored: Sequence[Record]) -> Record:
-    times = {e.id: e.next_at_ms for r in stored for e in r.effects}
-    effects = (attrs.evolve(e, next_at_ms=times.get(e.id, e.next_at_ms)) for e in record.effects)
-    return attrs.evolve(record, effects=tuple(effects))
+    times = {e.id: e.next_at_ms for r in stored for e in r.outbox}
+    outbox = (attrs.evolve(e, next_at_ms=times.get(e.id, e.next_at_ms)) for e in record.outbox)
+    return attrs.evolve(record, outbox=tuple(outbox))
 
 
 STORES = (

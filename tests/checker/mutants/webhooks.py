@@ -21,7 +21,7 @@ from xpay_flow.effects import Commit, Load, commit, load, now, run_handler
 from xpay_flow.endpoints import WebRequest, json_response
 from xpay_flow.errors import StoreError, StoreUnavailable
 from xpay_flow.events import Event
-from xpay_flow.flows import Rules, filing, webhook
+from xpay_flow.flows import FlowContext, recording, webhook
 from xpay_flow.intent import Intent
 from xpay_flow.payment import payment_of
 from xpay_flow.records import Record, change, receipt_alias
@@ -48,26 +48,26 @@ def _fulfils(record: Record, key: str) -> AnyFlow:
 # --- when it is answered -------------------------------------------------------------------------
 
 
-def swallows_store_errors(request: WebRequest, rules: Rules) -> AnyFlow:
+def swallows_store_errors(request: WebRequest, context: FlowContext) -> AnyFlow:
     """An error of the store is logged, and the webhook is answered 200."""
-    response = yield from answering(request, rules)
+    response = yield from answering(request, context)
     return json_response(200, {}) if response.status == 503 else response
 
 
-def answers_before_the_work(request: WebRequest, rules: Rules) -> AnyFlow:
+def answers_before_the_work(request: WebRequest, context: FlowContext) -> AnyFlow:
     """Whatever is signed is answered 200, and the commit is left for later, which never comes."""
     if not _is_news(request):
-        return (yield from answering(request, rules))
+        return (yield from answering(request, context))
     return (
         yield from rewritten(
-            answering(request, rules), lambda e: True if isinstance(e, Commit) else None
+            answering(request, context), lambda e: True if isinstance(e, Commit) else None
         )
     )
 
 
-def takes_unknown_for_done(request: WebRequest, rules: Rules) -> AnyFlow:
+def takes_unknown_for_done(request: WebRequest, context: FlowContext) -> AnyFlow:
     """A commit whose outcome is unknown, since the connection broke, is taken for done."""
-    flow = answering(request, rules)
+    flow = answering(request, context)
     try:
         effect = next(flow)
         while True:
@@ -81,10 +81,10 @@ def takes_unknown_for_done(request: WebRequest, rules: Rules) -> AnyFlow:
         return end.value
 
 
-def gives_in_at_the_third_error(request: WebRequest, rules: Rules) -> AnyFlow:
+def gives_in_at_the_third_error(request: WebRequest, context: FlowContext) -> AnyFlow:
     """Two errors of the store are retried on the spot; after the third the webhook is dropped."""
     for _ in range(3):
-        response = yield from answering(request, rules)
+        response = yield from answering(request, context)
         if response.status != 503:
             return response
     return json_response(200, {})
@@ -93,121 +93,123 @@ def gives_in_at_the_third_error(request: WebRequest, rules: Rules) -> AnyFlow:
 # --- pages ---------------------------------------------------------------------------------------
 
 
-def writes_on_return(request: WebRequest, rules: Rules) -> AnyFlow:
+def writes_on_return(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The return page notes in the store that the customer is back."""
     if request.path == "/payment-status":
         yield Commit(change(Record(key="seen"), Record(key="seen")))
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
-def fulfils_on_return(request: WebRequest, rules: Rules) -> AnyFlow:
+def fulfils_on_return(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The return page fulfils the order, since whoever comes back has surely paid."""
     if request.path == "/payment-status":
         yield from _fulfils((yield from _order()), "returned")
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
-def believes_the_browser(request: WebRequest, rules: Rules) -> AnyFlow:
+def believes_the_browser(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The return page says that the order is paid, since the browser was sent to it."""
     if request.path == "/payment-status":
         return json_response(200, {"status": "SUCCESS"})
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
 # --- what is in it -------------------------------------------------------------------------------
 
 
-def answers_500_to_new_types(request: WebRequest, rules: Rules) -> AnyFlow:
+def answers_500_to_new_types(request: WebRequest, context: FlowContext) -> AnyFlow:
     """An event of a type that nobody has met is answered 500, so it is sent again for ever."""
     if _is_news(request) and not json.loads(request.body)["eventType"].startswith(KNOWN):
         yield Load("nothing")
         return json_response(500, {})
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
-def chokes_on_new_types(request: WebRequest, rules: Rules) -> AnyFlow:
+def chokes_on_new_types(request: WebRequest, context: FlowContext) -> AnyFlow:
     """An event of a type that is not in the table ends in a KeyError, at every delivery."""
     if _is_news(request):
         {"intent.success": 1, "intent.failed": 1}[json.loads(request.body)["eventType"]]
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
-def one_event_an_intent(request: WebRequest, rules: Rules) -> AnyFlow:
+def one_event_an_intent(request: WebRequest, context: FlowContext) -> AnyFlow:
     """Copies are told by the intent and not by the event, so the second event counts as one."""
     if _is_news(request):
         found = yield from load(receipt_alias("order-42"))
-        if any(fact.event.source == "webhook" for record in found for fact in record.facts):
+        if any(
+            recorded.event.source == "webhook" for record in found for recorded in record.events
+        ):
             return json_response(200, {})
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
-def one_event_a_type(request: WebRequest, rules: Rules) -> AnyFlow:
+def one_event_a_type(request: WebRequest, context: FlowContext) -> AnyFlow:
     """Copies are told by intent and type, so the second failed charge counts as one."""
     if _is_news(request):
         told = json.loads(request.body)["eventType"]
         found = yield from load(receipt_alias("order-42"))
-        if any(fact.event.type == told for record in found for fact in record.facts):
+        if any(recorded.event.type == told for record in found for recorded in record.events):
             return json_response(200, {})
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
-def drops_failures(request: WebRequest, rules: Rules) -> AnyFlow:
+def drops_failures(request: WebRequest, context: FlowContext) -> AnyFlow:
     """Only payments matter, so a failed charge is answered 200 and not kept."""
     if _is_news(request) and b"intent.failed" in request.body:
         return json_response(200, {})
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
-def fulfils_in_the_webhook(request: WebRequest, rules: Rules) -> AnyFlow:
+def fulfils_in_the_webhook(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The handler is called as soon as the news is there, before anything is durable."""
     if _is_news(request) and b"intent.success" in request.body:
         yield from _fulfils((yield from _order()), "key")
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
-def fulfils_any_news(request: WebRequest, rules: Rules) -> AnyFlow:
+def fulfils_any_news(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The handler is called upon every event of the intent, whatever its type."""
     if _is_news(request):
         yield from _fulfils((yield from _order()), "key")
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
 # --- whose it is ---------------------------------------------------------------------------------
 
 
-def verifies_at_the_end(request: WebRequest, rules: Rules) -> AnyFlow:
+def verifies_at_the_end(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The signature is checked after the event was filed, and the answer is 401 all the same."""
     if _is_news(request):
-        yield from answering(attrs.evolve(request, headers=_signed(request, rules)), rules)
-    return (yield from answering(request, rules))
+        yield from answering(attrs.evolve(request, headers=_signed(request, context)), context)
+    return (yield from answering(request, context))
 
 
-def _signed(request: WebRequest, rules: Rules) -> tuple[tuple[str, str], ...]:
+def _signed(request: WebRequest, context: FlowContext) -> tuple[tuple[str, str], ...]:
     """Headers that fit the body, whoever sent it."""
-    key = rules.settings.webhook_secrets[0].encode()
+    key = context.settings.webhook_secrets[0].encode()
     signature = base64.b64encode(hmac.new(key, request.body, hashlib.sha512).digest())
     return ((m.HMAC_HEADER, signature.decode()),)
 
 
-def verifies_its_own_bytes(request: WebRequest, rules: Rules) -> AnyFlow:
+def verifies_its_own_bytes(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The signature is checked over the body parsed and written again, which is never the same."""
     if not _is_news(request):
-        return (yield from answering(request, rules))
+        return (yield from answering(request, context))
     again = json.dumps(json.loads(request.body)).encode()
-    return (yield from answering(attrs.evolve(request, body=again), rules))
+    return (yield from answering(attrs.evolve(request, body=again), context))
 
 
-def of_another_environment(request: WebRequest, rules: Rules) -> AnyFlow:
+def of_another_environment(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The secret of the test account is configured for the live one."""
     settings = Settings.sandbox(webhook_secrets=("whsec_of_another_environment",))
-    return (yield from answering(request, attrs.evolve(rules, settings=settings)))
+    return (yield from answering(request, attrs.evolve(context, settings=settings)))
 
 
-def knows_one_secret(request: WebRequest, rules: Rules) -> AnyFlow:
+def knows_one_secret(request: WebRequest, context: FlowContext) -> AnyFlow:
     """Only one secret is accepted, so nothing is heard once xPay signs with the next."""
-    secrets = rules.settings.webhook_secrets[:1]
-    settings = attrs.evolve(rules.settings, webhook_secrets=secrets)
-    return (yield from answering(request, attrs.evolve(rules, settings=settings)))
+    secrets = context.settings.webhook_secrets[:1]
+    settings = attrs.evolve(context.settings, webhook_secrets=secrets)
+    return (yield from answering(request, attrs.evolve(context, settings=settings)))
 
 
 def believes_anybody(*_: object) -> Authenticity:
@@ -221,10 +223,10 @@ def takes_it_for_the_latest_order(event: Event) -> AnyFlow:
     return found[-1] if found else None
 
 
-def drops_strangers(event: Any, rules: Rules) -> AnyFlow:
+def drops_strangers(event: Any, context: FlowContext) -> AnyFlow:
     """An event of an unknown intent is answered 200 and dropped."""
     yield Load("x:nobody")
-    return webhook.Received(
+    return webhook.WebhookResult(
         event_id=event.event_id, event_type=event.type, disposition="unknown", why="not ours"
     )
 
@@ -232,61 +234,67 @@ def drops_strangers(event: Any, rules: Rules) -> AnyFlow:
 # --- what is made durable ------------------------------------------------------------------------
 
 
-def saves_what_is_owed_later(record: Record, intent: Intent, event: Event, rules: Rules) -> AnyFlow:
+def saves_what_is_due_later(
+    record: Record, intent: Intent, event: Event, context: FlowContext
+) -> AnyFlow:
     """First the fact is committed and then, if the process lives that long, the call it owes."""
-    decision = decide(intent, event, rules.lifecycle)
+    decision = decide(intent, event, context.lifecycle)
     if decision.event is None:
-        return filing.Filed(record, intent, decision)
-    whole = filing.with_decision(record, decision, (yield from now()), rules)
-    if not (yield from commit(change(record, attrs.evolve(whole, effects=record.effects)))):
+        return recording.RecordResult(record, intent, decision)
+    whole = recording.with_decision(record, decision, (yield from now()), context)
+    if not (yield from commit(change(record, attrs.evolve(whole, outbox=record.outbox)))):
         return None
-    for _ in range(filing.COMMIT_TRIES):
+    for _ in range(recording.COMMIT_TRIES):
         now_there = (yield from load(record.key))[0]
-        known = {effect.id for effect in now_there.effects}
-        more = tuple(effect for effect in whole.effects if effect.id not in known)
-        after = attrs.evolve(now_there, effects=(*now_there.effects, *more))
+        known = {effect.id for effect in now_there.outbox}
+        more = tuple(effect for effect in whole.outbox if effect.id not in known)
+        after = attrs.evolve(now_there, outbox=(*now_there.outbox, *more))
         if not more or (yield from commit(change(now_there, after))):
             break
-    return filing.Filed(whole, decision.intent, decision)
+    return recording.RecordResult(whole, decision.intent, decision)
 
 
-def ignores_a_lost_race(record: Record, intent: Intent, event: Event, rules: Rules) -> AnyFlow:
+def ignores_a_lost_race(
+    record: Record, intent: Intent, event: Event, context: FlowContext
+) -> AnyFlow:
     """What compare-and-set answers is not looked at: a lost race passes for a saved event."""
-    decision = decide(intent, event, rules.lifecycle)
+    decision = decide(intent, event, context.lifecycle)
     if decision.event is not None:
-        step = change(record, filing.with_decision(record, decision, (yield from now()), rules))
+        step = change(
+            record, recording.with_decision(record, decision, (yield from now()), context)
+        )
         yield from commit(step)
-    return filing.Filed(record, decision.intent, decision)
+    return recording.RecordResult(record, decision.intent, decision)
 
 
-def saves_the_event_elsewhere_first(request: WebRequest, rules: Rules) -> AnyFlow:
+def saves_the_event_elsewhere_first(request: WebRequest, context: FlowContext) -> AnyFlow:
     """The event's id is saved as seen before the event is: a retry after a crash is a copy."""
     if _is_news(request) and (key := _seen_key(request)):
         if (yield from load(key)):
             return json_response(200, {})
         seen = Record(key=key, aliases=frozenset({key}))
         yield from commit(change(Record(key=key), seen))
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
 def _seen_key(request: WebRequest) -> str:
     return f"seen:{json.loads(request.body)['eventId']}"
 
 
-def takes_time_to_go_on(request: WebRequest, rules: Rules) -> AnyFlow:
+def takes_time_to_go_on(request: WebRequest, context: FlowContext) -> AnyFlow:
     """For how long nothing was heard is logged in powers of two, as if no clock went back."""
     if _is_news(request):
         record = yield from _order()
-        silent_ms = (yield from now()) - record.facts[-1].at_ms
+        silent_ms = (yield from now()) - record.events[-1].at_ms
         math.log2(1 + silent_ms)
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
 # The package exports a function of the same name.
 _webhook = importlib.import_module("xpay_flow.flows.webhook")
 _decide = importlib.import_module("xpay_flow.decide")
 
-Respond = Callable[[WebRequest, Rules], AnyFlow]
+Respond = Callable[[WebRequest, FlowContext], AnyFlow]
 
 ON_FILE = "acknowledged and is not on file"
 TWICE = "called twice though nothing failed"
@@ -309,9 +317,9 @@ def _endpoint(
 ) -> Mutant:
     """A shop whose endpoint is this flow; what the store raises is 503, as everywhere."""
 
-    def respond(request: WebRequest, rules: Rules) -> AnyFlow:
+    def respond(request: WebRequest, context: FlowContext) -> AnyFlow:
         try:
-            return (yield from bug(request, rules))
+            return (yield from bug(request, context))
         except StoreError:
             return json_response(503, {})
 
@@ -473,8 +481,8 @@ WEBHOOKS = (
     ),
     _patched(
         "owed in a second commit",
-        saves_what_is_owed_later,
-        (_webhook, "try_to_file"),
+        saves_what_is_due_later,
+        (_webhook, "try_to_record"),
         "never_stuck",
         1,
         "dies",
@@ -483,7 +491,7 @@ WEBHOOKS = (
     _patched(
         "lost race ignored",
         ignores_a_lost_race,
-        (_webhook, "try_to_file"),
+        (_webhook, "try_to_record"),
         "recorded_once",
         0,
         ON_FILE,

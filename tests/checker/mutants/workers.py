@@ -12,9 +12,9 @@ from xpay_flow.checker.bounds import HANDLERS, OVERTAKEN, Scene
 from xpay_flow.checker.shop import AnyFlow
 from xpay_flow.effects import Ran, commit, due, load, now, run_handler
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.flows import Rules, outbox
+from xpay_flow.flows import FlowContext, outbox
 from xpay_flow.payment import payment_of
-from xpay_flow.records import Change, Owed, Record, Work, change
+from xpay_flow.records import Change, OutboxEntry, Record, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
 from .mutant import Mutant, shop
@@ -28,25 +28,25 @@ def _due_records() -> AnyFlow:
     return found
 
 
-def _owed(record: Record, now_ms: int) -> list[Owed]:
-    return [e for e in record.effects if e.status == "owed" and e.next_at_ms <= now_ms]
+def _owed(record: Record, now_ms: int) -> list[OutboxEntry]:
+    return [e for e in record.outbox if e.status == "pending" and e.next_at_ms <= now_ms]
 
 
-def _called(record: Record, effect: Owed, key: str = "") -> AnyFlow:
+def _called(record: Record, entry: OutboxEntry, key: str = "") -> AnyFlow:
     assert record.intent is not None
-    paid = payment_of(record.intent, effect.name, effect.subject, key or effect.id, ())
-    return (yield from run_handler(effect.name, paid))
+    paid = payment_of(record.intent, entry.name, entry.subject, key or entry.id, ())
+    return (yield from run_handler(entry.name, paid))
 
 
-def _with(record: Record, effect: Owed, **changed: Any) -> Record:
-    return record.with_effect(attrs.evolve(effect, **changed))
+def _with(record: Record, entry: OutboxEntry, **changed: Any) -> Record:
+    return record.with_entry(attrs.evolve(entry, **changed))
 
 
-def _claim(record: Record, effect: Owed, rules: Rules) -> AnyFlow:
+def _claim(record: Record, entry: OutboxEntry, context: FlowContext) -> AnyFlow:
     """A claim as it should be: by compare-and-set, with a lease."""
-    lease_ms = rules.settings.lease_s * 1000
+    lease_ms = context.settings.lease_s * 1000
     until_ms = (yield from now()) + lease_ms
-    claimed = _with(record, effect, next_at_ms=until_ms, tries=effect.tries + 1)
+    claimed = _with(record, entry, next_at_ms=until_ms, tries=entry.tries + 1)
     return (yield from commit(change(record, claimed)))
 
 
@@ -60,41 +60,41 @@ def _put(record: Record) -> AnyFlow:
 # --- who does it ---------------------------------------------------------------------------------
 
 
-def works_without_claim(rules: Rules) -> AnyFlow:
+def works_without_claim(context: FlowContext) -> AnyFlow:
     """Two workers take the same job, since neither says that it has."""
     for record in (yield from _due_records()):
-        for effect in _owed(record, (yield from now())):
-            yield from _called(record, effect)
-            yield from commit(change(record, _with(record, effect, status="done")))
+        for entry in _owed(record, (yield from now())):
+            yield from _called(record, entry)
+            yield from commit(change(record, _with(record, entry, status="done")))
 
 
-def looks_at_no_race(rules: Rules) -> AnyFlow:
+def looks_at_no_race(context: FlowContext) -> AnyFlow:
     """Who loses the race for a claim goes on all the same."""
     for record in (yield from _due_records()):
-        for effect in _owed(record, (yield from now())):
-            yield from _claim(record, effect, rules)
-            yield from _called(record, effect)
-            yield from _settled(record, effect)
+        for entry in _owed(record, (yield from now())):
+            yield from _claim(record, entry, context)
+            yield from _called(record, entry)
+            yield from _settled(record, entry)
 
 
-def _settled(record: Record, effect: Owed) -> AnyFlow:
+def _settled(record: Record, entry: OutboxEntry) -> AnyFlow:
     """The call marked as done, however often others are faster."""
     for _ in range(5):
         there = (yield from load(record.key))[0]
-        mine = there.effect(effect.id)
+        mine = there.entry(entry.id)
         assert mine is not None
         if (yield from commit(change(there, _with(there, mine, status="done")))):
             return
 
 
-def claims_without_a_lease(rules: Rules) -> AnyFlow:
+def claims_without_a_lease(context: FlowContext) -> AnyFlow:
     """A claim is written down and the job stays due for everybody else."""
     for record in (yield from _due_records()):
-        for effect in _owed(record, (yield from now())):
-            claimed = _with(record, effect, tries=effect.tries + 1)
+        for entry in _owed(record, (yield from now())):
+            claimed = _with(record, entry, tries=entry.tries + 1)
             if (yield from commit(change(record, claimed))):
-                yield from _called(record, effect)
-                yield from _settled(record, effect)
+                yield from _called(record, entry)
+                yield from _settled(record, entry)
 
 
 class LooksForNewWorkOnly(MemoryStore):
@@ -102,48 +102,48 @@ class LooksForNewWorkOnly(MemoryStore):
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         keys = super().due(work, now_ms, limit)
-        begun = (e.tries for key in keys for r in self.load(key) for e in r.effects)
+        begun = (e.tries for key in keys for r in self.load(key) for e in r.outbox)
         return () if work == "deliver" and any(begun) else keys
 
 
 # --- when it counts as done ----------------------------------------------------------------------
 
 
-def deletes_before_doing(rules: Rules) -> AnyFlow:
+def deletes_before_doing(context: FlowContext) -> AnyFlow:
     """A job is taken off the queue, and then done."""
     for record in (yield from _due_records()):
-        for effect in record.effects:
-            done = _with(record, effect, status="done")
-            if effect.status == "owed" and (yield from commit(change(record, done))):
-                yield from _called(record, effect)
+        for entry in record.outbox:
+            done = _with(record, entry, status="done")
+            if entry.status == "pending" and (yield from commit(change(record, done))):
+                yield from _called(record, entry)
 
 
-def takes_any_end_for_done(rules: Rules) -> AnyFlow:
+def takes_any_end_for_done(context: FlowContext) -> AnyFlow:
     """A handler that failed is settled as if it had worked."""
-    inner, answer = outbox.deliver(rules), None
-    effect = next(inner)
+    inner, answer = outbox.deliver(context), None
+    entry = next(inner)
     try:
         while True:
-            answer = yield effect
-            effect = inner.send(Ran("done") if isinstance(answer, Ran) else answer)
+            answer = yield entry
+            entry = inner.send(Ran("done") if isinstance(answer, Ran) else answer)
     except StopIteration as end:
         return end.value
 
 
-def settles_what_it_read_before(rules: Rules) -> AnyFlow:
+def settles_what_it_read_before(context: FlowContext) -> AnyFlow:
     """The record is written back as it was read before the call, over what has come since."""
     for record in (yield from _due_records()):
-        for effect in _owed(record, (yield from now())):
-            if (yield from _claim(record, effect, rules)):
-                yield from _called(record, effect)
-                yield from _put(_with(record, effect, status="done"))
+        for entry in _owed(record, (yield from now())):
+            if (yield from _claim(record, entry, context)):
+                yield from _called(record, entry)
+                yield from _put(_with(record, entry, status="done"))
 
 
-def settles_all_at_once(rules: Rules) -> AnyFlow:
+def settles_all_at_once(context: FlowContext) -> AnyFlow:
     """One flag says that a record's handlers are done, and it is set after the first of them."""
     for record in (yield from _due_records()):
         owed = _owed(record, (yield from now()))
-        if owed and (yield from _claim(record, owed[0], rules)):
+        if owed and (yield from _claim(record, owed[0], context)):
             yield from _called(record, owed[0])
             yield from _all_settled(record)
 
@@ -151,90 +151,90 @@ def settles_all_at_once(rules: Rules) -> AnyFlow:
 def _all_settled(record: Record) -> AnyFlow:
     for _ in range(5):
         there = (yield from load(record.key))[0]
-        effects = tuple(attrs.evolve(e, status="done") for e in there.effects)
-        if (yield from commit(change(there, attrs.evolve(there, effects=effects)))):
+        outbox = tuple(attrs.evolve(e, status="done") for e in there.outbox)
+        if (yield from commit(change(there, attrs.evolve(there, outbox=outbox)))):
             return
 
 
-def a_key_for_each_try(rules: Rules) -> AnyFlow:
+def a_key_for_each_try(context: FlowContext) -> AnyFlow:
     """The idempotency key names the try, and so protects from nothing."""
     for record in (yield from _due_records()):
-        for effect in _owed(record, (yield from now())):
-            if (yield from _claim(record, effect, rules)):
-                yield from _called(record, effect, f"{effect.id}:{effect.tries}")
-                yield from _settled(record, effect)
+        for entry in _owed(record, (yield from now())):
+            if (yield from _claim(record, entry, context)):
+                yield from _called(record, entry, f"{entry.id}:{entry.tries}")
+                yield from _settled(record, entry)
 
 
-def takes_unknown_for_undone(rules: Rules) -> AnyFlow:
+def takes_unknown_for_undone(context: FlowContext) -> AnyFlow:
     """A commit whose outcome is unknown is taken for undone, and the job goes back as a new one."""
     for record in (yield from _due_records()):
-        for effect in _owed(record, (yield from now())):
-            if not (yield from _claim(record, effect, rules)):
+        for entry in _owed(record, (yield from now())):
+            if not (yield from _claim(record, entry, context)):
                 continue
-            yield from _called(record, effect)
+            yield from _called(record, entry)
             try:
-                yield from _settled(record, effect)
+                yield from _settled(record, entry)
             except StoreUnavailable:
-                yield from _called(record, effect, f"{effect.id}:again")
+                yield from _called(record, entry, f"{entry.id}:again")
 
 
 # --- when it is given up -------------------------------------------------------------------------
 
 
-def _gives_up_after(*schedule_s: int) -> Callable[[Rules], AnyFlow]:
-    def worker(rules: Rules) -> AnyFlow:
-        settings = attrs.evolve(rules.settings, retry_schedule_s=schedule_s)
-        return flows.deliver(attrs.evolve(rules, settings=settings))
+def _gives_up_after(*schedule_s: int) -> Callable[[FlowContext], AnyFlow]:
+    def worker(context: FlowContext) -> AnyFlow:
+        settings = attrs.evolve(context.settings, retry_schedule_s=schedule_s)
+        return flows.deliver(attrs.evolve(context, settings=settings))
 
     return worker
 
 
-def never_tries_again(rules: Rules) -> AnyFlow:
+def never_tries_again(context: FlowContext) -> AnyFlow:
     """A job that failed is set aside, and nobody looks there."""
     for record in (yield from _due_records()):
-        for effect in _owed(record, (yield from now())):
-            if not (yield from _claim(record, effect, rules)):
+        for entry in _owed(record, (yield from now())):
+            if not (yield from _claim(record, entry, context)):
                 continue
-            ran = yield from _called(record, effect)
+            ran = yield from _called(record, entry)
             if ran.outcome == "done":
-                yield from _settled(record, effect)
+                yield from _settled(record, entry)
             else:
                 there = (yield from load(record.key))[0]
-                yield from commit(change(there, _with(there, effect, status="gave_up")))
+                yield from commit(change(there, _with(there, entry, status="gave_up")))
 
 
-def gives_up_soon(rules: Rules) -> AnyFlow:
+def gives_up_soon(context: FlowContext) -> AnyFlow:
     """A handler is tried a second time and then no more."""
-    return _gives_up_after(5)(rules)
+    return _gives_up_after(5)(context)
 
 
-def gives_up_later(rules: Rules) -> AnyFlow:
+def gives_up_later(context: FlowContext) -> AnyFlow:
     """A handler is tried three times and then no more, and nobody is told to look."""
-    return _gives_up_after(5, 5)(rules)
+    return _gives_up_after(5, 5)(context)
 
 
-def sets_poison_aside(rules: Rules) -> AnyFlow:
+def sets_poison_aside(context: FlowContext) -> AnyFlow:
     """A job that was begun three times without an end counts as poison, though the process died."""
     for record in (yield from _due_records()):
-        for effect in _owed(record, (yield from now())):
-            if effect.tries >= 3:
-                yield from commit(change(record, _with(record, effect, status="gave_up")))
-            elif (yield from _claim(record, effect, rules)):
-                ran = yield from _called(record, effect)
+        for entry in _owed(record, (yield from now())):
+            if entry.tries >= 3:
+                yield from commit(change(record, _with(record, entry, status="gave_up")))
+            elif (yield from _claim(record, entry, context)):
+                ran = yield from _called(record, entry)
                 if ran.outcome == "done":
-                    yield from _settled(record, effect)
+                    yield from _settled(record, entry)
 
 
 # --- the order of two handlers -------------------------------------------------------------------
 
 
-def first_things_only(rules: Rules) -> AnyFlow:
+def first_things_only(context: FlowContext) -> AnyFlow:
     """Only the first call that a record owes is looked at, and it may be done long ago."""
     for record in (yield from _due_records()):
-        effect = record.effects[0]
-        if effect.status == "owed" and (yield from _claim(record, effect, rules)):
-            yield from _called(record, effect)
-            yield from _settled(record, effect)
+        entry = record.outbox[0]
+        if entry.status == "pending" and (yield from _claim(record, entry, context)):
+            yield from _called(record, entry)
+            yield from _settled(record, entry)
 
 
 TWICE = "called twice though nothing failed"
@@ -243,7 +243,7 @@ STUCK = "can never be fulfilled here"
 
 def _worker(
     name: str,
-    bug: Callable[[Rules], AnyFlow],
+    bug: Callable[[FlowContext], AnyFlow],
     promise: str,
     faults: int,
     says: str,

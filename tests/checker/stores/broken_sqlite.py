@@ -19,7 +19,7 @@ from xpay_flow.stores.codec import Document, from_document, to_document, to_text
 TABLES = """
     CREATE TABLE IF NOT EXISTS records (
         seq INTEGER PRIMARY KEY, key TEXT UNIQUE, version INTEGER, document TEXT);
-    CREATE TABLE IF NOT EXISTS parts (key TEXT PRIMARY KEY, effects TEXT);
+    CREATE TABLE IF NOT EXISTS parts (key TEXT PRIMARY KEY, outbox TEXT);
     CREATE TABLE IF NOT EXISTS aliases (alias TEXT, key TEXT, PRIMARY KEY (alias, key));
 """
 PUT = (
@@ -35,7 +35,7 @@ def due_among(records: Iterable[Record], work: Work, now_ms: int, limit: int) ->
 
 
 class Plain:
-    """Right, and plain: a connection for each call, a document and a row of effects per record."""
+    """Right, and plain: a connection for each call, a document and a row of outbox per record."""
 
     begin_writing = "BEGIN IMMEDIATE"
     begin_reading = "BEGIN"
@@ -78,9 +78,9 @@ class Plain:
         return [self._whole(connection, key, document) for key, document in found]
 
     def _whole(self, connection: sqlite3.Connection, key: str, text: str) -> Record:
-        row = connection.execute("SELECT effects FROM parts WHERE key = ?", (key,)).fetchone()
+        row = connection.execute("SELECT outbox FROM parts WHERE key = ?", (key,)).fetchone()
         document: Document = json.loads(text)
-        document["effects"] = json.loads(row[0]) if row else []
+        document["outbox"] = json.loads(row[0]) if row else []
         return from_document(document)
 
     def _all(self) -> list[Record]:
@@ -104,7 +104,7 @@ class Plain:
             if not self._is_expected(connection, change):
                 return False
             self._put(connection, change)
-            self._put_effects(connection, change)
+            self._put_entries(connection, change)
             self._put_aliases(connection, change)
         return True
 
@@ -115,15 +115,15 @@ class Plain:
 
     def _put(self, connection: sqlite3.Connection, change: Change) -> None:
         document = to_document(change.record)
-        document.pop("effects", None)
+        document.pop("outbox", None)
         text = to_text(document)
         connection.execute(PUT, (change.record.key, change.record.version, text))
 
-    def _put_effects(self, connection: sqlite3.Connection, change: Change) -> None:
-        effects = json.dumps(to_document(change.record).get("effects", []))
+    def _put_entries(self, connection: sqlite3.Connection, change: Change) -> None:
+        outbox = json.dumps(to_document(change.record).get("outbox", []))
         connection.execute(
-            "INSERT INTO parts VALUES (?, ?) ON CONFLICT DO UPDATE SET effects = excluded.effects",
-            (change.record.key, effects),
+            "INSERT INTO parts VALUES (?, ?) ON CONFLICT DO UPDATE SET outbox = excluded.effects",
+            (change.record.key, outbox),
         )
 
     def _put_aliases(self, connection: sqlite3.Connection, change: Change) -> None:
@@ -152,7 +152,7 @@ class GetThenPut(Plain):
                 connection.execute("ROLLBACK")
                 connection.execute("BEGIN IMMEDIATE")
                 self._put(connection, change)
-            self._put_effects(connection, change)
+            self._put_entries(connection, change)
             self._put_aliases(connection, change)
             connection.execute("COMMIT")
         return True
@@ -167,13 +167,13 @@ class ComparesBefore(Plain):
                 return False
         with self._transaction("BEGIN IMMEDIATE") as connection:
             self._put(connection, change)
-            self._put_effects(connection, change)
+            self._put_entries(connection, change)
             self._put_aliases(connection, change)
         return True
 
 
 class EffectsLater(Plain):
-    """The owed effects are saved in a second transaction."""
+    """The owed outbox are saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:
         with self._transaction("BEGIN IMMEDIATE") as connection:
@@ -182,7 +182,7 @@ class EffectsLater(Plain):
             self._put(connection, change)
             self._put_aliases(connection, change)
         with self._transaction("BEGIN IMMEDIATE") as connection:
-            self._put_effects(connection, change)
+            self._put_entries(connection, change)
         return True
 
 
@@ -194,7 +194,7 @@ class NamesLater(Plain):
             if not self._is_expected(connection, change):
                 return False
             self._put(connection, change)
-            self._put_effects(connection, change)
+            self._put_entries(connection, change)
         with suppress(StoreUnavailable), self._transaction("BEGIN IMMEDIATE") as connection:
             self._put_aliases(connection, change)
         return True
@@ -220,7 +220,7 @@ class NoTransaction(Plain):
 
     def commit(self, change: Change) -> bool:
         with self._connection() as connection:
-            text = to_text({k: v for k, v in to_document(change.record).items() if k != "effects"})
+            text = to_text({k: v for k, v in to_document(change.record).items() if k != "outbox"})
             key, version = change.record.key, change.record.version
             if change.expected_version:
                 sql = "UPDATE records SET version = ?, document = ? WHERE key = ? AND version = ?"
@@ -233,13 +233,13 @@ class NoTransaction(Plain):
                 values = (version, text, key)
             if connection.execute(sql, values).rowcount != 1:
                 return False
-            self._put_effects(connection, change)
+            self._put_entries(connection, change)
             self._put_aliases(connection, change)
         return True
 
 
 class TornLoad(Plain):
-    """A load reads the row and then its effects, outside of a transaction."""
+    """A load reads the row and then its outbox, outside of a transaction."""
 
     def load(self, alias: str) -> Sequence[Record]:
         with self._connection() as connection:
@@ -255,7 +255,7 @@ class UpgradeSwallowed(Plain):
                 return False
             with suppress(sqlite3.OperationalError):
                 self._put(connection, change)
-                self._put_effects(connection, change)
+                self._put_entries(connection, change)
                 self._put_aliases(connection, change)
         return True
 
@@ -276,7 +276,7 @@ class AnswersFirst(Plain):
                 connection.close()
                 return False
             self._put(connection, change)
-            self._put_effects(connection, change)
+            self._put_entries(connection, change)
             self._put_aliases(connection, change)
         except sqlite3.Error as error:
             connection.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow import LIFECYCLE, AsyncFlow, Flow, Settings, flows, xpay
+from xpay_flow import LIFECYCLE, AsyncFlow, Flow, Settings, flows, xpay_api
 from xpay_flow.checker.bounds import (
     BEGINNING,
     CANCELLED,
@@ -23,9 +23,9 @@ from xpay_flow.checker.shop import AnyFlow, Shop, answering
 from xpay_flow.effects import commit, due, load, now, run_handler
 from xpay_flow.endpoints import WebRequest, json_response
 from xpay_flow.events import from_report
-from xpay_flow.flows import Rules, filing
+from xpay_flow.flows import FlowContext, recording
 from xpay_flow.payment import Payment, payment_of
-from xpay_flow.records import Change, Owed, Record, Work, change
+from xpay_flow.records import Change, OutboxEntry, Record, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
 from ..mutants import shop
@@ -52,8 +52,8 @@ def extended() -> Shop:
     return _with_handlers(flow, lambda _: None)
 
 
-def one_at_a_time(rules: Rules) -> AnyFlow:
-    return flows.deliver(rules, limit=1)
+def one_at_a_time(context: FlowContext) -> AnyFlow:
+    return flows.deliver(context, limit=1)
 
 
 class SlowestFirst(MemoryStore):
@@ -68,17 +68,17 @@ class TwoTables(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._effects: dict[str, tuple[Owed, ...]] = {}
+        self._effects: dict[str, tuple[OutboxEntry, ...]] = {}
 
     def commit(self, change: Change) -> bool:
-        record = attrs.evolve(change.record, effects=())
+        record = attrs.evolve(change.record, outbox=())
         won = super().commit(attrs.evolve(change, record=record))
         if won:
-            self._effects[record.key] = change.record.effects
+            self._effects[record.key] = change.record.outbox
         return won
 
     def _whole(self, record: Record) -> Record:
-        return attrs.evolve(record, effects=self._effects.get(record.key, ()))
+        return attrs.evolve(record, outbox=self._effects.get(record.key, ()))
 
     def load(self, alias: str) -> Sequence[Record]:
         return [self._whole(record) for record in super().load(alias)]
@@ -100,60 +100,62 @@ class TwoTables(MemoryStore):
         self._effects = dict(effects)
 
 
-def leases_with_fencing(rules: Rules) -> AnyFlow:
+def leases_with_fencing(context: FlowContext) -> AnyFlow:
     """A worker of the shop's own: a claim has a number, and only its holder may settle."""
     for key in (yield from due("deliver", (yield from now()), 10)):
         record = (yield from load(key))[0]
-        for effect in record.effects:
-            yield from _under_a_lease(record.key, effect.id, rules)
+        for effect in record.outbox:
+            yield from _under_a_lease(record.key, effect.id, context)
 
 
-def _under_a_lease(key: str, effect_id: str, rules: Rules) -> AnyFlow:
+def _under_a_lease(key: str, entry_id: str, context: FlowContext) -> AnyFlow:
     now_ms = yield from now()
     record = (yield from load(key))[0]
-    effect = record.effect(effect_id)
+    effect = record.entry(entry_id)
     assert effect is not None
-    if effect.status != "owed" or effect.next_at_ms > now_ms:
+    if effect.status != "pending" or effect.next_at_ms > now_ms:
         return
-    fence, until_ms = effect.tries + 1, now_ms + rules.settings.lease_s * 1000
+    fence, until_ms = effect.tries + 1, now_ms + context.settings.lease_s * 1000
     mine = attrs.evolve(effect, tries=fence, next_at_ms=until_ms)
-    if not (yield from commit(change(record, record.with_effect(mine)))):
+    if not (yield from commit(change(record, record.with_entry(mine)))):
         return
     assert record.intent is not None
     paid = payment_of(record.intent, effect.name, effect.subject, effect.id, ())
     ran = yield from run_handler(effect.name, paid)
     for _ in range(5):
         record = (yield from load(key))[0]
-        held = record.effect(effect_id)
+        held = record.entry(entry_id)
         assert held is not None
-        if ran.outcome != "done" or held.tries != fence or held.status != "owed":
+        if ran.outcome != "done" or held.tries != fence or held.status != "pending":
             return
         done = attrs.evolve(held, status="done")
-        if (yield from commit(change(record, record.with_effect(done)))):
+        if (yield from commit(change(record, record.with_entry(done)))):
             return
 
 
-def asks_for_ever(rules: Rules) -> AnyFlow:
+def asks_for_ever(context: FlowContext) -> AnyFlow:
     """A job of the shop's own: it asks every hour until it knows."""
-    for key in (yield from due("ask", (yield from now()), 10)):
+    for key in (yield from due("reconcile", (yield from now()), 10)):
         record = (yield from load(key))[0]
         later_ms = (yield from now()) + 3_600_000
-        if (yield from commit(change(record, attrs.evolve(record, ask_at_ms=later_ms)))):
-            yield from _asked(record, rules)
+        if (yield from commit(change(record, attrs.evolve(record, reconcile_at_ms=later_ms)))):
+            yield from _asked(record, context)
 
 
-def _asked(record: Record, rules: Rules) -> AnyFlow:
+def _asked(record: Record, context: FlowContext) -> AnyFlow:
     assert record.intent is not None
-    answer = yield from xpay.get_intent(record.intent.x_intent_id or "", rules.settings)
-    if isinstance(answer, xpay.IntentAnswer) and answer.status == "SUCCESS":
-        yield from filing.file_event(record.key, from_report(answer, (yield from now())), rules)
+    answer = yield from xpay_api.get_intent(record.intent.x_intent_id or "", context.settings)
+    if isinstance(answer, xpay_api.IntentAnswer) and answer.status == "SUCCESS":
+        yield from recording.record_event(
+            record.key, from_report(answer, (yield from now())), context
+        )
 
 
-def refuses_news(request: WebRequest, rules: Rules) -> AnyFlow:
+def refuses_news(request: WebRequest, context: FlowContext) -> AnyFlow:
     """A shop that has no webhook, and says so."""
     if request.path == "/webhook":
         return json_response(501, {})
-    return (yield from answering(request, rules))
+    return (yield from answering(request, context))
 
 
 def _variant(name: str, how: str, scenes: tuple[Scene, ...], make: Any, *without: str) -> Variant:
@@ -230,5 +232,5 @@ OURS = (
 
 def _asking(*schedule_s: int) -> Shop:
     made = shop()
-    settings = attrs.evolve(made.rules.settings, ask_schedule_s=schedule_s)
-    return attrs.evolve(made, rules=attrs.evolve(made.rules, settings=settings))
+    settings = attrs.evolve(made.context.settings, reconcile_schedule_s=schedule_s)
+    return attrs.evolve(made, context=attrs.evolve(made.context, settings=settings))

@@ -11,7 +11,7 @@ from xpay_flow.checker.bounds import HANDLERS, NEWS, OVERTAKEN, Scene
 from xpay_flow.checker.plain import PlainPorts
 from xpay_flow.checker.shop import Shop
 from xpay_flow.endpoints import WebRequest
-from xpay_flow.records import Owed, Record, change
+from xpay_flow.records import OutboxEntry, Record, change
 
 from .. import plain_shops as by_hand
 from .variant import Variant
@@ -66,14 +66,14 @@ async def _locked(name: str, ports: PlainPorts) -> bool:
     if lock.deliver_at_ms is not None and lock.deliver_at_ms > now_ms:
         return False
     # Its end is a moment that somebody may wait for, so it is kept where the checker sees it.
-    held = Owed(id=name, name="on_attention", next_at_ms=now_ms + LOCK_MS)
-    return await ports.store.commit(change(lock, attrs.evolve(lock, effects=(held,))))
+    held = OutboxEntry(id=name, name="on_attention", next_at_ms=now_ms + LOCK_MS)
+    return await ports.store.commit(change(lock, attrs.evolve(lock, outbox=(held,))))
 
 
 async def _unlocked(name: str, ports: PlainPorts) -> None:
     lock = await _lock(name, ports)
-    freed = attrs.evolve(lock.effects[0], status="done")
-    await ports.store.commit(change(lock, attrs.evolve(lock, effects=(freed,))))
+    freed = attrs.evolve(lock.outbox[0], status="done")
+    await ports.store.commit(change(lock, attrs.evolve(lock, outbox=(freed,))))
 
 
 # --- a worker, blocking ---------------------------------------------------------------------------
@@ -83,11 +83,11 @@ def works_off(ports: PlainPorts) -> None:
     """Claim with a lease, call, settle."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
         record, now_ms = ports.store.load(key)[0], ports.clock.now_ms()
-        owed = record.effects[0]
+        owed = record.outbox[0]
         if owed.status == "done" or owed.next_at_ms > now_ms:
             continue
         claimed = attrs.evolve(owed, next_at_ms=now_ms + by_hand.LEASE_MS)
-        if ports.store.commit(change(record, record.with_effect(claimed))):
+        if ports.store.commit(change(record, record.with_entry(claimed))):
             ports.handlers.on_success(by_hand.payment(record))
             _ticked_off(key, ports)
 
@@ -95,8 +95,8 @@ def works_off(ports: PlainPorts) -> None:
 def _ticked_off(key: str, ports: PlainPorts) -> None:
     for _ in range(5):
         record = ports.store.load(key)[0]
-        done = attrs.evolve(record.effects[0], status="done")
-        if ports.store.commit(change(record, record.with_effect(done))):
+        done = attrs.evolve(record.outbox[0], status="done")
+        if ports.store.commit(change(record, record.with_entry(done))):
             return
 
 

@@ -40,7 +40,7 @@ class Awaited:
         self._watch = Watch(table, unheeded())
         with self._watch.on_this_thread():
             self._call("load", "nobody")
-            self._call("due", "ask", 0, 1)
+            self._call("due", "reconcile", 0, 1)
 
     def close(self) -> None:
         """As a program that ends well."""

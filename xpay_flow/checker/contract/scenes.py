@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from xpay_flow.money import Money
-from xpay_flow.ports import Listing, Store
+from xpay_flow.ports import RecentListing, Store
 from xpay_flow.records import Change, Record, Work, change, intent_alias, receipt_alias
 from xpay_flow.testing import builders as b
 
@@ -73,7 +73,7 @@ class Scene:
     def found(self, store: Store) -> tuple[Any, ...]:
         """All of a store that this scene can change, in a form that can be compared."""
         loaded = tuple((name, tuple(store.load(name))) for name in self.names)
-        works: tuple[Work, ...] = ("deliver", "ask")
+        works: tuple[Work, ...] = ("deliver", "reconcile")
         due = tuple((work, tuple(store.due(work, _LATE_MS, _MANY))) for work in works)
         return loaded + due
 
@@ -89,7 +89,7 @@ class Scene:
 
     def of(self, store: Store) -> Scene:
         """The scene without what this store cannot be asked."""
-        listing = isinstance(store, Listing)
+        listing = isinstance(store, RecentListing)
         lines = (
             tuple(call for call in line if listing or not call.needs_listing)
             for line in self.lifelines
@@ -117,7 +117,7 @@ def due(work: Work) -> Call:
 
 
 def _recent(store: Store) -> tuple[Record, ...]:
-    assert isinstance(store, Listing)
+    assert isinstance(store, RecentListing)
     return tuple(store.recent(_MANY))
 
 
@@ -144,8 +144,8 @@ def _renamed(step: Change) -> Change:
 
 def _delivered(record: Record) -> Change:
     """The owed effect is done, and nothing else changes."""
-    (owed,) = record.effects
-    after = record.with_effect(attrs.evolve(owed, status="done", tries=1))
+    (owed,) = record.outbox
+    after = record.with_entry(attrs.evolve(owed, status="done", tries=1))
     return change(record, after)
 
 
@@ -180,7 +180,7 @@ SCENES: Final[tuple[Scene, ...]] = (
     _scene("a name comes and one goes", (_NEW,), [_RENAME], [_LOAD_X, _LOAD_OLD]),
     _scene("a maker and a reader", (), [_MAKE], [_LOAD]),
     _scene("a writer and a worker", (_NEW,), [_PAY], [due("deliver")]),
-    _scene("a writer and a list", (_NEW,), [_PAY], [due("ask"), RECENT]),
+    _scene("a writer and a list", (_NEW,), [_PAY], [due("reconcile"), RECENT]),
     _scene("a reader who looks twice", (_NEW,), [_PAY], [_LOAD, _LOAD], small=False),
     _scene("each reads what it wrote", (_NEW,), [_PAY, _LOAD], [_FAIL, _LOAD], small=False),
     _scene("two writers and a reader", (_NEW,), [_PAY], [_FAIL], [_LOAD], small=False),

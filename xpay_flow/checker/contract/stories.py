@@ -173,9 +173,9 @@ def _said(was: Done) -> str:
 def _part(part: object) -> str:
     if not isinstance(part, Record):
         return str(part)
-    effects = "+".join(f"{effect.name} {effect.status}" for effect in part.effects) or "none"
+    outbox = "+".join(f"{entry.name} {entry.status}" for entry in part.outbox) or "none"
     state = part.intent.state if part.intent is not None else "parked"
-    return f"v{part.version} {state}, {len(part.facts)} fact(s), effects {effects}"
+    return f"v{part.version} {state}, {len(part.events)} fact(s), effects {outbox}"
 
 
 def violation_of(

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.naming import named
-from xpay_flow.ports import Listing, Store
+from xpay_flow.import_target import named
+from xpay_flow.ports import RecentListing, Store
 from xpay_flow.stores import offered, open_store
 from xpay_flow.stores.sqlite import SQLiteStore
 
@@ -86,7 +86,7 @@ def _checked(
 
 def _refuse_full(store: object) -> None:
     """What holds records may be somebody's shop, and the check empties it."""
-    if isinstance(store, Listing) and store.recent(1):
+    if isinstance(store, RecentListing) and store.recent(1):
         raise ConfigurationError(
             "the store holds records, and the check would empty it: name an empty database"
         )

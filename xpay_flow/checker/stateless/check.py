@@ -55,7 +55,7 @@ def _promises(shop: Shop, scene: Scene, own: Iterable[Own], without: Collection[
         return promises
 
     def twice(view: View) -> str | None:
-        keys = (at for name in shop.within for at, n in view.called(name).items() if n > 1)
+        keys = (at for name in shop.transactional for at, n in view.called(name).items() if n > 1)
         found = ", ".join(keys)
         return f"took effect twice within the transaction: {found}" if found else None
 
@@ -87,8 +87,9 @@ def check_stateless(
 
     Args:
         target: as for `check`; its own store is not used, unless no other is given.
-        open_store: opens the store once more, as another process would; it must be a `Listing`,
-            too. Each flow has one for itself, closed when it dies, if it can be closed.
+        open_store: opens the store once more, as another process would; it must be a
+            `RecentListing`, too. Each flow has one for itself, closed when it dies, if it can
+            be closed.
         reset: empties the store; what was opened before goes on to work. Both may be left out
             where the target's store has `snapshot` and `restore`.
         written: the idempotency keys under which handlers within the store's transaction have

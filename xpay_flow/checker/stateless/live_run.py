@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, RunWithin
+from xpay_flow.effects import Commit, RunInTransaction
 
 from .. import outside as world
 from ..bounds import FaultKind
@@ -184,7 +184,7 @@ class LiveRun:
 
     def _known(self, op: Any) -> frozenset[str]:
         """The aliases that a record to be committed had before."""
-        if not isinstance(op, Commit | RunWithin):
+        if not isinstance(op, Commit | RunInTransaction):
             return frozenset()
         record = op.change.record
         known = self._aliases.get(record.key, frozenset[str]())
@@ -194,7 +194,7 @@ class LiveRun:
     def _sees_written(self, op: Any) -> None:
         """What a handler within the transaction has written counts, and not what the store says."""
         written = self._stage.written
-        if written is None or not isinstance(op, RunWithin):
+        if written is None or not isinstance(op, RunInTransaction):
             return
         at = (op.name, op.payment.idempotency_key)
         times = min(Counter(written())[at[1]], CALLS_COUNTED_MAX)

@@ -21,7 +21,7 @@ class ResetStore:
     A snapshot is the changes that were asked for since it was empty, lost races included.
 
     Args:
-        store: must be a `Listing`, too, to show what it holds.
+        store: must be a `RecentListing`, too, to show what it holds.
         reset: empties the store; what was opened before goes on to work.
     """
 
@@ -51,7 +51,7 @@ class ResetStore:
         return keys
 
     def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.Listing`."""
+        """See `xpay_flow.ports.RecentListing`."""
         found: Sequence[Record] = self._standing().recent(limit)
         return found
 

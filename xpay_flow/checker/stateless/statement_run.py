@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from xpay_flow.effects import Exchange, RunHandler, RunWithin
+from xpay_flow.effects import Exchange, RunHandler, RunInTransaction
 
 from ..contract.drivers import PATIENT
 from ..contract.lookup import Table
@@ -148,7 +148,7 @@ class StatementRun(LiveRun):
         """The operation has come to its end, and the flow goes on."""
         op, answer = task.node.op, _caller(task).answer
         how = self._begun.pop(process)
-        if isinstance(op, RunWithin):
+        if isinstance(op, RunInTransaction):
             self.outside = called(op, answer, self.outside)
         self._sees_written(op)
         self._answers(task, Way(how), answer)

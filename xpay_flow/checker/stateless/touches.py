@@ -12,14 +12,14 @@ from functools import cache
 import attrs
 
 from xpay_flow.effects import (
-    Abandoned,
     Commit,
     Due,
     Exchange,
     Load,
+    Orphaned,
     Recent,
     RunHandler,
-    RunWithin,
+    RunInTransaction,
 )
 
 from ..bounds import Scene
@@ -104,11 +104,11 @@ def of_effect(op: object, how: How, known: Iterable[str] = ()) -> Touch:
             return _read(alias)
         case Due() | Recent():
             return _read(RECORDS)
-        case Abandoned():
+        case Orphaned():
             return touch(reads=(RECORDS, HOLDS))
         case Hold() | LetGo():
             return LETS_GO
-        case Commit(change) | RunWithin(_, _, change):
+        case Commit(change) | RunInTransaction(_, _, change):
             aliases = {("alias", alias) for alias in change.record.aliases.union(known)}
             return LASTS | touch(writes={RECORDS, ("alias", change.record.key), *aliases})
         case Exchange(request) if request.method == "GET":

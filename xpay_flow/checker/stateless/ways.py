@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from xpay_flow.effects import Commit, Exchange, RunHandler, RunWithin
+from xpay_flow.effects import Commit, Exchange, RunHandler, RunInTransaction
 
 from ..bounds import FaultKind
 from ..performing import LetGo
@@ -16,9 +16,9 @@ from ..story import How
 Then = Literal["goes on", "unheard", "dies", "all die"]
 Allows = Callable[[FaultKind], bool]
 DEATHS: tuple[Then, ...] = ("dies", "all die")
-LASTING = (Commit, Exchange, RunHandler, RunWithin)
+LASTING = (Commit, Exchange, RunHandler, RunInTransaction)
 # What takes effect may report a failure all the same.
-REPORTED = (Commit, Exchange, RunWithin)
+REPORTED = (Commit, Exchange, RunInTransaction)
 
 
 @attrs.frozen
@@ -68,7 +68,7 @@ def faults_of(op: Any) -> tuple[FaultKind, ...]:
             return ("silence",)
         case RunHandler():
             return ("handler",)
-        case RunWithin():
+        case RunInTransaction():
             return ("store", "handler")
         case LetGo():
             return ()

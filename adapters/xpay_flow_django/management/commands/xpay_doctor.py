@@ -14,8 +14,8 @@ from django.db import DEFAULT_DB_ALIAS
 
 from xpay_flow import XPayFlowError
 from xpay_flow_django.checks import TAG
-from xpay_flow_django.configured import database_alias, flow_settings
-from xpay_flow_django.models import Effect, Intent
+from xpay_flow_django.conf import database_alias, flow_settings
+from xpay_flow_django.models import Intent, OutboxEntry
 from xpay_flow_django.stores import DjangoStore
 
 
@@ -69,7 +69,7 @@ def _told_settings() -> str:
 def _told_store() -> str:
     alias = database_alias()
     owed = len(DjangoStore(alias).due("deliver", 2**53, 1000))
-    given_up = Effect.objects.using(alias).filter(status="gave_up").count()
+    given_up = OutboxEntry.objects.using(alias).filter(status="gave_up").count()
     looked_at = Intent.objects.using(alias).filter(attention__isnull=False).count()
     parked = Intent.objects.using(alias).filter(intent_id__isnull=True).count()
     return (

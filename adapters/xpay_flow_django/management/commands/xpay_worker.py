@@ -13,9 +13,9 @@ from django.db import close_old_connections
 
 from xpay_flow import Flow, StoreError, XPayFlowError
 from xpay_flow.flow import POLL_S
-from xpay_flow.stopping import on_stop
-from xpay_flow.working import Result, in_json, in_words, looking, one_pass, work_until
-from xpay_flow_django.database import looked_after
+from xpay_flow.signals import on_stop
+from xpay_flow.worker import Result, in_json, in_words, looking, one_pass, work_until
+from xpay_flow_django.database import connection_is_managed
 from xpay_flow_django.web import flow_in
 
 
@@ -38,20 +38,20 @@ class Command(BaseCommand):
             flow = flow_in()
         except XPayFlowError as error:
             raise CommandError(str(error)) from error
-        if not flow.able:
+        if not flow.handlers:
             raise CommandError(
                 "the flow has no handlers: import the module that registers @flow.on_success "
                 "where the URLconf does"
             )
         poll_s = None if once else poll
         self.stderr.write(f"xpay_worker, {looking(poll_s)}")
-        token = looked_after.set(True)
+        token = connection_is_managed.set(True)
         try:
             self._work(flow, poll_s, in_json if json else in_words)
         except StoreError as error:
             raise CommandError(str(error)) from error
         finally:
-            looked_after.reset(token)
+            connection_is_managed.reset(token)
 
     def _work(self, flow: Any, poll_s: float | None, say: Callable[[Result], str]) -> None:
         stop = Event()
@@ -62,7 +62,7 @@ class Command(BaseCommand):
 
         def one() -> int:
             close_old_connections()
-            done = flow.run(one_pass(flow.rules, flow.means, stop.is_set, tell))
+            done = flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, tell))
             return int(done if isinstance(flow, Flow) else runner.run(done))
 
         # One event loop for all passes: an AsyncFlow keeps connections in it.

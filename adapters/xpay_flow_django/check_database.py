@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from django.db import DatabaseError, connections, transaction
 
-from .models import Alias, Effect, Fact, Intent
+from .models import Alias, Intent, OutboxEntry, RecordedEvent
 
 if TYPE_CHECKING:
     from .stores import DjangoStore
 
 # Those that refer to others come first.
-_TABLES: Final = [model._meta.db_table for model in (Alias, Effect, Fact, Intent)]
+_TABLES: Final = [model._meta.db_table for model in (Alias, OutboxEntry, RecordedEvent, Intent)]
 
 
 @attrs.frozen(kw_only=True)
@@ -79,10 +79,12 @@ def _connect_anew(alias: str) -> None:
 
 
 def _may_be_emptied(alias: str) -> None:
-    """A trigger keeps facts, unless they go with the whole table, which takes 40 ms a time."""
+    """A trigger keeps events, unless they go with the whole table, which takes 40 ms a time."""
     if connections[alias].vendor == "postgresql":
         with connections[alias].cursor() as cursor:
-            cursor.execute(f"DROP TRIGGER xpay_flow_fact_append_only ON {Fact._meta.db_table}")
+            cursor.execute(
+                f"DROP TRIGGER xpay_flow_event_append_only ON {RecordedEvent._meta.db_table}"
+            )
 
 
 def _empty(alias: str) -> None:

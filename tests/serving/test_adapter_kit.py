@@ -7,9 +7,7 @@ import threading
 
 import pytest
 
-from xpay_flow.endpoints import WebRequest, WebResponse, json_response
-from xpay_flow.errors import ConfigurationError
-from xpay_flow.serving import (
+from xpay_flow.adapter_kit import (
     QUERY_FIELDS_MAX,
     WAITING_THREADS_MAX,
     Blocking,
@@ -20,6 +18,8 @@ from xpay_flow.serving import (
     is_async,
     parse_query,
 )
+from xpay_flow.endpoints import WebRequest, WebResponse, json_response
+from xpay_flow.errors import ConfigurationError
 from xpay_flow.settings import Settings
 
 SETTINGS = Settings.sandbox(body_bytes_max=4096)

@@ -16,7 +16,7 @@ def test_the_customer_is_sent_to_the_checkout() -> None:
     """The address is the checkout's own, and the intent is redirected."""
     world = World()
     checkout = world.start_checkout()
-    assert checkout.url == world.flow.forward(checkout.intent_id)
+    assert checkout.url == world.flow.send_to_checkout(checkout.intent_id)
     record = the_record(world)
     assert record.intent is not None
     assert "redirected" == record.intent.state
@@ -27,11 +27,11 @@ def test_forwarding_again_writes_nothing() -> None:
     store = CountingStore(MemoryStore())
     world = World(store)
     checkout = world.start_checkout()
-    world.flow.forward(checkout.intent_id)
+    world.flow.send_to_checkout(checkout.intent_id)
     written = len(store.changes)
-    assert checkout.url == world.flow.forward(checkout.intent_id)
+    assert checkout.url == world.flow.send_to_checkout(checkout.intent_id)
     assert written == len(store.changes)
-    assert 1 == story(world).count(("forwarded", "applied"))
+    assert 1 == story(world).count(("sent_to_checkout", "applied"))
 
 
 def test_forwarding_does_not_undo_a_failure() -> None:
@@ -40,8 +40,8 @@ def test_forwarding_does_not_undo_a_failure() -> None:
     checkout = world.start_checkout()
     world.xpay.decline(checkout.x_intent_id or "")
     world.settle()
-    assert checkout.url == world.flow.forward(checkout.intent_id)
-    assert ("forwarded", "stale") == story(world)[-1]
+    assert checkout.url == world.flow.send_to_checkout(checkout.intent_id)
+    assert ("sent_to_checkout", "stale") == story(world)[-1]
     assert "FAILED" == world.status(checkout.x_intent_id).status
 
 
@@ -52,7 +52,7 @@ def test_nobody_is_sent_to_a_page_that_is_paid() -> None:
     world.xpay.pay(checkout.x_intent_id or "")
     world.settle()
     with pytest.raises(AlreadyPaid):
-        world.flow.forward(checkout.intent_id)
+        world.flow.send_to_checkout(checkout.intent_id)
 
 
 def test_nobody_is_sent_to_an_address_that_is_not_known() -> None:
@@ -62,7 +62,7 @@ def test_nobody_is_sent_to_an_address_that_is_not_known() -> None:
     with pytest.raises(OutcomeUnknown) as caught:
         world.start_checkout()
     with pytest.raises(OutcomeUnknown):
-        world.flow.forward(caught.value.intent_id or "")
+        world.flow.send_to_checkout(caught.value.intent_id or "")
     assert [("stored", "applied")] == story(world)
 
 
@@ -72,4 +72,4 @@ def test_a_name_that_is_no_intents_is_unknown(name: str) -> None:
     world = World()
     world.start_checkout()
     with pytest.raises(UnknownIntent):
-        world.flow.forward(name)
+        world.flow.send_to_checkout(name)

@@ -40,7 +40,7 @@ def a_pass(shop: Shop, points: Points) -> None:
         points.pass_by()
 
     flow = shop.world.new_flow(store)
-    flow.on_success(within="transaction")(fulfil)
+    flow.on_success(transactional=True)(fulfil)
     engine = getattr(getattr(store, "_database", None), "engine", None)
     with at_driver_calls(points, engine):
         try:
@@ -52,7 +52,7 @@ def a_pass(shop: Shop, points: Points) -> None:
 
 
 def check_both_or_neither(shop: Shop, key: str, receipt_id: str, point: int) -> None:
-    is_done = "done" == shop.effect(receipt_id).status
+    is_done = "done" == shop.entry(receipt_id).status
     assert ([key] if is_done else []) == [row for row in shop.rows() if row == key], point
 
 
@@ -111,7 +111,7 @@ def test_two_commits_are_told_from_one(
             a_pass(shop, points)
             if points.passed <= at:
                 break
-            if (shop.effect(receipt_id).status == "done") != (key in shop.rows()):
+            if (shop.entry(receipt_id).status == "done") != (key in shop.rows()):
                 torn.append(at)
             heal(shop)
         assert torn

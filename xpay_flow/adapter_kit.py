@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from .endpoints import AsyncHandles, Handles, WebRequest, WebResponse, json_response
+from .endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebResponse, json_response
 from .errors import ConfigurationError
 from .threads import Threads
 
@@ -64,7 +64,7 @@ def checked_prefix(prefix: str) -> str:
 class Body:
     """Collects a body, and knows when it is enough: one byte over the limit proves it too large."""
 
-    def __init__(self, flow: Handles | AsyncHandles) -> None:
+    def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
         self._chunks: list[bytes] = []
         self.wanted = flow.settings.body_bytes_max + 1
 
@@ -82,12 +82,12 @@ def length_required() -> WebResponse:
     return json_response(411, {"error": "send a Content-Length"})
 
 
-def is_async(flow: Handles | AsyncHandles) -> TypeGuard[AsyncHandles]:
+def is_async(flow: RequestHandler | AsyncRequestHandler) -> TypeGuard[AsyncRequestHandler]:
     """Whether `flow.handle` is to be awaited."""
     return inspect.iscoroutinefunction(flow.handle)
 
 
-def blocking(flow: Handles | AsyncHandles) -> Blocking:
+def blocking(flow: RequestHandler | AsyncRequestHandler) -> Blocking:
     """`flow` for servers that give each request a thread.
 
     Raises:
@@ -95,13 +95,13 @@ def blocking(flow: Handles | AsyncHandles) -> Blocking:
     """
     if is_async(flow):
         raise ConfigurationError("a synchronous framework needs a Flow, not an AsyncFlow")
-    return Blocking(cast(Handles, flow))
+    return Blocking(cast(RequestHandler, flow))
 
 
 class Blocking:
     """Answers requests, of which only a few at a time may hold a thread while they wait."""
 
-    def __init__(self, flow: Handles) -> None:
+    def __init__(self, flow: RequestHandler) -> None:
         self.flow = flow
         self._waiting = threading.BoundedSemaphore(WAITING_THREADS_MAX)
 
@@ -117,7 +117,9 @@ class Blocking:
             self._waiting.release()
 
 
-def answering(flow: Handles | AsyncHandles) -> Callable[[WebRequest], Awaitable[WebResponse]]:
+def answering(
+    flow: RequestHandler | AsyncRequestHandler,
+) -> Callable[[WebRequest], Awaitable[WebResponse]]:
     """How an event loop gets answers: an `AsyncFlow` is awaited, a `Flow` called in threads."""
     if is_async(flow):
         return flow.handle

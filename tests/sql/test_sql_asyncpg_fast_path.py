@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.testing import builders as b
-from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, direct, engines
+from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, asyncpg_fast_path, engines
 
 from .kit import Place
 
@@ -80,7 +80,7 @@ def test_what_a_rush_has_left_is_closed(postgresql: Place, monkeypatch: pytest.M
         await asyncio.gather(*(store.load("x") for _ in range(MOST)))
         many = len(store._direct.connections._idle)
         assert 1 < many
-        monkeypatch.setattr(direct, "UNUSED_S", -1.0)
+        monkeypatch.setattr(asyncpg_fast_path, "UNUSED_S", -1.0)
         for _ in range(many):
             await store.load("x")
         assert 0 == len(store._direct.connections._idle)
@@ -97,8 +97,8 @@ def test_a_statement_outlives_a_change_of_the_tables(postgresql: Place) -> None:
         assert await store.commit(first)
         for kind in kinds:
             assert [first.record] == list(await store.load(first.record.key))
-            change = f"ALTER TABLE xpay_flow_facts ALTER COLUMN document TYPE {kind}"
-            await fetched(store, change.replace("facts", "intents"))
+            change = f"ALTER TABLE xpay_flow_events ALTER COLUMN document TYPE {kind}"
+            await fetched(store, change.replace("events", "intents"))
         assert [first.record] == list(await store.load(first.record.key))
         assert await store.commit(b.next_change(first.record, b.paid()))
 
@@ -197,7 +197,7 @@ def test_an_answer_that_never_comes_is_not_waited_for(
         assert await store.commit(first)
         step = b.next_change(first.record, b.paid())
         with postgresql.engine().begin() as other:
-            other.execute(text("UPDATE xpay_flow_intents SET ask_at_ms = 1"))
+            other.execute(text("UPDATE xpay_flow_intents SET reconcile_at_ms = 1"))
             with pytest.raises(StoreUnavailable, match="not known"):
                 await store.commit(step)
         # It may have been written, and then this is a copy.

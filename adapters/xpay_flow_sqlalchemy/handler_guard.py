@@ -14,10 +14,10 @@ from sqlalchemy import Connection, bindparam, event, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.ports import Undone
+from xpay_flow.ports import HandlerRolledBack
 from xpay_flow.records import Change
 
-from .database import Raised, codes
+from .database import HandlerError, codes
 from .postgresql import OneStatement
 from .tables import Tables
 from .writing import Writing
@@ -54,7 +54,9 @@ class Within:
         finally:
             ours.are_asked = False
         if stored != change.record.version:
-            raise Undone("the database has undone the transaction, and the handler went on")
+            raise HandlerRolledBack(
+                "the database has undone the transaction, and the handler went on"
+            )
         return True
 
     def _stored_version(self, connection: Connection, key: str) -> Any:
@@ -64,17 +66,19 @@ class Within:
             if isinstance(error, DBAPIError) and _ABORTED not in codes(error.orig):
                 # That is the database's own failure, or the connection's.
                 raise
-            raise Undone(f"the handler has left a broken transaction: {error}") from error
+            raise HandlerRolledBack(
+                f"the handler has left a broken transaction: {error}"
+            ) from error
 
 
 def _called(work: Callable[[Connection], object], connection: Connection) -> None:
     try:
         work(connection)
-    except (DBAPIError, Undone):
+    except (DBAPIError, HandlerRolledBack):
         # The database may ask to try it all again.
         raise
     except Exception as error:
-        raise Raised(error) from error
+        raise HandlerError(error) from error
 
 
 class _Ours:

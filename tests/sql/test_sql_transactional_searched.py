@@ -52,7 +52,7 @@ class Ground:
 
         bound = StatelessBound(faults=faults, flows_max=3, scenes=(scene,))
         with Flow(self.opened(), Settings.sandbox(), background=False) as flow:
-            flow.on_success(within="transaction")(fulfil)
+            flow.on_success(transactional=True)(fulfil)
             return check_stateless(flow, opened, self.reset, bound, written=self.rows)
 
 

@@ -76,7 +76,7 @@ class Customer:
 
 
 @attrs.frozen(kw_only=True)
-class Terms:
+class CheckoutRequest:
     """One order to collect money for.
 
     Args:

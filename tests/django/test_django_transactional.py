@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, connections, transaction
 
-from xpay_flow.ports import AsyncTransactional, Transactional, Undone
+from xpay_flow.ports import AsyncTransactional, HandlerRolledBack, Transactional
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow.testing.world import World
@@ -41,9 +41,9 @@ def test_both_are_written_or_neither(alias: str) -> None:
 
     def fail(connection: Any) -> None:
         pack(connection)
-        raise Undone("the shelf is empty")
+        raise HandlerRolledBack("the shelf is empty")
 
-    with pytest.raises(Undone, match="shelf"):
+    with pytest.raises(HandlerRolledBack, match="shelf"):
         store.commit_with(step, fail)
     assert ([], [first]) == (packed(alias), list(store.load(first.key)))
     assert store.commit_with(step, pack) is True
@@ -88,7 +88,7 @@ def test_a_spoilt_transaction_is_the_handlers_fault(
     """What cannot be committed is undone whole, and counts as a failure of the handler."""
     store = DjangoStore(alias)
     first = put(store, b.attempt())
-    with pytest.raises(Undone):
+    with pytest.raises(HandlerRolledBack):
         store.commit_with(b.next_change(first, b.paid()), spoil)
     assert ([], [first]) == (packed(alias), list(store.load(first.key)))
 
@@ -105,7 +105,7 @@ def test_an_error_that_postgresql_remembers_is_not_acknowledged(postgresql: str)
         except Exception:
             return
 
-    with pytest.raises(Undone):
+    with pytest.raises(HandlerRolledBack):
         store.commit_with(b.next_change(first, b.paid()), hide)
     assert ([], [first]) == (packed(postgresql), list(store.load(first.key)))
 
@@ -122,10 +122,10 @@ def test_an_awaited_handler_writes_in_the_same_transaction(alias: str) -> None:
 
     async def fail_later(connection: Any) -> None:
         await pack_later(connection)
-        raise Undone("the shelf is empty")
+        raise HandlerRolledBack("the shelf is empty")
 
     async def story() -> bool:
-        with pytest.raises(Undone, match="shelf"):
+        with pytest.raises(HandlerRolledBack, match="shelf"):
             await store.commit_with(step, fail_later)
         return await store.commit_with(step, pack_later)
 
@@ -138,7 +138,7 @@ def test_a_paid_order_is_packed_once(alias: str) -> None:
     world = World(DjangoStore(alias))
     fails = [RuntimeError("the printer is out of paper")]
 
-    @world.flow.on_success(within="transaction")
+    @world.flow.on_success(transactional=True)
     def fulfil(payment: Any, connection: Any) -> None:
         Group.objects.using(connection.alias).create(name=payment.receipt_id)
         if fails:

@@ -8,77 +8,77 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.kit.broken_able import Able
+from tests.kit.broken_able import HandlerNames
 from xpay_flow import flows
 from xpay_flow.checker.bounds import Group, Scene
 from xpay_flow.checker.performing import Hold, LetGo, changed, taken_apart
 from xpay_flow.checker.shop import AnyFlow, Shop
 from xpay_flow.checker.stateless.check import StatelessBound, StatelessResult, check_stateless
 from xpay_flow.checker.targets import shipped
-from xpay_flow.effects import Abandoned, Holding, load
-from xpay_flow.flows import Rules
-from xpay_flow.flows.outbox import Means
-from xpay_flow.ports import is_held
+from xpay_flow.effects import Orphaned, WithLock, load
+from xpay_flow.flows import FlowContext
+from xpay_flow.flows.outbox import WorkerCapabilities
+from xpay_flow.ports import is_locked
 
-HOLDS = Means(holds=True)
+HOLDS = WorkerCapabilities(row_locks=True)
 
 
-def right(rules: Rules) -> AnyFlow:
+def right(context: FlowContext) -> AnyFlow:
     """Holds a record until its calls are settled, and takes over what a dead worker left."""
-    return flows.deliver(rules, means=HOLDS)
+    return flows.deliver(context, capabilities=HOLDS)
 
 
-def lets_go_first(rules: Rules) -> AnyFlow:
+def lets_go_first(context: FlowContext) -> AnyFlow:
     """Holds the record, lets go of it, and only then does what it was held for."""
 
     def instead(effect: Any) -> AnyFlow:
-        if not isinstance(effect, Holding):
+        if not isinstance(effect, WithLock):
             return (yield effect)
-        yield Holding(effect.key, nothing())
+        yield WithLock(effect.key, nothing())
         return (yield from effect.flow)
 
-    return changed(right(rules), instead)
+    return changed(right(context), instead)
 
 
-def does_not_look(rules: Rules) -> AnyFlow:
+def does_not_look(context: FlowContext) -> AnyFlow:
     """Works on the record, too, where another worker holds it."""
 
     def instead(effect: Any) -> AnyFlow:
-        if not isinstance(effect, Holding):
+        if not isinstance(effect, WithLock):
             return (yield effect)
-        done = yield Holding(effect.key, within(effect.flow))
+        done = yield WithLock(effect.key, transactional(effect.flow))
         return done if done is not None else (yield from effect.flow)
 
-    return changed(right(rules), instead)
+    return changed(right(context), instead)
 
 
-def leaves_the_abandoned(rules: Rules) -> AnyFlow:
+def leaves_the_abandoned(context: FlowContext) -> AnyFlow:
     """Keeps away from what is marked as held, also when nobody is there any more."""
 
     def instead(effect: Any) -> AnyFlow:
-        if isinstance(effect, Abandoned):
+        if isinstance(effect, Orphaned):
             return ()
-        if isinstance(effect, Holding):
+        if isinstance(effect, WithLock):
             found = yield from load(effect.key)
-            if any(is_held(owed) for record in found for owed in record.effects):
+            if any(is_locked(owed) for record in found for owed in record.outbox):
                 return None
         return (yield effect)
 
-    return changed(right(rules), instead)
+    return changed(right(context), instead)
 
 
 def nothing() -> AnyFlow:
     yield from ()
 
 
-def within(flow: AnyFlow) -> AnyFlow:
+def transactional(flow: AnyFlow) -> AnyFlow:
     """The flow; it can be run all the same where this is not."""
     return (yield from flow)
 
 
-def searched(deliver: Callable[[Rules], AnyFlow], faults: int) -> StatelessResult:
+def searched(deliver: Callable[[FlowContext], AnyFlow], faults: int) -> StatelessResult:
     """What two workers show who do their work so, on a store that can hold."""
-    store = Able()
+    store = HandlerNames()
     empty = store.snapshot()
     parties: dict[Group, int] = {"webhook": 1, "worker": 2}
     where = Scene(name="holding", parties=parties, faults=frozenset({"death"}))
@@ -103,7 +103,7 @@ def test_workers_that_hold_are_right(faults: int) -> None:
     ],
 )
 def test_a_hold_that_is_misused_is_found(
-    deliver: Callable[[Rules], AnyFlow], promise: str, faults: int
+    deliver: Callable[[FlowContext], AnyFlow], promise: str, faults: int
 ) -> None:
     """Whoever misuses a hold breaks the promise that it is there for, with the fewest faults."""
     found = searched(deliver, 1).violation
@@ -122,5 +122,5 @@ def test_a_hold_for_nothing_is_taken_and_let_go() -> None:
 
 
 def holds_for_nothing() -> AnyFlow:
-    yield Holding("key", nothing())
+    yield WithLock("key", nothing())
     return "held"

@@ -12,7 +12,7 @@ import pytest
 from xpay_flow import AsyncFlow, Settings
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.records import Change, Record
-from xpay_flow.stores.gathering import TOGETHER_MAX, gathered_commit, gathered_load
+from xpay_flow.stores.coalescing import TOGETHER_MAX, coalesced_commit, coalesced_load
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.threaded import ThreadedStore
@@ -68,12 +68,12 @@ class Ledger:
 
 def committing(ledger: Ledger) -> Callable[[Change], Awaitable[bool]]:
     store: Any = ledger
-    return gathered_commit(store)
+    return coalesced_commit(store)
 
 
 def finding(ledger: Ledger) -> Callable[[str], Awaitable[Sequence[Record]]]:
     store: Any = ledger
-    return gathered_load(store)
+    return coalesced_load(store)
 
 
 def attempts(count: int) -> list[Change]:
@@ -315,7 +315,7 @@ def test_a_store_that_blocks_is_asked_for_many_in_one_hop(tmp_path: Path) -> Non
 
     async def story(inner: SQLiteStore) -> None:
         made = [put(inner, change) for change in attempts(4)]
-        load = gathered_load(ThreadedStore(inner))
+        load = coalesced_load(ThreadedStore(inner))
         found = await asyncio.gather(*(load(key(number)) for number in range(4)))
         assert [[record] for record in made] == [*map(list, found)]
         assert [4] == inner.looks

@@ -12,10 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from xpay_flow.effects import RunWithin
+from xpay_flow.effects import RunInTransaction
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.flow import AsyncFlow
-from xpay_flow.flows import Delivered
+from xpay_flow.flows import HandlerResult
 from xpay_flow.payment import Payment
 from xpay_flow.ports import Transactional
 from xpay_flow.records import Change
@@ -35,17 +35,17 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
 def outcomes(shop: Shop) -> list[tuple[str, str]]:
     """How this pass went: outcome and error of each call."""
     done = shop.world.flow.deliver()
-    assert all(isinstance(one, Delivered) for one in done), done
-    return [(one.outcome, one.error) for one in done if isinstance(one, Delivered)]
+    assert all(isinstance(one, HandlerResult) for one in done), done
+    return [(one.outcome, one.error) for one in done if isinstance(one, HandlerResult)]
 
 
 def test_what_a_handler_writes_is_committed_with_our_record(shop: Shop) -> None:
     """Its row and our `done` are there after one pass, and nothing more after the next."""
-    shop.world.flow.on_success(within="transaction")(shop.write)
+    shop.world.flow.on_success(transactional=True)(shop.write)
     key = shop.paid()
     assert [("done", "")] == outcomes(shop)
     assert [key] == shop.rows()
-    assert "done" == shop.effect().status
+    assert "done" == shop.entry().status
     shop.world.advance(LEASE_S)
     assert [] == outcomes(shop)
     assert [key] == shop.rows()
@@ -60,12 +60,12 @@ def test_a_handler_that_raises_has_written_nothing(shop: Shop) -> None:
         if broken:
             raise RuntimeError("no paper")
 
-    shop.world.flow.on_success(within="transaction")(fulfil)
+    shop.world.flow.on_success(transactional=True)(fulfil)
     key = shop.paid()
     assert [("failed", "RuntimeError: no paper")] == outcomes(shop)
     assert [] == shop.rows()
-    assert ["started", "failed"] == [entry.outcome for entry in shop.effect().log]
-    assert "owed" == shop.effect().status
+    assert ["started", "failed"] == [entry.outcome for entry in shop.entry().log]
+    assert "pending" == shop.entry().status
     broken.clear()
     shop.world.advance(6)
     assert [("done", "")] == outcomes(shop)
@@ -91,14 +91,14 @@ def test_a_lost_race_is_run_again_on_what_won(shop: Shop) -> None:
         insert(tx, payment.idempotency_key)
 
     store.commit_with = raced
-    shop.world.flow.on_success(within="transaction")(fulfil)
+    shop.world.flow.on_success(transactional=True)(fulfil)
     key = shop.paid()
     (record,) = store.load("receipt:order-42")
     x_intent_id = record.intent.x_intent_ids[0]
     assert ("done", "") == outcomes(shop)[0]
     assert [key] == shop.rows() == called
     (record,) = store.load("receipt:order-42")
-    assert ("done", 10) == (shop.effect().status, record.intent.refunded_minor)
+    assert ("done", 10) == (shop.entry().status, record.intent.refunded_minor)
 
 
 def test_a_commit_whose_end_is_not_known_is_not_done_twice(shop: Shop) -> None:
@@ -111,7 +111,7 @@ def test_a_commit_whose_end_is_not_known_is_not_done_twice(shop: Shop) -> None:
         raise StoreUnavailable("the connection broke after the commit")
 
     store.commit_with = unheard
-    shop.world.flow.on_success(within="transaction")(shop.write)
+    shop.world.flow.on_success(transactional=True)(shop.write)
     key = shop.paid()
     with pytest.raises(StoreUnavailable):
         shop.world.flow.deliver()
@@ -131,7 +131,7 @@ def test_a_handler_cannot_end_our_transaction(shop: Shop) -> None:
             getattr(tx, way)()
             insert(tx, "after the end")
 
-        shop.world.flow.on_success(within="transaction")(fulfil)
+        shop.world.flow.on_success(transactional=True)(fulfil)
         shop.paid(f"order-{number}")
         ((outcome, error),) = outcomes(shop)
         assert "failed" == outcome, way
@@ -156,7 +156,7 @@ def test_a_handler_that_swallows_the_end_is_found_out(shop: Shop) -> None:
         except Exception:
             return
 
-    shop.world.flow.on_success(within="transaction")(commits)
+    shop.world.flow.on_success(transactional=True)(commits)
     first = shop.paid("order-1")
     if "sqlite:///" in shop.url and "+" not in shop.url:
         # SQLite refuses the statement alone, and the transaction is whole.
@@ -165,7 +165,7 @@ def test_a_handler_that_swallows_the_end_is_found_out(shop: Shop) -> None:
         return
     ((outcome, _),) = outcomes(shop)
     assert ("failed", []) == (outcome, shop.rows())
-    shop.world.flow.on_success(within="transaction")(stumbles)
+    shop.world.flow.on_success(transactional=True)(stumbles)
     second = shop.paid("order-2")
     ((outcome, _),) = outcomes(shop)
     # PostgreSQL has given the transaction up; the others go on with it.
@@ -190,7 +190,7 @@ def test_a_session_may_be_bound_to_the_transaction(
                     session.commit()
                 raise RuntimeError("after the session's commit")
 
-            shop.world.flow.on_success(within="transaction")(fulfil)
+            shop.world.flow.on_success(transactional=True)(fulfil)
             shop.paid()
             ((outcome, error),) = outcomes(shop)
             assert ("failed", "RuntimeError: after the session's commit") == (outcome, error), kind
@@ -219,7 +219,7 @@ def test_sqlite_keeps_a_handler_from_going_on_without_us(
 
     with shop_on("embedded", request, tmp_path) as shop:
         for number, handler in enumerate((with_block, script, rolls_back)):
-            shop.world.flow.on_success(within="transaction")(handler)
+            shop.world.flow.on_success(transactional=True)(handler)
             shop.paid(f"order-{number}")
             ((outcome, _),) = outcomes(shop)
             assert ("failed", []) == (outcome, shop.rows()), handler.__name__
@@ -227,23 +227,23 @@ def test_sqlite_keeps_a_handler_from_going_on_without_us(
 
 def test_the_effect_holds_the_very_change(shop: Shop) -> None:
     """One effect carries the handler's name and the change, and `done` is in that change."""
-    shop.world.flow.on_success(within="transaction")(shop.write)
+    shop.world.flow.on_success(transactional=True)(shop.write)
     shop.paid()
-    asked: list[RunWithin] = []
+    asked: list[RunInTransaction] = []
     store: Any = shop.world.flow.store
     assert isinstance(store, Transactional)
     commit_with = store.commit_with
 
     def seen(change: Change, work: Any) -> bool:
-        (effect,) = change.changed_effects
-        asked.append(RunWithin(effect.name, None, change))  # type: ignore[arg-type]
+        (entry,) = change.changed_entries
+        asked.append(RunInTransaction(entry.name, None, change))  # type: ignore[arg-type]
         won: bool = commit_with(change, work)
         return won
 
     store.commit_with = seen
     shop.world.flow.deliver()
     (one,) = asked
-    assert ["done"] == [effect.status for effect in one.change.changed_effects]
+    assert ["done"] == [entry.status for entry in one.change.changed_entries]
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
@@ -291,9 +291,9 @@ def test_an_awaited_handler_writes_within_the_transaction(
             async with AsyncFlow.open(
                 postgresql.by(driver), shop.world.settings, background=False
             ) as flow:
-                flow.on_success(within="transaction")(fulfil)
+                flow.on_success(transactional=True)(fulfil)
                 done = await flow.deliver()
-            return {one.effect_id: one.outcome for one in done if isinstance(one, Delivered)}
+            return {one.entry_id: one.outcome for one in done if isinstance(one, HandlerResult)}
 
         # Its clock is the real one, which is far beyond the world's.
         assert {good: "done", bad: "failed"} == asyncio.run(deliver())
@@ -318,9 +318,9 @@ def test_an_awaited_session_may_be_bound_to_the_transaction(
         async def deliver() -> dict[str, str]:
             url = postgresql.by("postgresql+asyncpg")
             async with AsyncFlow.open(url, shop.world.settings, background=False) as flow:
-                flow.on_success(within="transaction")(fulfil)
+                flow.on_success(transactional=True)(fulfil)
                 done = await flow.deliver()
-            return {one.effect_id: one.outcome for one in done if isinstance(one, Delivered)}
+            return {one.entry_id: one.outcome for one in done if isinstance(one, HandlerResult)}
 
         assert {good: "done", bad: "failed"} == asyncio.run(deliver())
         assert [good] == shop.rows()
@@ -337,7 +337,7 @@ def test_a_plain_handler_is_called_in_the_thread_of_a_blocking_store(
             async with AsyncFlow(
                 open_store(shop.url), shop.world.settings, background=False
             ) as flow:
-                flow.on_success(within="transaction")(shop.write)
+                flow.on_success(transactional=True)(shop.write)
                 await flow.deliver()
 
         asyncio.run(deliver())
@@ -355,13 +355,13 @@ def test_a_handler_of_the_wrong_kind_is_refused(
 
     with shop_on("embedded", request, tmp_path) as shop:
         with pytest.raises(ConfigurationError, match="coroutine"):
-            shop.world.flow.on_success(within="transaction")(awaited)
+            shop.world.flow.on_success(transactional=True)(awaited)
         flow = AsyncFlow(shop.world.flow.store, shop.world.settings, background=False)
         with pytest.raises(ConfigurationError, match="plain function"):
-            flow.on_success(within="transaction")(awaited)
+            flow.on_success(transactional=True)(awaited)
         asyncio.run(flow.close())
     url = postgresql.by("postgresql+asyncpg")
     flow = AsyncFlow.open(url, shop.world.settings, background=False)
     with pytest.raises(ConfigurationError, match="must be a coroutine"):
-        flow.on_success(within="transaction")(plain)
+        flow.on_success(transactional=True)(plain)
     asyncio.run(flow.close())

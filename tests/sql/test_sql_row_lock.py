@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from xpay_flow.flow import AsyncFlow
-from xpay_flow.flows import Delivered
+from xpay_flow.flows import HandlerResult
 from xpay_flow.payment import Payment
-from xpay_flow.ports import Claiming, is_held
+from xpay_flow.ports import RowLocking, is_locked
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore
@@ -35,13 +35,13 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
 
 
 @contextmanager
-def worker_at_work(shop: Shop, *, holds: bool = True) -> Generator[int]:
+def worker_at_work(shop: Shop, *, row_locks: bool = True) -> Generator[int]:
     """A process that has begun to call a handler, and never comes to its end; its id."""
     told, tells = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            _work_for_ever(shop, tells, holds)
+            _work_for_ever(shop, tells, row_locks)
         finally:
             os._exit(1)
     os.close(tells)
@@ -53,13 +53,13 @@ def worker_at_work(shop: Shop, *, holds: bool = True) -> Generator[int]:
         kill(child)
 
 
-def _work_for_ever(shop: Shop, tells: int, holds: bool) -> None:
+def _work_for_ever(shop: Shop, tells: int, row_locks: bool) -> None:
     def fulfil(_: Payment) -> None:
         os.write(tells, b"at work")
         signal.pause()
 
     store: Any = shop.opened()
-    store.can_hold = holds
+    store.can_lock = row_locks
     flow = shop.world.new_flow(store)
     flow.on_success(fulfil)
     flow.deliver()
@@ -75,7 +75,7 @@ def kill(child: int) -> None:
 
 def delivered(shop: Shop) -> list[str]:
     """A pass of this process: how each call ended."""
-    return [one.outcome for one in shop.world.flow.deliver() if isinstance(one, Delivered)]
+    return [one.outcome for one in shop.world.flow.deliver() if isinstance(one, HandlerResult)]
 
 
 def test_a_killed_workers_job_is_taken_over_at_once(shop: Shop) -> None:
@@ -90,7 +90,7 @@ def test_a_killed_workers_job_is_taken_over_at_once(shop: Shop) -> None:
             assert monotonic() - died < SOON_S
     assert ["done"] == done
     assert [key] == shop.world.called("on_success")
-    assert ["started", "started", "done"] == [entry.outcome for entry in shop.effect().log]
+    assert ["started", "started", "done"] == [entry.outcome for entry in shop.entry().log]
 
 
 def test_a_long_handler_is_not_called_twice(shop: Shop) -> None:
@@ -104,7 +104,7 @@ def test_a_long_handler_is_not_called_twice(shop: Shop) -> None:
 def test_a_worker_that_only_writes_claims_is_respected(shop: Shop) -> None:
     """Beside workers that hold records there may be such that cannot: theirs must run out."""
     shop.paid()
-    with worker_at_work(shop, holds=False) as child:
+    with worker_at_work(shop, row_locks=False) as child:
         assert [] == delivered(shop)
         kill(child)
         assert [] == delivered(shop)
@@ -117,7 +117,7 @@ def test_a_worker_that_cannot_hold_respects_those_that_do(shop: Shop) -> None:
     shop.paid()
     with worker_at_work(shop):
         store: Any = shop.world.flow.store
-        store.can_hold = False
+        store.can_lock = False
         assert [] == delivered(shop)
 
 
@@ -127,7 +127,7 @@ def test_a_call_that_kills_its_workers_is_not_free_at_once_for_ever(shop: Shop) 
     for _ in range(2):
         with worker_at_work(shop) as child:
             kill(child)
-    assert not is_held(shop.effect())
+    assert not is_locked(shop.entry())
     assert [] == delivered(shop)
     shop.world.advance(LEASE_S)
     assert ["done"] == delivered(shop)
@@ -137,13 +137,13 @@ def test_news_does_not_wait_for_a_hold(shop: Shop) -> None:
     """While a worker holds a record, changes of it are committed as ever."""
     store: Any = shop.world.flow.store
     first = put(store, b.attempt())
-    assert isinstance(store, Claiming)
-    with store.hold(first.key) as is_mine:
+    assert isinstance(store, RowLocking)
+    with store.lock(first.key) as is_mine:
         assert is_mine
         second = put(store, b.next_change(first, b.created("in_1"), b.paid()))
-        with store.hold(first.key) as again:
+        with store.lock(first.key) as again:
             assert not again
-    with store.hold(first.key) as again:
+    with store.lock(first.key) as again:
         assert again
     assert [second] == list(store.load(first.key))
 
@@ -191,7 +191,7 @@ def test_an_awaited_worker_holds_too(
 
         asyncio.run(story())
         assert [key] == called
-        assert "done" == shop.effect().status
+        assert "done" == shop.entry().status
 
 
 def test_a_cancelled_worker_lets_go(
@@ -218,5 +218,5 @@ def test_a_cancelled_worker_lets_go(
                     await working
 
         asyncio.run(story())
-        with shop.world.flow.store.hold("attempt:1:order-42") as is_mine:  # type: ignore[attr-defined]
+        with shop.world.flow.store.lock("attempt:1:order-42") as is_mine:  # type: ignore[attr-defined]
             assert is_mine

@@ -16,7 +16,7 @@ from ..errors import StoreContended, UnknownIntent
 from ..events import Event
 from ..intent import Intent
 from ..lifecycle import LIFECYCLE, Lifecycle
-from ..records import Change, Fact, Owed, Record, aliases_of, change, x_intent_alias
+from ..records import Change, OutboxEntry, Record, RecordedEvent, aliases_of, change, x_intent_alias
 from ..settings import Settings
 
 # Deliveries of one intent that truly overlap are few: each loser of a race reads again and finds
@@ -25,7 +25,7 @@ COMMIT_TRIES = 10
 
 
 @attrs.frozen
-class Rules:
+class FlowContext:
     """What every flow is told: the operator's settings and the lifecycle in force.
 
     Args:
@@ -38,7 +38,7 @@ class Rules:
 
 
 @attrs.frozen
-class Filed:
+class RecordResult:
     """A record as it is after a decision, and the decision."""
 
     record: Record
@@ -46,18 +46,18 @@ class Filed:
     decision: Decision
 
 
-def file_event(name: str, event: Event, rules: Rules) -> Command[Filed]:
+def record_event(name: str, event: Event, context: FlowContext) -> Command[RecordResult]:
     """Decide upon an event for the one intent filed under `name`, and make that durable.
 
     Raises:
         UnknownIntent: no intent, or more than one, has this name.
         StoreContended: others were faster in each of ten tries.
     """
-    for _ in rules.tries:
+    for _ in context.tries:
         record, intent = yield from load_intent(name)
-        filed = yield from try_to_file(record, intent, event, rules)
-        if filed is not None:
-            return filed
+        result = yield from try_to_record(record, intent, event, context)
+        if result is not None:
+            return result
     raise StoreContended(f"{name} changed under each of {COMMIT_TRIES} tries")
 
 
@@ -69,27 +69,27 @@ def load_intent(name: str) -> Command[tuple[Record, Intent]]:
     return found[0], found[0].intent
 
 
-def try_to_file(
-    record: Record, intent: Intent, event: Event, rules: Rules
-) -> Command[Filed | None]:
+def try_to_record(
+    record: Record, intent: Intent, event: Event, context: FlowContext
+) -> Command[RecordResult | None]:
     """One try: None is a lost race. News that is on file already costs no write."""
     now_ms = yield from now()
-    decision = decide(intent, event, rules.lifecycle)
+    decision = decide(intent, event, context.lifecycle)
     if decision.event is None:
-        return Filed(record, intent, decision)
-    after = with_decision(record, decision, now_ms, rules)
+        return RecordResult(record, intent, decision)
+    after = with_decision(record, decision, now_ms, context)
     step = change(record, after)
     if not (yield from commit(step)):
         return None
-    return Filed(step.record, decision.intent, decision)
+    return RecordResult(step.record, decision.intent, decision)
 
 
-def with_decision(record: Record, decision: Decision, now_ms: int, rules: Rules) -> Record:
+def with_decision(record: Record, decision: Decision, now_ms: int, context: FlowContext) -> Record:
     """The record with the fact, the snapshot and the owed effects of a decision."""
     if decision.event is None:
         return record
     after, event = decision.intent, decision.event
-    fact = Fact(
+    recorded = RecordedEvent(
         # The checkout address opens the page for whoever holds it; the snapshot alone keeps it.
         event=event if event.url is None else attrs.evolve(event, url=None),
         disposition=decision.disposition,
@@ -98,90 +98,90 @@ def with_decision(record: Record, decision: Decision, now_ms: int, rules: Rules)
         version=record.version + 1,
     )
     owed = (
-        Owed(
-            id=":".join(filter(None, (after.id, owes.name, owes.subject))),
-            name=owes.name,
-            subject=owes.subject,
+        OutboxEntry(
+            id=":".join(filter(None, (after.id, handlers_due.name, handlers_due.subject))),
+            name=handlers_due.name,
+            subject=handlers_due.subject,
             next_at_ms=now_ms,
         )
-        for owes in decision.owes
+        for handlers_due in decision.handlers_due
     )
-    asks, ask_at_ms = _next_question(record, after, now_ms, rules.settings)
+    reconcile_count, reconcile_at_ms = _next_reconcile(record, after, now_ms, context.settings)
     return Record(
         key=record.key,
         version=record.version,
         intent=after,
-        facts=(*record.facts, fact),
-        effects=(*record.effects, *owed),
+        events=(*record.events, recorded),
+        outbox=(*record.outbox, *owed),
         aliases=aliases_of(record.key, after),
-        asks=asks,
-        ask_at_ms=ask_at_ms,
+        reconcile_count=reconcile_count,
+        reconcile_at_ms=reconcile_at_ms,
     )
 
 
-def _next_question(
+def _next_reconcile(
     record: Record, after: Intent, now_ms: int, settings: Settings
 ) -> tuple[int, int | None]:
     """How often xPay was asked, and when to ask next, now that something was learned."""
     before = record.intent
     if before is None:
         # Fresh: whoever stores it asks at once, so a worker waits until that must be over.
-        return record.asks, now_ms + settings.create_lease_s * 1000
+        return record.reconcile_count, now_ms + settings.create_lease_s * 1000
     if after.is_settled or after.state == "rejected":
-        return record.asks, None
+        return record.reconcile_count, None
     if after.is_paid and not before.is_paid:
         # A refund showed a payment of which no amount is known: ask at once.
         return 0, now_ms
     if after.x_intent_ids and not before.x_intent_ids:
-        return 0, next_question_ms(0, now_ms, settings)
-    return record.asks, record.ask_at_ms
+        return 0, next_reconcile_ms(0, now_ms, settings)
+    return record.reconcile_count, record.reconcile_at_ms
 
 
-def next_question_ms(asks: int, now_ms: int, settings: Settings) -> int | None:
-    """When to ask for the `asks`-th time (from 0); None when the schedule has ended."""
-    schedule = settings.ask_schedule_s
-    return now_ms + schedule[asks] * 1000 if asks < len(schedule) else None
+def next_reconcile_ms(reconcile_count: int, now_ms: int, settings: Settings) -> int | None:
+    """When to ask for the `reconcile_count`-th time (from 0); None when the schedule has ended."""
+    schedule = settings.reconcile_schedule_s
+    return now_ms + schedule[reconcile_count] * 1000 if reconcile_count < len(schedule) else None
 
 
-def adopt(x_intent_id: str, rules: Rules) -> Command[None]:
+def attach_parked(x_intent_id: str, context: FlowContext) -> Command[None]:
     """Give news that was parked under xPay's id to the intent that now has that id.
 
     Parking writes and then looks for the intent; a creation writes the id and then looks here. So
     whatever the interleaving, at least one of the two sees the other.
     """
-    for _ in rules.tries:
+    for _ in context.tries:
         found = yield from load(x_intent_alias(x_intent_id))
         owners = [r for r in found if r.intent is not None]
         parked = [r for r in found if r.intent is None]
         if len(owners) != 1 or not parked:
             return
-        events = [fact.event for record in parked for fact in record.facts]
-        if (yield from _give(owners[0], events, rules)):
+        events = [recorded.event for record in parked for recorded in record.events]
+        if (yield from _attach(owners[0], events, context)):
             yield from _close(parked)
             return
     raise StoreContended(f"adopting news of {x_intent_id} lost each of {COMMIT_TRIES} races")
 
 
-def _give(record: Record, events: Iterable[Event], rules: Rules) -> Command[bool]:
+def _attach(record: Record, events: Iterable[Event], context: FlowContext) -> Command[bool]:
     """File several events in one commit; events on file already add nothing."""
     now_ms = yield from now()
     after = record
     for event in events:
         assert after.intent is not None
-        decision = decide(after.intent, event, rules.lifecycle)
-        after = with_decision(after, decision, now_ms, rules)
+        decision = decide(after.intent, event, context.lifecycle)
+        after = with_decision(after, decision, now_ms, context)
     return after is record or (yield from commit(change(record, after)))
 
 
 def _close(parked: Iterable[Record]) -> Command[None]:
     """Parked news that has an owner needs no more looking for one. Losing this race is harmless."""
     for record in parked:
-        if record.ask_at_ms is not None:
-            yield from commit(change(record, attrs.evolve(record, ask_at_ms=None)))
+        if record.reconcile_at_ms is not None:
+            yield from commit(change(record, attrs.evolve(record, reconcile_at_ms=None)))
 
 
-def stored_attempt(record: Record, intent: Intent, now_ms: int, rules: Rules) -> Change:
+def stored_attempt(record: Record, intent: Intent, now_ms: int, context: FlowContext) -> Change:
     """The first commit of an attempt: it exists here before xPay hears of it."""
     stored = attrs.evolve(record, intent=None)
-    decision = decide(intent, ev.own(ev.STORED, now_ms), rules.lifecycle)
-    return change(stored, with_decision(stored, decision, now_ms, rules))
+    decision = decide(intent, ev.own(ev.STORED, now_ms), context.lifecycle)
+    return change(stored, with_decision(stored, decision, now_ms, context))

@@ -25,7 +25,7 @@ S = TypeVar("S")
 # With three bytes of chance, as in `xpay_check_1f2e3d_intents`.
 _PREFIX: Final = "xpay_check"
 # Those that refer to others come first.
-_TABLES: Final = ("aliases", "effects", "facts", "intents")
+_TABLES: Final = ("aliases", "outbox", "events", "intents")
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +47,7 @@ class ForCheck(Generic[S]):
 def for_check(
     url: str,
     opened: Callable[[str], S],
-    another: Callable[[S], S],
+    clone: Callable[[S], S],
     closed: Callable[[S], object],
 ) -> Generator[ForCheck[S]]:
     """New tables in the database that `url` names, whose user may make and drop tables.
@@ -65,7 +65,7 @@ def for_check(
             empty = partial(_empty, names=where.names)
             first = opened(own)
             try:
-                yield ForCheck(url=own, make=lambda: another(first), reset=lambda: done(empty))
+                yield ForCheck(url=own, make=lambda: clone(first), reset=lambda: done(empty))
             finally:
                 closed(first)
                 done(empty)
@@ -96,9 +96,9 @@ async def _started(connection: AsyncConnection) -> None:
 def _may_be_emptied(connection: Connection, names: Names) -> None:
     """Facts are append-only by a trigger, which would keep them from one run for the next."""
     if connection.dialect.name == "postgresql":
-        drop = f"{names.of('facts_append_only')} ON {names.path('facts')}"
+        drop = f"{names.of('events_append_only')} ON {names.path('events')}"
     else:
-        drop = names.path("facts_are_not_deleted")
+        drop = names.path("events_are_not_deleted")
     connection.execute(text(f"DROP TRIGGER {drop}"))
     connection.commit()
 

@@ -17,21 +17,24 @@ import attrs
 
 from .effects import Command
 from .errors import StoreError
-from .flows import Asked, Delivered, Rules, Unworkable
-from .flows.outbox import Means, deliver_record, left_behind
-from .flows.passes import work_on, work_through
-from .flows.reconcile import ask_record
+from .flows import FailedJob, FlowContext, HandlerResult, ReconcileResult
+from .flows.outbox import WorkerCapabilities, deliver_record, orphaned_records
+from .flows.reconcile import reconcile_record
+from .flows.work_queue import work_on, work_through
 from .records import Work
 
 # Keys read at once; the next pass reads the next ones.
 BATCH: Final = 100
 
-Result: TypeAlias = Delivered | Asked | Unworkable
+Result: TypeAlias = HandlerResult | ReconcileResult | FailedJob
 _Do: TypeAlias = Callable[[str], Command[Sequence[Result]]]
 
 
 def one_pass(
-    rules: Rules, means: Means, stopping: Callable[[], bool], tell: Callable[[Result], None]
+    context: FlowContext,
+    capabilities: WorkerCapabilities,
+    stopping: Callable[[], bool],
+    tell: Callable[[Result], None],
 ) -> Command[int]:
     """Everything that is due now, one job after the other; how many results there were.
 
@@ -39,10 +42,10 @@ def one_pass(
     """
 
     def deliver_one(key: str) -> Command[Sequence[Result]]:
-        return told((yield from deliver_record(key, rules, means)))
+        return told((yield from deliver_record(key, context, capabilities)))
 
-    def ask_one(key: str) -> Command[Sequence[Result]]:
-        return told((yield from ask_record(key, rules)))
+    def reconcile_one(key: str) -> Command[Sequence[Result]]:
+        return told((yield from reconcile_record(key, context)))
 
     def told(found: Sequence[Result]) -> Sequence[Result]:
         for result in found:
@@ -50,16 +53,16 @@ def one_pass(
         return found
 
     def counted(done: Sequence[Result]) -> int:
-        told([result for result in done if isinstance(result, Unworkable)])
-        return sum(not isinstance(result, Unworkable) for result in done)
+        told([result for result in done if isinstance(result, FailedJob)])
+        return sum(not isinstance(result, FailedJob) for result in done)
 
     results = 0
-    if means.holds:
-        keys = yield from left_behind(BATCH)
+    if capabilities.row_locks:
+        keys = yield from orphaned_records(BATCH)
         results += counted((yield from work_on("deliver", keys, deliver_one, stopping=stopping)))
     steps: tuple[tuple[Work, _Do], ...] = (
         ("deliver", deliver_one),
-        ("ask", ask_one),
+        ("reconcile", reconcile_one),
         ("deliver", deliver_one),
     )
     for work, do in steps:
@@ -108,10 +111,10 @@ def in_words(result: Result) -> str:
 
 
 def _what(result: Result) -> str:
-    if isinstance(result, Delivered):
+    if isinstance(result, HandlerResult):
         why = f" ({result.error})" if result.error else ""
         return f"{result.name} for {result.intent_id}: {result.outcome}{why}"
-    if isinstance(result, Unworkable):
+    if isinstance(result, FailedJob):
         return f"{result.work} of {result.key} failed, and stays due: {result.error}"
     state = f", state {result.state}" if result.state else ""
     return f"asked about {result.intent_id or result.key}: {result.outcome}{state}"
@@ -119,7 +122,7 @@ def _what(result: Result) -> str:
 
 def in_json(result: Result) -> str:
     """A result as a line for programs."""
-    kinds = {Delivered: "delivered", Asked: "asked", Unworkable: "unworkable"}
+    kinds = {HandlerResult: "delivered", ReconcileResult: "asked", FailedJob: "unworkable"}
     line = {
         "kind": kinds[type(result)],
         "at_ms": time.time_ns() // 1_000_000,

@@ -30,8 +30,8 @@ class OneLook(Reading):
             select(
                 aliases.c.alias,
                 intents.c.document,
-                _documents(tables.facts, intents),
-                _documents(tables.effects, intents),
+                _documents(tables.events, intents),
+                _documents(tables.outbox, intents),
             )
             .join_from(aliases, intents, aliases.c.record_key == intents.c.record_key)
             .where(aliases.c.alias == any_(bindparam("names", type_=ARRAY(Text))))
@@ -53,9 +53,9 @@ class OneLook(Reading):
         if len(rows) == room and len(aliases) > 1:
             return [self.load(connection, alias) for alias in aliases]
         found: dict[str, list[Record]] = {alias: [] for alias in aliases}
-        for alias, head, facts, effects in rows:
+        for alias, head, events, outbox in rows:
             if len(found[alias]) < FOUND_MAX:
-                found[alias].append(from_texts(head, facts, effects))
+                found[alias].append(from_texts(head, events, outbox))
         return list(found.values())
 
 

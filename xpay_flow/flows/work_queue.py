@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
-class Unworkable:
+class FailedJob:
     """A record that could not be worked on; it stays due, and a person should look.
 
     Args:
@@ -42,13 +42,13 @@ def work_through(
     limit: int,
     *,
     stopping: Callable[[], bool] = never,
-) -> Command[tuple[T | Unworkable, ...]]:
+) -> Command[tuple[T | FailedJob, ...]]:
     """Do one kind of work on up to `limit` records that are due, and on more for each that fails.
 
     Raises:
         StoreUnavailable: the store itself failed; what is due stays due.
     """
-    results: list[T | Unworkable] = []
+    results: list[T | FailedJob] = []
     seen: set[str] = set()
     failed = 0
     while True:
@@ -60,7 +60,7 @@ def work_through(
                 return tuple(results)
             seen.add(key)
             done = yield from work_on(work, (key,), do)
-            failed += any(isinstance(result, Unworkable) for result in done)
+            failed += any(isinstance(result, FailedJob) for result in done)
             results.extend(done)
         if failed == before:
             return tuple(results)
@@ -72,13 +72,13 @@ def work_on(
     do: Callable[[str], Command[Sequence[T]]],
     *,
     stopping: Callable[[], bool] = never,
-) -> Command[tuple[T | Unworkable, ...]]:
+) -> Command[tuple[T | FailedJob, ...]]:
     """Do one kind of work on these records; one that fails is told apart.
 
     Raises:
         StoreUnavailable: the store itself failed; what is due stays due.
     """
-    results: list[T | Unworkable] = []
+    results: list[T | FailedJob] = []
     for key in keys:
         if stopping():
             break
@@ -87,6 +87,6 @@ def work_on(
         except StoreUnavailable:
             raise
         except Exception as error:
-            results.append(Unworkable(key=key, work=work, error=error_text(error)))
+            results.append(FailedJob(key=key, work=work, error=error_text(error)))
             yield from count(f"{work}.unworkable")
     return tuple(results)

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from xpay_flow.ports import Undone
+from xpay_flow.ports import HandlerRolledBack
 
 
 @contextmanager
@@ -24,9 +24,11 @@ def alone_with(connection: sqlite3.Connection) -> Generator[None, None, None]:
     try:
         connection.set_authorizer(None)
     except sqlite3.ProgrammingError as error:
-        raise Undone(f"the handler has closed our connection: {error}") from error
+        raise HandlerRolledBack(f"the handler has closed our connection: {error}") from error
     if not connection.in_transaction:
-        raise Undone("the database has undone the transaction, and the handler went on without it")
+        raise HandlerRolledBack(
+            "the database has undone the transaction, and the handler went on without it"
+        )
 
 
 def _only_within(connection: sqlite3.Connection) -> Callable[..., int]:

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from . import messages as m
-from .effects import Command, exchange, now, pause, take_turn
+from .effects import Command, acquire_rate_limit, exchange, now, pause
 from .errors import OutcomeUnknown, UntrustedMessage, XPayRefused
 from .ports import HttpRequest, HttpResponse, NoAnswer
 from .settings import Settings
@@ -165,7 +165,7 @@ def _request(
 
 def _send(request: HttpRequest, patience_s: float = math.inf) -> Command[HttpResponse | NoAnswer]:
     """One exchange, after waiting for our turn under the rate limit, if that is not too long."""
-    wait_s = yield from take_turn(patience_s)
+    wait_s = yield from acquire_rate_limit(patience_s)
     if wait_s > patience_s:
         return NoAnswer(f"our turn under the rate limit comes in {wait_s:.0f} s only; not sent")
     if wait_s > 0:

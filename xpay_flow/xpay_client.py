@@ -1,6 +1,6 @@
-"""How does a program talk to xPay directly, without a flow? The calls of `xpay`, one face each.
+"""How does a program talk to xPay directly, without a flow? The calls of `xpay_api`, one face each.
 
-A `Flow` has one as `flow.xpay`, which shares its rate limit.
+A `Flow` has one as `flow.xpay_api`, which shares its rate limit.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Any, Protocol, TypeVar
 
-from . import xpay
+from . import xpay_api
 from .effects import Command
 from .settings import Settings
 from .wire import IntentAnswer
@@ -35,8 +35,11 @@ class XPayClient:
     def __init__(self, run: Run, settings: Settings) -> None:
         self._run, self._settings = run, settings
 
-    def create_intent(self, request: str, idempotency_key: str) -> xpay.Created:
-        """Create an intent, or find the one made under this key; see `Terms.to_request`."""
+    def create_intent(self, request: str, idempotency_key: str) -> xpay_api.Created:
+        """Create an intent, or find the one made under this key.
+
+        `request` is the body; see `CheckoutRequest.to_request`.
+        """
         return self._run(_create(request, idempotency_key, self._settings))
 
     def get_intent(self, x_intent_id: str) -> IntentAnswer:
@@ -45,7 +48,7 @@ class XPayClient:
 
     def list_intents(
         self, *, start_ms: int, end_ms: int, statuses: Iterable[str] = (), **page: Any
-    ) -> xpay.Page:
+    ) -> xpay_api.Page:
         """One page of the intents made in [start_ms, end_ms]; `offset=` and `limit=` turn it."""
         return self._run(_list(self._settings, start_ms, end_ms, statuses, page))
 
@@ -56,7 +59,7 @@ class AsyncXPayClient:
     def __init__(self, run: AsyncRun, settings: Settings) -> None:
         self._run, self._settings = run, settings
 
-    async def create_intent(self, request: str, idempotency_key: str) -> xpay.Created:
+    async def create_intent(self, request: str, idempotency_key: str) -> xpay_api.Created:
         """See `XPayClient.create_intent`."""
         return await self._run(_create(request, idempotency_key, self._settings))
 
@@ -66,17 +69,17 @@ class AsyncXPayClient:
 
     async def list_intents(
         self, *, start_ms: int, end_ms: int, statuses: Iterable[str] = (), **page: Any
-    ) -> xpay.Page:
+    ) -> xpay_api.Page:
         """See `XPayClient.list_intents`."""
         return await self._run(_list(self._settings, start_ms, end_ms, statuses, page))
 
 
-def _create(request: str, idempotency_key: str, settings: Settings) -> Command[xpay.Created]:
-    return xpay.or_raise(xpay.create_intent(request, idempotency_key, settings))
+def _create(request: str, idempotency_key: str, settings: Settings) -> Command[xpay_api.Created]:
+    return xpay_api.or_raise(xpay_api.create_intent(request, idempotency_key, settings))
 
 
 def _get(x_intent_id: str, settings: Settings) -> Command[IntentAnswer]:
-    return xpay.or_raise(xpay.get_intent(x_intent_id, settings))
+    return xpay_api.or_raise(xpay_api.get_intent(x_intent_id, settings))
 
 
 def _list(
@@ -85,7 +88,7 @@ def _list(
     end_ms: int,
     statuses: Iterable[str],
     page: dict[str, Any],
-) -> Command[xpay.Page]:
-    return xpay.or_raise(
-        xpay.list_intents(settings, start_ms=start_ms, end_ms=end_ms, statuses=statuses, **page)
+) -> Command[xpay_api.Page]:
+    return xpay_api.or_raise(
+        xpay_api.list_intents(settings, start_ms=start_ms, end_ms=end_ms, statuses=statuses, **page)
     )

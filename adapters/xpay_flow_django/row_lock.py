@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import F
 
-from xpay_flow.stores.rows import HELD_ENDING
+from xpay_flow.stores.rows import LOCKED_ENDING
 
 from .database import Database
 from .models import Alias
@@ -24,7 +24,7 @@ _LOCK: Final = (
 )
 
 
-class Held:
+class RecordLock:
     """One record, held by one worker."""
 
     def __init__(self, database: Database, key: str) -> None:
@@ -36,7 +36,7 @@ class Held:
         if self._database.is_inside:
             # What is in a transaction that goes on nobody else has seen: a test case of Django's.
             return True
-        connection, is_mine = self._database.left_open(self._is_locked)
+        connection, is_mine = self._database.open_transaction(self._is_locked)
         self._connection = connection
         if not is_mine:
             self.let_go()
@@ -63,13 +63,13 @@ class Held:
         self.let_go()
 
 
-def abandoned(now_ms: int, limit: int, using: str) -> list[str]:
-    """See `xpay_flow.ports.Claiming`. The locks that this takes end with it."""
+def orphaned(now_ms: int, limit: int, using: str) -> list[str]:
+    """See `xpay_flow.ports.RowLocking`. The locks that this takes end with it."""
     left = Alias.objects.using(using).filter(
         alias=F("record_id"),
         record__deliver_at_ms__gt=now_ms,
-        record__effects__status="owed",
-        record__effects__document__endswith=HELD_ENDING,
+        record__outbox__status="pending",
+        record__outbox__document__endswith=LOCKED_ENDING,
     )
     free = left.select_for_update(skip_locked=True, of=("self",))
     longest = free.order_by("record__deliver_at_ms", "record_id").values_list(

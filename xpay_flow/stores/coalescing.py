@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 import attrs
 
-from xpay_flow.ports import AsyncBatching, AsyncFinding, AsyncStore
+from xpay_flow.ports import AsyncBatchCommitting, AsyncBatchLoading, AsyncStore
 from xpay_flow.records import Change, Record
 
 # What goes together: enough to share its cost, and not so much that the first of them waits for
@@ -24,17 +24,17 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-def gathered_commit(store: AsyncStore) -> Callable[[Change], Awaitable[bool]]:
-    """`commit` of a store that is `AsyncBatching`. Who gives up waiting may have committed."""
-    assert isinstance(store, AsyncBatching)
+def coalesced_commit(store: AsyncStore) -> Callable[[Change], Awaitable[bool]]:
+    """`commit` of an `AsyncBatchCommitting` store. A caller that gives up may have committed."""
+    assert isinstance(store, AsyncBatchCommitting)
     # Of two changes of one record, the second goes with the next, and loses.
-    return Gathering(store.commit, store.commit_many, lambda change: change.record.key).ask
+    return Coalescing(store.commit, store.commit_many, lambda change: change.record.key).ask
 
 
-def gathered_load(store: AsyncStore) -> Callable[[str], Awaitable[Sequence[Record]]]:
-    """`load` of a store that is `AsyncFinding`."""
-    assert isinstance(store, AsyncFinding)
-    return Gathering(store.load, store.load_many, lambda alias: alias).ask
+def coalesced_load(store: AsyncStore) -> Callable[[str], Awaitable[Sequence[Record]]]:
+    """`load` of a store that is `AsyncBatchLoading`."""
+    assert isinstance(store, AsyncBatchLoading)
+    return Coalescing(store.load, store.load_many, lambda alias: alias).ask
 
 
 @attrs.define(eq=False)
@@ -43,7 +43,7 @@ class _Waiting(Generic[Q, A]):
     answer: asyncio.Future[A]
 
 
-class Gathering(Generic[Q, A]):
+class Coalescing(Generic[Q, A]):
     """One question to a store, asked for many at once.
 
     Args:

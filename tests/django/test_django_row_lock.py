@@ -18,8 +18,8 @@ from django.db import connections
 from django.test import TestCase
 
 from xpay_flow import Flow
-from xpay_flow.flows import Delivered
-from xpay_flow.ports import Claiming
+from xpay_flow.flows import HandlerResult
+from xpay_flow.ports import RowLocking
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.adapter_suite import SETTINGS, NoXPay
 from xpay_flow.testing.store_suite import put
@@ -78,7 +78,7 @@ def test_a_killed_workers_job_is_taken_over_at_once(postgresql: str) -> None:
     flow = shop(DjangoStore(postgresql), lambda payment: packed.append(payment.receipt_id))
 
     def delivered() -> list[str]:
-        return [one.outcome for one in flow.deliver() if isinstance(one, Delivered)]
+        return [one.outcome for one in flow.deliver() if isinstance(one, HandlerResult)]
 
     with worker_at_work(postgresql) as worker:
         assert [] == delivered()
@@ -94,14 +94,14 @@ def test_a_hold_is_a_connection_of_its_own(postgresql: str) -> None:
     """What the worker commits meanwhile ends neither the hold nor its connection."""
     key = put(DjangoStore(postgresql), b.attempt()).key
     one, other = DjangoStore(postgresql), DjangoStore(postgresql)
-    assert isinstance(one, Claiming)
-    with one.hold(key) as is_mine:
+    assert isinstance(one, RowLocking)
+    with one.lock(key) as is_mine:
         assert is_mine
         put(one, b.attempt("order-2"))
         connections[postgresql].close()
-        with other.hold(key) as is_mine:
+        with other.lock(key) as is_mine:
             assert not is_mine
-    with other.hold(key) as is_mine:
+    with other.lock(key) as is_mine:
         assert is_mine
 
 
@@ -124,4 +124,4 @@ def test_djangos_test_case_may_wrap_a_delivery(postgresql: str) -> None:
 
 def test_sqlite_locks_whole_files_and_holds_nothing(sqlite: str) -> None:
     """There a claim is written, and has to run out."""
-    assert not DjangoStore(sqlite).can_hold
+    assert not DjangoStore(sqlite).can_lock

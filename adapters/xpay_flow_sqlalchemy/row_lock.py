@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from xpay_flow.stores.rows import HELD_ENDING
+from xpay_flow.stores.rows import LOCKED_ENDING
 
 from .columns import MYSQL
 from .database import Database
@@ -23,12 +23,12 @@ from .tables import Tables
 DIALECTS: Final = ("postgresql", *MYSQL)
 
 
-class Holding:
+class WithLock:
     """The statements that hold and look, built once for a set of tables."""
 
     def __init__(self, database: Database, tables: Tables) -> None:
         self._database = database
-        intents, effects, aliases = tables.intents, tables.effects, tables.aliases
+        intents, outbox, aliases = tables.intents, tables.outbox, tables.aliases
         self._lock = (
             select(aliases.c.alias)
             .where(
@@ -42,7 +42,7 @@ class Holding:
         of = aliases if database.is_postgresql else None
         self._abandoned = (
             select(intents.c.record_key)
-            .join(effects, effects.c.record_key == intents.c.record_key)
+            .join(outbox, outbox.c.record_key == intents.c.record_key)
             .join(
                 aliases,
                 (aliases.c.record_key == intents.c.record_key)
@@ -50,26 +50,26 @@ class Holding:
             )
             .where(
                 intents.c.deliver_at_ms > bindparam("now_ms"),
-                effects.c.status == "owed",
-                effects.c.document.endswith(HELD_ENDING, autoescape=True),
+                outbox.c.status == "pending",
+                outbox.c.document.endswith(LOCKED_ENDING, autoescape=True),
             )
             .order_by(intents.c.deliver_at_ms, intents.c.record_key)
             .limit(bindparam("limit"))
             .with_for_update(of=of, skip_locked=True)
         )
 
-    def hold(self, key: str) -> Held:
+    def lock(self, key: str) -> RecordLock:
         """A hold that is still to be taken."""
-        return Held(self._database, self._lock, key)
+        return RecordLock(self._database, self._lock, key)
 
-    def abandoned(self, connection: Connection, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.Claiming`."""
+    def orphaned(self, connection: Connection, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.RowLocking`."""
         values = {"now_ms": now_ms, "limit": limit}
         found = connection.execute(self._abandoned, values).scalars()
         return list(dict.fromkeys(found))
 
 
-class Held:
+class RecordLock:
     """One record, held by one worker."""
 
     def __init__(self, database: Database, lock: Any, key: str) -> None:
@@ -78,7 +78,7 @@ class Held:
 
     def take(self) -> bool:
         """Hold it; False if another does. Raises StoreUnavailable."""
-        connection, is_mine = self._database.left_open(self._is_locked)
+        connection, is_mine = self._database.open_transaction(self._is_locked)
         if is_mine:
             self._connection = connection
         else:
