@@ -38,8 +38,8 @@ class _Thread:
     def __init__(self, call: Call, name: str) -> None:
         self._call = call
         self._turn, self._back = Lock(), Lock()
-        self._turn.acquire()
-        self._back.acquire()
+        self._turn.acquire(blocking=False)
+        self._back.acquire(blocking=False)
         self._hooks: tuple[Any, Any] = (None, None)
         self._killed = False
         self._refused = 0
@@ -64,7 +64,7 @@ class _Thread:
         if self.trespass is not None:
             raise self.trespass
         if self.ended is not None:
-            self._thread.join()
+            self._thread.join(HANG_S)
 
     def kill(self) -> None:
         """Unwind it and wait until it is gone."""
@@ -73,7 +73,7 @@ class _Thread:
             self._turn.release()
             self._back.acquire(timeout=HANG_S)
             if self.ended is not None:
-                self._thread.join()
+                self._thread.join(HANG_S)
 
     def ask(self, effect: Any) -> Any:
         """Called by the ports: wait for the answer to an effect."""

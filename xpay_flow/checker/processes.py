@@ -18,6 +18,7 @@ from xpay_flow.errors import ConfigurationError
 from .verdict import Searched
 
 Task = Callable[[], Searched]
+ENDS_S = 10.0
 
 
 def in_processes(tasks: Sequence[Task], jobs: int) -> Iterator[Searched]:
@@ -47,7 +48,8 @@ def in_processes(tasks: Sequence[Task], jobs: int) -> Iterator[Searched]:
             raise ConfigurationError("a process that searched has died without a word") from None
         finally:
             pipe.close()
-        searching.join()
+        # It has given its answer, and has nothing left to do.
+        searching.join(ENDS_S)
         if isinstance(found, Exception):
             raise found
         yield found

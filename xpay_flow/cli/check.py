@@ -88,7 +88,7 @@ def check(
     Exit codes: 0 EXHAUSTED, 1 VIOLATED, 3 UNFINISHED.
     """
     if store:
-        result: Result | ContractResult = _of_store(target, faults)
+        result: Result | ContractResult = _of_store(target, faults, seconds)
     else:
         bound = _bound(bound_name, faults, scenes, kinds, seconds)
         result = _searched(target, bound, without, jobs)
@@ -102,10 +102,12 @@ def check(
     sys.exit(EXIT_CODES[result.verdict])
 
 
-def _of_store(target: str | None, faults: int | None) -> ContractResult:
+def _of_store(target: str | None, faults: int | None, seconds: float | None) -> ContractResult:
     if target is None:
         raise click.UsageError("--store needs a store: shop.db:PgStore, or a URL")
-    bound = CONTRACT if faults is None else attrs.evolve(CONTRACT, faults=faults)
+    bound = attrs.evolve(CONTRACT, seconds_max=seconds)
+    if faults is not None:
+        bound = attrs.evolve(bound, faults=faults)
     return contract_of(target, bound=bound)
 
 

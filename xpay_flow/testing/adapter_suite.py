@@ -16,7 +16,7 @@ import base64
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import RawIOBase
 from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes, urlencode
@@ -36,6 +36,7 @@ from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
 
 from . import builders as b
+from .limits import TOGETHER_S, within_s
 
 AnyFlow: TypeAlias = Flow | AsyncFlow
 
@@ -167,9 +168,8 @@ class AdapterSuite:
         """Eight deliveries at the same time are verified and recorded each with its own bytes."""
         world = self.open()
         bodies = [event(f"in_other_{n}", f"whe_{n}", note="x" * n) for n in range(8)]
-        with ThreadPoolExecutor(len(bodies)) as pool:
-            statuses = [answer.status for answer in pool.map(world.deliver, bodies)]
-        assert [200] * len(bodies) == statuses
+        answers = within_s(TOGETHER_S, *(partial(world.deliver, body) for body in bodies))
+        assert [200] * len(bodies) == [answer.status for answer in answers]
         for n in range(len(bodies)):
             (record,) = world.store.load(f"x:in_other_{n}")
             assert [f"whe_{n}"] == [recorded.event.event_id for recorded in record.events]

@@ -20,6 +20,7 @@ from xpay_flow.ports import BatchCommitting, Store, Transactional
 from xpay_flow.records import Change, Record
 
 from . import builders as b
+from .limits import DUTY_S, within_s
 from .store_capability_suite import declares
 from .store_making import Making
 from .store_steps import WORKS, due, put
@@ -85,7 +86,16 @@ class Crashes(Making):
     def _ended(
         self, case: Case, ending: Ending, commit: Commit, capability: type[Any] | None = None
     ) -> None:
-        """Cut the commit of a case at each call, and judge what each time is left."""
+        """Cut the commit of a case at each call, and judge what each time is left.
+
+        In a thread: what a dead process has locked may keep the next one waiting for ever, and
+        the duty then fails.
+        """
+        within_s(DUTY_S, lambda: self._cut_at_each_call(case, ending, commit, capability))
+
+    def _cut_at_each_call(
+        self, case: Case, ending: Ending, commit: Commit, capability: type[Any] | None
+    ) -> None:
         opener, statements = self._probed(capability)
         calls = 0
         at_work: list[Store] = []

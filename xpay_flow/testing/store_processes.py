@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
+import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from multiprocessing.synchronize import Barrier
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from xpay_flow.events import Event
 from xpay_flow.ports import Store
 from xpay_flow.records import Change
 
-from .store_steps import TOGETHER_S, add
+from .limits import TOGETHER_S
+from .store_steps import add
 
 T = TypeVar("T")
 
 # A new interpreter imports everything before it comes to the first barrier.
 BEGINS_S: Final = 60.0
+# One that was killed is gone at once.
+GONE_S: Final = 10.0
 
 Opener = Callable[[], Store]
+Act = Callable[[Opener, T], list[bool]]
 
 
 class _Meeting:
@@ -28,18 +35,65 @@ class _Meeting:
     barrier: Barrier
 
 
-def in_processes(
-    act: Callable[[Opener, T], list[bool]], opener: Opener, works: Sequence[T]
-) -> list[list[bool]]:
-    """What `act(opener, work)` says in a process for each of the works; all begin together."""
+class _Process(Generic[T]):
+    """A process of its own, and what it reports."""
+
+    def __init__(
+        self, spawn: SpawnContext, barrier: Barrier, act: Act[T], opener: Opener, work: T
+    ) -> None:
+        self._reports, theirs = spawn.Pipe(duplex=False)
+        self._process = spawn.Process(
+            target=_report, args=(theirs, barrier, act, opener, work), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def answer(self, ends: float) -> list[bool]:
+        if not self._reports.poll(max(ends - time.monotonic(), 0.0)):
+            raise AssertionError(
+                f"a process that uses the store has not ended within {2 * BEGINS_S:.0f} s; it may "
+                "wait for a lock of the other one"
+            )
+        try:
+            answer, error = self._reports.recv()
+        except EOFError:
+            raise AssertionError("a process that uses the store died without a report") from None
+        assert error is None, f"a process that uses the store failed:\n{error}"
+        told: list[bool] = answer
+        return told
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.join(GONE_S)
+        self._reports.close()
+
+
+def in_processes(act: Act[T], opener: Opener, works: Sequence[T]) -> list[list[bool]]:
+    """What `act(opener, work)` says in a process for each of the works; all begin together.
+
+    Raises:
+        AssertionError: one of them failed, died or has not come back in time.
+    """
     # Not forked: the children of a process with threads or connections are not new processes.
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(len(works))
-    with ProcessPoolExecutor(
-        len(works), mp_context=spawn, initializer=_join, initargs=(barrier,)
-    ) as pool:
-        running = [pool.submit(act, opener, work) for work in works]
-        return [future.result(2 * BEGINS_S) for future in running]
+    running = [_Process(spawn, barrier, act, opener, work) for work in works]
+    ends = time.monotonic() + 2 * BEGINS_S
+    try:
+        return [process.answer(ends) for process in running]
+    finally:
+        for process in running:
+            process.end()
+
+
+def _report(
+    reports: Connection, barrier: Barrier, act: Act[Any], opener: Opener, work: Any
+) -> None:
+    _Meeting.barrier = barrier
+    try:
+        reports.send((act(opener, work), None))
+    except Exception:
+        reports.send((None, traceback.format_exc()))
 
 
 def commit_each(opener: Opener, steps: Sequence[Change]) -> list[bool]:
@@ -57,10 +111,6 @@ def add_each(opener: Opener, work: tuple[str, Sequence[Event]]) -> list[bool]:
     for event in events:
         add(store, key, event)
     return [True]
-
-
-def _join(barrier: Barrier) -> None:
-    _Meeting.barrier = barrier
 
 
 def _commit_together(store: Store, step: Change) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
+from functools import partial, reduce
 from typing import Final, TypeVar
 
 import attrs
@@ -17,12 +16,11 @@ from xpay_flow.ports import Reader, Store
 from xpay_flow.records import Change, HandlerAttempt, OutboxEntry, Record, Work, change
 
 from . import builders as b
+from .limits import TOGETHER_S, within_s
 
 T = TypeVar("T")
 
 WORKS: Final[tuple[Work, ...]] = ("deliver", "reconcile")
-# Threads that wait for each other longer than this wait for ever.
-TOGETHER_S: Final = 10.0
 # Who loses this many races in a row, against a handful of others, is never told that it won.
 TRIES_MAX: Final = 500
 
@@ -117,8 +115,7 @@ def together(*calls: Callable[[], T]) -> list[T]:
         barrier.wait(TOGETHER_S)
         return call()
 
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return [running.result(TOGETHER_S) for running in [threads.submit(begin, c) for c in calls]]
+    return within_s(TOGETHER_S, *(partial(begin, call) for call in calls))
 
 
 def add(store: Store, key: str, event: Event) -> None:

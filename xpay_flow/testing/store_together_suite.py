@@ -16,6 +16,7 @@ from xpay_flow.records import Change, Record, change
 from xpay_flow.stores.threaded import ThreadedStore
 
 from . import builders as b
+from .limits import TOGETHER_S, within_s
 from .store_making import Making
 from .store_processes import add_each, commit_each, in_processes
 from .store_steps import TRIES_MAX, WORKS, add, due, fact_ids, put, together
@@ -39,7 +40,8 @@ class AmongSeveral(Making):
     def test_tasks_that_try_again_lose_nothing(self, store: Store) -> None:
         """The same for tasks of one event loop."""
         first = put(store, b.attempt())
-        asyncio.run(_add_in_tasks(ThreadedStore(store), first.key))
+        tasks = _add_in_tasks(ThreadedStore(store), first.key)
+        within_s(TOGETHER_S, lambda: asyncio.run(tasks))
         _all_is_on_file(store, first, _news(WRITERS))
 
     def test_what_one_store_commits_another_finds(self, store: Store) -> None:

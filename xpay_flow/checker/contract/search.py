@@ -131,16 +131,16 @@ class _Search:
         self._figures = [SceneFigures(scene=scene.name) for scene in scenes]
         self._seen: set[str] = set()
         self._runs = 0
+        self._began = time.perf_counter()
 
     def run(self) -> ContractResult:
-        started = time.perf_counter()
         jobs = [
             _Job(scene=number, mode=mode)
             for number, scene in enumerate(self._scenes)
             for mode in self._house.modes[: None if scene.small else 1]
         ]
         violation: ContractViolation | None = None
-        while jobs and violation is None and self._runs < self._bound.runs_max:
+        while jobs and violation is None and not self._gives_up():
             jobs, violation = self._level(jobs)
         return ContractResult(
             bound=self._bound,
@@ -148,9 +148,18 @@ class _Search:
             seen=tuple(sorted(self._seen)),
             lasting=self._house.lasting,
             complete=not jobs,
-            seconds=time.perf_counter() - started,
+            seconds=self._seconds(),
             notes=self._notes(),
             violation=violation and self._confirmed(violation),
+        )
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def _gives_up(self) -> bool:
+        seconds_max = self._bound.seconds_max
+        return self._runs >= self._bound.runs_max or (
+            seconds_max is not None and self._seconds() >= seconds_max
         )
 
     def _level(self, jobs: list[_Job]) -> tuple[list[_Job], ContractViolation | None]:
@@ -158,7 +167,7 @@ class _Search:
         cost, later, broken = jobs[0].cost, list[_Job](), list[tuple[int, ContractViolation]]()
         where = (jobs[0].scene, jobs[0].mode)
         waiting = jobs[::-1]
-        while waiting and self._runs < self._bound.runs_max:
+        while waiting and not self._gives_up():
             job = waiting.pop()
             if broken and where != (job.scene, job.mode):
                 break

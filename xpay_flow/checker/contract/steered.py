@@ -28,6 +28,7 @@ from typing import Final, Literal
 
 import attrs
 
+from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import Store
 
 from .awaited import leave
@@ -40,6 +41,8 @@ _TASKS: Final = Path("/proc/self/task")
 LOOKS: Final = 10 if _TASKS.is_dir() else 50
 # Longer than a store's own patience (10 s): who still stands, when nobody else can go, is stuck.
 STUCK_LOOKS: Final = 5_000
+# A call that is busy for so many looks, over a minute, without a statement or a lock, is a loop.
+BUSY_LOOKS: Final = 30_000
 
 # go on; die here; the statement fails; it is applied and reports a failure.
 Act = Literal["go", "die", "refuse", "spoil"]
@@ -193,12 +196,24 @@ class Steered:
 
 
 def settle(room: Room, lifelines: Sequence[Steered], looks_max: int = 0) -> bool:
-    """Wait until each thread is parked, done or stands still. True if none stands still."""
+    """Wait until each thread is parked, done or stands still. True if none stands still.
+
+    Raises:
+        ConfigurationError: a call of the store loops, and never comes to a statement.
+    """
     looks, before = 0, None
+    busy = 0
     while any(line.state == "running" for line in lifelines):
+        busy += 1
+        if busy > BUSY_LOOKS:
+            raise ConfigurationError(
+                f"a call of the store has run for {LOOK_S * BUSY_LOOKS:.0f} s, without an end and "
+                "without a statement of a driver that is known: it loops, or it waits for "
+                "something in a loop"
+            )
         try:
             room.news.get(timeout=LOOK_S)
-            looks = 0
+            looks = busy = 0
             continue
         except Empty:
             pass

@@ -30,12 +30,14 @@ class ContractBound:
         faults: a process dies, or a statement fails, or is applied and reports a failure.
         switches_with_fault: as `switches`, in a run with a fault.
         runs_max: give up, UNFINISHED, after so many runs.
+        seconds_max: give up, UNFINISHED, after so many seconds; None is no such limit.
     """
 
     switches: int = 2
     faults: int = 1
     switches_with_fault: int = 0
     runs_max: int = 20_000
+    seconds_max: float | None = None
 
     @property
     def fewer(self) -> int:
