@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import servers
+from budgets import holds as holds
+from budgets import unfinished
 from watchdog import Watchdog, end_children
 
 
@@ -16,6 +18,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     servers.stop_left()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in unfinished(terminalreporter.stats.get("passed", [])):
+        terminalreporter.write_line(line)
 
 
 def _leave() -> None:

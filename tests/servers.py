@@ -100,6 +100,18 @@ class Sort:
         return f"{self.name}://{self.user}@127.0.0.1:{port}/{self.database}"
 
 
+def limited(database: str) -> str:
+    """What gives the sessions of a PostgreSQL database these limits, whoever runs the server."""
+    return "; ".join(f"ALTER DATABASE {database} SET {k} = '{v}'" for k, v in LIMITS.items())
+
+
+# Ends what a test that was interrupted has left, so that nobody waits for its locks.
+END_LEFT: Final = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+"""
+
+
 @contextmanager
 def found(sort: Sort) -> Generator[str]:
     """The URL of the server that you name, or of one that all test processes share."""

@@ -14,9 +14,11 @@ from typing import Final, Generic, TypeVar
 
 import attrs
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import migrating
+from .columns import MYSQL
 from .engines import Place, place, plain_async_engine, plain_engine
 from .names import Names
 
@@ -24,6 +26,17 @@ S = TypeVar("S")
 
 # With three bytes of chance, as in `xpay_check_1f2e3d_intents`.
 _PREFIX: Final = "xpay_check"
+# A run that was given up may have left a connection that holds locks of these tables.
+_LEFT_S: Final = 5
+_WAIT_BRIEFLY: Final = {
+    "postgresql": f"SET lock_timeout = '{_LEFT_S}s'",
+    **dict.fromkeys(MYSQL, f"SET innodb_lock_wait_timeout = {_LEFT_S}"),
+}
+_END_LEFT: Final = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE pid <> pg_backend_pid()
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND relation IN (SELECT oid FROM pg_class WHERE starts_with(relname, :prefix))
+"""
 # Those that refer to others come first.
 _TABLES: Final = ("aliases", "outbox", "events", "intents")
 
@@ -61,13 +74,14 @@ def for_check(
     migrating.upgrade(own)
     try:
         with _connected(where) as done:
-            done(partial(_may_be_emptied, names=where.names))
-            empty = partial(_empty, names=where.names)
+            done(partial(_prepare, names=where.names))
+            empty = partial(_empty_at_last, names=where.names)
             first = opened(own)
             try:
                 yield ForCheck(url=own, make=lambda: clone(first), reset=lambda: done(empty))
             finally:
                 closed(first)
+                done(partial(_end_left, names=where.names))
                 done(empty)
     finally:
         migrating.remove(own)
@@ -93,14 +107,33 @@ async def _started(connection: AsyncConnection) -> None:
     await connection.start()
 
 
-def _may_be_emptied(connection: Connection, names: Names) -> None:
+def _prepare(connection: Connection, names: Names) -> None:
     """Facts are append-only by a trigger, which would keep them from one run for the next."""
     if connection.dialect.name == "postgresql":
         drop = f"{names.of('events_append_only')} ON {names.path('events')}"
     else:
         drop = names.path("events_are_not_deleted")
     connection.execute(text(f"DROP TRIGGER {drop}"))
+    if connection.dialect.name in _WAIT_BRIEFLY:
+        connection.execute(text(_WAIT_BRIEFLY[connection.dialect.name]))
     connection.commit()
+
+
+def _empty_at_last(connection: Connection, names: Names) -> None:
+    """Also where a transaction that was left holds a row; its connection is ended."""
+    try:
+        _empty(connection, names)
+    except DBAPIError:
+        connection.rollback()
+        _end_left(connection, names)
+        _empty(connection, names)
+
+
+def _end_left(connection: Connection, names: Names) -> None:
+    """End the connections that hold locks of these tables; MariaDB shows them to admins only."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(_END_LEFT), {"prefix": names.prefix})
+        connection.commit()
 
 
 def _empty(connection: Connection, names: Names) -> None:

@@ -36,7 +36,8 @@ MORE_IN_A_RUSH: Final = 5
 POOL_WAIT_S: Final = 0.7
 CONNECT_S: Final = 2
 STATEMENT_MS: Final = 1200
-# A migration of an SQLite file waits for those who write to it, one after another.
+# A migration waits so long for a lock: for those who write to an SQLite file, one after another, or
+# for a transaction that uses the table. While it waits, all others queue up behind it.
 PATIENT_S: Final = 30.0
 # A connection that rested longer is asked whether it still lives before it is used. Asking each
 # time would be one round trip more for each webhook.
@@ -118,7 +119,7 @@ def another_engine(engine: Engine) -> Engine:
 
 
 def plain_engine(url: URL) -> Engine:
-    """An engine for migrations: nothing is kept, and statements take as long as they take."""
+    """An engine for migrations: nothing is kept, and a statement has no limit but for its locks."""
     engine: Engine = _made(create_engine, url, patient=True, poolclass=NullPool)
     return engine
 
@@ -177,19 +178,19 @@ def _asked_for(url: URL, patient: bool = False) -> dict[str, Any]:
 
 def _connect_arguments(driver: str, patient: bool) -> dict[str, Any]:
     """How long each driver may wait, in its own words."""
-    statement_ms = 0 if patient else STATEMENT_MS
     match driver:
         case "psycopg" | "psycopg_async":
+            limits = _postgresql_limits(patient).items()
             return {
                 "connect_timeout": CONNECT_S,
-                "options": f"-c statement_timeout={statement_ms}",
+                "options": " ".join(f"-c {name}={value}" for name, value in limits),
                 # A server that has vanished, and not closed the connection.
                 "tcp_user_timeout": 2 * STATEMENT_MS,
             }
         case "asyncpg":
             return {
                 "timeout": CONNECT_S,
-                "server_settings": {"statement_timeout": str(statement_ms)},
+                "server_settings": _postgresql_limits(patient),
                 # As above, of a server that has vanished.
                 "command_timeout": None if patient else 2 * STATEMENT_MS / 1000,
             }
@@ -201,11 +202,18 @@ def _connect_arguments(driver: str, patient: bool) -> dict[str, Any]:
             return {}
 
 
+def _postgresql_limits(patient: bool) -> dict[str, str]:
+    if not patient:
+        return {"statement_timeout": str(STATEMENT_MS)}
+    return {"statement_timeout": "0", "lock_timeout": f"{PATIENT_S * 1000:.0f}"}
+
+
 def _mysql_arguments(driver: str, patient: bool) -> dict[str, Any]:
     # Without the strict mode, a text that is too long would be cut, in silence.
     settings = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
     if patient:
-        return {"connect_timeout": CONNECT_S, "init_command": settings}
+        locks = f"innodb_lock_wait_timeout = {PATIENT_S:.0f}, lock_wait_timeout = {PATIENT_S:.0f}"
+        return {"connect_timeout": CONNECT_S, "init_command": f"{settings}, {locks}"}
     limited = {
         "connect_timeout": CONNECT_S,
         "init_command": f"{settings}, innodb_lock_wait_timeout = 1",

@@ -32,6 +32,7 @@ from .database import Database, HandlerError, refuse_autocommit
 from .engines import (
     KEPT,
     MORE_IN_A_RUSH,
+    PATIENT_S,
     Place,
     another_engine,
     open_async_engine,
@@ -288,7 +289,7 @@ class AsyncSQLAlchemyStore:
         tables = Tables(names=where.names)
         # A program that cannot work should not start; and here nothing can be awaited.
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, _check_once(where, tables)).result()
+            thread.submit(asyncio.run, _check_once(where, tables)).result(2 * PATIENT_S)
         engine = open_async_engine(where.url)
         store = cls(engine, tables)
         store._engine_of_ours, store._is_checked = engine, True
@@ -404,6 +405,9 @@ class AsyncSQLAlchemyStore:
 async def _check_once(where: Place, tables: Tables) -> None:
     engine = plain_async_engine(where.url)
     try:
-        await AsyncSQLAlchemyStore(engine, tables).check()
+        async with asyncio.timeout(PATIENT_S):
+            await AsyncSQLAlchemyStore(engine, tables).check()
+    except TimeoutError:
+        raise StoreUnavailable(f"the database did not answer in {PATIENT_S:.0f} s") from None
     finally:
         await engine.dispose()

@@ -72,15 +72,21 @@ IDS = [found.name for found, _, _ in SCENES]
 
 
 def searched(
-    where: Scene, faults: int, flows: int, opened: Opened | None = None, *, reduced: bool = True
+    where: Scene,
+    faults: int,
+    flows: int,
+    opened: Opened | None = None,
+    *,
+    reduced: bool = True,
+    seconds_max: float | None = None,
 ) -> tuple[StatelessSearched, set[str]]:
     """What a search of the shipped flow without a memory shows, and its outcomes."""
-    bound = StatelessBound(faults=faults, flows_max=flows, scenes=(where,))
+    bound = StatelessBound(faults=faults, flows_max=flows, scenes=(where,), seconds_max=seconds_max)
     shop = Shop.of(shipped()).shortened(faults)
     search = StatelessSearch(shop, where, bound, *(opened or in_memory()), reduced=reduced)
     found = search.run()
     search.close()
-    assert "EXHAUSTED" == found.verdict
+    assert "EXHAUSTED" == found.verdict or seconds_max is not None
     return found, anonymous(search.outcomes())
 
 

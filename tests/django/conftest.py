@@ -6,22 +6,24 @@ This folder is no package: it would hide Django itself from whoever has `tests` 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 import django_kit as kit
 import psycopg
 import pytest
+import servers
 from django.db import connections
 
 
 @pytest.fixture(scope="session")
 def _postgresql(postgresql_server: str) -> Iterator[str]:
     """A new database with our tables, gone afterwards."""
-    run, worker = (os.environ.get(f"PYTEST_XDIST_{x}", "x") for x in ("TESTRUNUID", "WORKER"))
-    name = f"xpay_flow_dj_{run[:8]}_{worker}_{os.getpid()}"
+    name = f"xpay_flow_dj_{os.getpid()}_{secrets.token_hex(3)}"
     with psycopg.connect(postgresql_server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}".encode())
+        admin.execute(servers.limited(name).encode())
     parts = urlsplit(postgresql_server)
     kit.point_at(
         kit.POSTGRESQL,

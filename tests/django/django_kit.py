@@ -17,6 +17,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import django
+import servers
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
@@ -134,6 +135,7 @@ def opened_anywhere(alias: str, said: dict[str, Any]) -> DjangoStore:
 def empty_postgresql() -> None:
     connection = connections[POSTGRESQL]
     with connection.cursor() as cursor:
+        cursor.execute(servers.END_LEFT)
         tables = ("alias", "entry", "event", "intent")
         cursor.execute("TRUNCATE " + ", ".join(f"xpay_flow_{table}" for table in tables))
     connection.close()

@@ -100,6 +100,11 @@ class OnSQLite(StoreSuite):
         connections[self.alias].ensure_connection()
         return self.opened()
 
+    def discard(self, store: Store) -> None:
+        super().discard(store)
+        # Each thread has a connection of its own, which ends with nothing else.
+        connections[self.alias].close()
+
     def reopen_store(self, store: Store) -> Callable[[], Store]:
         return partial(kit.opened_anywhere, self.alias, dict(connections.settings[self.alias]))
 

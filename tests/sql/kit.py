@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import threading
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Final, TypeVar
 
 import attrs
+import servers
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
@@ -35,6 +37,7 @@ class Kind:
 POSTGRESQL: Final = Kind(
     "postgresql+psycopg",
     (
+        servers.END_LEFT,
         "SET session_replication_role = replica",
         "TRUNCATE xpay_flow_aliases, xpay_flow_outbox, xpay_flow_events, xpay_flow_intents",
     ),
@@ -84,11 +87,12 @@ def plain(url: URL) -> Engine:
 @contextmanager
 def owned(url: str, kind: Kind) -> Generator[Place]:
     """A new database on the server of `url`, with our tables, gone afterwards."""
-    run, worker = (os.environ.get(f"PYTEST_XDIST_{x}", "x") for x in ("TESTRUNUID", "WORKER"))
-    name = f"xpay_flow_{run[:8]}_{worker}_{os.getpid()}"
+    name = f"xpay_flow_{os.getpid()}_{secrets.token_hex(3)}"
     server = Place(make_url(url).set(drivername=kind.driver), kind)
     with server.connected() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
+        if kind is POSTGRESQL:
+            connection.execute(text(servers.limited(name)))
     place = Place(server.url.set(database=name), kind)
     try:
         migrating.upgrade(place.by(kind.driver))

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Final
+from contextlib import closing
+from typing import Any, Final
 
+import psycopg
 import pytest
+from budgets import BUDGET_S, Held
+from sqlalchemy import make_url
 
 from xpay_flow.checker.contract import (
     SCENES,
@@ -17,35 +21,35 @@ from xpay_flow.checker.contract import (
     contract_of,
 )
 from xpay_flow.checker.contract.judging import Rule
-from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
+from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, checking
 
 from . import planted, planted_awaited
 from .kit import Place
 
 # A race for one record, and a reader of it: what the planted stores are wrong in shows here.
 FEW: Final = [scene for scene in SCENES if scene.name in ("two writers", "a writer and a reader")]
-ONE_SWITCH: Final = ContractBound(switches=1)
+ONE_SWITCH: Final = ContractBound(switches=1, seconds_max=BUDGET_S)
 
 
-def test_mariadb_keeps_the_contract(mariadb: Place) -> None:
+def test_mariadb_keeps_the_contract(mariadb: Place, holds: Held) -> None:
     """SQLAlchemyStore gives what is right, at every statement on MariaDB and in every crash."""
     with SQLAlchemyStore.for_check(unencrypted(mariadb)) as its:
         result = check_store(its.make, reset=its.reset, bound=ONE_SWITCH, scenes=FEW)
-    assert "EXHAUSTED" == result.verdict, result.as_text()
+    holds(result.verdict, result.total("runs"), 50, result.as_text())
     assert ("pymysql",) == result.seen
-    assert result.total("faults") > 50
+    assert result.total("faults") > 50 or result.verdict == "UNFINISHED"
 
 
-def test_asyncpg_keeps_the_contract(postgresql: Place) -> None:
+def test_asyncpg_keeps_the_contract(postgresql: Place, holds: Held) -> None:
     """AsyncSQLAlchemyStore gives what is right at every statement that it awaits, and in crashes.
 
     Each process has an event loop of its own.
     """
     with AsyncSQLAlchemyStore.for_check(postgresql.by("postgresql+asyncpg")) as its:
         result = check_store(its.make, reset=its.reset, bound=ONE_SWITCH, scenes=FEW)
-    assert "EXHAUSTED" == result.verdict, result.as_text()
+    holds(result.verdict, result.total("runs"), 20, result.as_text())
     assert ("asyncpg",) == result.seen
-    assert result.total("faults") > 10
+    assert result.total("faults") > 10 or result.verdict == "UNFINISHED"
 
 
 @pytest.mark.deep
@@ -70,16 +74,46 @@ def unencrypted(mariadb: Place) -> str:
     return mariadb.by("mariadb", ssl_disabled="true")
 
 
-def test_the_command_line_checks_on_a_database_of_yours(postgresql: Place) -> None:
+def test_the_command_line_checks_on_a_database_of_yours(postgresql: Place, holds: Held) -> None:
     """A URL is enough: all scenes are EXHAUSTED on PostgreSQL, and no table is left behind."""
-    done = run_check(postgresql.by("postgresql"), "--json")
+    done = run_check(postgresql.by("postgresql"), "--json", "--seconds", str(BUDGET_S))
     told = json.loads(done.stdout)
-    assert (0, "EXHAUSTED", ["psycopg"]) == (done.returncode, told["verdict"], told["drivers"])
-    assert "" == done.stderr
-    assert told["faults"] > 50
+    holds(told["verdict"], told["runs"], 50, done.stdout)
+    assert {"EXHAUSTED": 0, "UNFINISHED": 3}[told["verdict"]] == done.returncode
+    assert (["psycopg"], "") == (told["drivers"], done.stderr)
+    assert told["faults"] > 50 or told["verdict"] == "UNFINISHED"
     assert [] == postgresql.answer(
         "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'xpay_check%'"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "driver"),
+    [(SQLAlchemyStore, "postgresql"), (AsyncSQLAlchemyStore, "postgresql+asyncpg")],
+)
+def test_for_check_ends_a_connection_that_holds_its_tables(
+    kind: Any, driver: str, postgresql: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was given up still has a lock: the next run begins, and the tables go at last."""
+    monkeypatch.setitem(checking._WAIT_BRIEFLY, "postgresql", "SET lock_timeout = '100ms'")
+    with closing(locking(postgresql)) as first, closing(locking(postgresql)) as second:
+        with kind.for_check(postgresql.by(driver)) as its:
+            prefix = make_url(its.url).query["table_prefix"]
+            for left in (first, second):
+                left.execute(f"LOCK TABLE {prefix}effects IN ACCESS EXCLUSIVE MODE")
+                if left is first:
+                    its.reset()
+        for left in (first, second):
+            with pytest.raises(psycopg.OperationalError):
+                left.execute("SELECT 1")
+    assert [] == postgresql.answer(
+        "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'xpay_check%'"
+    )
+
+
+def locking(postgresql: Place) -> Any:
+    """A connection whose transactions stay open."""
+    return psycopg.connect(postgresql.by("postgresql"))
 
 
 def run_check(*words: str) -> subprocess.CompletedProcess[str]:
@@ -111,13 +145,13 @@ def by_hand(place: Place, kind: type[planted.Plain]) -> ContractResult:
 
 
 @pytest.mark.parametrize("kind", [planted.Plain, planted.LocksFirst])
-def test_a_right_store_passes(place: Place, kind: type[planted.Plain]) -> None:
+def test_a_right_store_passes(place: Place, kind: type[planted.Plain], holds: Held) -> None:
     """A store that compares as it writes is let through, and so is one that takes the row's lock.
 
     Whoever waits for the lock is not enabled meanwhile.
     """
     result = by_hand(place, kind)
-    assert "EXHAUSTED" == result.verdict, result.as_text()
+    holds(result.verdict, result.total("runs"), 50, result.as_text())
 
 
 @pytest.mark.parametrize("kind", PLANTED)
@@ -145,10 +179,10 @@ def by_hand_awaited(place: Place, kind: type[planted_awaited.Plain]) -> Contract
         return check_store(make, reset=reset, bound=ONE_SWITCH, scenes=FEW)
 
 
-def test_a_right_store_that_is_awaited_passes(postgresql: Place) -> None:
+def test_a_right_store_that_is_awaited_passes(postgresql: Place, holds: Held) -> None:
     """It is let through, with transactions of several statements, and waits for rows."""
     result = by_hand_awaited(postgresql, planted_awaited.Plain)
-    assert "EXHAUSTED" == result.verdict, result.as_text()
+    holds(result.verdict, result.total("runs"), 50, result.as_text())
 
 
 @pytest.mark.parametrize("kind", AWAITED)

@@ -9,6 +9,7 @@ from functools import partial
 
 import attrs
 import pytest
+from budgets import BUDGET_S, Held
 from checker.stores import broken_sqlite
 from checker.test_stateless import anonymous, scene
 
@@ -31,6 +32,7 @@ from xpay_flow_sqlalchemy import SQLAlchemyStore
 from . import planted
 from .kit import Place
 
+DEEP = (pytest.mark.deep, pytest.mark.timeout(3600))
 RACE = attrs.evolve(scene("race", set(), {"webhook": 2}), failures=1)
 Opened = tuple[Callable[[], Store], Callable[[], object]]
 
@@ -100,21 +102,24 @@ def right_on_postgresql(postgresql: Place) -> Iterator[Opened]:
     [
         ("right_on_sqlite", DYING, 1),
         ("right_on_postgresql", DYING, 1),
-        pytest.param("right_on_postgresql", RACE, 0, marks=pytest.mark.deep),
+        pytest.param("right_on_postgresql", RACE, 0, marks=DEEP),
     ],
     ids=["SQLite", "PostgreSQL", "PostgreSQL, a race"],
 )
 def test_the_shipped_stores_show_no_more_between_statements(
-    name: str, where: Scene, faults: int, request: pytest.FixtureRequest
+    name: str, where: Scene, faults: int, request: pytest.FixtureRequest, holds: Held
 ) -> None:
     """Between statements the outcomes are those that whole methods in memory have."""
     opened: Opened = request.getfixturevalue(name)
     shop = Shop.of(shipped()).shortened(faults)
     stateful = Search(shop, where, Bound(faults=faults, scenes=(where,)))
     assert "EXHAUSTED" == stateful.run().verdict
-    bound = StatelessBound(faults=faults, scenes=(where,), depth="driver")
+    budget_s = None if where is RACE else BUDGET_S
+    bound = StatelessBound(faults=faults, scenes=(where,), depth="driver", seconds_max=budget_s)
     search = StatelessSearch(shop, where, bound, *opened)
     found = search.run()
     search.close()
-    assert "EXHAUSTED" == found.verdict
-    assert anonymous(stateful.outcomes()) == anonymous(search.outcomes())
+    holds(found.verdict, found.executions, 20, str(found.violation))
+    if found.verdict == "EXHAUSTED":
+        assert anonymous(stateful.outcomes()) == anonymous(search.outcomes())
+    assert anonymous(search.outcomes()) <= anonymous(stateful.outcomes())

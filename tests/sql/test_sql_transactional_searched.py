@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
+from budgets import BUDGET_S, Held
 
 from xpay_flow import Flow, Settings
 from xpay_flow.checker.bounds import HANDLERS, Scene
@@ -44,13 +45,19 @@ class Ground:
     reset: Callable[[], object]
     rows: Callable[[], list[str]]
 
-    def searched(self, scene: Scene, faults: int, opened: Callable[[], Store]) -> StatelessResult:
+    def searched(
+        self,
+        scene: Scene,
+        faults: int,
+        opened: Callable[[], Store],
+        seconds_max: float | None = None,
+    ) -> StatelessResult:
         """The verdict over a flow whose handler writes one row."""
 
         def fulfil(payment: Payment, tx: Any) -> None:
             insert(tx, payment.idempotency_key)
 
-        bound = StatelessBound(faults=faults, flows_max=3, scenes=(scene,))
+        bound = StatelessBound(faults=faults, flows_max=3, scenes=(scene,), seconds_max=seconds_max)
         with Flow(self.opened(), Settings.sandbox(), background=False) as flow:
             flow.on_success(transactional=True)(fulfil)
             return check_stateless(flow, opened, self.reset, bound, written=self.rows)
@@ -95,13 +102,15 @@ def on_postgresql(postgresql: Place) -> Iterator[Ground]:
 
 
 @pytest.mark.parametrize("name", ["on_sqlite", "on_postgresql"])
-def test_it_takes_effect_exactly_once(name: str, request: pytest.FixtureRequest) -> None:
+def test_it_takes_effect_exactly_once(
+    name: str, request: pytest.FixtureRequest, holds: Held
+) -> None:
     """Whoever fails or dies, the row is there once in the end, and never twice."""
     ground: Ground = request.getfixturevalue(name)
-    result = ground.searched(SCENE, 1, ground.opened)
-    assert "EXHAUSTED" == result.verdict, result.as_text()
+    result = ground.searched(SCENE, 1, ground.opened, BUDGET_S)
     (found,) = result.searched
-    assert () == found.unused
+    holds(result.verdict, found.executions, 20, result.as_text())
+    assert () == found.unused or result.verdict == "UNFINISHED"
     assert not [said for said in result.assumptions if "within" in said]
 
 
@@ -126,6 +135,8 @@ class TriesAgain(SQLiteStore):
         return False
 
 
+# What is wrong shows late in the search, and a machine may be busy.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("kind", "scene", "promise", "faults"),
     [
