@@ -21,7 +21,7 @@ from xpay_flow.checker.contract import (
     contract_of,
 )
 from xpay_flow.checker.contract.judging import Rule
-from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, checking
+from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, check_tables
 
 from . import planted, planted_awaited
 from .kit import Place
@@ -95,12 +95,12 @@ def test_for_check_ends_a_connection_that_holds_its_tables(
     kind: Any, driver: str, postgresql: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that was given up still has a lock: the next run begins, and the tables go at last."""
-    monkeypatch.setitem(checking._WAIT_BRIEFLY, "postgresql", "SET lock_timeout = '100ms'")
+    monkeypatch.setitem(check_tables._WAIT_BRIEFLY, "postgresql", "SET lock_timeout = '100ms'")
     with closing(locking(postgresql)) as first, closing(locking(postgresql)) as second:
         with kind.for_check(postgresql.by(driver)) as its:
             prefix = make_url(its.url).query["table_prefix"]
             for left in (first, second):
-                left.execute(f"LOCK TABLE {prefix}effects IN ACCESS EXCLUSIVE MODE")
+                left.execute(f"LOCK TABLE {prefix}intents IN ACCESS EXCLUSIVE MODE")
                 if left is first:
                     its.reset()
         for left in (first, second):
