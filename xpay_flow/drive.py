@@ -1,21 +1,19 @@
-"""Who performs what a flow asks for? Two short loops, one for each world.
+"""Who performs the effects of a flow? Two short loops and one table.
 
-A port that raises has its error thrown into the flow at the very point where it asked, so that a
+A port that raises has its error thrown into the flow at the very point where it yielded, so that a
 flow reads like ordinary code. `NoAnswer` is a value: silence is an answer that flows expect.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import math
-import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import attrs
 
+from . import handlers as h
 from .effects import (
     AcquireRateLimit,
     Command,
@@ -37,18 +35,16 @@ from .effects import (
     RunInTransaction,
     WithLock,
 )
-from .errors import ConfigurationError, StoreUnavailable, error_text
+from .errors import ConfigurationError, StoreUnavailable
+from .handlers import Handlers
 from .payment import Payment
 from .ports import (
     AsyncClock,
     AsyncReader,
-    AsyncRecentListing,
     AsyncRowLocking,
     AsyncStore,
-    AsyncTransactional,
     AsyncTransport,
     Clock,
-    HandlerRolledBack,
     HttpRequest,
     HttpResponse,
     Ids,
@@ -57,67 +53,28 @@ from .ports import (
     RecentListing,
     RowLocking,
     Store,
-    Transactional,
     Transport,
 )
-from .records import Change, HandlerName, Record
+from .rate_limit import RateLimiter
+from .records import Change, HandlerName
 
 T = TypeVar("T")
+E = TypeVar("E")
 
-NOT_AWAITED = "the handler returned something to await; use AsyncFlow, or a plain function"
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
-NOT_TRANSACTIONAL = "this store has no transaction for handlers; it has no method `commit_with`"
-NOT_ROW_LOCKING = "this store holds no records for a worker; it has no method `lock`"
-ONLY_IN_TRANSACTION = "this handler runs only within a transaction of the store"
-
-
-class RateLimiter:
-    """Keeps one process under xPay's rate limit, which counts all requests of the merchant.
-
-    A few requests may go at once, then they are spaced evenly. Threads share one rate_limiter.
-    """
-
-    # Small beside any limit that xPay documents (10 per second, or 60 per minute).
-    BURST = 5
-
-    def __init__(self, requests_per_minute: int) -> None:
-        self._spacing_ms = 60_000 / requests_per_minute
-        self._free_at_ms = 0.0
-        self._seen_ms = 0
-        self._lock = threading.Lock()
-
-    def acquire(self, now_ms: int, patience_s: float = math.inf) -> float:
-        """Seconds until the next turn, which this call has taken unless that is too long."""
-        with self._lock:
-            # A clock that was set back must not make everybody wait until it has caught up.
-            self._free_at_ms -= max(0, self._seen_ms - now_ms)
-            self._seen_ms = now_ms
-            earliest = now_ms - self.BURST * self._spacing_ms
-            free_at_ms = max(self._free_at_ms, earliest) + self._spacing_ms
-            wait_s = max(0.0, (free_at_ms - now_ms) / 1000)
-            if wait_s <= patience_s:
-                self._free_at_ms = free_at_ms
-            return wait_s
+NOT_ROW_LOCKING = "this store locks no records for a worker; it has no method `lock`"
 
 
 @attrs.define(kw_only=True)
 class Shared:
-    """What both kinds of ports hold in this process: ids, pace, counters."""
+    """What both kinds of ports hold in this process: ids, rate limiter, counters."""
 
     ids: Ids
     rate_limiter: RateLimiter
     counters: Counter[str] = attrs.Factory(Counter[str])
 
-
-Handler = Callable[[Payment], object]
-AsyncHandler = Callable[[Payment], Awaitable[object]]
-# The second argument is the store's transaction, in the database's own terms.
-TransactionalHandler = Callable[[Payment, Any], object]
-
-
-def only_in_transaction(_: Payment) -> Any:
-    """Stands among the handlers for one that is called with a transaction, and only so."""
-    raise ConfigurationError(ONLY_IN_TRANSACTION)
+    def count(self, name: str) -> None:
+        self.counters[name] += 1
 
 
 @attrs.define(kw_only=True)
@@ -128,10 +85,30 @@ class Ports:
     transport: Transport
     clock: Clock
     shared: Shared
-    handlers: dict[HandlerName, Handler] = attrs.Factory(dict[HandlerName, Handler])
-    transactional: dict[HandlerName, TransactionalHandler] = attrs.Factory(
-        dict[HandlerName, TransactionalHandler]
-    )
+    handlers: Handlers = attrs.Factory(Handlers)
+
+    def exchange(self, request: HttpRequest) -> HttpResponse | NoAnswer:
+        try:
+            return self.transport.send(request)
+        except NoAnswer as silence:
+            return silence
+
+    def acquire_rate_limit(self, patience_s: float) -> float:
+        return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
+
+    def run_handler(self, name: HandlerName, payment: Payment) -> Ran:
+        return h.run_handler(name, payment, self.handlers)
+
+    def run_in_transaction(self, name: HandlerName, payment: Payment, change: Change) -> Ran:
+        return h.run_in_transaction(name, payment, change, self.handlers, self.store)
+
+    def with_lock(self, key: str, flow: Command[T]) -> T | None:
+        store = _locking(self.store)
+        with store.lock(key) as is_mine:
+            if is_mine:
+                return run(flow, self)
+        flow.close()
+        return None
 
 
 @attrs.define(kw_only=True)
@@ -139,20 +116,143 @@ class AsyncPorts:
     """The world of an asynchronous program. `AsyncFlow` wraps plain functions into coroutines.
 
     Args:
-        load: how a record is found, if not by the store's `load`.
-        commit: how a change is committed, if not by the store's `commit`.
+        table: how effects are performed, if not as `EFFECTS` has it; see `stores.coalescing`.
     """
 
     store: AsyncStore
     transport: AsyncTransport
     clock: AsyncClock
     shared: Shared
-    handlers: dict[HandlerName, AsyncHandler] = attrs.Factory(dict[HandlerName, AsyncHandler])
-    transactional: dict[HandlerName, TransactionalHandler] = attrs.Factory(
-        dict[HandlerName, TransactionalHandler]
+    handlers: Handlers = attrs.Factory(Handlers)
+    table: EffectTable = attrs.Factory(lambda: EFFECTS)
+
+    async def exchange(self, request: HttpRequest) -> HttpResponse | NoAnswer:
+        try:
+            return await self.transport.send(request)
+        except NoAnswer as silence:
+            return silence
+
+    def acquire_rate_limit(self, patience_s: float) -> float:
+        return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
+
+    async def run_handler(self, name: HandlerName, payment: Payment) -> Ran:
+        return await h.arun_handler(name, payment, self.handlers)
+
+    async def run_in_transaction(self, name: HandlerName, payment: Payment, change: Change) -> Ran:
+        return await h.arun_in_transaction(name, payment, change, self.handlers, self.store)
+
+    async def with_lock(self, key: str, flow: Command[T]) -> T | None:
+        store = cast(AsyncRowLocking, _locking(self.store))
+        async with store.lock(key) as is_mine:
+            if is_mine:
+                return await arun(flow, self)
+        flow.close()
+        return None
+
+
+# --- what performs each effect -------------------------------------------------------------------
+
+AnyReader: TypeAlias = Reader | AsyncReader
+AnyClock: TypeAlias = Clock | AsyncClock
+AnyPorts: TypeAlias = Ports | AsyncPorts
+ReadTable: TypeAlias = Mapping[type, Callable[[Any, AnyReader, AnyClock], object]]
+EffectTable: TypeAlias = Mapping[type, Callable[[Any, AnyPorts], object]]
+
+
+def _read(
+    kind: type[E], call: Callable[[E, AnyReader, AnyClock], object]
+) -> tuple[type, Callable[[Any, AnyReader, AnyClock], object]]:
+    """A row for an effect that reads. It is given a reader and a clock, which cannot write."""
+    return kind, call
+
+
+def _write(
+    kind: type[E], call: Callable[[E, AnyPorts], object]
+) -> tuple[type, Callable[[Any, AnyPorts], object]]:
+    """A row for an effect that is given all ports."""
+    return kind, call
+
+
+def _on_the_store(read: Callable[[Any, AnyReader, AnyClock], object]) -> Any:
+    return lambda effect, ports: read(effect, ports.store, ports.clock)
+
+
+# An effect, and the call of a port that performs it. Both worlds use these rows: where a port is
+# asynchronous, the call returns something to await.
+READS: Final[ReadTable] = dict(
+    (
+        _read(Load, lambda effect, reader, _: reader.load(effect.alias)),
+        _read(Recent, lambda effect, reader, _: _listing(reader).recent(effect.limit)),
+        _read(Now, lambda _, __, clock: clock.now_ms()),
+        _read(Pause, lambda effect, _, clock: clock.pause(effect.seconds)),
     )
-    load: Callable[[str], Awaitable[Sequence[Record]]] | None = None
-    commit: Callable[[Change], Awaitable[bool]] | None = None
+)
+WRITES: Final[EffectTable] = dict(
+    (
+        _write(Commit, lambda it, ports: ports.store.commit(it.change)),
+        _write(Due, lambda it, ports: ports.store.due(it.work, it.now_ms, it.limit)),
+        _write(Orphaned, lambda it, ports: _locking(ports.store).orphaned(it.now_ms, it.limit)),
+        _write(WithLock, lambda it, ports: ports.with_lock(it.key, it.flow)),
+        _write(Exchange, lambda it, ports: ports.exchange(it.request)),
+        _write(RunHandler, lambda it, ports: ports.run_handler(it.name, it.payment)),
+        _write(
+            RunInTransaction,
+            lambda it, ports: ports.run_in_transaction(it.name, it.payment, it.change),
+        ),
+        _write(NewId, lambda it, ports: ports.shared.ids.new(it.prefix)),
+        _write(AcquireRateLimit, lambda it, ports: ports.acquire_rate_limit(it.patience_s)),
+        _write(Count, lambda it, ports: ports.shared.count(it.name)),
+    )
+)
+EFFECTS: Final[EffectTable] = {
+    **{kind: _on_the_store(call) for kind, call in READS.items()},
+    **WRITES,
+}
+
+
+def perform(effect: Effect, ports: Ports) -> object:
+    """Perform one effect in the synchronous world and return its answer."""
+    return EFFECTS[type(effect)](effect, ports)
+
+
+def perform_read(effect: ReadEffect, reader: Reader, clock: Clock) -> object:
+    """Perform one reading effect in the synchronous world and return its answer."""
+    return _reading(effect)(effect, reader, clock)
+
+
+async def aperform(effect: Effect, ports: AsyncPorts) -> object:
+    """Perform one effect in the asynchronous world and return its answer."""
+    return await _awaited(ports.table[type(effect)](effect, ports))
+
+
+async def aperform_read(effect: ReadEffect, reader: AsyncReader, clock: AsyncClock) -> object:
+    """Perform one reading effect in the asynchronous world and return its answer."""
+    return await _awaited(_reading(effect)(effect, reader, clock))
+
+
+async def _awaited(answer: object) -> object:
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+def _reading(effect: ReadEffect) -> Callable[[Any, AnyReader, AnyClock], object]:
+    if (call := READS.get(type(effect))) is None:
+        raise TypeError(f"a query asked for {type(effect).__name__}, which is not a read")
+    return call
+
+
+def _listing(reader: object) -> RecentListing:
+    if not isinstance(reader, RecentListing):
+        raise ConfigurationError(NOT_A_LISTING)
+    return reader
+
+
+def _locking(store: object) -> RowLocking:
+    if not isinstance(store, RowLocking):
+        raise ConfigurationError(NOT_ROW_LOCKING)
+    return store
+
+
+# --- the loops -----------------------------------------------------------------------------------
 
 
 def run(flow: Command[T], ports: Ports, *, deadline_ms: int | None = None) -> T:
@@ -166,7 +266,7 @@ def run(flow: Command[T], ports: Ports, *, deadline_ms: int | None = None) -> T:
     def in_time(effect: Effect) -> object:
         stored = isinstance(effect, (Load, Commit))
         if deadline_ms is not None and stored and ports.clock.now_ms() > deadline_ms:
-            raise StoreUnavailable("the store took so long that whoever asked has given up")
+            raise StoreUnavailable("the store took so long that the caller has given up")
         return perform(effect, ports)
 
     return cast(T, _drive(flow, in_time))
@@ -217,239 +317,3 @@ async def _adrive(flow: Any, answer_to: Callable[[Any], Awaitable[Any]]) -> Any:
         return end.value
     finally:
         flow.close()
-
-
-def perform(effect: Effect, ports: Ports) -> object:
-    """Perform one effect in the synchronous world and return its answer."""
-    match effect:
-        case Commit(change):
-            return ports.store.commit(change)
-        case Due(work, now_ms, limit):
-            return ports.store.due(work, now_ms, limit)
-        case Exchange(request):
-            try:
-                return ports.transport.send(request)
-            except NoAnswer as silence:
-                return silence
-        case RunHandler(name, payment):
-            return _ran(name, payment, ports.handlers)
-        case RunInTransaction(name, payment, change):
-            return _ran_in_transaction(change, payment, ports.transactional[name], ports.store)
-        case WithLock(key, flow):
-            return _held(key, flow, ports)
-        case Orphaned(now_ms, limit):
-            return _row_locking(ports.store).orphaned(now_ms, limit)
-        case NewId() | AcquireRateLimit() | Count():
-            return _perform_shared(effect, ports.shared, ports.clock)
-        case _:
-            return perform_read(effect, ports.store, ports.clock)
-
-
-def perform_read(effect: ReadEffect, reader: Reader, clock: Clock) -> object:
-    """Perform one reading effect in the synchronous world and return its answer."""
-    match effect:
-        case Load(alias):
-            return reader.load(alias)
-        case Recent(limit):
-            if not isinstance(reader, RecentListing):
-                raise ConfigurationError(NOT_A_LISTING)
-            return reader.recent(limit)
-        case Now():
-            return clock.now_ms()
-        case Pause(seconds):
-            clock.pause(seconds)
-            return None
-        case _:
-            raise TypeError(f"a query asked for {type(effect).__name__}, which is not a read")
-
-
-async def aperform(effect: Effect, ports: AsyncPorts) -> object:
-    """Perform one effect in the asynchronous world and return its answer."""
-    match effect:
-        case Load(alias):
-            return await (ports.load or ports.store.load)(alias)
-        case Commit(change):
-            return await (ports.commit or ports.store.commit)(change)
-        case Due(work, now_ms, limit):
-            return await ports.store.due(work, now_ms, limit)
-        case Exchange(request):
-            return await _answered(request, ports.transport)
-        case RunHandler(name, payment):
-            return await _aran(name, payment, ports.handlers)
-        case RunInTransaction(name, payment, change):
-            return await _aran_in_transaction(
-                change, payment, ports.transactional[name], ports.store
-            )
-        case WithLock(key, flow):
-            return await _aheld(key, flow, ports)
-        case Orphaned(now_ms, limit):
-            return await _arow_locking(ports.store).orphaned(now_ms, limit)
-        case NewId() | AcquireRateLimit() | Count():
-            return _perform_shared(effect, ports.shared, ports.clock)
-        case _:
-            return await aperform_read(effect, ports.store, ports.clock)
-
-
-async def _answered(request: HttpRequest, transport: AsyncTransport) -> HttpResponse | NoAnswer:
-    try:
-        return await transport.send(request)
-    except NoAnswer as silence:
-        return silence
-
-
-async def aperform_read(effect: ReadEffect, reader: AsyncReader, clock: AsyncClock) -> object:
-    """Perform one reading effect in the asynchronous world and return its answer."""
-    match effect:
-        case Load(alias):
-            return await reader.load(alias)
-        case Recent(limit):
-            if not isinstance(reader, AsyncRecentListing):
-                raise ConfigurationError(NOT_A_LISTING)
-            return await reader.recent(limit)
-        case Now():
-            return clock.now_ms()
-        case Pause(seconds):
-            await clock.pause(seconds)
-            return None
-        case _:
-            raise TypeError(f"a query asked for {type(effect).__name__}, which is not a read")
-
-
-def _perform_shared(
-    effect: NewId | AcquireRateLimit | Count, shared: Shared, clock: Clock | AsyncClock
-) -> object:
-    """The effects that touch this process only, and so are the same in both worlds."""
-    match effect:
-        case NewId(prefix):
-            return shared.ids.new(prefix)
-        case AcquireRateLimit(patience_s):
-            return shared.rate_limiter.acquire(clock.now_ms(), patience_s)
-        case Count(name):
-            shared.counters[name] += 1
-            return None
-
-
-def _ran(name: HandlerName, payment: Payment, handlers: dict[HandlerName, Handler]) -> Ran:
-    if (handler := handlers.get(name)) is None:
-        return Ran("missing")
-    return _called(lambda: handler(payment))
-
-
-def _called(call: Callable[[], object]) -> Ran:
-    try:
-        returned = call()
-    except (Exception, SystemExit) as error:
-        # A handler that wants to exit has failed; it must not end the thread that delivers.
-        return Ran("failed", error_text(error))
-    if inspect.isawaitable(returned):
-        if inspect.iscoroutine(returned):
-            returned.close()
-        return Ran("failed", NOT_AWAITED)
-    return Ran("done")
-
-
-async def _aran(
-    name: HandlerName,
-    payment: Payment,
-    handlers: dict[HandlerName, AsyncHandler],
-) -> Ran:
-    if (handler := handlers.get(name)) is None:
-        return Ran("missing")
-    return await _awaited(lambda: handler(payment))
-
-
-async def _awaited(call: Callable[[], Awaitable[object]]) -> Ran:
-    try:
-        await call()
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        # Something inside the handler was cancelled, not this task.
-        return Ran("failed", error_text(error))
-    except (Exception, SystemExit) as error:
-        return Ran("failed", error_text(error))
-    return Ran("done")
-
-
-# --- within a transaction ------------------------------------------------------------------------
-
-
-def _ran_in_transaction(
-    change: Change, payment: Payment, handler: TransactionalHandler, store: object
-) -> Ran:
-    if not isinstance(store, Transactional):
-        raise ConfigurationError(NOT_TRANSACTIONAL)
-    try:
-        won = store.commit_with(change, _work(handler, payment))
-    except HandlerRolledBack as undone:
-        return Ran("failed", str(undone))
-    return Ran("done" if won else "lost")
-
-
-async def _aran_in_transaction(
-    change: Change, payment: Payment, handler: TransactionalHandler, store: object
-) -> Ran:
-    if not isinstance(store, AsyncTransactional):
-        raise ConfigurationError(NOT_TRANSACTIONAL)
-    work = _awork if inspect.iscoroutinefunction(handler) else _work
-    try:
-        won = await store.commit_with(change, work(handler, payment))
-    except HandlerRolledBack as undone:
-        return Ran("failed", str(undone))
-    return Ran("done" if won else "lost")
-
-
-def _work(handler: TransactionalHandler, payment: Payment) -> Callable[[Any], Any]:
-    """The handler as a store calls it: whatever it raises undoes everything."""
-
-    def work(transaction: Any) -> None:
-        _or_undone(_called(lambda: handler(payment, transaction)))
-
-    return work
-
-
-def _awork(handler: TransactionalHandler, payment: Payment) -> Callable[[Any], Awaitable[object]]:
-    """The same for a handler that is awaited."""
-
-    async def work(transaction: Any) -> None:
-        call = cast(Callable[[Payment, Any], Awaitable[object]], handler)
-        _or_undone(await _awaited(lambda: call(payment, transaction)))
-
-    return work
-
-
-def _or_undone(ran: Ran) -> None:
-    if ran.outcome != "done":
-        raise HandlerRolledBack(ran.error)
-
-
-# --- holding a record ----------------------------------------------------------------------------
-
-
-def _held(key: str, flow: Command[T], ports: Ports) -> T | None:
-    with _row_locking(ports.store).lock(key) as is_mine:
-        if is_mine:
-            return run(flow, ports)
-    flow.close()
-    return None
-
-
-async def _aheld(key: str, flow: Command[T], ports: AsyncPorts) -> T | None:
-    async with _arow_locking(ports.store).lock(key) as is_mine:
-        if is_mine:
-            return await arun(flow, ports)
-    flow.close()
-    return None
-
-
-def _row_locking(store: object) -> RowLocking:
-    if not isinstance(store, RowLocking):
-        raise ConfigurationError(NOT_ROW_LOCKING)
-    return store
-
-
-def _arow_locking(store: object) -> AsyncRowLocking:
-    if not isinstance(store, AsyncRowLocking):
-        raise ConfigurationError(NOT_ROW_LOCKING)
-    return store

@@ -18,17 +18,8 @@ import attrs
 from . import drive, flows, timeline
 from .background import BackgroundTask, BackgroundThread
 from .checkout_request import CheckoutRequest, Customer
-from .drive import (
-    AsyncHandler,
-    AsyncPorts,
-    Handler,
-    Ports,
-    RateLimiter,
-    Shared,
-    TransactionalHandler,
-    only_in_transaction,
-)
-from .effects import Command, Query
+from .drive import EFFECTS, AsyncPorts, EffectTable, Ports, Shared
+from .effects import Command, Commit, Load, Query
 from .endpoints import Pages, ReadRoute, WebRequest, WebResponse, overdue, route
 from .errors import ConfigurationError, InvalidValue
 from .events import own
@@ -42,6 +33,7 @@ from .flows import (
     WebhookResult,
 )
 from .flows.outbox import WorkerCapabilities
+from .handlers import Handler, PaymentHandler
 from .lifecycle import LIFECYCLE, Lifecycle
 from .money import Money
 from .payment import Payment
@@ -58,6 +50,7 @@ from .ports import (
     Transactional,
     Transport,
 )
+from .rate_limit import RateLimiter
 from .records import HandlerName, OutboxEntry, intent_alias
 from .settings import Settings
 from .signing import Headers
@@ -144,31 +137,30 @@ class _Face(Generic[H]):
         return self._registered("on_attention", handler, transactional)
 
     def _registered(self, name: HandlerName, handler: Any, transactional: bool) -> Any:
-        if not transactional:
-            if handler is None:
-                raise ConfigurationError(f"write @flow.{name}, or {name}(transactional=True)")
-            self._register(name, handler)
-            self.ports.transactional.pop(name, None)
-            return handler
-        if not isinstance(self.store, Transactional):
+        if handler is None and not transactional:
+            raise ConfigurationError(f"write @flow.{name}, or {name}(transactional=True)")
+        if transactional and not isinstance(self.store, Transactional):
             raise ConfigurationError(
                 f"{name}(transactional=True) needs a store that is Transactional, and "
                 f"{type(self.store).__name__} is not: it has no method commit_with"
             )
 
-        def register(handler: W) -> W:
-            self._register_transactional(name, handler)
+        def register(handler: Any) -> Any:
+            prepare = self._in_transaction if transactional else self._plain
+            self.ports.handlers[name] = Handler(prepare(name, handler), transactional)
             return handler
 
         return register if handler is None else register(handler)
 
-    def _register(self, name: HandlerName, handler: H) -> H:
+    def _plain(self, name: HandlerName, handler: Callable[..., Any], /) -> Callable[..., Any]:
+        """The handler as the driver calls it. Raises ConfigurationError where it could not."""
         raise NotImplementedError
 
-    def _register_transactional(self, name: HandlerName, handler: TransactionalHandler) -> None:
-        # Also among the others, so that whoever counts or copies handlers knows of this one.
-        self.ports.handlers[name] = only_in_transaction
-        self.ports.transactional[name] = handler
+    def _in_transaction(
+        self, name: HandlerName, handler: Callable[..., Any], /
+    ) -> Callable[..., Any]:
+        """The same, for one that is given the store's transaction."""
+        raise NotImplementedError
 
     @property
     def handlers(self) -> frozenset[HandlerName]:
@@ -180,7 +172,9 @@ class _Face(Generic[H]):
         """What this process delivers with: its handlers, and what its store can do for them."""
         return WorkerCapabilities(
             handlers=self.handlers,
-            transactional=frozenset(self.ports.transactional),
+            transactional=frozenset(
+                name for name, handler in self.ports.handlers.items() if handler.transactional
+            ),
             row_locks=isinstance(self.store, RowLocking) and self.store.can_lock,
         )
 
@@ -217,7 +211,7 @@ def _checkout_request(
     )
 
 
-class Flow(_Face[Handler]):
+class Flow(_Face[PaymentHandler]):
     """Payments of a synchronous program. Threads may share one.
 
     Args:
@@ -273,14 +267,11 @@ class Flow(_Face[Handler]):
         """
         return cls(blocking_store(open_store(url), url), settings, **options)
 
-    def _register(self, name: HandlerName, handler: Handler) -> Handler:
+    def _plain(self, name: HandlerName, handler: Callable[..., Any], /) -> Callable[..., Any]:
         _refuse_coroutine(name, handler)
-        self.ports.handlers[name] = handler
         return handler
 
-    def _register_transactional(self, name: HandlerName, handler: TransactionalHandler) -> None:
-        _refuse_coroutine(name, handler)
-        super()._register_transactional(name, handler)
+    _in_transaction = _plain
 
     def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
@@ -472,10 +463,7 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
             clock=clock or AsyncSystemClock(),
             shared=self.shared,
         )
-        if _gathers(store, group_commit):
-            self.ports.commit = coalesced_commit(self.ports.store)
-        if isinstance(store, BatchLoading):
-            self.ports.load = coalesced_load(self.ports.store)
+        self.ports.table = {**EFFECTS, **_coalesced(store, self.ports.store, group_commit)}
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
         self._loops: list[BackgroundTask] = []
@@ -490,20 +478,19 @@ class AsyncFlow(_Face[Callable[[Payment], Any]]):
         """A flow on the store that `url` names; see `Flow.open`."""
         return cls(open_store(url), settings, **options)
 
-    def _register(
-        self, name: HandlerName, handler: Callable[[Payment], Any]
-    ) -> Callable[[Payment], Any]:
-        self.ports.handlers[name] = _awaited_handler(handler)
-        return handler
+    def _plain(self, _: HandlerName, handler: Callable[..., Any], /) -> Callable[..., Any]:
+        return _awaited_handler(handler)
 
-    def _register_transactional(self, name: HandlerName, handler: TransactionalHandler) -> None:
+    def _in_transaction(
+        self, name: HandlerName, handler: Callable[..., Any], /
+    ) -> Callable[..., Any]:
         if isinstance(self.ports.store, ThreadedStore):
             _refuse_coroutine(name, handler, "its store is called in threads; use")
         elif not inspect.iscoroutinefunction(handler):
             raise ConfigurationError(
                 f"{name} must be a coroutine: its store is awaited, and so is what it writes there"
             )
-        super()._register_transactional(name, handler)
+        return handler
 
     async def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
@@ -671,14 +658,22 @@ def _awaited(store: AsyncStore | Store) -> AsyncStore:
     return ThreadedStore(cast(Store, store))
 
 
-def _gathers(store: object, wanted: bool | None) -> bool:
-    can = isinstance(store, BatchCommitting)
-    if wanted and not can:
+def _coalesced(store: object, awaited: AsyncStore, group_commit: bool | None) -> EffectTable:
+    """How this store is asked by many at once, where it can answer many at once."""
+    rows: dict[type, Callable[[Any, Any], object]] = {}
+    if isinstance(store, BatchLoading):
+        load = coalesced_load(awaited)
+        rows[Load] = lambda effect, _: load(effect.alias)
+    can_commit = isinstance(store, BatchCommitting)
+    if group_commit and not can_commit:
         raise ConfigurationError(
-            f"group_commit needs a store that is Batching, and {type(store).__name__} is not: "
-            "it has no method commit_many"
+            f"group_commit needs a store that is BatchCommitting, and {type(store).__name__} is "
+            "not: it has no method commit_many"
         )
-    return can if wanted is None else wanted
+    if can_commit and group_commit is not False:
+        commit = coalesced_commit(awaited)
+        rows[Commit] = lambda effect, _: commit(effect.change)
+    return rows
 
 
 def _refuse_coroutine(
@@ -688,7 +683,7 @@ def _refuse_coroutine(
         raise ConfigurationError(f"{name} is a coroutine; {why} a plain function")
 
 
-def _awaited_handler(handler: Callable[[Payment], Any]) -> AsyncHandler:
+def _awaited_handler(handler: Callable[[Payment], Any]) -> Callable[[Payment], Any]:
     if inspect.iscoroutinefunction(handler):
         return handler
 

@@ -281,7 +281,7 @@ def test_a_missing_on_success_is_never_forgotten() -> None:
     """A process without it leaves it, untried, to one that can fulfil."""
     world = World()
     paid(world)
-    handler = world.flow.ports.handlers.pop("on_success")
+    handler = world.flow.ports.handlers.pop("on_success").call
     assert () == world.flow.deliver()
     assert ("pending", 0) == (the_due(world).status, the_due(world).tries)
     world.flow.on_success(handler)
@@ -652,7 +652,7 @@ def test_the_handlers_are_four() -> None:
     for name in names:
         handler = Failing()
         assert handler is getattr(world.flow, name)(handler)
-        assert handler is world.flow.ports.handlers[name]
+        assert handler is world.flow.ports.handlers[name].call
 
 
 def test_error_text_is_for_a_log_line() -> None:

@@ -23,6 +23,7 @@ from xpay_flow.effects import (
     WithLock,
 )
 from xpay_flow.errors import StoreError, StoreUnavailable
+from xpay_flow.handlers import Handler
 from xpay_flow.ports import NoAnswer
 
 from . import outside as world
@@ -156,7 +157,7 @@ def _within(op: RunInTransaction, seat: Seat, shop: Shop, fails: bool) -> Any:
         transport=nowhere,
         clock=nowhere,
         shared=nowhere,
-        transactional={op.name: handler},
+        handlers={op.name: Handler(handler, transactional=True)},
     )
     return perform(op, ports)
 

@@ -31,6 +31,7 @@ from xpay_flow.errors import ConfigurationError, XPayFlowError, error_text
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.flows import Checkout, FlowContext
 from xpay_flow.flows.outbox import WorkerCapabilities
+from xpay_flow.handlers import ONLY_IN_TRANSACTION
 from xpay_flow.ports import NoAnswer, RowLocking, Store
 from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
@@ -144,19 +145,18 @@ class Shop:
         by the one in memory.
         """
         store, replaced = _searchable(flow.store)
-        handlers: dict[Any, Callable[..., object]] = dict(flow.ports.handlers)
+        registered = flow.ports.handlers
+        transactional = {str(n): h.call for n, h in registered.items() if h.transactional}
         deliver = flows.deliver
-        if flow.ports.transactional:
+        if transactional:
             capabilities = attrs.evolve(flow.capabilities, row_locks=False)
             deliver = partial(flows.deliver, capabilities=capabilities)
             replaced = (*replaced, WITHIN)
         return cls(
             store=store,
             context=flow.context,
-            handlers=handlers,
-            transactional={
-                str(name): handler for name, handler in flow.ports.transactional.items()
-            },
+            handlers={str(n): h.call for n, h in registered.items() if not h.transactional},
+            transactional=transactional,
             deliver=deliver,
             replaced=replaced,
         )
@@ -251,6 +251,8 @@ class Shop:
 
     def ran(self, op: RunHandler) -> Ran:
         """The user's real handler, called."""
+        if op.name in self.transactional:
+            return Ran("failed", ONLY_IN_TRANSACTION)
         handler = self.handlers.get(op.name)
         if handler is None:
             return Ran("missing")
