@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.kit.broken_able import HandlerNames
+from tests.kit.broken_able import Able
 from xpay_flow import flows
 from xpay_flow.checker.bounds import Group, Scene
 from xpay_flow.checker.performing import Hold, LetGo, changed, taken_apart
@@ -78,7 +78,7 @@ def transactional(flow: AnyFlow) -> AnyFlow:
 
 def searched(deliver: Callable[[FlowContext], AnyFlow], faults: int) -> StatelessResult:
     """What two workers show who do their work so, on a store that can hold."""
-    store = HandlerNames()
+    store = Able()
     empty = store.snapshot()
     parties: dict[Group, int] = {"webhook": 1, "worker": 2}
     where = Scene(name="holding", parties=parties, faults=frozenset({"death"}))

@@ -139,5 +139,5 @@ class Standing:
 
 _METHODS = (
     *("load", "commit", "due", "recent", "reader"),
-    *("commit_with", "hold", "abandoned", "can_lock"),
+    *("commit_with", "lock", "orphaned", "can_lock"),
 )
