@@ -31,8 +31,8 @@ import pytest
 
 READY_S: Final = 30.0
 # Names this run for all of its processes: workers inherit it from the one that pytest began with.
-IS_FIRST: Final = "XPAY_FLOW_TEST_RUN" not in os.environ
-RUN: Final = os.environ.setdefault("XPAY_FLOW_TEST_RUN", f"{os.getpid()}-{secrets.token_hex(3)}")
+IS_FIRST: Final = "TEST_RUN_OF_XPAY_FLOW" not in os.environ
+RUN: Final = os.environ.setdefault("TEST_RUN_OF_XPAY_FLOW", f"{os.getpid()}-{secrets.token_hex(3)}")
 FOLDER: Final = Path(tempfile.gettempdir()) / f"xpay-flow-tests-{RUN}"
 # No statement of a test, and no wait for a lock, takes longer than this on a busy machine. So the
 # clean-up after a test that was interrupted does not wait for ever for the locks that it has left.

@@ -41,8 +41,8 @@ _LATE = {
     "AsyncDjangoStore": "stores",
     "DjangoStore": "stores",
     "flow_from": "web",
-    "open_async_flow": "configured",
-    "open_flow": "configured",
+    "open_async_flow": "conf",
+    "open_flow": "conf",
     "routes": "web",
 }
 

@@ -57,7 +57,7 @@ def faults(plan: Plan, evidence: Evidence) -> list[Fault]:
         *_refusals(evidence),
         *_charges(endings, evidence),
         *_answers(plan, evidence),
-        *_facts(plan, evidence),
+        *_events(plan, evidence),
         *_states(endings, evidence),
         *_ledger(endings, evidence),
         *_calls(endings, evidence),
@@ -133,7 +133,7 @@ def _answers(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
             yield Fault("refused", event.id, f"delivery {number} was answered {status}")
 
 
-def _facts(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
+def _events(plan: Plan, evidence: Evidence) -> Iterator[Fault]:
     on_file = Counter(evidence.events)
     acknowledged = {
         (event.order, event.id)

@@ -31,7 +31,7 @@ from .stores import files
 PLANTED: dict[Callable[[Path], Store], tuple[Rule, int]] = {
     broken.GetThenPut: ("lost-update", 1),
     broken.ComparesBefore: ("lost-update", 1),
-    broken.EffectsLater: ("half-applied", 1),
+    broken.EntriesLater: ("half-applied", 1),
     broken.NamesLater: ("half-applied", 1),
     broken.VersionNotChecked: ("lost-update", 0),
     broken.ConflictSwallowed: ("lost-update", 0),

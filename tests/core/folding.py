@@ -84,7 +84,7 @@ def calls(handlers_due: frozenset[HandlerDue] | Sequence[HandlerDue]) -> frozens
     return frozenset((due.name, due.subject) for due in handlers_due)
 
 
-def _fact_id(event: Event) -> str:
+def _event_id(event: Event) -> str:
     return event.event_key
 
 
@@ -104,7 +104,7 @@ def check_orders_agree(
     first, second = fold(decide, intent, one), fold(decide, intent, other)
     assert without_url(first.intent) == without_url(second.intent)
     assert Counter(first.handlers_due) == Counter(second.handlers_due)
-    assert Counter(map(_fact_id, first.events)) == Counter(map(_fact_id, second.events))
+    assert Counter(map(_event_id, first.events)) == Counter(map(_event_id, second.events))
 
 
 def check_against_oracle(

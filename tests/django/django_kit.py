@@ -136,7 +136,7 @@ def empty_postgresql() -> None:
     connection = connections[POSTGRESQL]
     with connection.cursor() as cursor:
         cursor.execute(servers.END_LEFT)
-        tables = ("alias", "entry", "event", "intent")
+        tables = ("alias", "outboxentry", "recordedevent", "intent")
         cursor.execute("TRUNCATE " + ", ".join(f"xpay_flow_{table}" for table in tables))
     connection.close()
 

@@ -111,7 +111,7 @@ class ReadsFirst(DjangoStore):
         return super().commit(change)
 
 
-class EffectsLater(DjangoStore):
+class EntriesLater(DjangoStore):
     """The owed outbox are saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:
@@ -149,7 +149,7 @@ class TornLoad(DjangoStore):
 PLANTED: Final[dict[type[DjangoStore], tuple[Scene, Rule, int]]] = {
     VersionNotChecked: (RACE, "lost-update", 0),
     ReadsFirst: (RACE, "lost-update", 1),
-    EffectsLater: (RACE, "half-applied", 1),
+    EntriesLater: (RACE, "half-applied", 1),
     TornLoad: (READ, "torn-read", 1),
 }
 

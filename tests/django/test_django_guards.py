@@ -57,7 +57,7 @@ def test_a_reader_leaves_the_transaction_around_it_alone(store: DjangoStore, ali
     assert [first] == list(store.load("written afterwards"))
 
 
-def test_facts_cannot_be_changed(store: DjangoStore, alias: str) -> None:
+def test_events_cannot_be_changed(store: DjangoStore, alias: str) -> None:
     """Not even a query of the shop's own changes what is on file."""
     first = put(store, b.attempt())
     with pytest.raises(Exception, match="append-only"):
@@ -65,7 +65,7 @@ def test_facts_cannot_be_changed(store: DjangoStore, alias: str) -> None:
     assert [first] == list(store.load(first.key))
 
 
-def test_a_fact_is_on_file_once(store: DjangoStore) -> None:
+def test_a_event_is_on_file_once(store: DjangoStore) -> None:
     """A second copy of one event is refused by the database, and the whole change with it."""
     first = put(store, b.attempt())
     step = b.next_change(first, b.paid())

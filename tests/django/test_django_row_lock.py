@@ -34,7 +34,7 @@ import json, os, signal, sys
 sys.path[:0] = json.loads(sys.argv[1])
 import django_kit as kit
 store = kit.opened_anywhere(kit.POSTGRESQL, json.loads(sys.argv[2]))
-from test_django_holding import shop
+from test_django_row_lock import shop
 
 def fulfil(payment):
     os.write(1, b"at work")

@@ -146,7 +146,7 @@ class HalfUndone(MemoryStore):
         return won
 
 
-class FactsLost(MemoryStore):
+class EventsLost(MemoryStore):
     """Only the events of the last commit are kept."""
 
     def commit(self, change: Change) -> bool:
@@ -155,7 +155,7 @@ class FactsLost(MemoryStore):
         )
 
 
-class FactsSorted(MemoryStore):
+class EventsSorted(MemoryStore):
     """Facts come back in the order of their ids."""
 
     def load(self, alias: str) -> Sequence[Record]:
@@ -167,7 +167,7 @@ class FactsSorted(MemoryStore):
         ]
 
 
-class EffectsAppended(MemoryStore):
+class EntriesAppended(MemoryStore):
     """A changed effect is written behind the others, as a row of its own."""
 
     def commit(self, change: Change) -> bool:

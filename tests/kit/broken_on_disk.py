@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
-from tests.checker.stores.broken_sqlite import EffectsLater, Plain, Remembers
+from tests.checker.stores.broken_sqlite import EntriesLater, Plain, Remembers
 from xpay_flow.records import Change, Record
 from xpay_flow.stores.codec import from_document, part_to_document
 
@@ -53,7 +53,7 @@ class OneByOne(PlainAble):
         return [self.commit(change) for change in changes]
 
 
-class EffectsAfterTheWork(EffectsLater):
+class EntriesAfterTheWork(EntriesLater):
     """The outbox of a shared transaction follow in one of their own."""
 
     def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:

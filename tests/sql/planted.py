@@ -190,7 +190,7 @@ class ReadsFirst(LocksFirst):
     reading = "SELECT version FROM shop_records WHERE record_key = %s"
 
 
-class EffectsLater(Plain):
+class EntriesLater(Plain):
     """The owed outbox are saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:

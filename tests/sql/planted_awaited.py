@@ -132,7 +132,7 @@ class ReadsFirst(Plain):
         return True
 
 
-class EffectsLater(Plain):
+class EntriesLater(Plain):
     """The owed outbox are saved in a second transaction, which a reader may come before."""
 
     async def commit(self, change: Change) -> bool:

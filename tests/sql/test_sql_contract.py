@@ -126,7 +126,7 @@ def run_check(*words: str) -> subprocess.CompletedProcess[str]:
 # Each wrong store, the rule that it breaks, and how many switches and faults that takes.
 PLANTED: Final[dict[type[planted.Plain], tuple[Rule, int]]] = {
     planted.ReadsFirst: ("lost-update", 1),
-    planted.EffectsLater: ("half-applied", 1),
+    planted.EntriesLater: ("half-applied", 1),
     planted.TornLoad: ("torn-read", 1),
     planted.VersionNotChecked: ("lost-update", 0),
 }
@@ -167,7 +167,7 @@ def test_a_wrong_store_is_found(place: Place, kind: type[planted.Plain]) -> None
 # The same of stores that are awaited.
 AWAITED: Final[dict[type[planted_awaited.Plain], tuple[Rule, int]]] = {
     planted_awaited.ReadsFirst: ("lost-update", 1),
-    planted_awaited.EffectsLater: ("half-applied", 1),
+    planted_awaited.EntriesLater: ("half-applied", 1),
     planted_awaited.TornLoad: ("torn-read", 1),
 }
 

@@ -61,7 +61,7 @@ def test_the_database_refuses_a_reader_that_writes(store: SQLAlchemyStore) -> No
 @pytest.mark.parametrize(
     "statement", ["UPDATE xpay_flow_events SET why = 'x'", "DELETE FROM xpay_flow_events"]
 )
-def test_facts_cannot_be_changed(store: SQLAlchemyStore, statement: str) -> None:
+def test_events_cannot_be_changed(store: SQLAlchemyStore, statement: str) -> None:
     """Not even plain SQL changes what is on file."""
     first = put(store, b.attempt())
     with pytest.raises(StoreUnavailable, match="append-only"):
@@ -69,7 +69,7 @@ def test_facts_cannot_be_changed(store: SQLAlchemyStore, statement: str) -> None
     assert [first] == list(store.load(first.key))
 
 
-def test_a_fact_is_on_file_once(store: SQLAlchemyStore) -> None:
+def test_a_event_is_on_file_once(store: SQLAlchemyStore) -> None:
     """A second copy of one event is refused by the database, and the whole change with it."""
     first = put(store, b.attempt())
     step = b.next_change(first, b.paid())

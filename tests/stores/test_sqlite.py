@@ -173,7 +173,7 @@ def test_sums_beyond_a_column_are_kept(store: SQLiteStore, path: Path) -> None:
 
 
 @pytest.mark.parametrize("statement", ["UPDATE events SET why = 'x'", "DELETE FROM events"])
-def test_facts_cannot_be_changed(store: SQLiteStore, path: Path, statement: str) -> None:
+def test_events_cannot_be_changed(store: SQLiteStore, path: Path, statement: str) -> None:
     """Not even plain SQL changes what is on file."""
     put(store, b.attempt())
     with plain(path) as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -186,7 +186,7 @@ def test_a_part_belongs_to_a_record(store: SQLiteStore) -> None:
         connection.execute(sqlite._PUT_ALIAS, ("no such record", "x:in_1"))
 
 
-def test_the_address_of_the_checkout_is_not_in_the_facts(store: SQLiteStore, path: Path) -> None:
+def test_the_address_of_the_checkout_is_not_in_the_events(store: SQLiteStore, path: Path) -> None:
     """The history may be shown to people who must not open the customer's page."""
     put(store, *b.history(b.created()))
     (kept,) = answer(path, "SELECT count(*) FROM intents WHERE document LIKE '%secret=%'")

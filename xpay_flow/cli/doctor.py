@@ -19,6 +19,7 @@ from .stores import existing_store, is_missing_file, store_option
 
 Verdict = Literal["ok", "note", "wrong"]
 
+
 @attrs.frozen(kw_only=True)
 class Finding:
     """One thing looked at. `wrong` must be mended; `note` is good to know."""

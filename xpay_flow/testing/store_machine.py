@@ -79,7 +79,7 @@ class StoreMachine(RuleBasedStateMachine):
         if record.intent is not None:
             self._commit(b.next_change(record, *events, at_ms=at_ms))
         else:
-            self._commit(change(record, _with_facts(record, events, at_ms)))
+            self._commit(change(record, _with_events(record, events, at_ms)))
 
     @rule(data=st.data(), done=st.booleans(), at_ms=TIMES_MS)
     def deliver(self, data: st.DataObject, done: bool, at_ms: int) -> None:
@@ -166,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
         return [record.due_at_ms(work) for key in keys for record in self.reference.load(key)]
 
 
-def _with_facts(record: Record, events: Sequence[Event], at_ms: int) -> Record:
+def _with_events(record: Record, events: Sequence[Event], at_ms: int) -> Record:
     """Parked news and more of it; the same news is one event."""
     known: dict[str, Any] = {recorded.id: recorded for recorded in record.events}
     for event in events:

@@ -130,7 +130,7 @@ def add(store: Store, key: str, event: Event) -> None:
     raise AssertionError(f"{event.event_id} was not taken in {TRIES_MAX} tries")
 
 
-def fact_ids(store: Reader, key: str) -> list[str]:
+def event_keys(store: Reader, key: str) -> list[str]:
     """The events on file, in their order."""
     (record,) = store.load(key)
     return [recorded.id for recorded in record.events]

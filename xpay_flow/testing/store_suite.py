@@ -171,7 +171,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         assert store.commit(third) is False
         assert [first.record] == list(store.load(first.record.key))
 
-    def test_facts_are_only_added(self, store: Store) -> None:
+    def test_events_are_only_added(self, store: Store) -> None:
         """Each commit adds its events behind those on file, and none is ever lost."""
         news = [b.created(), b.failed("whe_1"), b.failed("whe_2"), b.paid(), b.refunded()]
         done = put(store, *b.history(*news))
@@ -181,7 +181,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         assert found.intent is not None
         assert frozenset(ids) == found.intent.evidence
 
-    def test_effects_are_kept_in_place(self, store: Store) -> None:
+    def test_entries_are_kept_in_place(self, store: Store) -> None:
         """A changed effect replaces itself: no effect comes twice, moves or gets lost."""
         last = put(store, *b.history(b.failed(), b.paid(), b.refunded()))
         assert 3 <= len(last.outbox)

@@ -19,7 +19,7 @@ from . import builders as b
 from .limits import TOGETHER_S, within_s
 from .store_making import Making
 from .store_processes import add_each, commit_each, in_processes
-from .store_steps import TRIES_MAX, WORKS, add, due, fact_ids, put, together
+from .store_steps import TRIES_MAX, WORKS, add, due, event_keys, put, together
 
 WRITERS: Final = 3
 NEWS_EACH: Final = 4
@@ -122,7 +122,7 @@ async def _add_awaited(store: ThreadedStore, key: str, events: Sequence[Event]) 
 def _all_is_on_file(store: Store, first: Record, news: Sequence[Sequence[Event]]) -> None:
     told = [event.event_key for events in news for event in events]
     (last,) = store.load(first.key)
-    assert sorted(told) == sorted(fact_ids(store, first.key)[len(first.events) :])
+    assert sorted(told) == sorted(event_keys(store, first.key)[len(first.events) :])
     assert first.version + len(told) == last.version
 
 

@@ -172,7 +172,7 @@ class ComparesBefore(Plain):
         return True
 
 
-class EffectsLater(Plain):
+class EntriesLater(Plain):
     """The owed outbox are saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:
