@@ -4,10 +4,13 @@ from pathlib import Path
 import pytest
 from xpay_flow_jsonfile import JSONFileStore
 
+from xpay_flow.ports import RecentListing
 from xpay_flow.testing.store_suite import StoreSuite
 
 
 class TestJSONFileStore(StoreSuite):
+    declares = (RecentListing,)
+
     @pytest.fixture(autouse=True)
     def _in_folder(self, tmp_path: Path) -> None:
         self.folder, self.made = tmp_path, 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import django_kit as kit
 import pytest
@@ -13,7 +13,14 @@ from asgiref.sync import async_to_sync
 from django.db import connections
 from hypothesis import settings
 
-from xpay_flow.ports import Store
+from xpay_flow.ports import (
+    BatchCommitting,
+    BatchLoading,
+    RecentListing,
+    RowLocking,
+    Store,
+    Transactional,
+)
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.testing.store_suite import StoreSuite
 from xpay_flow_django import AsyncDjangoStore, DjangoStore
@@ -82,6 +89,12 @@ class AwaitedStore(AwaitedReader):
 
 
 class OnSQLite(StoreSuite):
+    declares: ClassVar[tuple[type[Any], ...]] = (
+        RecentListing,
+        BatchLoading,
+        BatchCommitting,
+        Transactional,
+    )
     histories = settings(StoreSuite.histories, max_examples=4)
 
     @pytest.fixture(autouse=True)
@@ -110,6 +123,7 @@ class OnSQLite(StoreSuite):
 
 
 class OnPostgreSQL(OnSQLite):
+    declares = (*OnSQLite.declares, RowLocking)
     # Each step is some round trips.
     histories = settings(StoreSuite.histories, max_examples=2)
 
@@ -124,14 +138,12 @@ class OnPostgreSQL(OnSQLite):
 class Awaited:
     """The same code behind another face, so what happens between processes is left out."""
 
+    reopen_store = StoreSuite.reopen_store
     histories = settings(StoreSuite.histories, max_examples=2)
     alias: str
 
     def opened(self) -> Store:
         return AwaitedStore(self.alias)
-
-    def reopen_store(self, store: Store) -> None:
-        return None
 
     def reopen(self, store: Store) -> Store:
         return self.opened()

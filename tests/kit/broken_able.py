@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import FOUND_MAX, is_locked
+from xpay_flow.ports import (
+    FOUND_MAX,
+    BatchCommitting,
+    BatchLoading,
+    RecentListing,
+    Transactional,
+    is_locked,
+)
 from xpay_flow.records import Change, Record
 from xpay_flow.stores.memory import MemoryStore
 
@@ -267,3 +274,18 @@ class AbandonedAtOnce(Able):
 
     def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         return self._left(now_ms)
+
+
+# --- what the suite of a store declares ----------------------------------------------------------
+
+
+class SuiteNamesLess(Able):
+    """Its suite has forgotten a capability, whose duties would go untested."""
+
+    declared = (RecentListing, BatchLoading, BatchCommitting, Transactional)
+
+
+class SuiteNamesMore(MemoryStore):
+    """Its suite names a capability that the store has not."""
+
+    declared = (RecentListing, Transactional)

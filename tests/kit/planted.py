@@ -67,6 +67,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "reading only": ("test_a_reader_reads_the_same", "test_a_reader_cannot_write"),
     "keeping": ("test_what_was_committed_is_still_there_later",),
+    "declaring": ("test_the_suite_declares_what_the_store_offers",),
     "listing": (
         "test_the_recent_ones_come_newest_first",
         "test_a_change_does_not_make_a_record_recent",
@@ -180,6 +181,7 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_in("reading only", memory.StaleReader, fails="a reader reads"),
     *_in("reading only", memory.ReaderIsTheStore, fails="a reader cannot"),
     *_in("keeping", memory.KeepsNothing, memory.LosesDueTimes, fails="what"),
+    *_in("declaring", able.SuiteNamesLess, able.SuiteNamesMore, fails="the suite"),
     *_in("listing", memory.OldestListedFirst, fails="the recent, a change"),
     *_in("listing", memory.LatestChangedListedFirst, fails="a change"),
     *_in(

@@ -94,15 +94,16 @@ def test_its_own_tests_pass_where_it_is_installed(python: Path, tmp_path: Path) 
     tests = tmp_path / "test_jsonfile.py"
     tests.write_text((STRANGER / "test_jsonfile.py").read_text())
     said = run(
-        *(python, "-m", "pytest", "-q", "-rs", "-W", "error", "-p", "no:cacheprovider", tests),
+        *(python, "-m", "pytest", "-v", "-W", "error", "-p", "no:cacheprovider", tests),
         *("-p", "no:xdist", "--rootdir", tmp_path),
         cwd=tmp_path,
     )
     assert " passed" in said
-    # Its processes, its crashes and its list of recent ones are tested; what it has not is said.
-    for reason in ("reopen_store", "does not declare Listing", "no call of a known driver"):
-        assert reason not in said
-    assert "does not declare Transactional" in said
+    # Its processes, its crashes and its list of recent ones are tested; what it has not is absent.
+    for duty in ("one_of_two_processes_wins", "a_commit_cut_short", "the_recent_ones_come"):
+        assert f"test_{duty}" in said
+    assert "skipped" not in said
+    assert "test_work_is_called" not in said
 
 
 # Waiting for a lock on a file is only seen after a while, so a few scenes stand for the others.

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from xpay_flow.ports import Store
+from xpay_flow.ports import (
+    BatchCommitting,
+    BatchLoading,
+    RecentListing,
+    RowLocking,
+    Store,
+    Transactional,
+)
 from xpay_flow.testing.store_suite import StoreSuite
 from xpay_flow_sqlalchemy import SQLAlchemyStore, migrating
 
@@ -20,6 +27,7 @@ from .kit import BlockingStore, Place
 class Called(StoreSuite):
     """A store that blocks; the database is emptied for each one."""
 
+    declares = (RecentListing, BatchLoading, BatchCommitting, Transactional, RowLocking)
     # Each step is a round trip or some.
     histories = settings(StoreSuite.histories, max_examples=12)
     driver: str
@@ -37,7 +45,9 @@ class Called(StoreSuite):
 
 
 class Awaited(Called):
-    """A store that is awaited, in an event loop of its own."""
+    """A store that is awaited, in an event loop of its own, where it cannot be cut short."""
+
+    has_driver = False
 
     def opener_of(self, url: str) -> Callable[[], Store]:
         return partial(BlockingStore, url)
@@ -76,6 +86,8 @@ class TestAiomysql(OnMariaDB, Awaited):
 
 
 class TestSQLite(StoreSuite):
+    declares = (RecentListing, BatchLoading, BatchCommitting, Transactional)
+
     @pytest.fixture(autouse=True)
     def _in_folder(self, tmp_path: Path) -> None:
         self.folder, self.made = tmp_path, 0

@@ -18,7 +18,13 @@ import pytest
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
 from xpay_flow.intent import Refund
 from xpay_flow.money import AMOUNT_MINOR_MAX
-from xpay_flow.ports import Store
+from xpay_flow.ports import (
+    BatchCommitting,
+    BatchLoading,
+    RecentListing,
+    Store,
+    Transactional,
+)
 from xpay_flow.records import Record, Work, change
 from xpay_flow.stores import sqlite, sqlite_pool, sqlite_schema
 from xpay_flow.stores.sqlite import SQLiteStore
@@ -29,6 +35,8 @@ from xpay_flow.testing.store_suite import StoreSuite, put, together
 
 
 class TestSQLiteStore(StoreSuite):
+    declares = (RecentListing, BatchLoading, BatchCommitting, Transactional)
+
     @pytest.fixture(autouse=True)
     def _in_folder(self, tmp_path: Path) -> None:
         self.folder, self.made = tmp_path, 0

@@ -1,8 +1,8 @@
-"""Does a store keep to the capabilities that it declares? Those that it does not are left out."""
+"""Does a store keep to the capabilities that it declares? Duties of others are not collected."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -21,7 +21,7 @@ from xpay_flow.ports import (
 from xpay_flow.records import Record, receipt_alias
 
 from . import builders as b
-from .store_making import Making
+from .store_making import Making, needs
 from .store_steps import put, together, tried
 
 
@@ -29,32 +29,51 @@ class _Spoilt(Exception):
     """What a handler may raise."""
 
 
+CAPABILITIES: Final = (RecentListing, BatchLoading, BatchCommitting, Transactional, RowLocking)
+
+
+def capabilities_of(store: Store) -> frozenset[type[Any]]:
+    """What a store offers on the database at hand."""
+    found = {capability for capability in CAPABILITIES if isinstance(store, capability)}
+    if isinstance(store, RowLocking) and not store.can_lock:
+        found.remove(RowLocking)
+    return frozenset(found)
+
+
 class Capabilities(Making):
     """The duties of a store that can do more than it must."""
 
+    def test_the_suite_declares_what_the_store_offers(self, store: Store) -> None:
+        """`declares` names each capability of the store, and no other: none goes untested."""
+        offered = sorted(capability.__name__ for capability in capabilities_of(store))
+        assert offered == sorted(capability.__name__ for capability in self.declares)
+
     # --- Listing ---------------------------------------------------------------------------------
 
+    @needs(RecentListing)
     def test_the_recent_ones_come_newest_first(self, store: Store) -> None:
         """A store that lists shows what was stored last, newest first, and so does its reader."""
-        declares(store, RecentListing)
+        capable(store, RecentListing)
         made = [put(store, b.attempt(f"order-{n}")) for n in (1, 3, 2)]
         for listing in (store, store.reader()):
             assert isinstance(listing, RecentListing)
             assert made[:0:-1] == list(listing.recent(2))
             assert made[::-1] == list(listing.recent(10))
 
+    @needs(RecentListing)
     def test_a_change_does_not_make_a_record_recent(self, store: Store) -> None:
         """The list goes by the first commit, and shows each record as it is now."""
-        listing = declares(store, RecentListing)
+        listing = capable(store, RecentListing)
         older, younger = put(store, b.attempt("order-1")), put(store, b.attempt("order-2"))
         older = put(store, b.next_change(older, b.failed()))
         assert [younger, older] == list(listing.recent(10))
 
     # --- Finding ---------------------------------------------------------------------------------
 
+    @needs(BatchLoading)
     def test_many_names_find_what_each_finds(self, store: Store) -> None:
         """Each name is answered in its place: one record, some, the hundred oldest, or none."""
-        finding = declares(store, BatchLoading)
+        finding = capable(store, BatchLoading)
         other, *pair = (put(store, b.attempt(f"order-{n}", n)) for n in (2, 1))
         pair.append(put(store, b.attempt("order-1", 2)))
         many = [put(store, b.attempt("order-3", n)) for n in range(FOUND_MAX + 1)]
@@ -64,23 +83,26 @@ class Capabilities(Making):
         assert found == [list(records) for records in finding.load_many(names)]
         assert found[::-1] == [list(records) for records in finding.load_many(names[::-1])]
 
+    @needs(BatchLoading)
     def test_many_names_find_what_is_there_now(self, store: Store) -> None:
         """What has been committed is found together as it is found alone."""
-        finding = declares(store, BatchLoading)
+        finding = capable(store, BatchLoading)
         first, other = (put(store, b.attempt(f"order-{n}")) for n in (1, 2))
         assert [[first], [other]] == [*map(list, finding.load_many((first.key, other.key)))]
         second = put(store, b.next_change(first, b.created(), b.paid()))
         assert [[second], [other]] == [*map(list, finding.load_many((first.key, other.key)))]
 
+    @needs(BatchLoading)
     def test_no_name_finds_nothing(self, store: Store) -> None:
         """No name, no answer."""
-        assert [] == list(declares(store, BatchLoading).load_many(()))
+        assert [] == list(capable(store, BatchLoading).load_many(()))
 
     # --- Batching --------------------------------------------------------------------------------
 
+    @needs(BatchCommitting)
     def test_a_batch_is_committed(self, store: Store) -> None:
         """Each change of a batch is committed as by itself: records, names and due times."""
-        batching = declares(store, BatchCommitting)
+        batching = capable(store, BatchCommitting)
         first = put(store, b.attempt("order-1"))
         steps = [b.attempt("order-2"), b.next_change(first, b.created(), b.paid())]
         assert [True, True] == list(batching.commit_many(steps))
@@ -89,9 +111,10 @@ class Capabilities(Making):
                 assert [step.record] == list(store.load(alias))
         assert [first.key] == list(store.due("deliver", 2 * b.NOW_MS, 10))
 
+    @needs(BatchCommitting)
     def test_a_lost_race_leaves_the_rest_of_a_batch(self, store: Store) -> None:
         """Answers come in the order of the changes, and who lost a race loses alone."""
-        batching = declares(store, BatchCommitting)
+        batching = capable(store, BatchCommitting)
         first = put(store, b.attempt("order-1"))
         second = put(store, b.next_change(first, b.created()))
         steps = [b.attempt("order-2"), b.next_change(first, b.failed()), b.attempt("order-3")]
@@ -100,15 +123,17 @@ class Capabilities(Making):
         for step in (steps[0], steps[2]):
             assert [step.record] == list(store.load(step.record.key))
 
+    @needs(BatchCommitting)
     def test_an_empty_batch_is_nothing(self, store: Store) -> None:
         """No change, no answer."""
-        assert [] == list(declares(store, BatchCommitting).commit_many([]))
+        assert [] == list(capable(store, BatchCommitting).commit_many([]))
 
     # --- Transactional ---------------------------------------------------------------------------
 
+    @needs(Transactional)
     def test_work_is_called_within_the_commit(self, store: Store) -> None:
         """The work of a handler is called once, with the transaction, and then all is durable."""
-        transactional = declares(store, Transactional)
+        transactional = capable(store, Transactional)
         given: list[Any] = []
         step = b.attempt()
         assert transactional.commit_with(step, given.append) is True
@@ -116,9 +141,10 @@ class Capabilities(Making):
         assert given[0] is not None
         assert [step.record] == list(store.load(step.record.key))
 
+    @needs(Transactional)
     def test_work_is_not_called_when_the_race_is_lost(self, store: Store) -> None:
         """A change that lost leaves no trace, and nobody works upon it."""
-        transactional = declares(store, Transactional)
+        transactional = capable(store, Transactional)
         first = put(store, b.attempt())
         second = put(store, b.next_change(first, b.created()))
         given: list[Any] = []
@@ -126,12 +152,13 @@ class Capabilities(Making):
         assert [] == given
         assert [second] == list(store.load(first.key))
 
+    @needs(Transactional)
     @pytest.mark.parametrize("raised", [HandlerRolledBack, _Spoilt])
     def test_work_that_raises_undoes_everything(
         self, store: Store, raised: type[Exception]
     ) -> None:
         """Nothing of the change stays, it can be done again, and the error comes out as it is."""
-        transactional = declares(store, Transactional)
+        transactional = capable(store, Transactional)
         first = put(store, b.attempt())
         step = b.next_change(first, b.created("in_7"), b.paid(x_intent_id="in_7"))
 
@@ -147,6 +174,7 @@ class Capabilities(Making):
 
     # --- Claiming --------------------------------------------------------------------------------
 
+    @needs(RowLocking)
     def test_a_record_is_held_by_one(self, store: Store) -> None:
         """While one worker holds a record another is told False, and then may have it."""
         claiming = with_lock(store)
@@ -162,6 +190,7 @@ class Capabilities(Making):
             assert [True] == together(lambda: taken(other))
         assert [True] == together(lambda: taken(key))
 
+    @needs(RowLocking)
     def test_a_hold_ends_with_its_block(self, store: Store) -> None:
         """Also when the block is left by an error."""
         claiming = with_lock(store)
@@ -171,6 +200,7 @@ class Capabilities(Making):
         with claiming.lock(key) as is_mine:
             assert is_mine is True
 
+    @needs(RowLocking)
     def test_changes_do_not_wait_for_a_hold(self, store: Store) -> None:
         """While a worker holds a record, others read and change it."""
         claiming = with_lock(store)
@@ -179,6 +209,7 @@ class Capabilities(Making):
             (second,) = together(lambda: put(store, b.next_change(first, b.paid())))
             assert [second] == list(store.load(first.key))
 
+    @needs(RowLocking)
     def test_what_a_worker_has_left_is_abandoned(self, store: Store) -> None:
         """A call that was begun under a hold is listed as soon as nobody holds the record."""
         claiming = with_lock(store)
@@ -192,6 +223,7 @@ class Capabilities(Making):
         assert left.deliver_at_ms is not None
         assert [] == list(claiming.orphaned(left.deliver_at_ms, 10))
 
+    @needs(RowLocking)
     def test_only_so_many_are_listed_as_abandoned(self, store: Store) -> None:
         """Never more than was asked for, and none twice."""
         claiming = with_lock(store)
@@ -201,18 +233,16 @@ class Capabilities(Making):
         assert sorted(keys) == sorted(claiming.orphaned(b.NOW_MS, 10))
 
 
-def declares(store: Store, capability: type[Any]) -> Any:
-    """The store, if it declares this; the duty is left out otherwise."""
-    if not isinstance(store, capability):
-        pytest.skip(f"{type(store).__name__} does not declare {capability.__name__}")
+def capable(store: Store, capability: type[Any]) -> Any:
+    """The store, as one that has this."""
+    assert isinstance(store, capability), f"{type(store).__name__} is no {capability.__name__}"
     return store
 
 
 def with_lock(store: Store) -> RowLocking:
-    """The store, if it can hold records on this database."""
-    claiming: RowLocking = declares(store, RowLocking)
-    if not claiming.can_lock:
-        pytest.skip(f"{type(store).__name__} cannot hold records on this database (can_lock)")
+    """The store, as one that can lock records on this database."""
+    claiming: RowLocking = capable(store, RowLocking)
+    assert claiming.can_lock
     return claiming
 
 

@@ -17,7 +17,7 @@ from xpay_flow.stores.threaded import ThreadedStore
 
 from . import builders as b
 from .limits import TOGETHER_S, within_s
-from .store_making import Making
+from .store_making import REOPENED, Making, needs
 from .store_processes import add_each, commit_each, in_processes
 from .store_steps import TRIES_MAX, WORKS, add, due, event_keys, put, together
 
@@ -44,9 +44,10 @@ class AmongSeveral(Making):
         within_s(TOGETHER_S, lambda: asyncio.run(tasks))
         _all_is_on_file(store, first, _news(WRITERS))
 
+    @needs(REOPENED)
     def test_what_one_store_commits_another_finds(self, store: Store) -> None:
         """Two stores on the same data agree at once: on a record, its names and when it is due."""
-        other = self.opener(store)()
+        other = self.reopen_store(store)()
         try:
             first = put(store, b.attempt())
             _agree(store, other, first)
@@ -57,9 +58,10 @@ class AmongSeveral(Making):
         finally:
             self.discard(other)
 
+    @needs(REOPENED)
     def test_a_version_of_another_store_is_not_overwritten(self, store: Store) -> None:
         """What one store has read is stale for it, too, as soon as another store commits."""
-        other = self.opener(store)()
+        other = self.reopen_store(store)()
         try:
             first = put(store, b.attempt())
             assert [first] == list(other.load(first.key))
@@ -70,9 +72,10 @@ class AmongSeveral(Making):
         finally:
             self.discard(other)
 
+    @needs(REOPENED)
     def test_one_of_two_processes_wins(self, store: Store) -> None:
         """Of two processes that change the same version, exactly one is told that it did."""
-        opener = self.opener(store)
+        opener = self.reopen_store(store)
         firsts = [put(store, b.attempt(f"order-{n}")) for n in range(MEETINGS)]
         steps = [
             [b.next_change(first, b.failed(f"whe_{process}")) for first in firsts]
@@ -84,11 +87,12 @@ class AmongSeveral(Making):
             winner: Change = steps[won.index(True)][n]
             assert [winner.record] == list(store.load(winner.record.key))
 
+    @needs(REOPENED)
     def test_processes_that_try_again_lose_nothing(self, store: Store) -> None:
         """Processes that read, decide and commit until they win find all their news on file."""
         first = put(store, b.attempt())
         news = _news(PROCESSES)
-        in_processes(add_each, self.opener(store), [(first.key, events) for events in news])
+        in_processes(add_each, self.reopen_store(store), [(first.key, events) for events in news])
         _all_is_on_file(store, first, news)
 
 
