@@ -111,7 +111,7 @@ class Shop:
         self.printer_works = printer_works
         return len(self.flow.deliver())
 
-    def ask(self) -> int:
+    def reconcile(self) -> int:
         return len(self.flow.reconcile())
 
     def redeliver(self) -> str:
