@@ -10,9 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from .flows import FailedJob
 
 log = logging.getLogger("xpay_flow.background")
+
+# How often the loops look for work that no nudge announced: left over, retried, or due to be
+# reconciled.
+POLL_S = 5.0
 
 
 class BackgroundThread:
@@ -98,3 +105,43 @@ class BackgroundTask:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+
+def background_threads(flow: Any, poll_s: float) -> tuple[BackgroundThread, ...]:
+    """The loops of a `Flow`: one delivers, one reconciles."""
+
+    def deliver() -> None:
+        # A process that registered nothing leaves pending calls to those that can make them.
+        if flow.handlers:
+            log_failed(flow.deliver())
+
+    def reconcile() -> None:
+        log_failed(flow.reconcile())
+
+    return (
+        BackgroundThread("xpay-flow deliver", deliver, poll_s),
+        BackgroundThread("xpay-flow reconcile", reconcile, poll_s),
+    )
+
+
+def background_tasks(flow: Any, poll_s: float) -> tuple[BackgroundTask, ...]:
+    """The loops of an `AsyncFlow`: one delivers, one reconciles."""
+
+    async def deliver() -> None:
+        if flow.handlers:
+            log_failed(await flow.deliver())
+
+    async def reconcile() -> None:
+        log_failed(await flow.reconcile())
+
+    return (
+        BackgroundTask("xpay-flow deliver", deliver, poll_s),
+        BackgroundTask("xpay-flow reconcile", reconcile, poll_s),
+    )
+
+
+def log_failed(results: Sequence[object]) -> None:
+    """A job that failed stays due, and an operator should look at it."""
+    for result in results:
+        if isinstance(result, FailedJob):
+            log.error("%s of %s failed, and stays due: %s", result.work, result.key, result.error)

@@ -75,6 +75,19 @@ class Customer:
         return _known(details)
 
 
+def _customer(given: Customer | Mapping[str, str] | None) -> Customer | None:
+    if not isinstance(given, Mapping):
+        return given
+    unknown = set(given) - {field.name for field in attrs.fields(Customer)}
+    if unknown:
+        raise InvalidValue(f"customer has no field {sorted(unknown)[0]!a}; see Customer")
+    return Customer(**given)
+
+
+def _metadata(given: Mapping[str, str] | None) -> Mapping[str, str]:
+    return given or {}
+
+
 @attrs.frozen(kw_only=True)
 class CheckoutRequest:
     """One order to collect money for.
@@ -84,7 +97,8 @@ class CheckoutRequest:
         money: more than zero.
         callback_url: where the browser comes back to. https, except on this machine.
         cancel_url: where it comes back to when the customer cancels; else `callback_url`.
-        customer: the customer, as far as you know them. xPay lists it as required.
+        customer: the customer, as far as you know them, or a mapping of `Customer`'s fields. xPay
+            lists it as required.
         description: shown to the customer.
         metadata: your own strings; xPay returns them in every event. At most 49 pairs, since one
             carries our intent id; keys up to 40 characters, values up to 500.
@@ -99,9 +113,9 @@ class CheckoutRequest:
     money: Money
     callback_url: str
     cancel_url: str | None = None
-    customer: Customer | None = None
+    customer: Customer | None = attrs.field(default=None, converter=_customer)
     description: str | None = None
-    metadata: Mapping[str, str] = attrs.field(factory=dict[str, str], hash=False)
+    metadata: Mapping[str, str] = attrs.field(default=None, converter=_metadata, hash=False)
     payment_methods: tuple[str, ...] = ()
     phone_number_required: bool = False
     customer_id: str | None = None

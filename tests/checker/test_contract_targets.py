@@ -6,8 +6,8 @@ import pytest
 
 from xpay_flow.checker.contract import ContractBound, check_store, contract_of
 from xpay_flow.errors import ConfigurationError
+from xpay_flow.stores.awaited import AwaitedStore
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.stores.threaded import ThreadedStore
 from xpay_flow.testing import builders as b
 
 QUICK = ContractBound(switches=0, faults=0)
@@ -25,12 +25,12 @@ def shared() -> MemoryStore:
     return SHARED
 
 
-def threaded() -> ThreadedStore:
-    return ThreadedStore(MemoryStore())
+def threaded() -> AwaitedStore:
+    return AwaitedStore(MemoryStore())
 
 
-def full_threaded() -> ThreadedStore:
-    return ThreadedStore(FULL)
+def full_threaded() -> AwaitedStore:
+    return AwaitedStore(FULL)
 
 
 class Emptied(MemoryStore):

@@ -14,10 +14,10 @@ from xpay_flow.drive import EFFECTS
 from xpay_flow.effects import Commit, Load
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.records import Change, Record
+from xpay_flow.stores.awaited import AwaitedStore
 from xpay_flow.stores.coalescing import TOGETHER_MAX, coalesced_commit, coalesced_load
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.stores.threaded import ThreadedStore
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 
@@ -317,7 +317,7 @@ def test_a_store_that_blocks_is_asked_for_many_in_one_hop(tmp_path: Path) -> Non
 
     async def story(inner: SQLiteStore) -> None:
         made = [put(inner, change) for change in attempts(4)]
-        load = coalesced_load(ThreadedStore(inner))
+        load = coalesced_load(AwaitedStore(inner))
         found = await asyncio.gather(*(load(key(number)) for number in range(4)))
         assert [[record] for record in made] == [*map(list, found)]
         assert [4] == inner.looks

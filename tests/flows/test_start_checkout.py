@@ -559,7 +559,7 @@ def test_a_turn_that_nobody_used_does_not_hold_up_the_next() -> None:
     world = World(requests_per_minute=60)
     for _ in range(30):
         # Requests of other threads, which wait for their turns.
-        world.flow.shared.rate_limiter.acquire(world.clock.now_ms())
+        world.flow.ports.shared.rate_limiter.acquire(world.clock.now_ms())
     rush_ms = world.clock.now_ms()
     given_up = 0
     while world.clock.now_ms() - rush_ms < 5000:

@@ -351,7 +351,7 @@ def test_an_error_of_a_port_reaches_the_flow_where_it_asked() -> None:
         store=AsyncBroken(),  # type: ignore[arg-type]
         transport=AsyncSandboxTransport(world.xpay),
         clock=AsyncManualClock(world.clock),
-        shared=world.flow.shared,
+        shared=world.flow.ports.shared,
     )
     assert "handled x" == asyncio.run(drive.arun(careful(), async_ports))
 
@@ -378,7 +378,7 @@ def test_a_cancelled_task_leaves_no_flow_half_open() -> None:
             store=AwaitedStore(MemoryStore()),
             transport=AsyncSandboxTransport(world.xpay),
             clock=Slow(world.clock),
-            shared=world.flow.shared,
+            shared=world.flow.ports.shared,
         )
         task = asyncio.ensure_future(drive.arun(patient(), ports))
         await asyncio.sleep(0)

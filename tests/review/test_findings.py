@@ -630,7 +630,7 @@ def test_hostile_bytes_wake_nobody() -> None:
             self.times += 1
 
     world, loop = quiet_world(), Woken()
-    world.flow._loops = [loop]  # type: ignore[list-item]
+    world.flow._loops = (loop,)  # type: ignore[list-item]
     response = world.flow.handle(WebRequest(method="POST", path="/webhook", body=b"{}"))
     assert 401 == response.status
     assert 0 == loop.times

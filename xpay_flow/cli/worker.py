@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from xpay_flow import AsyncFlow, ConfigurationError, Flow, StoreError
-from xpay_flow.flow import POLL_S
+from xpay_flow.background import POLL_S
 from xpay_flow.signals import on_stop
 from xpay_flow.worker import (
     Result,

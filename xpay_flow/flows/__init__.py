@@ -8,7 +8,7 @@ from .checkout import Checkout, send_to_checkout, start_checkout
 from .outbox import HandlerResult, deliver, redeliver
 from .queries import PaymentStatus, find, recent_records, status
 from .reconcile import ReconcileResult, reconcile
-from .recording import FlowContext, RecordResult, record_event
+from .recording import FlowContext, RecordResult, record_event, record_own_event
 from .webhook import WebhookResult, receive_webhook
 from .work_queue import FailedJob
 
@@ -27,6 +27,7 @@ __all__ = [
     "recent_records",
     "reconcile",
     "record_event",
+    "record_own_event",
     "redeliver",
     "send_to_checkout",
     "start_checkout",

@@ -12,11 +12,20 @@ import attrs
 from .. import events as ev
 from ..decide import Decision, decide
 from ..effects import Command, commit, load, now
-from ..errors import StoreContended, UnknownIntent
+from ..errors import InvalidValue, StoreContended, UnknownIntent
 from ..events import Event
 from ..intent import Intent
 from ..lifecycle import LIFECYCLE, Lifecycle
-from ..records import Change, OutboxEntry, Record, RecordedEvent, aliases_of, change, x_intent_alias
+from ..records import (
+    Change,
+    OutboxEntry,
+    Record,
+    RecordedEvent,
+    aliases_of,
+    change,
+    intent_alias,
+    x_intent_alias,
+)
 from ..settings import Settings
 
 # Deliveries of one intent that truly overlap are few: each loser of a race reads again and finds
@@ -59,6 +68,21 @@ def record_event(name: str, event: Event, context: FlowContext) -> Command[Recor
         if result is not None:
             return result
     raise StoreContended(f"{name} changed under each of {COMMIT_TRIES} tries")
+
+
+def record_own_event(intent_id: str, kind: str, context: FlowContext) -> Command[str]:
+    """Record an event of the shop's own lifecycle; returns the intent's state afterwards.
+
+    Raises:
+        InvalidValue: the lifecycle in force has no such event, or it is one of ours.
+        UnknownIntent: no such intent.
+    """
+    if kind in LIFECYCLE.events or kind not in context.lifecycle.events:
+        mine = sorted(set(context.lifecycle.events) - set(LIFECYCLE.events))
+        raise InvalidValue(f"{kind!a} is not an event of your own lifecycle; there are {mine}")
+    event = ev.own(kind, (yield from now()))
+    result = yield from record_event(intent_alias(intent_id), event, context)
+    return result.intent.state
 
 
 def load_intent(name: str) -> Command[tuple[Record, Intent]]:

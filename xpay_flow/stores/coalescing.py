@@ -8,12 +8,20 @@ is told what was read before they asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from xpay_flow.ports import AsyncBatchCommitting, AsyncBatchLoading, AsyncStore
+from xpay_flow.effects import Commit, Load
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.ports import (
+    AsyncBatchCommitting,
+    AsyncBatchLoading,
+    AsyncStore,
+    BatchCommitting,
+    BatchLoading,
+)
 from xpay_flow.records import Change, Record
 
 # What goes together: enough to share its cost, and not so much that the first of them waits for
@@ -22,6 +30,34 @@ TOGETHER_MAX: Final = 64
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+
+def coalesced_effects(
+    store: object, awaited: AsyncStore, group_commit: bool | None
+) -> Mapping[type, Callable[[Any, Any], object]]:
+    """Rows of the effect table in which effects share statements, where the store can do that.
+
+    Args:
+        awaited: the store as it is awaited, which may be `store` itself.
+        group_commit: False keeps commits apart; True insists on them together.
+
+    Raises:
+        ConfigurationError: `group_commit` is True, and the store has no `commit_many`.
+    """
+    rows: dict[type, Callable[[Any, Any], object]] = {}
+    if isinstance(store, BatchLoading):
+        load = coalesced_load(awaited)
+        rows[Load] = lambda effect, _: load(effect.alias)
+    can_commit = isinstance(store, BatchCommitting)
+    if group_commit and not can_commit:
+        raise ConfigurationError(
+            f"group_commit needs a store that is BatchCommitting, and {type(store).__name__} is "
+            "not: it has no method commit_many"
+        )
+    if can_commit and group_commit is not False:
+        commit = coalesced_commit(awaited)
+        rows[Commit] = lambda effect, _: commit(effect.change)
+    return rows
 
 
 def coalesced_commit(store: AsyncStore) -> Callable[[Change], Awaitable[bool]]:

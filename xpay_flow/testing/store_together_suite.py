@@ -13,7 +13,7 @@ from xpay_flow.events import Event
 from xpay_flow.money import Money
 from xpay_flow.ports import Store
 from xpay_flow.records import Change, Record, change
-from xpay_flow.stores.threaded import ThreadedStore
+from xpay_flow.stores.awaited import AwaitedStore
 
 from . import builders as b
 from .limits import TOGETHER_S, within_s
@@ -40,7 +40,7 @@ class AmongSeveral(Making):
     def test_tasks_that_try_again_lose_nothing(self, store: Store) -> None:
         """The same for tasks of one event loop."""
         first = put(store, b.attempt())
-        tasks = _add_in_tasks(ThreadedStore(store), first.key)
+        tasks = _add_in_tasks(AwaitedStore(store), first.key)
         within_s(TOGETHER_S, lambda: asyncio.run(tasks))
         _all_is_on_file(store, first, _news(WRITERS))
 
@@ -106,11 +106,11 @@ def _add_all(store: Store, key: str, events: Sequence[Event]) -> None:
         add(store, key, event)
 
 
-async def _add_in_tasks(store: ThreadedStore, key: str) -> None:
+async def _add_in_tasks(store: AwaitedStore, key: str) -> None:
     await asyncio.gather(*(_add_awaited(store, key, events) for events in _news(WRITERS)))
 
 
-async def _add_awaited(store: ThreadedStore, key: str, events: Sequence[Event]) -> None:
+async def _add_awaited(store: AwaitedStore, key: str, events: Sequence[Event]) -> None:
     for event in events:
         for _ in range(TRIES_MAX):
             (record,) = await store.load(key)

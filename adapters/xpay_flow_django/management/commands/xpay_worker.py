@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
 from xpay_flow import Flow, StoreError, XPayFlowError
-from xpay_flow.flow import POLL_S
+from xpay_flow.background import POLL_S
 from xpay_flow.signals import on_stop
 from xpay_flow.worker import Result, in_json, in_words, looking, one_pass, work_until
 from xpay_flow_django.database import connection_is_managed

@@ -1,13 +1,15 @@
-"""How does an async program use a store that blocks? One thread hop for each call."""
+"""How does an async program use a store that blocks? By default, one thread hop for each call."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import (
+    AsyncStore,
     BatchCommitting,
     BatchLoading,
     Reader,
@@ -20,7 +22,7 @@ from xpay_flow.records import Change, Record, Work
 from xpay_flow.threads import Threads
 
 
-class ThreadedReader:
+class AwaitedReader:
     """The async face of a blocking reader."""
 
     def __init__(self, reader: Reader) -> None:
@@ -36,7 +38,7 @@ class ThreadedReader:
         return await self._threads.call(self._reader.recent, limit)
 
 
-class ThreadedStore(ThreadedReader):
+class AwaitedStore(AwaitedReader):
     """The async face of a blocking store. It can do what that one can."""
 
     def __init__(self, store: Store) -> None:
@@ -77,5 +79,21 @@ class ThreadedStore(ThreadedReader):
         """See `xpay_flow.ports.RowLocking`."""
         return await self._threads.call(cast(RowLocking, self._store).orphaned, now_ms, limit)
 
-    def reader(self) -> ThreadedReader:
-        return ThreadedReader(self._store.reader())
+    def reader(self) -> AwaitedReader:
+        return AwaitedReader(self._store.reader())
+
+
+def awaited_store(store: AsyncStore | Store) -> AsyncStore:
+    """`store` if it is awaited, and else its awaited face.
+
+    Raises:
+        ConfigurationError: some of its methods are awaited and some are not.
+    """
+    if inspect.iscoroutinefunction(store.commit) != inspect.iscoroutinefunction(store.load):
+        raise ConfigurationError(
+            f"{type(store).__name__} is half awaited: write all its methods with `async def`, "
+            "or none of them"
+        )
+    if inspect.iscoroutinefunction(store.load):
+        return cast(AsyncStore, store)
+    return AwaitedStore(cast(Store, store))
