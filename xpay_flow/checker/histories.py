@@ -2,9 +2,9 @@
 
 A flow is a deterministic function of the answers to its effects. So everything it can ever do is a
 tree: a node is a past, and its edges are the answers that the next effect may get. The tree is
-grown by running the real generator, and walked without running anything. Pasts that left a flow in
-the same rest are one node: see `frames`. That is why a search of a hundred thousand states runs the
-flow far less often.
+grown by running the real generator, and walked without running anything. Pasts after which a flow
+goes on alike are one node: see `fingerprint`. That is why a search of a hundred thousand states
+runs the flow far less often.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from xpay_flow.effects import (
 
 from .bounds import Group
 from .contents import Raised
-from .frames import Frame, frames_of, rest_of, rest_with_answer, rest_with_error
+from .fingerprint import fingerprint
 from .hidden import HiddenState as HiddenState
 from .oversight import Oversight
 from .shop import AnyFlow
@@ -64,8 +64,6 @@ class Node:
         clock: the step that led here read the clock: only then does the time tell pasts apart.
         named: how many names this flow was given.
         resting: flows that wait here, each with the past that it has really had.
-        if_raised, if_lost: what stands for the rest of the flow if the answer is an error, or
-            that it has lost a race.
     """
 
     kind: Kind
@@ -78,8 +76,6 @@ class Node:
     result: Any = None
     clock: bool = False
     resting: list[tuple[Node, AnyFlow]] = attrs.Factory(list[Any])
-    if_raised: Hashable = None
-    if_lost: Hashable = None
     untimed: dict[Hashable, Node] = attrs.Factory(dict[Hashable, "Node"])
     timed: dict[tuple[Hashable, int], Node] = attrs.Factory(dict[tuple[Hashable, int], "Node"])
 
@@ -98,7 +94,6 @@ class Histories:
         self.resumptions = 0
         self._roots: dict[tuple[Kind, int | None], Node] = {}
         self._rests: dict[Hashable, Node] = {}
-        self._after: dict[Hashable, Node] = {}
 
     def start(self, kind: Kind, now_ms: int) -> Node:
         """The node of a task that has just begun and waits for its first effect."""
@@ -112,22 +107,14 @@ class Histories:
     def step(self, node: Node, key: Hashable, answer: Any, now_ms: int) -> Node:
         """The node after `answer`; `key` stands for the answer and is cheap to compare."""
         child = node.untimed.get(key) or node.timed.get((key, now_ms))
-        rest = self._foreseen(node, answer) if child is None else None
-        if rest is not None:
-            at = (node.kind, node.named, rest, key)
-            child = self._after.get((*at, None)) or self._after.get((*at, now_ms))
         if child is None:
             past, generator = node.resting.pop() if node.resting else (node, self._replayed(node))
-            child = Node(node.kind, past, answer, now_ms, node.named)
-            alike = self._grown(child, generator)
-            moment = now_ms if child.clock else None
-            if moment is None:
-                node.untimed[key] = alike
+            new = Node(node.kind, past, answer, now_ms, node.named)
+            child = self._grown(new, generator)
+            if new.clock:
+                node.timed[key, now_ms] = child
             else:
-                node.timed[key, now_ms] = alike
-            if rest is not None:
-                self._after[node.kind, node.named, rest, key, moment] = alike
-            child = alike
+                node.untimed[key] = child
         return child
 
     def forget(self) -> None:
@@ -137,42 +124,28 @@ class Histories:
             node.timed.clear()
             node.resting.clear()
 
-    def _foreseen(self, node: Node, answer: Any) -> Hashable:
-        """What stands for the rest of a flow that is given an answer which leaves little of it."""
-        if isinstance(answer, Raised):
-            return node.if_raised
-        return node.if_lost if answer is False else None
-
     def _grown(self, node: Node, generator: AnyFlow) -> Node:
         """The node to which a flow has come now, or the first from which it goes on alike."""
         self._advance(node, generator)
         if node.op is not None:
-            frames = frames_of(generator)
-            alike = self._alike(node, frames)
+            alike = self._alike(node, generator)
             # One flow more that rests there, so one answer more that needs no run from the start.
             alike.resting.append((node, generator))
             if alike is not node:
                 return alike
-            self._look_ahead(node, frames)
         node.id = len(self.nodes)
         self.nodes.append(node)
         return node
 
-    def _alike(self, node: Node, frames: list[Frame]) -> Node:
+    def _alike(self, node: Node, generator: AnyFlow) -> Node:
         """The first node from which a flow goes on as it does from this one."""
         if not self._merging or isinstance(node.op, Commit | RunInTransaction):
             # A flow that is about to commit has most of its past in its hands.
             return node
-        rest = rest_of(frames)
+        rest = fingerprint(generator)
         if rest is None:
             return node
         return self._rests.setdefault((node.kind, node.named, _asked(node.op), rest), node)
-
-    def _look_ahead(self, node: Node, frames: list[Frame]) -> None:
-        if self._merging:
-            node.if_raised = rest_with_error(frames)
-            if isinstance(node.op, Commit):
-                node.if_lost = rest_with_answer(frames, False)
 
     def _advance(self, node: Node, generator: AnyFlow) -> None:
         self.resumptions += 1

@@ -11,7 +11,7 @@ class Reductions:
 
     Args:
         turns: several effects of a flow are one step; see `turns`.
-        rests: pasts that left a flow in the same rest are one; see `frames`.
+        rests: pasts that left a flow in the same rest are one; see `fingerprint`.
         versions: equal contents have one version; see `contents`.
         quiet: situations that differ in nothing to come are one while no flow runs.
         anew: a delivery that is back at its beginning is not at work, if it can begin at any time.

@@ -15,17 +15,17 @@ from .. import messages as m
 from .. import xpay_api
 from ..checkout_request import CheckoutRequest
 from ..effects import Command, commit, count, load, new_id, now
-from ..errors import AlreadyPaid, InvalidValue, OutcomeUnknown, ReceiptInUse, StoreContended
+from ..errors import AlreadyPaid, InvalidValue, OutcomeUnknown, ReceiptInUse
 from ..intent import Intent
 from ..ports import FOUND_MAX
 from ..records import Record, attempt_key, intent_alias, receipt_alias
 from ..wire import IntentAnswer
 from .recording import (
-    COMMIT_TRIES,
     FlowContext,
     attach_parked,
     load_intent,
     record_event,
+    retry,
     stored_attempt,
 )
 
@@ -66,21 +66,27 @@ def start_checkout(
         OutcomeUnknown: xPay's answer was lost. The attempt is stored; call again to go on with it.
         StoreError: the store failed; call again.
     """
-    for _ in context.tries:
-        attempts = yield from load(receipt_alias(request.receipt_id))
-        _refuse_if_paid(attempts)
-        now_ms = yield from now()
-        open_attempt = None if new_attempt else _open_attempt(attempts, request, now_ms)
-        if open_attempt is not None:
-            return (yield from create_at_xpay(open_attempt, context, resumed=True))
-        if len(attempts) >= FOUND_MAX:
-            raise InvalidValue(
-                f"receipt {request.receipt_id!a} has {FOUND_MAX} attempts; use another"
-            )
-        stored = yield from _store_attempt(request, len(attempts) + 1, context)
-        if stored is not None:
-            return (yield from create_at_xpay(stored, context, resumed=False))
-    raise StoreContended(f"receipt {request.receipt_id} changed under each of {COMMIT_TRIES} tries")
+    name = f"receipt {request.receipt_id}"
+    attempt, resumed = yield from retry(
+        lambda: _attempt(request, context, new_attempt), context, name
+    )
+    return (yield from create_at_xpay(attempt, context, resumed=resumed))
+
+
+def _attempt(
+    request: CheckoutRequest, context: FlowContext, new_attempt: bool
+) -> Command[tuple[Record, bool] | None]:
+    """The attempt to go on with, and whether it was stored before; None is a lost race."""
+    attempts = yield from load(receipt_alias(request.receipt_id))
+    _refuse_if_paid(attempts)
+    now_ms = yield from now()
+    open_attempt = None if new_attempt else _open_attempt(attempts, request, now_ms)
+    if open_attempt is not None:
+        return open_attempt, True
+    if len(attempts) >= FOUND_MAX:
+        raise InvalidValue(f"receipt {request.receipt_id!a} has {FOUND_MAX} attempts; use another")
+    stored = yield from _store_attempt(request, len(attempts) + 1, context)
+    return None if stored is None else (stored, False)
 
 
 def _refuse_if_paid(attempts: Sequence[Record]) -> None:

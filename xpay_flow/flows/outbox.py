@@ -8,6 +8,7 @@ within the store's transaction is settled by that very transaction, and so takes
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final, Literal
 
 import attrs
 
@@ -39,10 +40,12 @@ from ..records import (
     receipt_alias,
 )
 from .queries import find
-from .recording import COMMIT_TRIES, FlowContext, record_event, with_decision
+from .recording import COMMIT_TRIES, FlowContext, record_event, retry, with_decision
 from .work_queue import FailedJob, work_on, work_through
 
 HandlerNames = Collection[HandlerName]
+# Another process has changed the record meanwhile.
+LOST: Final = "lost"
 
 
 @attrs.frozen(kw_only=True)
@@ -152,25 +155,35 @@ def _delivered(
 def _claim(
     key: str, tried: set[str], context: FlowContext, capabilities: WorkerCapabilities
 ) -> Command[tuple[Intent, OutboxEntry] | None]:
-    """Take the next due effect for this process, or end it: overtaken, or tried too often."""
+    """Take the next due entry for this process, or end it: superseded, or tried too often.
+
+    Losing every race is safe: the entry stays due.
+    """
     for _ in context.tries:
-        found = yield from load(key)
-        now_ms = yield from now()
-        record = found[0] if found else None
-        if record is None or record.intent is None:
-            return None
-        due_now = (
-            e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried
-        )
-        entry = next(due_now, None)
-        if entry is None:
-            return None
-        after = _claimed(record, record.intent, entry, now_ms, context, capabilities)
-        claimed = after.entry(entry.id)
-        step = change(record, after)
-        if claimed is not None and (yield from commit(step)):
-            return record.intent, claimed
+        claimed = yield from _try_to_claim(key, tried, context, capabilities)
+        if claimed != LOST:
+            return claimed
     return None
+
+
+def _try_to_claim(
+    key: str, tried: set[str], context: FlowContext, capabilities: WorkerCapabilities
+) -> Command[tuple[Intent, OutboxEntry] | Literal["lost"] | None]:
+    found = yield from load(key)
+    now_ms = yield from now()
+    record = found[0] if found else None
+    if record is None or record.intent is None:
+        return None
+    due_now = (e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried)
+    entry = next(due_now, None)
+    if entry is None:
+        return None
+    after = _claimed(record, record.intent, entry, now_ms, context, capabilities)
+    claimed = after.entry(entry.id)
+    step = change(record, after)
+    if claimed is not None and (yield from commit(step)):
+        return record.intent, claimed
+    return LOST
 
 
 def _is_due(entry: OutboxEntry, now_ms: int, capabilities: WorkerCapabilities) -> bool:
@@ -255,7 +268,8 @@ def _call_in_transaction(
 
     Where it is not known whether that was committed, the record says it to whoever comes next.
     """
-    for _ in context.tries:
+
+    def attempt() -> Command[HandlerResult | None]:
         record, intent, current = yield from _claimed_record(key, claimed)
         now_ms = yield from now()
         if current.status != "pending" or current.tries != claimed.tries:
@@ -265,9 +279,9 @@ def _call_in_transaction(
         ran = yield from run_in_transaction(claimed.name, payment, change(record, after))
         if ran.outcome == "done":
             return _outcome(claimed, intent, "done")
-        if ran.outcome != "lost":
-            return (yield from _settle(key, claimed, ran, context))
-    raise StoreContended(f"settling {claimed.id} lost each of {COMMIT_TRIES} races")
+        return None if ran.outcome == "lost" else (yield from _settle(key, claimed, ran, context))
+
+    return (yield from retry(attempt, context, claimed.id))
 
 
 def _claimed_record(key: str, claimed: OutboxEntry) -> Command[tuple[Record, Intent, OutboxEntry]]:
@@ -289,7 +303,8 @@ def _settle(
     key: str, claimed: OutboxEntry, ran: Ran, context: FlowContext
 ) -> Command[HandlerResult]:
     """Record how the call ended. Losing every race is safe: the claim runs out."""
-    for _ in context.tries:
+
+    def attempt() -> Command[HandlerResult | None]:
         record, intent, current = yield from _claimed_record(key, claimed)
         now_ms = yield from now()
         outcome = _outcome(claimed, intent, ran.outcome, ran.error)
@@ -299,12 +314,13 @@ def _settle(
             # Our claim ran out and another process has taken over.
             return outcome
         after = _settled(record, intent, current, ran, now_ms, context)
-        if (yield from commit(change(record, after))):
-            gave_up = after.entry(claimed.id)
-            if gave_up is not None and gave_up.status == "gave_up":
-                return attrs.evolve(outcome, outcome="gave_up")
-            return outcome
-    raise StoreContended(f"settling {claimed.id} lost each of {COMMIT_TRIES} races")
+        if not (yield from commit(change(record, after))):
+            return None
+        settled = after.entry(claimed.id)
+        gave_up = settled is not None and settled.status == "gave_up"
+        return attrs.evolve(outcome, outcome="gave_up") if gave_up else outcome
+
+    return (yield from retry(attempt, context, claimed.id))
 
 
 def _settled(

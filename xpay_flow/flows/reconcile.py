@@ -111,19 +111,23 @@ def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
 def _end_of_schedule(key: str, context: FlowContext) -> Command[None]:
     """The last question is answered: say what stayed open, and ask no more."""
     for _ in context.tries:
-        record = (yield from load(key))[0]
-        now_ms = yield from now()
-        if record.reconcile_at_ms is None or record.reconcile_count < len(
-            context.settings.reconcile_schedule_s
-        ):
+        if (yield from _try_to_end(key, context)):
             return
-        after = record
-        open_question = _open_question(record.intent)
-        if record.intent is not None and open_question is not None:
-            decision = decide(record.intent, ev.own(open_question, now_ms), context.lifecycle)
-            after = with_decision(record, decision, now_ms, context)
-        if (yield from commit(change(record, attrs.evolve(after, reconcile_at_ms=None)))):
-            return
+
+
+def _try_to_end(key: str, context: FlowContext) -> Command[bool]:
+    record = (yield from load(key))[0]
+    now_ms = yield from now()
+    if record.reconcile_at_ms is None or record.reconcile_count < len(
+        context.settings.reconcile_schedule_s
+    ):
+        return True
+    after = record
+    open_question = _open_question(record.intent)
+    if record.intent is not None and open_question is not None:
+        decision = decide(record.intent, ev.own(open_question, now_ms), context.lifecycle)
+        after = with_decision(record, decision, now_ms, context)
+    return (yield from commit(change(record, attrs.evolve(after, reconcile_at_ms=None))))
 
 
 def _open_question(intent: Intent | None) -> str | None:

@@ -5,7 +5,8 @@ Every flow that learns something goes through here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import attrs
 
@@ -27,6 +28,8 @@ from ..records import (
     x_intent_alias,
 )
 from ..settings import Settings
+
+T = TypeVar("T")
 
 # Deliveries of one intent that truly overlap are few: each loser of a race reads again and finds
 # the winner's commit. More losses than this mean that something else is wrong.
@@ -55,6 +58,25 @@ class RecordResult:
     decision: Decision
 
 
+def retry(attempt: Callable[[], Command[T | None]], context: FlowContext, name: str) -> Command[T]:
+    """Run an attempt again after each lost race, which it reports as None or False.
+
+    Each attempt starts with empty hands: it reads everything again.
+
+    Args:
+        name: what is contended for, in the words of the error.
+
+    Raises:
+        StoreContended: others were faster in each of ten tries.
+    """
+    result = None
+    for _ in context.tries:
+        result = yield from attempt()
+        if result:
+            return result
+    raise StoreContended(f"{name} changed under each of {COMMIT_TRIES} tries")
+
+
 def record_event(name: str, event: Event, context: FlowContext) -> Command[RecordResult]:
     """Decide upon an event for the one intent filed under `name`, and make that durable.
 
@@ -62,12 +84,12 @@ def record_event(name: str, event: Event, context: FlowContext) -> Command[Recor
         UnknownIntent: no intent, or more than one, has this name.
         StoreContended: others were faster in each of ten tries.
     """
-    for _ in context.tries:
+
+    def attempt() -> Command[RecordResult | None]:
         record, intent = yield from load_intent(name)
-        result = yield from try_to_record(record, intent, event, context)
-        if result is not None:
-            return result
-    raise StoreContended(f"{name} changed under each of {COMMIT_TRIES} tries")
+        return (yield from try_to_record(record, intent, event, context))
+
+    return (yield from retry(attempt, context, name))
 
 
 def record_own_event(intent_id: str, kind: str, context: FlowContext) -> Command[str]:
@@ -173,17 +195,21 @@ def attach_parked(x_intent_id: str, context: FlowContext) -> Command[None]:
     Parking writes and then looks for the intent; a creation writes the id and then looks here. So
     whatever the interleaving, at least one of the two sees the other.
     """
-    for _ in context.tries:
-        found = yield from load(x_intent_alias(x_intent_id))
-        owners = [r for r in found if r.intent is not None]
-        parked = [r for r in found if r.intent is None]
-        if len(owners) != 1 or not parked:
-            return
-        events = [recorded.event for record in parked for recorded in record.events]
-        if (yield from _attach(owners[0], events, context)):
-            yield from _close(parked)
-            return
-    raise StoreContended(f"adopting news of {x_intent_id} lost each of {COMMIT_TRIES} races")
+    name = f"the parked record of {x_intent_id}"
+    yield from retry(lambda: _try_to_attach(x_intent_id, context), context, name)
+
+
+def _try_to_attach(x_intent_id: str, context: FlowContext) -> Command[bool]:
+    found = yield from load(x_intent_alias(x_intent_id))
+    owners = [r for r in found if r.intent is not None]
+    parked = [r for r in found if r.intent is None]
+    if len(owners) != 1 or not parked:
+        return True
+    events = [recorded.event for record in parked for recorded in record.events]
+    if not (yield from _attach(owners[0], events, context)):
+        return False
+    yield from _close(parked)
+    return True
 
 
 def _attach(record: Record, events: Iterable[Event], context: FlowContext) -> Command[bool]:

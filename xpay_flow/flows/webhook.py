@@ -12,13 +12,13 @@ from hashlib import sha256
 import attrs
 
 from ..effects import Command, commit, count, load, now
-from ..errors import StoreContended, UntrustedMessage
+from ..errors import UntrustedMessage
 from ..events import UNKNOWN, Event, from_webhook
 from ..lifecycle import Disposition
 from ..records import Record, RecordedEvent, change, intent_alias, receipt_alias, x_intent_alias
 from ..signing import Authenticity, Headers, authenticate
 from ..wire import canonical_json, parse_object, read_webhook, without_secrets
-from .recording import COMMIT_TRIES, FlowContext, attach_parked, next_reconcile_ms, try_to_record
+from .recording import FlowContext, attach_parked, next_reconcile_ms, retry, try_to_record
 
 
 @attrs.frozen(kw_only=True)
@@ -71,15 +71,15 @@ def _proof(proven: Authenticity) -> str:
 
 
 def _file(event: Event, context: FlowContext) -> Command[WebhookResult]:
-    for _ in context.tries:
-        owner = yield from find_owner(event)
-        if owner is None or owner.intent is None:
-            received = yield from _park(event, context)
-        else:
-            received = yield from _record_for(owner, event, context)
-        if received is not None:
-            return received
-    raise StoreContended(f"event {event.event_id} lost each of {COMMIT_TRIES} races")
+    name = f"event {event.event_id}"
+    return (yield from retry(lambda: _try_to_file(event, context), context, name))
+
+
+def _try_to_file(event: Event, context: FlowContext) -> Command[WebhookResult | None]:
+    owner = yield from find_owner(event)
+    if owner is None or owner.intent is None:
+        return (yield from _park(event, context))
+    return (yield from _record_for(owner, event, context))
 
 
 def _record_for(owner: Record, event: Event, context: FlowContext) -> Command[WebhookResult | None]:
@@ -163,7 +163,10 @@ def _park(event: Event, context: FlowContext) -> Command[WebhookResult | None]:
 def _append(
     key: str, aliases: frozenset[str], recorded: RecordedEvent, reconcile_at_ms: int | None
 ) -> Command[bool]:
-    """Add a fact to a record without an intent; a fact on file already costs no write."""
+    """Add a fact to a record without an intent; False is a lost race.
+
+    A fact on file already costs no write.
+    """
     found = yield from load(key)
     record = found[0] if found else Record(key=key, aliases=aliases)
     if any(known.id == recorded.id for known in record.events):
@@ -205,9 +208,7 @@ def _quarantine(
         event=event, disposition="quarantined", why=why, at_ms=now_ms, version=0
     )
     key = f"quarantine:{name}"
-    for _ in context.tries:
-        if (yield from _append(key, frozenset({key}), recorded, None)):
-            return WebhookResult(
-                event_id=event.event_id, event_type=event.type, disposition="quarantined", why=why
-            )
-    raise StoreContended(f"{key} lost each of {COMMIT_TRIES} races")
+    yield from retry(lambda: _append(key, frozenset({key}), recorded, None), context, key)
+    return WebhookResult(
+        event_id=event.event_id, event_type=event.type, disposition="quarantined", why=why
+    )
