@@ -2,7 +2,7 @@
 
 Nothing is left out on either side: on ours each effect is one step; on SPIN's see `pan`. What a
 state is made of has to be the same, too, so it is counted in two ways. "By rest" is as the checker
-does it: where a task is in its code, and the variables that it still reads. "By past" is without
+does it: where a task is in its code, and the variables that it has. "By past" is without
 merging: a task is all the answers that it was ever given, and its twin writes them all down.
 Tasks have names, so that both tell them apart; in one twin they have none on either side.
 """

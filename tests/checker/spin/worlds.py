@@ -1,14 +1,16 @@
 """Which worlds are searched by both? Small ones, about what goes wrong with payments.
 
 Each has a twin in Promela beside this file. Whoever changes one changes the other by hand: that
-they were written twice is what makes it mean something when both are counted alike.
+they were written twice is what makes it mean something when both are counted alike. A flow deletes
+a variable that it no longer reads where its twin sets one to 0: what is in hand is part of a state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -48,19 +50,24 @@ def takes_one() -> Flow:
     """Reads the stock and writes what it should be then."""
     stock = yield Get("stock")
     yield put(stock=stock - 1)
+    del stock
     yield Add("sold")
 
 
-def takes_one_if_unchanged(tries: int = BUYERS) -> Flow:
+def takes_one_if_unchanged() -> Flow:
     """Writes only if nobody has meanwhile, and otherwise reads again."""
-    for _ in range(tries):
+    took = yield from tries_to_take_one(BUYERS)
+    yield Add("sold" if took else "turned_away")
+
+
+def tries_to_take_one(tries: int) -> Generator[Any, Any, bool]:
+    while tries:
+        tries -= 1
         stock = yield Get("stock")
         if (yield swap("stock", stock, stock - 1)):
-            break
-    else:
-        yield Add("turned_away")
-        return
-    yield Add("sold")
+            return True
+        del stock
+    return False
 
 
 def buyers(
@@ -136,14 +143,20 @@ def dedupe(name: str, flow: Callable[[str], Flow]) -> World:
 
 def writes(me: int, *, fenced: bool) -> Flow:
     """Takes the lease and a number, writes with it, and gives the lease back."""
-    for _ in range(2):
-        if (yield swap("holder", 0, me)):
-            break
-    else:
+    if not (yield from tries_to_hold(me, 2)):
         return
     token = yield Add("token")
     yield Write("written", token, fenced)
+    del token
     yield swap("holder", me, 0)
+
+
+def tries_to_hold(me: int, tries: int) -> Generator[Any, Any, bool]:
+    while tries:
+        tries -= 1
+        if (yield swap("holder", 0, me)):
+            return True
+    return False
 
 
 def runs_out(held: Mapping[str, int]) -> Iterator[Mapping[str, int]]:
@@ -176,6 +189,7 @@ def records(event: str) -> Flow:
                 return
         except Lost:
             return
+    del version
     yield put(**{f"{event}_told": 1})
 
 
