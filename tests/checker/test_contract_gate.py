@@ -217,7 +217,7 @@ def test_work_is_ended_at_each_driver_call(
         made.execute("CREATE TABLE t (n INTEGER)")
         made.close()
 
-    def act() -> str:
+    def act() -> sqlite3.Connection:
         made = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
         try:
             made.execute("INSERT INTO t VALUES (1)")
@@ -225,11 +225,14 @@ def test_work_is_ended_at_each_driver_call(
         except BaseException:
             made.close()
             raise
-        return "done"
+        return made
 
-    found = []
+    found: list[tuple[int | None, str | None, list[int]]] = []
     for cut in at_each_driver_call(act, ending=ending, before=begin):
-        found.append((cut.number, cut.answer, _rows(tmp_path)))
+        if cut.answer is not None:
+            # Not by the work itself, since that would be a third call.
+            cut.answer.close()
+        found.append((cut.number, cut.answer and "done", _rows(tmp_path)))
         assert (cut.error is None) is (ending == "die" or cut.number is None)
     assert [(0, None, left[0]), (1, None, left[1]), (None, "done", left[2])] == found
 

@@ -211,8 +211,9 @@ def _culprit(known: Input, frame: FrameType | None) -> tuple[FrameType, str] | N
         if _is_innocent(known, owner, module, frame):
             return None
         if owner == "standard" and module and module not in PASSAGES:
-            # The outermost function of Python's own that the user called: `uuid.uuid4`.
-            called = f"{module}.{frame.f_code.co_name}"
+            # The outermost function of Python's own that the user called: `uuid.uuid4`. Which
+            # private module it is in differs from Python to Python.
+            called = f"{module.partition('._')[0]}.{frame.f_code.co_name}"
         frame = frame.f_back
     return None
 
