@@ -146,6 +146,26 @@ def test_a_fingerprint_has_the_error_being_handled() -> None:
     assert fingerprint(paused(handles("a"))) is None
 
 
+def test_a_lost_race_leaves_nothing_in_hand() -> None:
+    """Attempts that had read different values wait alike once they have lost, and start again."""
+
+    def attempt() -> Flow:
+        found = yield "load"
+        return (yield f"commit {found}")
+
+    def tries() -> Flow:
+        won = None
+        for _ in repeat(None):
+            won = yield from attempt()
+            if won:
+                return won
+        return None
+
+    assert not alike(paused(tries(), 1), paused(tries(), 2))
+    assert alike(paused(tries(), 1, None), paused(tries(), 2, None))
+    assert alike(paused(tries(), 1, None), paused(tries()))
+
+
 def test_variables_without_a_value_are_not_mistaken() -> None:
     """One value in two different variables makes two different fingerprints."""
 
