@@ -194,7 +194,7 @@ def _new_threads(count: int) -> list[float]:
     for _ in range(count):
         thread = threading.Thread(target=handler, args=(perf_counter(),))
         thread.start()
-        thread.join()
+        thread.join(60)
     return taken
 
 

@@ -40,7 +40,7 @@ from .measure import (
 from .orders import Order, orders
 from .places import Server, served_by, server_in
 from .rush_shops import BY_HAND, CONTESTANTS, FLOOR
-from .served import Connection, _connected, _line
+from .served import _GOODBYE_S, Connection, _connected, _line
 from .served import Server as Listening
 from .table import duration, print_table
 
@@ -238,7 +238,7 @@ def _serving(
     finally:
         for process in processes.values():
             process.kill()
-            process.wait()
+            process.wait(_GOODBYE_S)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from xpay_flow.testing.limits import within_s
+
 from .by_hand import PATH
 from .calling import Refused
 from .measure import WARM_UP_TURNS, Contestant, Group, Size, compared
@@ -31,6 +33,8 @@ _TURN_TIMEOUT_S: Final = 10.0
 # Handlers run after the answer, and must not slow down the contestant whose turn is next.
 _SETTLING_S: Final = 0.06
 _GOODBYE_S: Final = 10.0
+# A server counts its orders before it answers.
+_ANSWER_S: Final = 120.0
 
 # Sends these webhooks to a port and says how long each took.
 _Sending: TypeAlias = Callable[[int, Sequence[Order]], Coroutine[Any, Any, list[float]]]
@@ -168,7 +172,7 @@ def _started(name: str, path: Path, count: int) -> Generator[subprocess.Popen[st
 
 def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    line = process.stdout.readline()
+    line = within_s(_ANSWER_S, process.stdout.readline, what="a server")[0]
     if not line:
         raise Refused("a server has ended; see above")
     return line

@@ -34,5 +34,5 @@ def environment(folder: Path, longer_ms: int) -> Mapping[str, str] | None:
     library = folder / "slow_flush.so"
     if not library.exists():
         command = [compiler, "-shared", "-fPIC", "-O2", "-o", library, SOURCE, "-ldl"]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, timeout=120)
     return {"LD_PRELOAD": str(library), "FLUSH_LONGER_US": str(1000 * longer_ms)}

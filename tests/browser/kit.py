@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import httpx
 from playwright.sync_api import Browser, Page, Playwright, ViewportSize, expect
+from processes import line_of
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 # No sandbox: tests run as root in containers. The rest keeps Chromium from calling anybody.
@@ -55,10 +56,9 @@ def demo() -> Generator[Urls, None, None]:
         [*command, "--port", "0", "--xpay-port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         try:
-            assert process.stdout is not None
             said = ""
             while "Ctrl+C" not in said:
-                line = process.stdout.readline()
+                line = line_of(process.stdout, "the demo")
                 assert line, "the demo ended before it served"
                 said += line
             yield Urls(*re.findall(r"(http://[\d.:]+)/(?:\n|_sandbox)", said))

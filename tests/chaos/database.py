@@ -102,7 +102,7 @@ class Server:
         for child in started:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        self._process.wait()
+        self._process.wait(READY_S)
 
     def stop(self) -> None:
         """An orderly end; twice is once."""

@@ -107,7 +107,7 @@ class Crew:
 def _buried(member: Member) -> None:
     if member.process is not None:
         member.process.kill()
-        member.process.join()
+        member.process.join(GOODBYE_S)
         member.process.close()
         member.process = None
 

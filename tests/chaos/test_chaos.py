@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import servers
+from processes import ended, line_of
 from servers import NotThere, absent
+
+from xpay_flow.testing.limits import within_s
 
 from .database import children
 from .planted import PLANTED
@@ -65,17 +68,16 @@ def test_a_shop_with_a_mistake_is_found_out(plant: str) -> None:
 def test_who_interrupts_a_run_finds_nothing_left_of_it() -> None:
     """Ctrl-C ends every process that was started, and removes what they wrote."""
     command = [sys.executable, "-m", "tests.chaos"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+    with ended(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)) as running:
         assert running.stderr is not None
-        first = running.stderr.readline()
-        second = running.stderr.readline()
+        first, second = line_of(running.stderr), line_of(running.stderr)
         if "answered" not in second:
             absent(second)
         folder = Path(first.removeprefix(IN_FOLDER).strip())
         started = descendants(running.pid)
         assert folder.is_dir()
         running.send_signal(signal.SIGINT)
-        rest = running.stderr.read()
+        (rest,) = within_s(ENDS_S, running.stderr.read, what="the run")
         assert 130 == running.wait(ENDS_S), rest
     assert not folder.exists()
     assert len(started) > WEBS + WORKERS

@@ -224,6 +224,7 @@ def test_the_same_story_on_every_run() -> None:
             capture_output=True,
             text=True,
             check=True,
+            timeout=120,
         ).stdout
         for seed in ("1", "2")
     ]

@@ -56,7 +56,7 @@ HIDDEN: Mapping[str, Callable[[], Any]] = {
     "os.environ": lambda: os.environ.get("HOME"),
     "os.getenv": lambda: os.getenv("HOME"),
     "socket.socket": lambda: socket.socket().close(),
-    "subprocess.run": lambda: subprocess.run([sys.executable, "-V"], check=True),
+    "subprocess.run": lambda: subprocess.run([sys.executable, "-V"], check=True, timeout=120),
     "os.system": lambda: os.system("true"),
     "threading.Thread.start": lambda: threading.Thread(target=int).start(),
     "pathlib.write_text": lambda: Path("never-written").write_text(""),

@@ -379,7 +379,7 @@ def uses_a_thread(ports: PlainPorts) -> None:
 
     thread = threading.Thread(target=quietly)
     thread.start()
-    thread.join()
+    thread.join(60)
 
 
 async def uses_an_executor(_: PlainPorts) -> None:
@@ -400,7 +400,7 @@ def test_threads_of_its_own_are_refused() -> None:
 
 
 def waits_elsewhere(_: PlainPorts) -> None:
-    STUCK.acquire()
+    STUCK.acquire(timeout=60)
 
 
 STUCK = threading.Lock()
@@ -413,7 +413,7 @@ def test_waiting_for_something_else_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         told(plain(waits_elsewhere)())
     for thread in threading.enumerate():
         if "waits_elsewhere" in thread.name:
-            thread.join()
+            thread.join(60)
 
 
 def test_the_place_is_known() -> None:

@@ -79,7 +79,9 @@ def test_without_click_the_extra_to_install_is_named() -> None:
         "from xpay_flow.cli import main; main()"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
 
     assert 1 == done.returncode
     assert ["Error: xpay_flow.cli needs an extra: pip install 'xpay-flow[cli]'"] == (
@@ -94,6 +96,7 @@ def test_the_installed_command_and_the_module_are_the_same() -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     )
 
     assert f"xpay-flow, version {__version__}\n" == done.stdout

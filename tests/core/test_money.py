@@ -135,4 +135,9 @@ def test_the_list_of_currencies_is_read_late() -> None:
     """Importing the module reads no list of currencies."""
     program = "import sys, xpay_flow.money; sys.exit('iso4217' in sys.modules)"
     root = Path(money.__file__).parents[1]
-    assert 0 == subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode
+    assert (
+        0
+        == subprocess.run(
+            [sys.executable, "-c", program], cwd=root, check=False, timeout=120
+        ).returncode
+    )

@@ -46,5 +46,7 @@ def test_importing_it_loads_no_framework_no_http_client_and_no_event_loop() -> N
     """A program that imports the package pays for attrs and transitions only."""
     heavy = ["asyncio", "httpx", "ssl", "sqlite3", "iso4217", "starlette", "fastapi", "click"]
     code = f"import sys, xpay_flow; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    )
     assert "[]" == done.stdout.strip()

@@ -449,4 +449,9 @@ def test_settings_need_no_extra() -> None:
         "sys.exit(bool({'cryptography', 'httpx', 'asyncio'} & set(sys.modules)))"
     )
     root = Path(signing.__file__).parents[1]
-    assert 0 == subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode
+    assert (
+        0
+        == subprocess.run(
+            [sys.executable, "-c", program], cwd=root, check=False, timeout=120
+        ).returncode
+    )

@@ -398,4 +398,9 @@ def test_hmac_needs_no_extra() -> None:
         "sys.exit('cryptography' in sys.modules)"
     )
     root = Path(signing.__file__).parents[1]
-    assert 0 == subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode
+    assert (
+        0
+        == subprocess.run(
+            [sys.executable, "-c", program], cwd=root, check=False, timeout=120
+        ).returncode
+    )

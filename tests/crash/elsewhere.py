@@ -74,7 +74,7 @@ def on_a_socket() -> Generator[Address, None, None]:
         yield address
     finally:
         server.shutdown()
-        thread.join()
+        thread.join(60)
         server.server_close()
 
 

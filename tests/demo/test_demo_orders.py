@@ -45,7 +45,7 @@ def test_packing_at_the_same_time_is_done_once(orders: Orders) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
 
     order = orders.get("mug-abcdefghjk")
     assert order is not None

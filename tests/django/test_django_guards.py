@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import unittest
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import django_kit as kit
@@ -17,6 +16,7 @@ from django.test import TestCase
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
 from xpay_flow.records import attempt_key
 from xpay_flow.testing import builders as b
+from xpay_flow.testing.limits import within_s
 from xpay_flow.testing.store_suite import put, together
 from xpay_flow_django import DjangoStore
 from xpay_flow_django.models import Alias, Intent, RecordedEvent
@@ -29,8 +29,7 @@ def store(alias: str) -> DjangoStore:
 
 
 def in_thread(call: Callable[[], Any]) -> Any:
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(call).result()
+    return within_s(60, call)[0]
 
 
 # --- what is refused -----------------------------------------------------------------------------

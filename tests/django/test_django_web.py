@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context
 from http.client import HTTPConnection
@@ -43,6 +42,7 @@ from xpay_flow.testing.adapter_suite import (
     signature,
     wsgi_client,
 )
+from xpay_flow.testing.limits import within_s
 from xpay_flow_django import AsyncDjangoStore, DjangoStore, flow_from, routes
 
 READY_S = 10.0
@@ -150,8 +150,7 @@ def state_elsewhere(alias: str) -> str:
         assert record.intent is not None
         return record.intent.state
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(look).result()
+    return within_s(60, look)[0]
 
 
 @pytest.mark.parametrize("atomic", [False, True], ids=["", "ATOMIC_REQUESTS"])

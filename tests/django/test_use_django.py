@@ -56,7 +56,7 @@ class Reader:
             self.folder = self.folder / arguments[0]
         elif program != "pip":
             done = subprocess.run(
-                self.words(line), **self.where(), capture_output=True, check=False
+                self.words(line), **self.where(), capture_output=True, check=False, timeout=120
             )
             assert 0 == done.returncode, done.stdout + done.stderr
             self.said += done.stdout

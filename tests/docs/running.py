@@ -116,6 +116,7 @@ class Program:
             capture_output=True,
             text=True,
             check=False,
+            timeout=120,
         )
         assert done.stdout, f"{line} prints nothing, but:\n{done.stderr}"
         return done.stdout

@@ -50,6 +50,7 @@ def running_in(folder: Path, words: list[str]) -> Generator[None, None, None]:
             yield
         finally:
             process.terminate()
+            process.wait(60)
 
 
 @contextmanager
@@ -178,7 +179,7 @@ def timeline(folder: Path, order_id: str, ports: running.Ports) -> dict[str, Any
     """The tutorial's own command, with `--json` added."""
     words = [re.sub(r"^order-\w+", order_id, w) for w in command("xpay-flow timeline", ports)]
     done = subprocess.run(
-        [*words, "--json"], cwd=folder, capture_output=True, text=True, check=False
+        [*words, "--json"], cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
     assert 0 == done.returncode, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)

@@ -62,6 +62,7 @@ def said(*words: str, code: int = 0) -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     told = done.stdout + done.stderr
     assert code == done.returncode, told

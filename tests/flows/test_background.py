@@ -49,7 +49,7 @@ class Bell:
         if self._error is not None:
             raise self._error
 
-    def wait(self) -> None:
+    def wait_for_ring(self) -> None:
         assert self.rung.wait(DEADLINE_S), "nobody called"
         self.rung.clear()
 
@@ -81,7 +81,7 @@ def test_the_handler_runs_right_after_the_commit() -> None:
         bell = Bell()
         flow.on_success(bell)
         tell(flow, world, world.start_checkout().x_intent_id)
-        bell.wait()
+        bell.wait_for_ring()
     assert ["pi_1:on_success"] == bell.keys
     assert "done" == world.flow.store.load("receipt:order-42")[0].outbox[0].status
 
@@ -94,7 +94,7 @@ def test_the_loop_survives_a_handler_that_fails() -> None:
         flow.on_success(bell)
         for order in ("order-1", "order-2"):
             tell(flow, world, world.start_checkout(order).x_intent_id)
-            bell.wait()
+            bell.wait_for_ring()
     assert ["pi_1:on_success", "pi_2:on_success"] == bell.keys
 
 
@@ -118,7 +118,7 @@ def test_the_loop_survives_a_store_that_fails(caplog: pytest.LogCaptureFixture) 
         x_intent_id = world.start_checkout().x_intent_id
         assert broken.wait(DEADLINE_S)
         tell(flow, world, x_intent_id)
-        bell.wait()
+        bell.wait_for_ring()
     assert ["pi_1:on_success"] == bell.keys
     assert "what is due stays due" in caplog.text
 
@@ -160,7 +160,7 @@ def test_what_a_dead_process_left_is_done_at_the_next_start() -> None:
         bell = Bell()
         flow.on_success(bell)
         flow.start()
-        bell.wait()
+        bell.wait_for_ring()
     assert ["pi_1:on_success"] == bell.keys
 
 
@@ -247,7 +247,8 @@ def test_an_async_flow_calls_both_kinds_of_handlers(blocking: bool) -> None:
 
         flow.on_success(function if blocking else coroutine)
         await paid(world, flow)
-        await rung.wait()
+        async with asyncio.timeout(DEADLINE_S):
+            await rung.wait()
 
     (record,) = in_a_loop(story)
     assert ["pi_1:on_success"] == keys
@@ -269,7 +270,8 @@ def test_closing_an_async_flow_waits_for_the_handler() -> None:
 
         flow.on_success(slow)
         await paid(world, flow)
-        await begun.wait()
+        async with asyncio.timeout(DEADLINE_S):
+            await begun.wait()
 
     (record,) = in_a_loop(story)
     assert [True] == ended

@@ -21,6 +21,9 @@ from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 
+# Far longer than anything takes, so that a fault ends the test.
+OPENS_S = 60.0
+
 
 class Ledger:
     """An awaited store that is as slow as its gate, and keeps what each transaction held."""
@@ -34,6 +37,10 @@ class Ledger:
         self.broken: set[str] = set()
         self.forgets = False
 
+    async def opens(self) -> None:
+        async with asyncio.timeout(OPENS_S):
+            await self.gate.wait()
+
     async def load(self, alias: str) -> Sequence[Record]:
         (found,) = await self._found([alias])
         return found
@@ -44,20 +51,20 @@ class Ledger:
     async def _found(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
         self.looks.append(list(aliases))
         found = [self.inner.load(alias) for alias in aliases]
-        await self.gate.wait()  # The answer is on its way.
+        await self.opens()  # The answer is on its way.
         if self.broken & set(aliases):
             raise StoreUnavailable(f"{aliases} cannot be read")
         return found
 
     async def commit(self, change: Change) -> bool:
-        await self.gate.wait()
+        await self.opens()
         self.batches.append([change.record.key])
         if change.record.key in self.broken:
             raise StoreUnavailable(f"{change.record.key} cannot be written")
         return self.inner.commit(change)
 
     async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
-        await self.gate.wait()
+        await self.opens()
         keys = [change.record.key for change in changes]
         self.batches.append(keys)
         if self.broken & set(keys):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -28,6 +27,7 @@ from xpay_flow.records import Change, Record, attempt_key
 from xpay_flow.sandbox import ApiFault, FaultPlan
 from xpay_flow.sandbox.faults import ApiFaultName
 from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.testing.limits import within_s
 from xpay_flow.testing.world import World
 
 from .kit import (
@@ -138,22 +138,21 @@ class MeetingStore(StoreBehind):
 
     def __init__(self) -> None:
         super().__init__(MemoryStore())
-        self._meeting = threading.Barrier(2, timeout=10)
+        self._meeting = threading.Barrier(2)
         self._met = threading.local()
 
     def load(self, alias: str) -> Sequence[Record]:
         found = super().load(alias)
         if not hasattr(self._met, "yes"):
             self._met.yes = True
-            self._meeting.wait()
+            self._meeting.wait(10)
         return found
 
 
 def test_two_threads_that_see_nothing_yet_make_one_intent() -> None:
     """Both have found no attempt; the store lets one in, and the other continues it."""
     world = World(MeetingStore())
-    with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(lambda _: world.start_checkout(), range(2))
+    one, other = within_s(60, world.start_checkout, world.start_checkout)
     assert one.url == other.url
     assert one.intent_id == other.intent_id
     assert 1 == len(world.xpay.intents())

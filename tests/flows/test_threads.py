@@ -6,7 +6,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from xpay_flow.ports import Store
 from xpay_flow.sandbox import Delivery
 from xpay_flow.stores import open_store
 from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.testing.limits import within_s
 from xpay_flow.testing.world import World
 
 from .kit import UNHURRIED, recorded
@@ -63,8 +64,7 @@ def test_every_thread_delivers_everything(name: str, tmp_path: Path) -> None:
             if place % 5 == 0:
                 insist(flows[number].deliver)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(shop, range(THREADS)))
+    within_s(120, *(partial(shop, number) for number in range(THREADS)))
     world.flow.deliver()
     check(world, len(deliveries))
     for flow in {id(flow.store): flow for flow in [*flows, world.flow]}.values():
@@ -107,12 +107,11 @@ def test_many_clicks_make_one_intent(name: str, tmp_path: Path) -> None:
     world = World(fresh(), config=UNHURRIED)
     together = threading.Barrier(THREADS)
 
-    def press(_: int) -> str:
+    def press() -> str:
         together.wait(10)
         return world.start_checkout().url
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        urls = set(pool.map(press, range(THREADS)))
+    urls = set(within_s(120, *[press] * THREADS))
     assert (1, 1) == (len(urls), len(world.xpay.intents()))
     assert 1 == len(world.flow.store.load("receipt:order-42"))
     shut: Flow = world.flow

@@ -37,7 +37,12 @@ def run(*words: str | Path, cwd: Path) -> str:
     # Neither the checkout nor the settings of this test run reach into it.
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST"))}
     done = subprocess.run(
-        [str(word) for word in words], cwd=cwd, env=kept, capture_output=True, text=True
+        [str(word) for word in words],
+        cwd=cwd,
+        env=kept,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert 0 == done.returncode, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout

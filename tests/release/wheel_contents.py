@@ -56,7 +56,7 @@ def _import_from(wheel: str) -> None:
             f"assert xpay_flow.__file__.startswith({folder!r}), xpay_flow.__file__;"
             "xpay_flow.Flow"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, timeout=120)
 
 
 if __name__ == "__main__":

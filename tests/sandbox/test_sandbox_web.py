@@ -611,7 +611,7 @@ def receiver(
             yield f"http://127.0.0.1:{server.server_address[1]}/hook", received
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(60)
 
 
 def send_until(sandbox: Sandbox, done: Callable[[], bool]) -> None:

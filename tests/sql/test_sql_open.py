@@ -177,7 +177,9 @@ def test_a_missing_driver_names_its_extra(
 def test_importing_xpay_flow_loads_no_sqlalchemy() -> None:
     """Who does not use it does not pay for it; the command line neither."""
     code = "import sys, xpay_flow, xpay_flow.cli.root; print('sqlalchemy' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    )
     assert "False" == done.stdout.strip()
 
 

@@ -162,7 +162,7 @@ def test_two_workers_share_the_work(shop: Shop) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     for flow in flows:
         flow.close()
     assert keys == sorted(shop.world.called("on_success"))
@@ -212,7 +212,8 @@ def test_a_cancelled_worker_lets_go(
 
                 flow.on_success(fulfil)
                 working = asyncio.create_task(flow.deliver())
-                await begun.wait()
+                async with asyncio.timeout(60):
+                    await begun.wait()
                 working.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await working

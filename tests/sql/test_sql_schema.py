@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
+from processes import ended, line_of
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
@@ -52,11 +53,6 @@ print("ready", flush=True)
 sys.stdin.read()
 print(migrating.upgrade(sys.argv[1]))
 """
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
 
 
 def differences(engine: Engine, tables: Tables) -> list[Any]:
@@ -104,14 +100,16 @@ def test_many_may_upgrade_at_once(request: pytest.FixtureRequest, url: str, kind
     pipe = subprocess.PIPE
     with ExitStack() as stack:
         started = [
-            stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            stack.enter_context(
+                ended(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            )
             for _ in range(4)
         ]
-        assert ["ready\n"] * 4 == [line_of(process) for process in started]
+        assert ["ready\n"] * 4 == [line_of(process.stdout) for process in started]
         for process in started:
             assert process.stdin is not None
             process.stdin.close()
-        said = [line_of(process) for process in started]
+        said = [line_of(process.stdout) for process in started]
     assert [f"{schema.CODE}\n"] * 4 == said
     assert [0] * 4 == [process.returncode for process in started]
     migrating.remove(url)

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from processes import line_of
 
 from .shop_tables import Shop, shop_on
 
@@ -56,20 +57,15 @@ def worker(folder: Path, **environment: str) -> Generator[subprocess.Popen[str]]
     ) as process:
         assert process.stderr is not None
         try:
-            assert "looking every 0.05 s" in process.stderr.readline()
+            assert "looking every 0.05 s" in line_of(process.stderr)
             yield process
         finally:
             process.kill()
 
 
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
 def next_call(process: subprocess.Popen[str]) -> dict[str, str]:
     """What it tells of the next call that it has made."""
-    while not _is_call(told := json.loads(line_of(process))):
+    while not _is_call(told := json.loads(line_of(process.stdout))):
         pass
     return told
 

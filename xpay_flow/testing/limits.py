@@ -20,8 +20,11 @@ TOGETHER_S: Final = 30.0
 DUTY_S: Final = 120.0
 
 
-def within_s(limit_s: float, *calls: Callable[[], T]) -> list[T]:
+def within_s(limit_s: float, *calls: Callable[[], T], what: str = "the store") -> list[T]:
     """The answers of these calls, which run at the same time, each in a thread of its own.
+
+    Args:
+        what: is waited for, in the words of the error.
 
     Raises:
         AssertionError: one of them did not come back within the limit. What a call has raised is
@@ -30,7 +33,11 @@ def within_s(limit_s: float, *calls: Callable[[], T]) -> list[T]:
     running = [_Running(call) for call in calls]
     ends = time.monotonic() + limit_s
     for one in running:
-        one.join(ends - time.monotonic(), limit_s)
+        if not one.has_ended(ends - time.monotonic()):
+            raise AssertionError(
+                f"{what} did not come back within {limit_s:.0f} s; it may wait for a lock that "
+                f"another holds, and stands here:\n{one.stack()}"
+            )
     return [one.answer() for one in running]
 
 
@@ -48,15 +55,11 @@ class _Running(Generic[T]):
         except BaseException as error:  # whatever it is, it is raised where it is waited for
             self._error = error
 
-    def join(self, seconds: float, limit_s: float) -> None:
+    def has_ended(self, seconds: float) -> bool:
         self._thread.join(max(seconds, 0.0))
-        if self._thread.is_alive():
-            raise AssertionError(
-                f"the store did not come back within {limit_s:.0f} s; it may wait for a lock that "
-                f"another of its connections holds, and stands here:\n{self._stack()}"
-            )
+        return not self._thread.is_alive()
 
-    def _stack(self) -> str:
+    def stack(self) -> str:
         frame = sys._current_frames().get(self._thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
         return "".join(traceback.format_stack(frame)) if frame else "(it has just ended)"
 

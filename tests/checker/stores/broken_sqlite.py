@@ -122,7 +122,7 @@ class Plain:
     def _put_entries(self, connection: sqlite3.Connection, change: Change) -> None:
         outbox = json.dumps(to_document(change.record).get("outbox", []))
         connection.execute(
-            "INSERT INTO parts VALUES (?, ?) ON CONFLICT DO UPDATE SET outbox = excluded.effects",
+            "INSERT INTO parts VALUES (?, ?) ON CONFLICT DO UPDATE SET outbox = excluded.outbox",
             (change.record.key, outbox),
         )
 
