@@ -74,7 +74,7 @@ def test_a_worker_takes_over_from_one_that_is_killed(shop: Shop, tmp_path: Path)
     """Within a second after `kill -9` of the process that was in the middle of the call."""
     shop.paid()
     with worker(tmp_path, WAITS="yes") as first:
-        assert "at work\n" == line_of(first)
+        assert "at work\n" == line_of(first.stdout)
         with worker(tmp_path) as second:
             # It has looked, and left the job alone, when it has done this one.
             shop.paid("order-43")
