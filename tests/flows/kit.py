@@ -15,7 +15,7 @@ import attrs
 from xpay_flow import drive, messages
 from xpay_flow.drive import Ports
 from xpay_flow.effects import Command, Effect
-from xpay_flow.errors import StoreUnavailable
+from xpay_flow.errors import SchemaMismatch, StoreUnavailable
 from xpay_flow.flow import Flow
 from xpay_flow.ports import (
     HttpRequest,
@@ -29,7 +29,7 @@ from xpay_flow.ports import (
 from xpay_flow.records import Change, OutboxEntry, Record, Work
 from xpay_flow.sandbox import SandboxConfig
 from xpay_flow.sandbox.signer import EcdsaSigner, hmac_signature
-from xpay_flow.testing.world import WEBHOOK_URL, World
+from xpay_flow.testing.world import WEBHOOK_URL, ManualClock, World
 
 T = TypeVar("T")
 When = Literal["before", "after"]
@@ -364,3 +364,79 @@ def recorded(records: Sequence[Record]) -> list[str]:
     """The event ids of all webhooks on file, with repeats."""
     events = chain.from_iterable(record.events for record in records)
     return [recorded.event.event_id for recorded in events if recorded.event.source == "webhook"]
+
+
+# What xPay's page does not word: the answer to a key whose first request is still running.
+STILL_RUNNING = "A request with this Idempotency-Key is already being processed"
+
+
+class SlowCreation:
+    """xPay is slow with one creation; repeats of its key meanwhile are told that it is running."""
+
+    def __init__(
+        self, inner: Transport, busy: HttpResponse, meanwhile: Callable[[], object]
+    ) -> None:
+        self._inner, self._busy, self._meanwhile = inner, busy, meanwhile
+        self._key: str | None = None
+        self._began = False
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        key = request.headers.get(messages.IDEMPOTENCY_HEADER)
+        if key is not None and key == self._key:
+            return self._busy
+        if key is None or self._began:
+            return self._inner.send(request)
+        self._began, self._key = True, key
+        self._meanwhile()
+        self._key = None
+        return self._inner.send(request)
+
+
+HOUR_S = 3600
+
+
+DAY_S = 24 * HOUR_S
+
+
+# No webhook ever arrives.
+DEAF = SandboxConfig(rate_limit=None)
+
+
+def quiet_world(**options: Any) -> World:
+    return World(**({"config": UNHURRIED} | options))
+
+
+def paid_order(world: World, receipt_id: str) -> str:
+    """An order whose payment is on file and whose handler is owed; xPay's id."""
+    x_intent_id = world.start_checkout(receipt_id).x_intent_id
+    assert x_intent_id is not None
+    world.xpay.pay(x_intent_id)
+    world.deliver_webhooks()
+    return x_intent_id
+
+
+class UnreadableRecord(StoreBehind):
+    """One record was written by a newer version, as in any rolling release."""
+
+    bad = ""
+
+    def load(self, alias: str) -> Sequence[Record]:
+        if self.bad and any(r.key == self.bad for r in super().load(alias)):
+            raise SchemaMismatch("a stored Intent has a member that is not known to this version")
+        return super().load(alias)
+
+
+class SettableClock(ManualClock):
+    """The clock of a machine that can be set back."""
+
+    def __init__(self, clock: Any) -> None:
+        super().__init__(clock)
+        self.back_ms = 0
+        self.pauses = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() - self.back_ms
+
+    def pause(self, seconds: float) -> None:
+        self.pauses += 1
+        super().pause(seconds)

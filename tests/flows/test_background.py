@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from xpay_flow.background import BackgroundTask, BackgroundThread
+from xpay_flow.endpoints import WebRequest
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.money import Money
 from xpay_flow.payment import Payment
@@ -27,7 +28,7 @@ from xpay_flow.testing.world import (
     World,
 )
 
-from .kit import body_of, signed, success_of
+from .kit import body_of, quiet_world, signed, success_of
 
 # Far longer than anything takes, so that a fault ends the test.
 DEADLINE_S = 10
@@ -300,3 +301,37 @@ def test_an_async_loop_survives_what_its_work_raises() -> None:
 
     asyncio.run(told())
     assert 2 == len(rounds)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_background_thread_survives_whatever_work_raises() -> None:
+    """`background`: the loop "survives whatever `work` raises"; a handler may call sys.exit()."""
+    again, calls = threading.Event(), list[int]()
+
+    def work() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise SystemExit(1)
+        again.set()
+
+    loop = BackgroundThread("loop", work, every_s=0.01)
+    loop.nudge()
+    came_again = again.wait(0.5)
+    loop.stop()
+    assert came_again
+
+
+def test_background_is_not_woken_by_hostile_bytes() -> None:
+    """Promise 10: hostile bytes cause no outbound call."""
+
+    class Woken:
+        times = 0
+
+        def nudge(self) -> None:
+            self.times += 1
+
+    world, loop = quiet_world(), Woken()
+    world.flow._loops = (loop,)  # type: ignore[list-item]
+    response = world.flow.handle(WebRequest(method="POST", path="/webhook", body=b"{}"))
+    assert 401 == response.status
+    assert 0 == loop.times

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from xpay_flow import messages
 from xpay_flow.errors import (
     ERROR_CHARS_MAX,
     InvalidValue,
+    MerchantError,
     SchemaMismatch,
     StoreUnavailable,
     UnknownIntent,
@@ -24,16 +27,22 @@ from xpay_flow.records import TRIES_KEPT, Change, HandlerName, OutboxEntry, Reco
 from xpay_flow.settings import RETRY_SCHEDULE_S
 from xpay_flow.stores import open_store
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.testing.world import AsyncManualClock, World
+from xpay_flow.testing.world import AsyncManualClock, AsyncSandboxTransport, World
 
 from .kit import (
+    DEAF,
     BreakingStore,
     Crash,
     Fuse,
     FusedFlow,
     RivalledStore,
     StoreBehind,
+    UnreadableRecord,
+    answer,
     owed,
+    paid_order,
+    quiet_world,
+    scripted,
     success_of,
     tell,
     the_record,
@@ -691,3 +700,140 @@ def test_a_record_that_cannot_be_read_does_not_hold_up_the_others(work: str) -> 
     assert "success" == intent.state
     if work == "deliver":
         assert ["pi_2:on_success"] == world.called("on_success")
+
+
+def test_on_attention_is_called_for_an_order_paid_twice() -> None:
+    """Somebody is told when one order was paid twice, whatever `on_success` makes of it."""
+    world = quiet_world()
+    first = world.start_checkout().x_intent_id
+    second = world.start_checkout(new_attempt=True).x_intent_id
+    for x_intent_id in (first, second):
+        world.xpay.pay(x_intent_id or "")
+        world.settle()
+    assert world.called("on_attention")
+
+
+def test_deliver_goes_on_behind_a_record_that_cannot_be_read() -> None:
+    """The order behind an unreadable record is fulfilled."""
+    store = UnreadableRecord(MemoryStore())
+    world = quiet_world(store=store)
+    for receipt_id in ("order-1", "order-2"):
+        paid_order(world, receipt_id)
+        world.advance(1)
+    store.bad = "attempt:1:order-1"
+    for _ in range(5):
+        world.flow.deliver()
+        world.advance(60)
+    assert ["pi_2:on_success"] == world.called("on_success")
+
+
+def test_deliver_gives_up_a_handler_that_kills_its_process_each_time() -> None:
+    """Retry with back-off, then attention: also for a handler that never comes back."""
+    world = quiet_world(retry_schedule_s=(5, 30))
+    paid_order(world, "order-42")
+
+    def kills(payment: Payment) -> None:
+        raise Crash
+
+    world.flow.on_success(kills)
+    for _ in range(50):
+        with suppress(Crash):
+            world.flow.deliver()
+        world.advance(world.settings.lease_s + 1)
+    intent = the_record(world).intent
+    assert intent is not None
+    assert "handler_gave_up:on_success" in intent.attention
+
+
+def test_deliver_drops_what_a_process_with_on_success_has_no_handler_for() -> None:
+    """It is taken for a whole shop, as "Go live" says; `redeliver` has the dropped call made.
+
+    See "Not guaranteed" of promise 4.
+    """
+    world = quiet_world()
+    x_intent_id = paid_order(world, "order-42")
+    web = world.new_flow(world.flow.store)
+    for name in ("on_failed", "on_refunded", "on_attention"):
+        del web.ports.handlers[name]
+    web.deliver()
+    world.xpay.refund(x_intent_id, 500)
+    world.deliver_webhooks()
+    web.deliver()
+    world.flow.deliver()
+    assert [] == world.called("on_refunded")
+    (dropped,) = (entry for entry in the_record(world).outbox if entry.name == "on_refunded")
+    assert "dropped" == dropped.status
+    world.flow.redeliver("order-42", dropped.id)
+    world.flow.deliver()
+    assert [dropped.id] == world.called("on_refunded")
+
+
+def test_deliver_without_on_success_does_not_delay_it() -> None:
+    """A process that only calls persons does not keep a paid order from the one that fulfils."""
+    world = quiet_world()
+    paid_order(world, "order-42")
+    caller = world.new_flow(world.flow.store)
+    del caller.ports.handlers["on_success"]
+    for _ in range(4):
+        caller.deliver()
+        world.advance(700)
+    caller.deliver()
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+
+
+def test_redeliver_refuses_what_is_done() -> None:
+    """`on_success` that is done is not owed a second time."""
+    world = quiet_world()
+    paid_order(world, "order-42")
+    world.flow.deliver()
+    with suppress(MerchantError):
+        world.flow.redeliver("order-42", "pi_1:on_success")
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+
+
+def test_redeliver_takes_what_was_withheld_for_a_refund_in_part() -> None:
+    """`refund_without_details`: "if the refund was partial, fulfil … with `redeliver`"."""
+    world = quiet_world(config=DEAF)
+    checkout = world.start_checkout()
+    world.xpay.pay(checkout.x_intent_id or "")
+    script = scripted(world)
+    reported = success_of(world, checkout.x_intent_id, status=messages.STATUS_REFUNDED)
+    script.then(answer(200, {**reported, "xIntentId": checkout.x_intent_id}))
+    world.advance(61)
+    world.flow.reconcile()
+    world.flow.deliver()
+    world.flow.redeliver("order-42", "pi_1:on_success")
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+
+
+def test_deliver_counts_an_async_handler_that_is_cancelled_inside_as_failed() -> None:
+    """A handler that awaited something cancelled (not the pass itself) fails like any other."""
+    world = quiet_world()
+    for receipt_id in ("order-1", "order-2"):
+        paid_order(world, receipt_id)
+        world.advance(1)
+    called: list[str] = []
+
+    async def handler(payment: Payment) -> None:
+        called.append(payment.receipt_id)
+        if payment.receipt_id == "order-1":
+            job = asyncio.ensure_future(asyncio.Event().wait())
+            job.cancel()
+            await job
+
+    async def main() -> None:
+        flow = AsyncFlow(
+            world.flow.store,
+            world.settings,
+            transport=AsyncSandboxTransport(world.xpay),
+            clock=AsyncManualClock(world.clock),
+            background=False,
+        )
+        flow.on_success(handler)
+        await flow.deliver()
+
+    asyncio.run(main())
+    assert ["order-1", "order-2"] == called

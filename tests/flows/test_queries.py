@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -14,15 +14,26 @@ from xpay_flow.effects import Commit, Query, commit
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.errors import OutcomeUnknown, StoreUnavailable, UnknownIntent, XPayRefused
 from xpay_flow.flow import AsyncFlow
-from xpay_flow.flows import PaymentStatus
+from xpay_flow.flows import FlowContext, PaymentStatus
 from xpay_flow.flows.queries import UNKNOWN_PAYMENT
+from xpay_flow.lifecycle import LIFECYCLE
 from xpay_flow.money import Money
-from xpay_flow.ports import NoAnswer
+from xpay_flow.ports import Clock, NoAnswer
 from xpay_flow.records import change
 from xpay_flow.stores import open_store
 from xpay_flow.testing.world import AsyncManualClock, World
 
-from .kit import UnwritableStore, error, scripted, success_of, tell, the_record
+from .kit import (
+    HOUR_S,
+    SettableClock,
+    UnwritableStore,
+    error,
+    quiet_world,
+    scripted,
+    success_of,
+    tell,
+    the_record,
+)
 
 PENDING = PaymentStatus(status="PENDING", final=False)
 SUCCESS = PaymentStatus(status="SUCCESS", final=True)
@@ -338,3 +349,29 @@ def test_the_money_of_an_open_order_is_not_in_a_commit() -> None:
             pass
         assert not [entry for entry in seen if isinstance(entry, Commit)]
     assert Money(1999, "USD") == world.flow.timeline("order-0").intent.money  # type: ignore[union-attr]
+
+
+def test_status_never_shows_an_event_of_our_own_as_a_payment() -> None:
+    """Only authenticated evidence of a payment makes the public status SUCCESS."""
+    world = quiet_world()
+    checkout = world.start_checkout()
+    approved = LIFECYCLE.extended(states={}, events={"approved": "success"})
+    world.flow.context = FlowContext(world.settings, approved)
+    world.flow.record(checkout.intent_id, "approved")
+    assert "PENDING" == world.status(checkout.x_intent_id).status
+
+
+def test_status_ends_after_the_clock_is_set_back() -> None:
+    """A status query that may wait two seconds looks a handful of times."""
+    world = quiet_world()
+    checkout = world.start_checkout()
+
+    class SetBack(SettableClock):
+        def pause(self, seconds: float) -> None:
+            super().pause(seconds)
+            self.back_ms = HOUR_S * 1000
+
+    clock = SetBack(world.clock)
+    world.flow.ports.clock = cast(Clock, clock)
+    world.flow.status(checkout.x_intent_id or "", wait_s=2)
+    assert clock.pauses <= 10

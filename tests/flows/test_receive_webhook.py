@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
 from xpay_flow import messages
-from xpay_flow.errors import OutcomeUnknown, StoreContended, StoreUnavailable, UntrustedMessage
+from xpay_flow.errors import (
+    InvalidValue,
+    OutcomeUnknown,
+    StoreContended,
+    StoreUnavailable,
+    UntrustedMessage,
+    XPayFlowError,
+)
+from xpay_flow.flow import Flow
+from xpay_flow.flows import FlowContext
+from xpay_flow.lifecycle import LIFECYCLE
 from xpay_flow.records import Change
 from xpay_flow.sandbox import FaultPlan, SandboxConfig, WebhookFault
 from xpay_flow.sandbox.signer import EcdsaSigner
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.testing.world import WEBHOOK_URL, World
+from xpay_flow.stores.sqlite import SQLiteStore
+from xpay_flow.testing.world import WEBHOOK_URL, ManualClock, SandboxTransport, World
 
 from .kit import (
     SIGNING_KEY,
@@ -23,6 +38,7 @@ from .kit import (
     body_of,
     ecdsa_signed,
     owed,
+    quiet_world,
     recorded,
     signed,
     story,
@@ -468,3 +484,87 @@ def test_the_recorded_event_has_no_address_and_no_customer() -> None:
     events = repr([attrs.asdict(recorded) for recorded in the_record(world).events])
     assert "ada@example.org" not in events
     assert checkout.url not in events
+
+
+def test_receive_webhook_reads_a_record_in_a_withdrawn_currency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade of the table of currencies (BGN and ANG went in 2025-26) loses no record."""
+    world = quiet_world(store=SQLiteStore(tmp_path / "payments.db"))
+    checkout = world.start_checkout()
+    told = success_of(world, checkout.x_intent_id)
+
+    def dropped(currency: str) -> int:
+        raise InvalidValue(f"{currency} is no currency code of ISO 4217")
+
+    monkeypatch.setattr("xpay_flow.money.exponent", dropped)
+    assert "applied" == tell(world, messages.INTENT_SUCCESS, **told).disposition
+
+
+def test_receive_webhook_raises_a_documented_error_for_a_state_of_another_lifecycle() -> None:
+    """A process without the shop's own states refuses a webhook with a StoreError at worst."""
+    world = quiet_world()
+    checkout = world.start_checkout()
+    lifecycle = LIFECYCLE.extended(states={"in_review": "failed"}, events={"held": "in_review"})
+    world.flow.context = FlowContext(world.settings, lifecycle)
+    world.flow.record(checkout.intent_id, "held")
+    world.flow.context = FlowContext(world.settings)
+    with suppress(XPayFlowError):
+        tell(world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id))
+
+
+def test_receive_webhook_quarantines_no_personal_data() -> None:
+    """`Event.payload` is "without secrets and personal data", and the facts cannot be deleted."""
+    world = quiet_world()
+    # As a future version of xPay might write it: a date where a number was.
+    body = (
+        b'{"eventId":"whe_1","eventType":"intent.success","eventTime":"2026-01-05T09:30:00Z",'
+        b'"intentId":"in_1","customerDetails":{"email":"ada@example.org"}}'
+    )
+    received = world.flow.receive_webhook(signed(body), body)
+    (record,) = world.flow.store.load(f"quarantine:{received.event_id.partition(':')[2]}")
+    payload = record.events[0].event.payload
+    assert {"eventId": "whe_1", "eventTime": "2026-01-05T09:30:00Z"}.items() <= json.loads(
+        payload
+    ).items()
+    assert "ada@example.org" not in payload
+
+
+def test_receive_webhook_keeps_one_event_id_about_two_intents_at_both() -> None:
+    """Contents under one event id are compared within one intent: both are kept, none is flagged.
+
+    See "Not guaranteed" of promise 9.
+    """
+    world = quiet_world()
+    names = ("order-1", "order-2")
+    for x_intent_id in [world.start_checkout(name).x_intent_id for name in names]:
+        told = success_of(world, x_intent_id)
+        tell(world, messages.INTENT_SUCCESS, event_id="whe_same", **told)
+    assert 0 == world.flow.counters["webhook.contradictory"]
+    for name in names:
+        record = the_record(world, f"receipt:{name}")
+        assert record.intent is not None
+        assert "success" == record.intent.state
+        assert any(event.id.startswith("whe_same#") for event in record.events)
+
+
+def test_receive_webhook_survives_a_thread_that_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`receive_webhook` raises UntrustedMessage and StoreError, and nothing else."""
+    world = quiet_world()
+    checkout = world.start_checkout()
+    flow = Flow(
+        world.flow.store,
+        world.settings,
+        transport=SandboxTransport(world.xpay),
+        clock=ManualClock(world.clock),
+    )
+
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    world.flow = flow
+    told = tell(world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id))
+    assert "applied" == told.disposition

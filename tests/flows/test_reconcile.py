@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from xpay_flow import messages
-from xpay_flow.errors import OutcomeUnknown, XPayRefused
+from xpay_flow.errors import InvalidValue, OutcomeUnknown, XPayFlowError, XPayRefused
 from xpay_flow.flows import FailedJob, ReconcileResult
 from xpay_flow.flows.checkout import REPEATABLE_MS
 from xpay_flow.money import Money
@@ -18,16 +19,22 @@ from xpay_flow.ports import HttpRequest, NoAnswer
 from xpay_flow.records import Change, Record
 from xpay_flow.sandbox import FaultPlan, SandboxConfig
 from xpay_flow.settings import RECONCILE_SCHEDULE_S
+from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.testing.world import World
 
 from .kit import (
+    DAY_S,
+    HOUR_S,
     Crash,
     Fuse,
     FusedFlow,
     RivalledStore,
+    SlowCreation,
+    UnreadableRecord,
     answer,
     error,
     owed,
+    quiet_world,
     recorded,
     scripted,
     story,
@@ -530,3 +537,108 @@ def test_a_refused_creation_is_asked_about_no_more() -> None:
     world.advance(10**6)
     assert () == world.flow.reconcile()
     assert 1 == len(transport.requests)
+
+
+def test_reconcile_leaves_an_attempt_whose_creation_is_running() -> None:
+    """While the customer's own repeat is under way, the reconciler's 409 proves nothing."""
+    world, pages = quiet_world(), list[str]()
+    script = scripted(world, *3 * [NoAnswer("lost before xPay saw it")])
+    with pytest.raises(OutcomeUnknown):
+        world.start_checkout()
+    world.advance(130)
+
+    def click() -> None:
+        with suppress(XPayFlowError):
+            pages.append(world.start_checkout().url)
+
+    def meanwhile() -> None:
+        world.flow.reconcile()
+        click()
+
+    busy = error(409, "conflict")
+    world.flow.ports.transport = SlowCreation(script, busy, meanwhile)
+    click()
+    assert 1 == len(set(pages))
+
+
+def test_reconcile_goes_on_behind_a_record_that_cannot_be_read() -> None:
+    """The lost webhook of the order behind an unreadable record is noticed."""
+    store = UnreadableRecord(MemoryStore())
+    world = quiet_world(store=store)
+    world.start_checkout("order-1")
+    world.advance(1)
+    world.xpay.pay(world.start_checkout("order-2").x_intent_id or "")
+    store.bad = "attempt:1:order-1"
+    world.advance(HOUR_S)
+    world.flow.reconcile()
+    assert "success" == the_record(world, "receipt:order-2").intent.state  # type: ignore[union-attr]
+
+
+def test_reconcile_goes_on_behind_an_attempt_that_cannot_be_sent() -> None:
+    """The lost webhook behind an unsendable attempt is noticed in the same pass."""
+    world = quiet_world()
+    with suppress(InvalidValue, UnicodeEncodeError):
+        world.start_checkout("order-1", description="\ud800")
+    world.advance(HOUR_S)
+    world.xpay.pay(world.start_checkout("order-2").x_intent_id or "")
+    world.advance(HOUR_S)
+    world.flow.reconcile()
+    assert "success" == the_record(world, "receipt:order-2").intent.state  # type: ignore[union-attr]
+
+
+def test_reconcile_heals_a_crash_during_the_last_query() -> None:
+    """Every step boundary is a recovery point, also the one after the last claim."""
+    world = quiet_world(config=DEAF, flow_type=FusedFlow, reconcile_schedule_s=(60,))
+    fuse = cast(FusedFlow, world.flow).fuse = Fuse()
+    checkout = world.start_checkout()
+    world.xpay.pay(checkout.x_intent_id or "")
+    world.advance(61)
+    # The first pass takes the only question; it is cut short just after its claim.
+    fuse.set(4, "after")
+    with pytest.raises(Crash):
+        world.flow.reconcile()
+    fuse.defuse()
+    for _ in range(10):
+        world.advance(DAY_S)
+        world.flow.reconcile()
+    intent = the_record(world).intent
+    assert intent is not None
+    assert "success" == intent.state
+
+
+def test_reconcile_flags_a_payment_of_unknown_amount_in_the_end() -> None:
+    """A refund proved a payment, xPay never said over how much: somebody must be told."""
+    world = quiet_world(config=DEAF)
+    checkout = world.start_checkout()
+    tell(
+        world,
+        messages.INTENT_REFUNDED,
+        intentId=checkout.x_intent_id,
+        refundId="rf_1",
+        amount=500,
+        currency="USD",
+    )
+    script = scripted(world)
+    for _ in range(30):
+        script.then(*20 * [error(500, messages.INTERNAL_SERVER_ERROR)])
+        world.advance(DAY_S)
+        world.flow.reconcile()
+        world.flow.deliver()
+    assert the_record(world).reconcile_at_ms is None
+    assert world.called("on_attention")
+
+
+def test_reconcile_forgets_a_request_that_can_no_longer_be_sent() -> None:
+    """`Intent.request` is "kept until xPay's answer is known, then None"."""
+    world = quiet_world()
+    scripted(world, *3 * [NoAnswer("lost")])
+    with pytest.raises(OutcomeUnknown):
+        world.start_checkout()
+    metadata = {world.settings.metadata_key: "pi_1"}
+    tell(world, messages.INTENT_CREATED, intentId="in_1", metadata=metadata)
+    for _ in range(30):
+        world.advance(DAY_S)
+        world.flow.reconcile()
+    intent = the_record(world).intent
+    assert intent is not None
+    assert intent.request is None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -18,26 +19,34 @@ from xpay_flow.errors import (
     ReceiptInUse,
     StoreContended,
     StoreUnavailable,
+    XPayFlowError,
     XPayRefused,
 )
+from xpay_flow.flow import Flow
 from xpay_flow.flows.checkout import REPEATABLE_MS
 from xpay_flow.money import Money
-from xpay_flow.ports import HttpRequest, HttpResponse, NoAnswer
+from xpay_flow.ports import FOUND_MAX, Clock, HttpRequest, HttpResponse, NoAnswer
 from xpay_flow.records import Change, Record, attempt_key
 from xpay_flow.sandbox import ApiFault, FaultPlan
 from xpay_flow.sandbox.faults import ApiFaultName
+from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.testing.limits import within_s
 from xpay_flow.testing.world import World
 
 from .kit import (
+    HOUR_S,
+    STILL_RUNNING,
     BreakingStore,
     CountingStore,
     RivalledStore,
+    SettableClock,
+    SlowCreation,
     StoreBehind,
     When,
     answer,
     error,
+    quiet_world,
     scripted,
     story,
     success_of,
@@ -570,3 +579,108 @@ def test_a_turn_that_nobody_used_does_not_hold_up_the_next() -> None:
     assert "created" == world.start_checkout().state
     assert world.clock.now_ms() - started_ms <= 1000
     assert 2 == given_up
+
+
+def test_start_checkout_opens_one_page_for_clicks_during_the_first() -> None:
+    """However xPay words "your first request is still running", one page can be paid on."""
+    world, pages = quiet_world(), list[str]()
+
+    def click() -> None:
+        with suppress(XPayFlowError):
+            pages.append(world.start_checkout().url)
+
+    busy = error(400, messages.BAD_REQUEST, STILL_RUNNING)
+
+    def twice() -> None:
+        click()
+        click()
+
+    world.flow.ports.transport = SlowCreation(world.flow.ports.transport, busy, twice)
+    click()
+    assert 1 == len(set(pages))
+
+
+def test_start_checkout_refuses_an_answer_about_another_order() -> None:
+    """A create answer that names another receipt, amount and intent of ours is not believed."""
+    world = quiet_world()
+    theirs = {
+        "xIntentId": "in_theirs",
+        "status": "CREATED",
+        "amount": 990_000,
+        "currency": "EUR",
+        "receiptId": "order-of-somebody-else",
+        "fwdUrl": "https://pay.xpaycheckout.com/?xpay_intent_id=theirs",
+        "metadata": {"xpay_flow_intent": "pi_somebody_else"},
+    }
+    scripted(world, answer(200, theirs))
+    with pytest.raises(XPayFlowError):
+        world.start_checkout()
+
+
+def test_start_checkout_refuses_half_a_character_before_anything_is_stored() -> None:
+    r"""A customer named "\\ud800" (any JSON can say so) costs an InvalidValue, and no attempt."""
+    world = quiet_world()
+    with pytest.raises(InvalidValue):
+        world.flow.start_checkout(
+            receipt_id="order-42",
+            money=Money(1999, "USD"),
+            callback_url="https://shop.example/thanks",
+            customer={"name": "\ud800", "email": "ada@example.org"},
+        )
+
+
+def test_start_checkout_refuses_a_receipt_with_too_many_attempts() -> None:
+    """A hundred attempts upon one receipt are a mistake, and the shop is told what to do."""
+    world = quiet_world()
+    script = scripted(world)
+    script.then(*FOUND_MAX * [error(400, messages.BAD_REQUEST, "no such country")])
+    for _ in range(FOUND_MAX):
+        with pytest.raises(XPayRefused):
+            world.start_checkout()
+    with pytest.raises(InvalidValue, match="use another"):
+        world.start_checkout()
+
+
+class OwnTime:
+    """The clock of one of many threads: a pause is over when it is over, whatever others do."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def pause(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+
+
+class Willing:
+    """An xPay that makes whatever it is asked for, at once."""
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        page = "https://pay.xpaycheckout.com/?xpay_intent_id=1"
+        return answer(200, {"xIntentId": "in_1", "status": "CREATED", "fwdUrl": page})
+
+
+def test_requests_per_minute_serves_more_clicks_at_the_rate() -> None:
+    """Under two clicks a second and a rate of one, half of the customers get their page."""
+    clock, settings = OwnTime(), Settings.sandbox(requests_per_minute=60)
+    flow = Flow(MemoryStore(), settings, transport=Willing(), clock=clock, background=False)
+    begin_ms, served = clock.ms, 0
+    for half_second in range(400):
+        clock.ms = begin_ms + half_second * 500
+        with suppress(OutcomeUnknown):
+            flow.xpay.create_intent("{}", "key")
+            served += half_second >= 200
+    # The second 100 seconds at one a second, less a margin.
+    assert served >= 80
+
+
+def test_start_checkout_goes_on_after_the_clock_is_set_back() -> None:
+    """After the clock went back by an hour, the next customer gets a page."""
+    world = quiet_world(requests_per_minute=60)
+    clock = SettableClock(world.clock)
+    world.flow.ports.clock = cast(Clock, clock)
+    world.start_checkout("order-1")
+    clock.back_ms = HOUR_S * 1000
+    assert world.start_checkout("order-2").url
