@@ -64,7 +64,7 @@ def _waits(call: ast.Call) -> bool:
         return LIMITED_BY_WORD[name] not in words
     if name in WITHOUT_LIMIT:
         return not call.args and not words
-    if name not in WAITS or _is_text_or_mapping(call):
+    if name not in WAITS or _is_no_wait(call):
         return False
     if _is_false(words.get("blocking", words.get("block"))):
         return False
@@ -74,10 +74,13 @@ def _waits(call: ast.Call) -> bool:
     return limit is None or (isinstance(limit, ast.Constant) and limit.value is None)
 
 
-def _is_text_or_mapping(call: ast.Call) -> bool:
-    """`", ".join(…)`, `os.path.join(…)` and `mapping.get(…)` wait for nothing."""
+def _is_no_wait(call: ast.Call) -> bool:
+    """`", ".join(…)`, `mapping.get(…)` and `rate_limiter.acquire(now_ms)` wait for nothing."""
     assert isinstance(call.func, ast.Attribute)
     name, words = call.func.attr, {word.arg for word in call.keywords}
+    if name == "acquire":
+        # A lock's first word is whether to wait.
+        return bool(call.args) and not isinstance(call.args[0], ast.Constant)
     if name == "get":
         return bool(call.args or words - {"timeout", "block"})
     return name == "join" and bool(call.args)
