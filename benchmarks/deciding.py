@@ -14,7 +14,7 @@ from typing import Final
 from transitions import Machine
 
 from xpay_flow import LIFECYCLE, Event, decide, messages
-from xpay_flow.testing import builders as b
+from xpay_flow import sample_records as b
 
 from .calling import Refused
 from .measure import Contestant, Group, Size, compared

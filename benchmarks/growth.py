@@ -17,10 +17,10 @@ import asyncpg
 import attrs
 
 from xpay_flow import AsyncFlow, Flow
+from xpay_flow import sample_records as b
 from xpay_flow.records import Change
 from xpay_flow.stores.rows import EVENT_COLUMNS, INTENT_COLUMNS, OUTBOX_COLUMNS
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.testing import builders as b
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, migrating
 
 from .measure import WARM_UP_TURNS, Contestant, Group, Size, compared

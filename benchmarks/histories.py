@@ -7,9 +7,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+from xpay_flow import sample_records as b
 from xpay_flow.records import Record
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.testing import builders as b
 
 from .calling import Refused
 from .measure import Contestant, Group, Size, compared

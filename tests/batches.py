@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import BatchCommitting
 from xpay_flow.records import Change, Record
 from xpay_flow.stores.coalescing import TOGETHER_MAX
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 
 EVENTS = (b.created, b.failed, b.paid, b.refunded)

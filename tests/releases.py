@@ -19,8 +19,8 @@ from typing import Final
 
 import attrs
 
+from xpay_flow import sample_records as b
 from xpay_flow.ports import Store
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 
 _ROOT: Final = Path(__file__).parents[1]

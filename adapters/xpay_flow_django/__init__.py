@@ -23,7 +23,7 @@ except ImportError:
     raise MissingExtra("xpay_flow_django", "django") from None
 
 if TYPE_CHECKING:
-    from .conf import open_async_flow, open_flow
+    from .opening import open_async_flow, open_flow
     from .stores import AsyncDjangoStore, DjangoStore
     from .web import flow_from, routes
 
@@ -41,8 +41,8 @@ _LATE = {
     "AsyncDjangoStore": "stores",
     "DjangoStore": "stores",
     "flow_from": "web",
-    "open_async_flow": "conf",
-    "open_flow": "conf",
+    "open_async_flow": "opening",
+    "open_flow": "opening",
     "routes": "web",
 }
 

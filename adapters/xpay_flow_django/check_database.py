@@ -8,15 +8,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final, Generic, TypeVar
 
 import attrs
 from django.db import DatabaseError, connections, transaction
 
 from .models import Alias, Intent, OutboxEntry, RecordedEvent
 
-if TYPE_CHECKING:
-    from .stores import DjangoStore
+S = TypeVar("S")
 
 _LEFT_S: Final = 5
 # Those that refer to others come first.
@@ -24,7 +23,7 @@ _TABLES: Final = [model._meta.db_table for model in (Alias, OutboxEntry, Recorde
 
 
 @attrs.frozen(kw_only=True)
-class ForCheck:
+class ForCheck(Generic[S]):
     """Empty tables for as long as a check lasts.
 
     Args:
@@ -33,15 +32,15 @@ class ForCheck:
         reset: empties the tables.
     """
 
-    make: Callable[[], DjangoStore]
+    make: Callable[[], S]
     reset: Callable[[], None]
 
 
 @contextmanager
-def for_check(alias: str, opened: Callable[[str], DjangoStore]) -> Generator[ForCheck]:
+def for_check(alias: str, opened: Callable[[str], S]) -> Generator[ForCheck[S]]:
     """A new database beside the one that `alias` names, whose user may make and drop databases."""
 
-    def make() -> DjangoStore:
+    def make() -> S:
         _connect_anew(alias)
         return opened(alias)
 

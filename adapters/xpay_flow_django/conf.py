@@ -20,7 +20,7 @@ import attrs
 from django.conf import settings as project
 from django.db import DEFAULT_DB_ALIAS
 
-from xpay_flow import AsyncFlow, ConfigurationError, Flow, Settings
+from xpay_flow import ConfigurationError, Settings
 from xpay_flow.errors import quoted
 from xpay_flow.settings import ENV_PREFIX
 
@@ -36,27 +36,6 @@ _NEEDED: Final = [
     for name, member in _FIELDS.items()
     if attrs.fields_dict(Settings)[member].default is attrs.NOTHING
 ]
-
-
-def open_flow(**options: Any) -> Flow:
-    """A flow on Django's database, as `XPAY_FLOW` or the environment says.
-
-    Args:
-        options: those of `Flow`, such as `background=False` where `manage.py xpay_worker` runs.
-
-    Raises:
-        ConfigurationError: a setting is missing, weak, contradictory or unknown.
-    """
-    from .stores import DjangoStore
-
-    return Flow(DjangoStore(), flow_settings(), **options)
-
-
-def open_async_flow(**options: Any) -> AsyncFlow:
-    """See `open_flow`."""
-    from .stores import AsyncDjangoStore
-
-    return AsyncFlow(AsyncDjangoStore(), flow_settings(), **options)
 
 
 def flow_settings() -> Settings:

@@ -77,7 +77,7 @@ class DjangoStore:
         return cls(_named(url))
 
     @classmethod
-    def for_check(cls, url: str) -> AbstractContextManager[ForCheck]:
+    def for_check(cls, url: str) -> AbstractContextManager[ForCheck[DjangoStore]]:
         """A database of its own beside the one that `url` names, for the contract check."""
         return for_check(_named(url) or database_alias(), cls)
 

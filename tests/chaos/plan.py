@@ -16,8 +16,8 @@ import attrs
 
 from xpay_flow import messages as m
 from xpay_flow.errors import InvalidValue
+from xpay_flow.sample_records import PRICE
 from xpay_flow.sandbox.ledger import Intent
-from xpay_flow.testing.builders import PRICE
 
 # Of all deliveries, those that repeat an earlier one byte for byte.
 DUPLICATES: Final = 0.3

@@ -29,7 +29,7 @@ _PRELOADED: Final = (
     "uvicorn.protocols.http.auto",
     "xpay_flow.cli.root",
     "xpay_flow.httpx_transport",
-    "xpay_flow.testing.builders",
+    "xpay_flow.sample_records",
     "xpay_flow_asgi",
     "xpay_flow_sqlalchemy",
 )

@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 
 import xpay_flow_asgi
 from xpay_flow import AsyncFlow, Payment, Settings, XPayFlowError
-from xpay_flow.testing.builders import PRICE
+from xpay_flow.sample_records import PRICE
 
 from . import planted
 from .evidence import ADD_TO_LEDGER, Appended, Call

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from xpay_flow import LIFECYCLE, AsyncFlow, Flow, Settings
 from xpay_flow import events as ev
+from xpay_flow import sample_records as b
 from xpay_flow.checker.bounds import DEFAULT, NEWS, SCENES, Scene
 from xpay_flow.checker.engine import Way
 from xpay_flow.checker.explore import Search
@@ -31,7 +32,6 @@ from xpay_flow.flows import FlowContext, deliver
 from xpay_flow.flows.recording import COMMIT_TRIES, record_event
 from xpay_flow.payment import Payment
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.testing import builders as b
 
 from .planted import PLANTED, Planted, shop
 

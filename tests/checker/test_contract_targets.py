@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.checker.contract import ContractBound, check_store, contract_of
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.stores.awaited import AwaitedStore
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.testing import builders as b
 
 QUICK = ContractBound(switches=0, faults=0)
 FULL = MemoryStore()

@@ -32,8 +32,8 @@ from xpay_flow.checker.targets import shipped
 from xpay_flow.effects import RunHandler
 from xpay_flow.flows.recording import FlowContext
 from xpay_flow.payment import Payment, payment_of
+from xpay_flow.sample_records import attempt
 from xpay_flow.system import RandomIds, SystemClock
-from xpay_flow.testing.builders import attempt
 from xpay_flow.wire import canonical_json
 
 HIDDEN: Mapping[str, Callable[[], Any]] = {

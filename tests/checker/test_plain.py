@@ -20,7 +20,7 @@ from xpay_flow.effects import Commit, Exchange, Load, NewId, Now, Pause, Ran, Ru
 from xpay_flow.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
 from xpay_flow.ports import HttpRequest, NoAnswer
 from xpay_flow.records import Record, change
-from xpay_flow.testing.builders import attempt
+from xpay_flow.sample_records import attempt
 
 REQUEST = HttpRequest("GET", "https://api.example/", {})
 FIRST = change(Record(key="a"), Record(key="a"))

@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from django.urls import path
 
 from xpay_flow import Flow
-from xpay_flow.testing import builders as b
+from xpay_flow import sample_records as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow.testing.world import World
 from xpay_flow_django import DjangoStore, routes

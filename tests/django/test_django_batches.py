@@ -10,10 +10,10 @@ from batches import Batches
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
+from xpay_flow import sample_records as b
 from xpay_flow.ports import FOUND_MAX
 from xpay_flow.records import Change
 from xpay_flow.stores.coalescing import coalesced_commit
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow_django import AsyncDjangoStore, DjangoStore
 

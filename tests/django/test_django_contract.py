@@ -13,13 +13,13 @@ from budgets import BUDGET_S, Held
 from django.db import connections
 from django.test import override_settings
 
+from xpay_flow import sample_records as b
 from xpay_flow.checker.contract import SCENES, ContractBound, ContractResult, Scene, check_store
 from xpay_flow.checker.contract.judging import Rule
 from xpay_flow.checker.contract.targets import contract_of
 from xpay_flow.records import Change, Record
 from xpay_flow.stores.codec import from_texts
 from xpay_flow.stores.rows import entry_row, intent_row
-from xpay_flow.testing import builders as b
 from xpay_flow_django import DjangoStore, writing
 from xpay_flow_django.models import Intent, OutboxEntry
 

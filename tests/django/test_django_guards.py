@@ -13,9 +13,9 @@ import pytest
 from django.db import connections, transaction
 from django.test import TestCase
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
 from xpay_flow.records import attempt_key
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.limits import within_s
 from xpay_flow.testing.store_suite import put, together
 from xpay_flow_django import DjangoStore

@@ -18,7 +18,7 @@ import django_kit as kit
 from django.db import connections
 from releases import Release, release
 
-from xpay_flow.testing import builders as b
+from xpay_flow import sample_records as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow_django import DjangoStore
 
@@ -50,11 +50,11 @@ settings.configure(
 )
 import django
 django.setup()
-from xpay_flow.testing import builders
+from xpay_flow import sample_records
 from xpay_flow.testing.store_suite import put
 from xpay_flow_django import DjangoStore
 if sys.argv[1] == "put":
-    print([put(DjangoStore(), builders.attempt(sys.argv[2])).version])
+    print([put(DjangoStore(), sample_records.attempt(sys.argv[2])).version])
 elif sys.argv[1] == "find":
     print([record.version for record in DjangoStore().load(sys.argv[2])])
 else:

@@ -18,9 +18,9 @@ from django.db import connections
 from django.test import TestCase
 
 from xpay_flow import Flow
+from xpay_flow import sample_records as b
 from xpay_flow.flows import HandlerResult
 from xpay_flow.ports import RowLocking
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.adapter_suite import SETTINGS, NoXPay
 from xpay_flow.testing.store_suite import put
 from xpay_flow_django import DjangoStore

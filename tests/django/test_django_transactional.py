@@ -11,8 +11,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, connections, transaction
 
+from xpay_flow import sample_records as b
 from xpay_flow.ports import AsyncTransactional, HandlerRolledBack, Transactional
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow.testing.world import World
 from xpay_flow_django import AsyncDjangoStore, DjangoStore

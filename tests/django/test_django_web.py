@@ -22,9 +22,9 @@ from django.test import override_settings
 from django.urls import path
 
 from xpay_flow import AsyncFlow, Flow
+from xpay_flow import sample_records as b
 from xpay_flow.endpoints import Header
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.adapter_suite import (
     CHUNK,
     CHUNKS_SENT,

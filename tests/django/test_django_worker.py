@@ -17,8 +17,8 @@ from django.db import connections
 from django.test import override_settings
 
 from xpay_flow import AsyncFlow, Flow, StoreUnavailable
+from xpay_flow import sample_records as b
 from xpay_flow.records import Work
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.adapter_suite import SETTINGS, AnyFlow, AsyncNoXPay, NoXPay
 from xpay_flow.testing.store_suite import put
 from xpay_flow_django import AsyncDjangoStore, DjangoStore, routes

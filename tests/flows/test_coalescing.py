@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from xpay_flow import AsyncFlow, Settings
+from xpay_flow import sample_records as b
 from xpay_flow.drive import EFFECTS
 from xpay_flow.effects import Commit, Load
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
@@ -18,7 +19,6 @@ from xpay_flow.stores.awaited import AwaitedStore
 from xpay_flow.stores.coalescing import TOGETHER_MAX, coalesced_commit, coalesced_load
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 
 # Far longer than anything takes, so that a fault ends the test.

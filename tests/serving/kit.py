@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpay_flow import drive
+from xpay_flow import sample_records as b
 from xpay_flow.drive import Ports, Shared
 from xpay_flow.endpoints import Pages, ReadRoute, WebRequest, WebResponse, WriteRoute, route
 from xpay_flow.events import Event
@@ -13,7 +14,6 @@ from xpay_flow.flows import FlowContext
 from xpay_flow.ports import HttpRequest, HttpResponse
 from xpay_flow.rate_limit import RateLimiter
 from xpay_flow.settings import Settings
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.adapter_suite import CountingStore, WaitingClock
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.endpoints import ReadRoute, WebRequest, WebResponse, WriteRoute, overdue
 from xpay_flow.errors import SchemaMismatch, StoreContended, StoreUnavailable
 from xpay_flow.records import Change
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.adapter_suite import ODD_SPELLING, event, signature
 
 from .kit import Site

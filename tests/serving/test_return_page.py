@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from xpay_flow import events as ev
+from xpay_flow import sample_records as b
 from xpay_flow.browser import FAILED_AFTER_LOOKS, LOOKS_MAX, Pages
 from xpay_flow.endpoints import WebResponse
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.testing import builders as b
 
 from .kit import Site
 

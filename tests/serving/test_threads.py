@@ -9,9 +9,9 @@ from threading import Event, current_thread
 import pytest
 
 from xpay_flow import AsyncFlow, Settings
+from xpay_flow import sample_records as b
 from xpay_flow.records import Record
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.testing import builders as b
 from xpay_flow.threads import Threads
 
 WHO: ContextVar[str] = ContextVar("who")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.testing import builders as b
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, asyncpg_fast_path, engines
 
 from .kit import Place

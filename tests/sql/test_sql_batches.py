@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from batches import Batches
 
-from xpay_flow.testing import builders as b
+from xpay_flow import sample_records as b
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore
 
 from .kit import Place

@@ -13,9 +13,9 @@ import servers
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.records import attempt_key
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put, together
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, engines, migrating
 from xpay_flow_sqlalchemy import database as databases

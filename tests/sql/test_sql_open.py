@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from xpay_flow import AsyncFlow, Flow, Money, Settings
+from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, MissingExtra, SchemaMismatch, StoreUnavailable
 from xpay_flow.sandbox import Delivery, Sandbox, SandboxConfig
 from xpay_flow.stores import open_store
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow.testing.world import WEBHOOK_URL, AsyncSandboxTransport, World
 from xpay_flow_sqlalchemy import (

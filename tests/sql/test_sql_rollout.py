@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from releases import Release, at_work, release
 
+from xpay_flow import sample_records as b
 from xpay_flow.cli.root import xpay_flow as command_line
 from xpay_flow.errors import SchemaMismatch
 from xpay_flow.ports import Store
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow_sqlalchemy import SQLAlchemyStore, migrating
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.flow import AsyncFlow
 from xpay_flow.flows import HandlerResult
 from xpay_flow.payment import Payment
 from xpay_flow.ports import RowLocking, is_locked
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore
 

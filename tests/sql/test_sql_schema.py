@@ -19,9 +19,9 @@ from processes import ended, line_of
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
+from xpay_flow import sample_records as b
 from xpay_flow.cli.root import xpay_flow as command_line
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow_sqlalchemy import Names, SQLAlchemyStore, Tables, migrating, migrations, schema
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from xpay_flow import sample_records as b
 from xpay_flow.effects import RunInTransaction
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.flow import AsyncFlow
@@ -20,7 +21,6 @@ from xpay_flow.payment import Payment
 from xpay_flow.ports import Transactional
 from xpay_flow.records import Change
 from xpay_flow.stores import open_store
-from xpay_flow.testing import builders as b
 
 from .kit import Place
 from .shop_tables import KINDS, LEASE_S, Shop, insert, shop_on

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import Store
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 from xpay_flow.testing.world import World
 from xpay_flow_sqlalchemy import SQLAlchemyStore

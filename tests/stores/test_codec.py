@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import SchemaMismatch
 from xpay_flow.events import Event
 from xpay_flow.intent import Dispute, Intent, Refund, Timestamped
@@ -24,7 +25,6 @@ from xpay_flow.stores.codec import (
     to_document,
     to_text,
 )
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import samples
 
 # --- any record ----------------------------------------------------------------------------------

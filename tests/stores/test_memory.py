@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import RecentListing
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import StoreSuite
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
 from xpay_flow.intent import Refund
 from xpay_flow.money import AMOUNT_MINOR_MAX
@@ -30,7 +31,6 @@ from xpay_flow.stores import sqlite, sqlite_pool, sqlite_schema
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.sqlite_durability import write_ahead
 from xpay_flow.stores.sqlite_pool import IDLE_MAX, Pool
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import StoreSuite, put, together
 
 
@@ -402,7 +402,7 @@ def test_what_was_committed_survives_a_kill(path: Path) -> None:
     program = """
 import os, sys
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.testing import builders as b
+from xpay_flow import sample_records as b
 store = SQLiteStore(sys.argv[1])
 assert store.commit(b.attempt())
 os.kill(os.getpid(), 9)

@@ -12,9 +12,9 @@ from typing import Final
 import pytest
 from releases import Release, at_work, release
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import SchemaMismatch
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.testing import builders as b
 from xpay_flow.testing.store_suite import put
 
 EXPAND: Final = """Migration(oldest_code=1, statements=(
@@ -31,12 +31,12 @@ WORKS: Final = """
 import sys
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.sqlite_schema import MIGRATIONS
-from xpay_flow.testing import builders
+from xpay_flow import sample_records
 from xpay_flow.testing.store_suite import put
 path, *orders = sys.argv[1:]
 with SQLiteStore(path) as store:
     for order in orders:
-        put(store, builders.attempt(order))
+        put(store, sample_records.attempt(order))
     print(f"code {len(MIGRATIONS)}")
 """
 

@@ -1,4 +1,4 @@
-"""For users and authors of adapters: suites to subclass, and sample records."""
+"""For users and authors of adapters: suites to subclass, and a shop in one process."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ import httpx
 import pytest
 
 from xpay_flow import messages as m
+from xpay_flow import sample_records as b
 from xpay_flow.endpoints import Header, Pages, RequestHandler
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flow import AsyncFlow, Flow
@@ -35,7 +36,6 @@ from xpay_flow.records import Change, Record
 from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
 
-from . import builders as b
 from .limits import TOGETHER_S, within_s
 
 AnyFlow: TypeAlias = Flow | AsyncFlow

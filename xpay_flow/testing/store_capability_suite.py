@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.ports import (
     FOUND_MAX,
     LOCKED,
@@ -20,7 +21,6 @@ from xpay_flow.ports import (
 )
 from xpay_flow.records import Record, receipt_alias
 
-from . import builders as b
 from .store_making import Making, needs
 from .store_steps import put, together, tried
 

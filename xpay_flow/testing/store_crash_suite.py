@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import attrs
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreError
 from xpay_flow.ports import BatchCommitting, Store, Transactional
 from xpay_flow.records import Change, Record
 
-from . import builders as b
 from .limits import DUTY_S, within_s
 from .store_making import DRIVER, REOPENED, Making, needs
 from .store_steps import WORKS, due, put

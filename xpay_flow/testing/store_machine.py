@@ -13,12 +13,12 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from xpay_flow import sample_records as b
 from xpay_flow.events import Event
 from xpay_flow.ports import RecentListing, Store
 from xpay_flow.records import Change, HandlerAttempt, Record, RecordedEvent, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
-from . import builders as b
 from .store_steps import WORKS, tried
 
 # Few of everything, so that histories meet.

@@ -9,13 +9,13 @@ from typing import Final, TypeVar
 
 import attrs
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import Event
 from xpay_flow.money import Money
 from xpay_flow.ports import Reader, Store
 from xpay_flow.records import Change, HandlerAttempt, OutboxEntry, Record, Work, change
 
-from . import builders as b
 from .limits import TOGETHER_S, within_s
 
 T = TypeVar("T")

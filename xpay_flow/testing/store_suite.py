@@ -24,12 +24,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreError
 from xpay_flow.money import AMOUNT_MINOR_MAX, Money
 from xpay_flow.ports import FOUND_MAX, Store
 from xpay_flow.records import Record, Work, change, receipt_alias
 
-from . import builders as b
 from .store_capability_suite import Capabilities
 from .store_crash_suite import Crashes
 from .store_machine import StoreMachine

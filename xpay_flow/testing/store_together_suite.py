@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import Event
 from xpay_flow.money import Money
@@ -15,7 +16,6 @@ from xpay_flow.ports import Store
 from xpay_flow.records import Change, Record, change
 from xpay_flow.stores.awaited import AwaitedStore
 
-from . import builders as b
 from .limits import TOGETHER_S, within_s
 from .store_making import REOPENED, Making, needs
 from .store_processes import add_each, commit_each, in_processes

@@ -8,13 +8,10 @@ nothing happened in the step at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from .statements import Statement
 from .steered import Begin, Waiting
-
-if TYPE_CHECKING:
-    from .schedule import Step
+from .step import Step
 
 
 def unnoticed(steps: Sequence[Step]) -> frozenset[int]:

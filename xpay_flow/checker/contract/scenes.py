@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import attrs
 
+from xpay_flow import sample_records as b
 from xpay_flow.money import Money
 from xpay_flow.ports import RecentListing, Store
 from xpay_flow.records import Change, Record, Work, change, intent_alias, receipt_alias
-from xpay_flow.testing import builders as b
 
 # Later than anything here is due.
 _LATE_MS: Final = 2 * b.NOW_MS

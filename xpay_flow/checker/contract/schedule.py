@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import attrs
 
@@ -21,8 +21,7 @@ from .reduction import unnoticed
 from .reference import CallId
 from .scenes import Scene
 from .steered import LOOKS, STUCK_LOOKS, Act, Begin, Point, Room, Steered, Waiting, settle
-
-Fate = Literal["go", "die", "refuse", "spoil", "crash"]
+from .step import Fate, Step
 
 # A store that tries again at every refusal has an end; one that takes more steps has none.
 STEPS_MAX: Final = 400
@@ -35,22 +34,6 @@ class Deviation:
     step: int
     line: int
     fate: Fate = "go"
-
-
-@attrs.frozen(kw_only=True)
-class Step:
-    """One step as it went.
-
-    Args:
-        others: who could have gone on instead.
-        free: to switch here is no preemption.
-    """
-
-    line: int
-    fate: Fate
-    at: Point
-    others: tuple[int, ...]
-    free: bool
 
 
 @attrs.frozen(kw_only=True)

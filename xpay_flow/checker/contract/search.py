@@ -23,9 +23,10 @@ from .judging import Judge
 from .lookup import Table
 from .reduction import matters
 from .scenes import SCENES, Scene
-from .schedule import Deviation, Fate, Told, play
+from .schedule import Deviation, Told, play
 from .statements import Driver, Statement
 from .steered import LOOKS
+from .step import Fate
 from .stories import ContractViolation, violation_of
 from .verdict import (
     ASSUMPTIONS,

@@ -14,9 +14,10 @@ from .house import Mode
 from .judging import SENTENCES, Breach, Rule, name_of
 from .lifelines import Done
 from .scenes import Scene
-from .schedule import Deviation, Fate, Step, Told
+from .schedule import Deviation, Told
 from .statements import Statement
 from .steered import Begin
+from .step import Fate, Step
 
 ARROW_CHARS_MAX: Final = 80
 

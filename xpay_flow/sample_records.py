@@ -12,15 +12,15 @@ from typing import Any, Final
 
 import attrs
 
-from xpay_flow import events as ev
-from xpay_flow import messages as m
-from xpay_flow.decide import decide
-from xpay_flow.events import Event
-from xpay_flow.flows.recording import FlowContext, stored_attempt, with_decision
-from xpay_flow.intent import Intent
-from xpay_flow.money import Money
-from xpay_flow.records import Change, Record, RecordedEvent, attempt_key, change, x_intent_alias
-from xpay_flow.settings import Settings
+from . import events as ev
+from . import messages as m
+from .decide import decide
+from .events import Event
+from .flows.recording import FlowContext, stored_attempt, with_decision
+from .intent import Intent
+from .money import Money
+from .records import Change, Record, RecordedEvent, attempt_key, change, x_intent_alias
+from .settings import Settings
 
 # A Monday in 2025; no test reads the clock.
 NOW_MS: Final = 1_760_000_000_000
