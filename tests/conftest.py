@@ -8,6 +8,7 @@ import pytest
 import servers
 from budgets import holds as holds
 from budgets import unfinished
+from installed import Environments
 from watchdog import Watchdog, end_children
 
 
@@ -43,3 +44,9 @@ def mariadb_server() -> Iterator[str]:
     """The URL of a MariaDB in which databases may be made."""
     with servers.found(servers.MARIADB) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Environments:
+    """Pythons in which only what a page names is installed."""
+    return Environments(tmp_path_factory.mktemp("installed"))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from docs.pages import DOCS, Block, read
+from docs.pages import DOCS, Block, installed_for, read
+from installed import Environments, plain_environment
 
 from docs import running  # of the documentation's own tests; see conftest
 
@@ -27,14 +26,14 @@ FORM = {
     "outcome": "approve",
 }
 NEWS_S = 60.0  # on a busy machine; usually a second
-PROGRAMS = {"python": [sys.executable], "xpay-flow": [sys.executable, "-m", "xpay_flow.cli"]}
+PROGRAMS = {"python": (), "xpay-flow": ("-m", "xpay_flow.cli")}
 
 
 class Reader:
     """Somebody who follows the page."""
 
-    def __init__(self, folder: Path, ports: running.Ports) -> None:
-        self.folder, self.ports = folder, ports
+    def __init__(self, python: Path, folder: Path, ports: running.Ports) -> None:
+        self.python, self.folder, self.ports = python, folder, ports
         self.said = ""
 
     def follow(self, block: Block) -> None:
@@ -63,17 +62,16 @@ class Reader:
 
     def words(self, line: str) -> list[str]:
         program, *arguments = line.split()
-        return [*PROGRAMS[program], *arguments]
+        return [str(self.python), *PROGRAMS[program], *arguments]
 
     def where(self) -> dict[str, object]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("XPAY_", "DJANGO_"))}
-        return {"cwd": self.folder, "text": True, "env": clean}
+        return {"cwd": self.folder, "text": True, "env": plain_environment()}
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Reader:
+def reader(tmp_path: Path, environments: Environments) -> Reader:
     """Somebody who has come as far as to the three terminals."""
-    reader = Reader(tmp_path, running.free_ports())
+    reader = Reader(environments.python_with(installed_for(PAGE)), tmp_path, running.free_ports())
     for block in PAGE.blocks:
         if block.text.startswith("xpay-flow sandbox"):
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -63,6 +64,15 @@ class Page:
     def blocks_in(self, *languages: str) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.language in languages)
 
+    @property
+    def install(self) -> tuple[str, ...] | None:
+        """What its install line names, if it has one."""
+        lines = [line for b in self.blocks_in("sh") for line in b.text.splitlines()]
+        ours = [line for line in lines if line.startswith("pip install 'xpay-flow[")]
+        found = [tuple(shlex.split(line)[2:]) for line in ours]
+        assert len(found) < 2, f"{self.name} has more than one install line"
+        return found[0] if found else None
+
     def links(self) -> Iterator[tuple[int, str]]:
         """Line and target of every link and picture."""
         for number, line in self.prose:
@@ -116,6 +126,13 @@ def _until_fence(lines: Iterator[tuple[int, str]], path: Path, began: int) -> It
             return
         yield line
     raise ValueError(f"{path}:{began}: this block does not end")
+
+
+def installed_for(page: Page) -> tuple[str, ...]:
+    """What a reader of this page has installed: what it says, or else what the README does."""
+    found = page.install or read(ROOT / "README.md").install
+    assert found is not None
+    return found
 
 
 def pages() -> list[Page]:

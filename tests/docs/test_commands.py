@@ -76,7 +76,7 @@ def check_xpay_flow(arguments: list[str]) -> None:
 
 def check_pip(arguments: list[str]) -> None:
     (wanted,) = [word for word in arguments if "xpay-flow" in word]
-    for extra in re.findall(r"\[(.*)\]", wanted):
+    for extra in re.findall(r"[\w-]+(?=[,\]])", wanted):
         assert re.search(rf"^{extra} = \[", PYPROJECT, re.M), f"there is no extra {extra}"
 
 

@@ -6,7 +6,6 @@ import html
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -16,11 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+from installed import Environments, plain_environment
 
 from xpay_flow.sandbox import FaultPlan
 
 from . import running
-from .pages import DOCS, read
+from .pages import DOCS, installed_for, read
 
 PAGE = read(DOCS / "tutorial" / "first-payment.md")
 FORM = {
@@ -33,19 +33,21 @@ FORM = {
 NEWS_S = 60.0  # on a busy machine; usually a second
 
 
-def command(words: str, ports: running.Ports) -> list[str]:
+def command(python: Path, words: str, ports: running.Ports) -> list[str]:
     """The command of the page that begins with these words, for this interpreter."""
     lines = [line for block in PAGE.blocks_in("sh") for line in block.text.splitlines()]
     (line,) = [line for line in lines if line.startswith(words)]
     program, *arguments = ports.in_text(line).split()
     module = {"uvicorn": "uvicorn", "xpay-flow": "xpay_flow.cli"}[program]
-    return [sys.executable, "-m", module, *arguments]
+    return [str(python), "-m", module, *arguments]
 
 
 @contextmanager
 def running_in(folder: Path, words: list[str]) -> Generator[None, None, None]:
     """A command in a terminal of its own."""
-    with subprocess.Popen(words, cwd=folder, stdout=DEVNULL, stderr=DEVNULL) as process:
+    with subprocess.Popen(
+        words, cwd=folder, env=plain_environment(), stdout=DEVNULL, stderr=DEVNULL
+    ) as process:
         try:
             yield
         finally:
@@ -108,29 +110,35 @@ def fulfilled(browser: httpx.Client, order_id: str) -> str:
 
 
 @pytest.fixture
+def python(environments: Environments) -> Path:
+    """A Python that has what the tutorial installs."""
+    return environments.python_with(installed_for(PAGE))
+
+
+@pytest.fixture
 def ports() -> running.Ports:
     return running.free_ports()
 
 
 @pytest.fixture
-def xpay(ports: running.Ports, tmp_path: Path) -> Iterator[httpx.Client]:
+def xpay(python: Path, ports: running.Ports, tmp_path: Path) -> Iterator[httpx.Client]:
     """The first terminal."""
-    words = [*command("xpay-flow sandbox", ports), "--port", str(ports.sandbox)]
+    words = [*command(python, "xpay-flow sandbox", ports), "--port", str(ports.sandbox)]
     with running_in(tmp_path, words), browser_of(ports.sandbox) as overview:
         yield overview
 
 
 @pytest.fixture
-def browser(ports: running.Ports, tmp_path: Path) -> Iterator[httpx.Client]:
+def browser(python: Path, ports: running.Ports, tmp_path: Path) -> Iterator[httpx.Client]:
     """The second terminal, and a browser that shows the shop."""
     save_files(tmp_path, ports)
-    words = [word.replace("8000", str(ports.shop)) for word in command("uvicorn", ports)]
+    words = [word.replace("8000", str(ports.shop)) for word in command(python, "uvicorn", ports)]
     with running_in(tmp_path, words), browser_of(ports.shop) as shop:
         yield shop
 
 
 def test_the_tutorial_can_be_followed(
-    xpay: httpx.Client, browser: httpx.Client, ports: running.Ports, tmp_path: Path
+    xpay: httpx.Client, browser: httpx.Client, python: Path, ports: running.Ports, tmp_path: Path
 ) -> None:
     """Buying, being declined, losing a webhook and reading the timeline go as the tutorial says."""
     # 4. Buy a mug.
@@ -160,10 +168,10 @@ def test_the_tutorial_can_be_followed(
     assert "paid, 19.99 USD: send the mug" == fulfilled(browser, third)
 
     # 7. Read what happened.
-    told = timeline(tmp_path, second, ports)
+    told = timeline(python, tmp_path, second, ports)
     both = ("intent.failed", "intent.success")
     assert list(both) == said_by_webhook(told, *both)
-    told = timeline(tmp_path, third, ports)
+    told = timeline(python, tmp_path, third, ports)
     assert [] == said_by_webhook(told, "intent.success")
     assert ["SUCCESS"] == [e["what"] for e in told["entries"] if e["how"] == "API answer"][-1:]
 
@@ -175,11 +183,19 @@ def save_faults(xpay: httpx.Client, plan: str) -> None:
     assert FaultPlan.from_json(plan).to_dict() == xpay.get("/_sandbox/api/faults").json()
 
 
-def timeline(folder: Path, order_id: str, ports: running.Ports) -> dict[str, Any]:
+def timeline(python: Path, folder: Path, order_id: str, ports: running.Ports) -> dict[str, Any]:
     """The tutorial's own command, with `--json` added."""
-    words = [re.sub(r"^order-\w+", order_id, w) for w in command("xpay-flow timeline", ports)]
+    words = [
+        re.sub(r"^order-\w+", order_id, w) for w in command(python, "xpay-flow timeline", ports)
+    ]
     done = subprocess.run(
-        [*words, "--json"], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        [*words, "--json"],
+        cwd=folder,
+        env=plain_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert 0 == done.returncode, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)

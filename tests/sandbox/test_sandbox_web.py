@@ -805,7 +805,7 @@ def test_missing_extra() -> None:
         "except ImportError as error: print(type(error).__name__, error.extra)"
     )
 
-    expected = f"None ['content-type', 'xpay-signature']\n{MissingExtra.__name__} sandbox"
+    expected = f"None ['content-type', 'xpay-signature']\n{MissingExtra.__name__} cli"
     assert expected == said
 
 

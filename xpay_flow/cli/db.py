@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from xpay_flow import ConfigurationError
+from xpay_flow.stores import offered
 
 from .needs import click
 from .stores import store_option
@@ -24,7 +25,8 @@ def db() -> None:
 @click.option("--to", type=click.IntRange(1), help="This version; else the newest.")
 def upgrade(store_url: str | None, to: int | None) -> None:
     """Make the tables, or bring them up to date. Doing it again changes nothing."""
-    version = _migrating().upgrade(_named(store_url), to=to)
+    url = _named(store_url)
+    version = _migrating(url).upgrade(url, to=to)
     click.echo(f"The database has schema {version}.")
 
 
@@ -36,7 +38,8 @@ def downgrade(store_url: str | None, to: int) -> None:
 
     Where that would delete payments, it is refused.
     """
-    version = _migrating().downgrade(_named(store_url), to=to)
+    url = _named(store_url)
+    version = _migrating(url).downgrade(url, to=to)
     click.echo(f"The database has schema {version}." if version else "The tables are gone.")
 
 
@@ -44,14 +47,16 @@ def downgrade(store_url: str | None, to: int) -> None:
 @store_option
 def current(store_url: str | None) -> None:
     """Say which version the tables have; 0 is no tables."""
-    click.echo(_migrating().current(_named(store_url)))
+    url = _named(store_url)
+    click.echo(_migrating(url).current(url))
 
 
 @db.command("check", short_help="Say whether this xpay-flow can work on the tables.")
 @store_option
 def check(store_url: str | None) -> None:
     """Say whether this version of xpay-flow can work on the tables; exit code 1 if not."""
-    _migrating().check(_named(store_url))
+    url = _named(store_url)
+    _migrating(url).check(url)
     click.echo("This xpay-flow can work on the database.")
 
 
@@ -65,7 +70,8 @@ def _named(store_url: str | None) -> str:
     return store_url
 
 
-def _migrating() -> ModuleType:
+def _migrating(url: str) -> ModuleType:
+    offered(url)  # Where a package is missing, the URL's scheme names the extra that brings it.
     # Asked for when it is needed: SQLAlchemy is an extra, and takes its time to import.
     from xpay_flow_sqlalchemy import migrating
 

@@ -78,14 +78,20 @@ def _loaded(point: EntryPoint) -> Any:
         kind = point.load()
         if not hasattr(kind, "from_url"):
             raise AttributeError(f"{point.value} has no from_url")
-    except MissingExtra:
-        raise  # It says already what to install.
+    except MissingExtra as error:
+        # The module knows what it needs itself; the scheme knows which driver, too.
+        extra = point.extras[0] if point.extras and _is_ours(point) else error.extra
+        raise MissingExtra(point.module, extra) from error
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(
             f"the store for {point.name!r} is offered as {point.value} but cannot be used "
             f"({quoted(error)}); try: pip install {_requirement(point)}"
         ) from error
     return kind
+
+
+def _is_ours(point: EntryPoint) -> bool:
+    return point.dist is None or point.dist.name == "xpay-flow"
 
 
 def _requirement(point: EntryPoint) -> str:
