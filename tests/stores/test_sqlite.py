@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -369,6 +370,50 @@ def test_a_commit_that_fails_has_an_unknown_outcome(
     store._pool._opened = usual
     assert [second.record if broken.took_effect else first] == list(store.load(first.key))
     assert broken.took_effect is not store.commit(second), "the next try settles it"
+
+
+def is_closed(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError as error:
+        return "closed" in str(error)
+    return False
+
+
+def test_a_file_that_is_no_database_keeps_no_connection(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that cannot be used is closed, and not left to the garbage collector."""
+    opened: list[sqlite3.Connection] = []
+    usual = sqlite3.connect
+
+    def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(usual(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(ConfigurationError, match="not an SQLite database"):
+        SQLiteStore(path)
+    assert opened
+    assert all(is_closed(connection) for connection in opened)
+
+
+def test_a_pool_that_closes_during_a_transaction_keeps_no_connection() -> None:
+    """A connection that is handed back in the very moment of `close()` is closed as well."""
+
+    class Late(deque[sqlite3.Connection]):
+        """Another thread closes the pool just before a connection comes back."""
+
+        def append(self, connection: sqlite3.Connection) -> None:
+            pool.close()
+            super().append(connection)
+
+    pool = Pool(lambda: sqlite3.connect(":memory:", isolation_level=None))
+    pool._idle = Late()
+    with pool.reading() as connection:
+        connection.execute("SELECT 1")
+    assert is_closed(connection)
 
 
 def test_a_connection_that_failed_is_not_used_again() -> None:

@@ -292,6 +292,11 @@ def _connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection
         isolation_level=None,  # we say BEGIN ourselves
         check_same_thread=False,  # the pool sees to it
     )
-    keep_commits(connection)
-    connection.execute(f"PRAGMA query_only = {'ON' if mode == 'ro' else 'OFF'}")
+    try:
+        keep_commits(connection)
+        connection.execute(f"PRAGMA query_only = {'ON' if mode == 'ro' else 'OFF'}")
+    except BaseException:
+        # Such as a file that is no database: the connection is made before the file is read.
+        connection.close()
+        raise
     return connection

@@ -81,6 +81,9 @@ class Pool:
             connection.close()
         else:
             self._idle.append(connection)
+            if self._closed:
+                # The pool was closed meanwhile, and had not seen this connection.
+                self.release()
 
     def _taken(self) -> sqlite3.Connection:
         if self._closed:
