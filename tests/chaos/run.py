@@ -25,7 +25,7 @@ from .database import Server
 from .evidence import Evidence
 from .line import until_they_listen
 from .plan import Plan, planned
-from .planted import PLANT
+from .planted_faults import PLANT
 from .processes import Crew, Job
 from .sender import Sender
 from .xpay import XPay

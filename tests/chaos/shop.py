@@ -20,7 +20,7 @@ import xpay_flow_asgi
 from xpay_flow import AsyncFlow, Payment, Settings, XPayFlowError
 from xpay_flow.sample_records import PRICE
 
-from . import planted
+from . import planted_faults as planted
 from .evidence import ADD_TO_LEDGER, Appended, Call
 
 URL: Final = "CHAOS_URL"

@@ -15,7 +15,7 @@ from servers import NotThere, absent
 from xpay_flow.testing.limits import within_s
 
 from .database import children
-from .planted import PLANTED
+from .planted_faults import PLANTED
 from .run import IN_FOLDER, WEBS, WORKERS, Report, Size, run
 
 ROOT = Path(__file__).parents[2]

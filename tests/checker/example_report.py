@@ -15,7 +15,7 @@ from xpay_flow.checker.report import report_html
 from xpay_flow.checker.verdict import Result
 from xpay_flow.checker.verify import check
 
-from .planted import PLANTED
+from .planted_flows import PLANTED
 
 ONE_FAULT = attrs.evolve(DEFAULT, name="one fault", faults=1)
 

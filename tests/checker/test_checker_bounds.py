@@ -33,7 +33,7 @@ from xpay_flow.flows.recording import COMMIT_TRIES, record_event
 from xpay_flow.payment import Payment
 from xpay_flow.stores.memory import MemoryStore
 
-from .planted import PLANTED, Planted, shop
+from .planted_flows import PLANTED, Planted, shop
 
 ONE_FAULT = attrs.evolve(DEFAULT, name="one fault", faults=1)
 NO_FAULT = attrs.evolve(DEFAULT, name="no fault", faults=0)
@@ -209,7 +209,7 @@ def test_the_same_story_on_every_run() -> None:
     """A counterexample does not depend on the seed of hashes."""
     code = (
         "import attrs\n"
-        "from tests.checker.planted import PLANTED\n"
+        "from tests.checker.planted_flows import PLANTED\n"
         "from xpay_flow.checker import check\n"
         "from xpay_flow.checker.bounds import DEFAULT\n"
         "for p in PLANTED[:6]:\n"

@@ -20,7 +20,7 @@ from xpay_flow.checker.verify import check
 from xpay_flow.cli import searching
 from xpay_flow.cli.check import check as command
 
-from .planted import PLANTED, Planted
+from .planted_flows import PLANTED, Planted
 
 SEED = "1.handlers.0f3a"
 

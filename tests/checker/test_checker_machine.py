@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from xpay_flow.checker.bounds import NEWS
 from xpay_flow.checker.machine import EVERYBODY, state_machine
 
-from .planted import PLANTED
+from .planted_flows import PLANTED
 
 # One of the broken shops believes forgers as well, which breaks another promise.
 HONEST = attrs.evolve(NEWS, faults=NEWS.faults - {"forgery"})

@@ -13,7 +13,7 @@ from xpay_flow.checker import Own, View, always, check, eventually, on_change, s
 from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS, Bound, Scene
 from xpay_flow.checker.targets import shipped
 
-from .planted import PLANTED
+from .planted_flows import PLANTED
 
 
 def within(scene: Scene, faults: int = 0) -> Bound:

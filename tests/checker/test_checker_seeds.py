@@ -14,7 +14,7 @@ from xpay_flow.checker.seeds import SEED_CHARS_MAX, Seed
 from xpay_flow.checker.targets import shipped
 from xpay_flow.cli.check import replay as command
 
-from .planted import PLANTED, Planted
+from .planted_flows import PLANTED, Planted
 
 WITHOUT_PATCH = [planted for planted in PLANTED if planted.patch is None]
 

@@ -19,7 +19,7 @@ from xpay_flow.checker.verify import check
 from xpay_flow.effects import Commit, Load
 from xpay_flow.records import Record, change
 
-from .planted import PLANTED, Planted
+from .planted_flows import PLANTED, Planted
 
 UNPATCHED = [planted for planted in PLANTED if planted.patch is None]
 NAMED = {planted.name: planted for planted in PLANTED}

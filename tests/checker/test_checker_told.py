@@ -19,7 +19,7 @@ from xpay_flow.checker.verdict import Violation
 from xpay_flow.checker.verify import check
 from xpay_flow.records import Record
 
-from .planted import PLANTED
+from .planted_flows import PLANTED
 
 UNPATCHED = [planted.name for planted in PLANTED if planted.patch is None]
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from xpay_flow.checker import View, always, check
 from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS, NIGHTLY, OVERTAKEN, SILENCE
 from xpay_flow.checker.verdict import Progress
 
-from .planted import PLANTED
+from .planted_flows import PLANTED
 
 ONE_FAULT = attrs.evolve(DEFAULT, name="one fault", faults=1)
 TWO_SCENES = attrs.evolve(ONE_FAULT, scenes=(NEWS, OVERTAKEN))

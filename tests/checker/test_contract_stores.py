@@ -24,24 +24,24 @@ from xpay_flow.records import Change
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
 
-from .stores import broken_sqlite as broken
-from .stores import files
+from .stores import planted_files as files
+from .stores import planted_sqlite as planted
 
 # Each store, the rule that it breaks, and how many switches and faults that takes at least.
 PLANTED: dict[Callable[[Path], Store], tuple[Rule, int]] = {
-    broken.GetThenPut: ("lost-update", 1),
-    broken.ComparesBefore: ("lost-update", 1),
-    broken.EntriesLater: ("half-applied", 1),
-    broken.NamesLater: ("half-applied", 1),
-    broken.VersionNotChecked: ("lost-update", 0),
-    broken.ConflictSwallowed: ("lost-update", 0),
-    broken.NoTransaction: ("half-applied", 1),
-    broken.TornLoad: ("torn-read", 1),
-    broken.UpgradeSwallowed: ("lost-update", 1),
-    broken.AnswersFirst: ("lost-commit", 0),
-    broken.Remembers: ("stale-read", 0),
-    broken.OneForAll: ("lost-update", 1),
-    broken.ForeignError: ("errors", 1),
+    planted.GetThenPut: ("lost-update", 1),
+    planted.ComparesBefore: ("lost-update", 1),
+    planted.EntriesLater: ("half-applied", 1),
+    planted.NamesLater: ("half-applied", 1),
+    planted.VersionNotChecked: ("lost-update", 0),
+    planted.ConflictSwallowed: ("lost-update", 0),
+    planted.NoTransaction: ("half-applied", 1),
+    planted.TornLoad: ("torn-read", 1),
+    planted.UpgradeSwallowed: ("lost-update", 1),
+    planted.AnswersFirst: ("lost-commit", 0),
+    planted.Remembers: ("stale-read", 0),
+    planted.OneForAll: ("lost-update", 1),
+    planted.ForeignError: ("errors", 1),
 }
 
 FEW = SCENES[:2]
@@ -72,7 +72,7 @@ def test_a_broken_store_is_found(kind: Callable[[Path], Store]) -> None:
 
 def test_a_plain_store_passes() -> None:
     """The store that the broken ones are made of keeps the contract, so their faults are theirs."""
-    result = checked(broken.Plain, ContractBound(switches=1, faults=0))
+    result = checked(planted.Plain, ContractBound(switches=1, faults=0))
     assert "EXHAUSTED" == result.verdict, result.as_text()
 
 
@@ -162,7 +162,7 @@ def test_a_deadlock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_same_bug_tells_the_same_story() -> None:
     """Two checks of one store print the same story."""
-    first, second = (checked(broken.ComparesBefore).violation for _ in range(2))
+    first, second = (checked(planted.ComparesBefore).violation for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.as_text() == second.as_text()
@@ -170,10 +170,10 @@ def test_the_same_bug_tells_the_same_story() -> None:
 
 def test_a_story_names_calls_statements_and_answers() -> None:
     """The story of a lost update says who asked what, at which line, and was told what."""
-    found = checked(broken.VersionNotChecked).violation
+    found = checked(planted.VersionNotChecked).violation
     assert found is not None
     text = found.as_text()
-    assert "INSERT INTO records   [broken_sqlite.py:" in text
+    assert "INSERT INTO records   [planted_sqlite.py:" in text
     assert 2 == text.count("answers True")
     drawn = found.as_mermaid()
     assert drawn.startswith("sequenceDiagram")
@@ -184,7 +184,7 @@ def test_a_story_names_calls_statements_and_answers() -> None:
 
 def test_a_search_that_gives_up_is_unfinished() -> None:
     """A bound that was not searched to its end proves nothing."""
-    result = checked(broken.Plain, ContractBound(runs_max=3))
+    result = checked(planted.Plain, ContractBound(runs_max=3))
     assert "UNFINISHED" == result.verdict
     assert "UNFINISHED" == result.as_json()["verdict"]
 

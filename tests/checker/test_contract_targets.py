@@ -52,8 +52,8 @@ class Emptied(MemoryStore):
         ("sqlite:///a/folder/that/is/not/there.db", "EXHAUSTED", True),
         ("xpay_flow.stores.sqlite:SQLiteStore", "EXHAUSTED", True),
         ("xpay_flow.stores.memory:MemoryStore", "EXHAUSTED", False),
-        ("tests.checker.stores.broken_sqlite:Plain", "EXHAUSTED", True),
-        ("tests.checker.stores.broken_sqlite:ConflictSwallowed", "VIOLATED", True),
+        ("tests.checker.stores.planted_sqlite:Plain", "EXHAUSTED", True),
+        ("tests.checker.stores.planted_sqlite:ConflictSwallowed", "VIOLATED", True),
         # It keeps data in a way that is in no table.
         (f"{__name__}:Emptied", "UNFINISHED", True),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.kit.broken_able import Able
+from tests.kit.planted_capabilities import Able
 from xpay_flow import flows
 from xpay_flow.checker.bounds import Group, Scene
 from xpay_flow.checker.performing import Hold, LetGo, changed, taken_apart

@@ -17,7 +17,7 @@ from xpay_flow.checker.verify import check
 from xpay_flow.records import Change, Record, change
 from xpay_flow.stores.memory import MemoryStore
 
-from .planted import shop
+from .planted_flows import shop
 
 NOBODYS = Record(key="x:in_1", aliases=frozenset({"x:in_1"}))
 FIRST = change(NOBODYS, NOBODYS)

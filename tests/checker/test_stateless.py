@@ -46,7 +46,7 @@ from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
 
 from .mutants import Mutant
-from .planted import PLANTED
+from .planted_flows import PLANTED
 
 Opened = tuple[Callable[[], Store], Callable[[], object]]
 

@@ -21,9 +21,9 @@ from xpay_flow.testing.store_capability_suite import CAPABILITIES, capabilities_
 from xpay_flow.testing.store_making import DRIVER, KEPT, REOPENED, needs_of
 from xpay_flow.testing.store_suite import StoreSuite
 
-from .broken_able import Able
-from .broken_on_disk import PlainAble
-from .planted import GROUPS, PLANTED, Planted
+from .planted_capabilities import Able
+from .planted_duties import GROUPS, PLANTED, Planted
+from .planted_on_disk import PlainAble
 
 # What a test fails with. Anything else is a fault of a broken store that nobody has planned.
 FAILURES: Final = (AssertionError, pytest.fail.Exception, StoreError, UnicodeError)

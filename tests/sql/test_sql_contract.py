@@ -23,7 +23,8 @@ from xpay_flow.checker.contract import (
 from xpay_flow.checker.contract.judging import Rule
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, check_tables
 
-from . import planted, planted_awaited
+from . import planted_awaited_stores as planted_awaited
+from . import planted_stores as planted
 from .kit import Place
 
 # A race for one record, and a reader of it: what the planted stores are wrong in shows here.

@@ -10,7 +10,7 @@ from functools import partial
 import attrs
 import pytest
 from budgets import BUDGET_S, Held
-from checker.stores import broken_sqlite
+from checker.stores import planted_sqlite
 from checker.test_stateless import anonymous, scene
 
 from xpay_flow.checker.bounds import Bound, Scene
@@ -29,7 +29,7 @@ from xpay_flow.ports import Store
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow_sqlalchemy import SQLAlchemyStore
 
-from . import planted
+from . import planted_stores as planted
 from .kit import Place
 
 DEEP = (pytest.mark.deep, pytest.mark.timeout(3600))
@@ -46,7 +46,7 @@ def searched(opened: Opened, depth: Depth) -> StatelessResult:
 def on_sqlite() -> Iterator[Opened]:
     """A store that compares in one transaction and writes in the next."""
     with a_place() as place:
-        broken_sqlite.ComparesBefore(place.file)
+        planted_sqlite.ComparesBefore(place.file)
         with closing(sqlite3.connect(place.file)) as file:
 
             def reset() -> None:
@@ -54,7 +54,7 @@ def on_sqlite() -> Iterator[Opened]:
                     for table in ("records", "parts", "aliases"):
                         file.execute(f"DELETE FROM {table}")
 
-            yield partial(broken_sqlite.ComparesBefore, place.file), reset
+            yield partial(planted_sqlite.ComparesBefore, place.file), reset
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import attrs
 import pytest
 from budgets import BUDGET_S, Held
-from checker.planted import PLANTED
+from checker.planted_flows import PLANTED
 from checker.test_stateless import SCENES, anonymous, searched
 
 from xpay_flow.checker.bounds import NEWS, Bound, Scene
@@ -18,7 +18,7 @@ from xpay_flow.checker.targets import shipped
 from xpay_flow_sqlalchemy import SQLAlchemyStore
 from xpay_flow_sqlalchemy.check_tables import ForCheck
 
-from . import planted
+from . import planted_stores as planted
 from .kit import Place
 
 QUICK = ("repeated", "dying", "send_to_checkout")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import psycopg
 import pymysql
-from checker.stores.broken_sqlite import due_among
+from checker.stores.planted_sqlite import due_among
 
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import FOUND_MAX, Reader

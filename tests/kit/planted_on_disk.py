@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
-from tests.checker.stores.broken_sqlite import EntriesLater, Plain, Remembers
+from tests.checker.stores.planted_sqlite import EntriesLater, Plain, Remembers
 from xpay_flow.records import Change, Record
 from xpay_flow.stores.codec import from_document, part_to_document
 

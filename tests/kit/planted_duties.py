@@ -7,13 +7,13 @@ from typing import Final
 
 import attrs
 
-from tests.checker.stores import broken_sqlite as sqlite
-from tests.checker.stores import files
+from tests.checker.stores import planted_files as files
+from tests.checker.stores import planted_sqlite as sqlite
 from xpay_flow.ports import Store
 
-from . import broken_able as able
-from . import broken_memory as memory
-from . import broken_on_disk as disk
+from . import planted_capabilities as able
+from . import planted_in_memory as memory
+from . import planted_on_disk as disk
 
 HISTORIES: Final = "test_random_histories_match_the_reference"
 

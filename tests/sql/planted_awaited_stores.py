@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from checker.stores.broken_sqlite import due_among
+from checker.stores.planted_sqlite import due_among
 
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import AsyncReader
@@ -19,7 +19,7 @@ from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.codec import to_document
 
 from .kit import Place
-from .planted import RECORDS, record_of, text_of
+from .planted_stores import RECORDS, record_of, text_of
 
 
 def opener(place: Place, kind: Callable[[str], Plain]) -> Callable[[], Plain]:

@@ -15,7 +15,7 @@ from xpay_flow.ports import Reader
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.codec import from_document, to_document, to_text
 
-from .broken_sqlite import due_among
+from .planted_sqlite import due_among
 
 
 class Documents:
