@@ -30,7 +30,7 @@ TABLES: Final = {
     "shop_records": "record_key VARCHAR(200) PRIMARY KEY, version INT, document TEXT, seq SERIAL",
 }
 RECORDS: Final = (
-    "SELECT r.document, p.effects FROM shop_records r JOIN shop_parts p USING (record_key)"
+    "SELECT r.document, p.outbox FROM shop_records r JOIN shop_parts p USING (record_key)"
 )
 
 
@@ -204,7 +204,7 @@ class EntriesLater(Plain):
 
     def _load(self, cursor: Any, alias: str) -> list[Record]:
         cursor.execute(
-            "SELECT r.document, coalesce(p.effects, '[]') FROM shop_records r"
+            "SELECT r.document, coalesce(p.outbox, '[]') FROM shop_records r"
             " LEFT JOIN shop_parts p USING (record_key)"
             " JOIN shop_aliases a USING (record_key) WHERE a.alias = %s",
             (alias,),
