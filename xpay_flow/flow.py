@@ -192,7 +192,7 @@ class Flow(HandlerRegistration):
 
     def redeliver(self, name: str, entry_id: str) -> OutboxEntry:
         """Owe a handler call again that was given up or dropped."""
-        entry = self.run(flows.redeliver(name, entry_id))
+        entry = self.run(flows.redeliver(name, entry_id, self.context))
         self._nudge()
         return entry
 
@@ -375,7 +375,7 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def redeliver(self, name: str, entry_id: str) -> OutboxEntry:
         """See `Flow.redeliver`."""
-        entry = await self.run(flows.redeliver(name, entry_id))
+        entry = await self.run(flows.redeliver(name, entry_id, self.context))
         self._nudge()
         return entry
 

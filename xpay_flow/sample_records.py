@@ -16,7 +16,8 @@ from . import events as ev
 from . import messages as m
 from .decide import decide
 from .events import Event
-from .flows.recording import FlowContext, stored_attempt, with_decision
+from .flows.context import FlowContext
+from .flows.recording import stored_attempt, with_decision
 from .intent import Intent
 from .money import Money
 from .records import Change, Record, RecordedEvent, attempt_key, change, x_intent_alias

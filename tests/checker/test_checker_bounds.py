@@ -29,7 +29,8 @@ from xpay_flow.cli.check import check as command
 from xpay_flow.effects import Commit, Load, Now
 from xpay_flow.errors import StoreContended
 from xpay_flow.flows import FlowContext, deliver
-from xpay_flow.flows.recording import COMMIT_TRIES, record_event
+from xpay_flow.flows.context import COMMIT_TRIES
+from xpay_flow.flows.recording import record_event
 from xpay_flow.payment import Payment
 from xpay_flow.stores.memory import MemoryStore
 

@@ -30,7 +30,7 @@ from xpay_flow.checker.plain import PlainPorts, plain
 from xpay_flow.checker.shop import Shop
 from xpay_flow.checker.targets import shipped
 from xpay_flow.effects import RunHandler
-from xpay_flow.flows.recording import FlowContext
+from xpay_flow.flows import FlowContext
 from xpay_flow.payment import Payment, payment_of
 from xpay_flow.sample_records import attempt
 from xpay_flow.system import RandomIds, SystemClock

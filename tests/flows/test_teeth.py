@@ -42,9 +42,9 @@ from .machine import ShopMachine
 from .test_machine import told
 
 # By name, since a package's function may hide its module of the same name.
-checkout, recording, outbox, reconcile, webhook = (
+checkout, recording, outbox, parking, reconcile, webhook = (
     import_module(f"xpay_flow.flows.{name}")
-    for name in ("checkout", "recording", "outbox", "reconcile", "webhook")
+    for name in ("checkout", "recording", "outbox", "parking", "reconcile", "webhook")
 )
 deciding = import_module("xpay_flow.decide")
 
@@ -181,7 +181,7 @@ def nothing(*_: object) -> Command[None]:
 
 def does_not_look_again_after_parking(patch: Patch) -> None:
     """News is parked just after its intent appeared, and nobody notices."""
-    patch.setattr(webhook, "attach_parked", nothing)
+    patch.setattr(parking, "attach_parked", nothing)
 
 
 def drops_news_that_is_nobodys(patch: Patch) -> None:

@@ -1,14 +1,16 @@
 """The life of a payment, one use case to a module, each written once as a generator of effects.
 
-`checkout` starts one, `webhook` learns of it, `outbox` tells the shop, `reconcile` asks when no
-news came, `queries` reads. `recording` is what they share: read, decide, commit.
+`checkout` starts one, `webhook` receives its events, `outbox` calls the shop's handlers,
+`reconcile` polls xPay when no event came, `queries` reads. `recording` is what they share: read,
+decide, commit. `parking` keeps events that belong to no intent. All are given a `context`.
 """
 
 from .checkout import Checkout, send_to_checkout, start_checkout
+from .context import FlowContext
 from .outbox import HandlerResult, deliver, redeliver
 from .queries import PaymentStatus, find, recent_records, status
 from .reconcile import ReconcileResult, reconcile
-from .recording import FlowContext, RecordResult, record_event, record_own_event
+from .recording import RecordResult, record_event, record_own_event
 from .webhook import WebhookResult, receive_webhook
 from .work_queue import FailedJob
 

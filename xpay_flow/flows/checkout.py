@@ -20,14 +20,9 @@ from ..intent import Intent
 from ..ports import FOUND_MAX
 from ..records import Record, attempt_key, intent_alias, receipt_alias
 from ..wire import IntentAnswer
-from .recording import (
-    FlowContext,
-    attach_parked,
-    load_intent,
-    record_event,
-    retry,
-    stored_attempt,
-)
+from .context import FlowContext, retry
+from .parking import attach_parked
+from .recording import load_intent, record_event, stored_attempt
 
 # xPay forgets a key after 24 hours; a repeat later than this could make a second intent.
 REPEATABLE_MS = (m.IDEMPOTENCY_RETENTION_S - 3600) * 1000
@@ -68,7 +63,7 @@ def start_checkout(
     """
     name = f"receipt {request.receipt_id}"
     attempt, resumed = yield from retry(
-        lambda: _attempt(request, context, new_attempt), context, name
+        context, name, lambda: _attempt(request, context, new_attempt)
     )
     return (yield from create_at_xpay(attempt, context, resumed=resumed))
 

@@ -8,7 +8,6 @@ within the store's transaction is settled by that very transaction, and so takes
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, Literal
 
 import attrs
 
@@ -39,13 +38,12 @@ from ..records import (
     change,
     receipt_alias,
 )
+from .context import FlowContext, retry
 from .queries import find
-from .recording import COMMIT_TRIES, FlowContext, record_event, retry, with_decision
+from .recording import record_event, with_decision
 from .work_queue import FailedJob, work_on, work_through
 
 HandlerNames = Collection[HandlerName]
-# Another process has changed the record meanwhile.
-LOST: Final = "lost"
 
 
 @attrs.frozen(kw_only=True)
@@ -152,6 +150,13 @@ def _delivered(
     return delivered
 
 
+@attrs.frozen
+class _Claim:
+    """A try to claim that lost no race: the call that is now this process's, if one was due."""
+
+    call: tuple[Intent, OutboxEntry] | None = None
+
+
 def _claim(
     key: str, tried: set[str], context: FlowContext, capabilities: WorkerCapabilities
 ) -> Command[tuple[Intent, OutboxEntry] | None]:
@@ -159,31 +164,34 @@ def _claim(
 
     Losing every race is safe: the entry stays due.
     """
-    for _ in context.tries:
-        claimed = yield from _try_to_claim(key, tried, context, capabilities)
-        if claimed != LOST:
-            return claimed
-    return None
+    try:
+        claimed = yield from retry(
+            context, key, lambda: _try_to_claim(key, tried, context, capabilities)
+        )
+    except StoreContended:
+        return None
+    return claimed.call
 
 
 def _try_to_claim(
     key: str, tried: set[str], context: FlowContext, capabilities: WorkerCapabilities
-) -> Command[tuple[Intent, OutboxEntry] | Literal["lost"] | None]:
+) -> Command[_Claim | None]:
+    """One try; None is a lost race."""
     found = yield from load(key)
     now_ms = yield from now()
     record = found[0] if found else None
     if record is None or record.intent is None:
-        return None
+        return _Claim()
     due_now = (e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried)
     entry = next(due_now, None)
     if entry is None:
-        return None
+        return _Claim()
     after = _claimed(record, record.intent, entry, now_ms, context, capabilities)
     claimed = after.entry(entry.id)
     step = change(record, after)
     if claimed is not None and (yield from commit(step)):
-        return record.intent, claimed
-    return LOST
+        return _Claim((record.intent, claimed))
+    return None
 
 
 def _is_due(entry: OutboxEntry, now_ms: int, capabilities: WorkerCapabilities) -> bool:
@@ -281,7 +289,7 @@ def _call_in_transaction(
             return _outcome(claimed, intent, "done")
         return None if ran.outcome == "lost" else (yield from _settle(key, claimed, ran, context))
 
-    return (yield from retry(attempt, context, claimed.id))
+    return (yield from retry(context, claimed.id, attempt))
 
 
 def _claimed_record(key: str, claimed: OutboxEntry) -> Command[tuple[Record, Intent, OutboxEntry]]:
@@ -320,7 +328,7 @@ def _settle(
         gave_up = settled is not None and settled.status == "gave_up"
         return attrs.evolve(outcome, outcome="gave_up") if gave_up else outcome
 
-    return (yield from retry(attempt, context, claimed.id))
+    return (yield from retry(context, claimed.id, attempt))
 
 
 def _settled(
@@ -359,7 +367,7 @@ def _gave_up_subject(record: Record, entry: OutboxEntry) -> str:
     return f"{subject}#{before + 1}" if before else subject
 
 
-def redeliver(name: str, entry_id: str) -> Command[OutboxEntry]:
+def redeliver(name: str, entry_id: str, context: FlowContext) -> Command[OutboxEntry]:
     """Owe a handler call again that was given up or dropped, after its cause is mended.
 
     Args:
@@ -371,24 +379,24 @@ def redeliver(name: str, entry_id: str) -> Command[OutboxEntry]:
         UnknownIntent: nothing owed has this id.
         InvalidValue: the call is neither given up nor dropped.
     """
-    for _ in range(COMMIT_TRIES):
-        now_ms = yield from now()
-        for record in (yield from find(name)):
-            entry = record.entry(entry_id)
-            if entry is None:
-                continue
-            if entry.status not in ("gave_up", "dropped"):
-                raise InvalidValue(
-                    f"{entry_id} is {entry.status}; only a call that was given up or dropped "
-                    "can be made again"
-                )
-            log = _logged(record, entry, now_ms, "pending again")
-            pending = attrs.evolve(
-                entry, status="pending", tries=0, next_at_ms=now_ms, forced=True, log=log
+    return (yield from retry(context, entry_id, lambda: _try_to_redeliver(name, entry_id)))
+
+
+def _try_to_redeliver(name: str, entry_id: str) -> Command[OutboxEntry | None]:
+    now_ms = yield from now()
+    for record in (yield from find(name)):
+        entry = record.entry(entry_id)
+        if entry is None:
+            continue
+        if entry.status not in ("gave_up", "dropped"):
+            raise InvalidValue(
+                f"{entry_id} is {entry.status}; only a call that was given up or dropped "
+                "can be made again"
             )
-            if (yield from commit(change(record, record.with_entry(pending)))):
-                return pending
-            break
-        else:
-            raise UnknownIntent(entry_id)
-    raise StoreContended(f"{entry_id} changed under each of {COMMIT_TRIES} tries")
+        log = _logged(record, entry, now_ms, "pending again")
+        pending = attrs.evolve(
+            entry, status="pending", tries=0, next_at_ms=now_ms, forced=True, log=log
+        )
+        won = yield from commit(change(record, record.with_entry(pending)))
+        return pending if won else None
+    raise UnknownIntent(entry_id)

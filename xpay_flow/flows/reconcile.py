@@ -7,6 +7,7 @@ intents, and every request waits for its turn under the rate limit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import attrs
 
@@ -14,19 +15,14 @@ from .. import events as ev
 from .. import xpay_api
 from ..decide import decide
 from ..effects import Command, commit, count, load, now
-from ..errors import OutcomeUnknown, XPayRefused
+from ..errors import OutcomeUnknown, StoreContended, XPayRefused
 from ..intent import Intent
 from ..records import Record, change
 from ..wire import IntentAnswer
 from .checkout import REPEATABLE_MS, create_at_xpay
-from .recording import (
-    FlowContext,
-    attach_parked,
-    next_reconcile_ms,
-    record_event,
-    with_decision,
-)
-from .webhook import find_owner
+from .context import FlowContext, retry
+from .parking import attach_parked, attach_to_late_owner
+from .recording import next_reconcile_ms, record_event, with_decision
 from .work_queue import FailedJob, work_through
 
 # A list can lag behind a creation whose answer was an error; by then it should not.
@@ -110,9 +106,8 @@ def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
 
 def _end_of_schedule(key: str, context: FlowContext) -> Command[None]:
     """The last question is answered: say what stayed open, and ask no more."""
-    for _ in context.tries:
-        if (yield from _try_to_end(key, context)):
-            return
+    with suppress(StoreContended):  # Then it stays due, and ends the next time.
+        yield from retry(context, key, lambda: _try_to_end(key, context))
 
 
 def _try_to_end(key: str, context: FlowContext) -> Command[bool]:
@@ -164,20 +159,13 @@ def _read_status(
 
 
 def _look_for_owner(parked: Record, context: FlowContext) -> Command[ReconcileResult]:
-    """Parked news: has its intent appeared meanwhile?"""
-    for recorded in parked.events:
-        owner = yield from find_owner(recorded.event)
-        if owner is None:
-            continue
-        yield from record_event(owner.key, recorded.event, context)
-        if recorded.event.x_intent_id:
-            yield from attach_parked(recorded.event.x_intent_id, context)
-        return ReconcileResult(
-            key=parked.key,
-            intent_id=owner.intent.id if owner.intent else None,
-            outcome="attached",
-        )
-    return ReconcileResult(key=parked.key, intent_id=None, outcome="unmatched")
+    """Parked events: has their intent appeared meanwhile?"""
+    owner = yield from attach_to_late_owner(parked, context)
+    if owner is None:
+        return ReconcileResult(key=parked.key, intent_id=None, outcome="unmatched")
+    return ReconcileResult(
+        key=parked.key, intent_id=owner.intent.id if owner.intent else None, outcome="attached"
+    )
 
 
 def _resolve_creation(

@@ -5,48 +5,18 @@ Every flow that learns something goes through here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
-
 import attrs
 
 from .. import events as ev
 from ..decide import Decision, decide
 from ..effects import Command, commit, load, now
-from ..errors import InvalidValue, StoreContended, UnknownIntent
+from ..errors import InvalidValue, UnknownIntent
 from ..events import Event
 from ..intent import Intent
-from ..lifecycle import LIFECYCLE, Lifecycle
-from ..records import (
-    Change,
-    OutboxEntry,
-    Record,
-    RecordedEvent,
-    aliases_of,
-    change,
-    intent_alias,
-    x_intent_alias,
-)
+from ..lifecycle import LIFECYCLE
+from ..records import Change, OutboxEntry, Record, RecordedEvent, aliases_of, change, intent_alias
 from ..settings import Settings
-
-T = TypeVar("T")
-
-# Deliveries of one intent that truly overlap are few: each loser of a race reads again and finds
-# the winner's commit. More losses than this mean that something else is wrong.
-COMMIT_TRIES = 10
-
-
-@attrs.frozen
-class FlowContext:
-    """What every flow is told: the operator's settings and the lifecycle in force.
-
-    Args:
-        tries: gone through once for each commit, again after each race that it lost.
-    """
-
-    settings: Settings
-    lifecycle: Lifecycle = LIFECYCLE
-    tries: Iterable[object] = range(COMMIT_TRIES)
+from .context import FlowContext, retry
 
 
 @attrs.frozen
@@ -56,25 +26,6 @@ class RecordResult:
     record: Record
     intent: Intent
     decision: Decision
-
-
-def retry(attempt: Callable[[], Command[T | None]], context: FlowContext, name: str) -> Command[T]:
-    """Run an attempt again after each lost race, which it reports as None or False.
-
-    Each attempt starts with empty hands: it reads everything again.
-
-    Args:
-        name: what is contended for, in the words of the error.
-
-    Raises:
-        StoreContended: others were faster in each of ten tries.
-    """
-    result = None
-    for _ in context.tries:
-        result = yield from attempt()
-        if result:
-            return result
-    raise StoreContended(f"{name} changed under each of {COMMIT_TRIES} tries")
 
 
 def record_event(name: str, event: Event, context: FlowContext) -> Command[RecordResult]:
@@ -89,7 +40,7 @@ def record_event(name: str, event: Event, context: FlowContext) -> Command[Recor
         record, intent = yield from load_intent(name)
         return (yield from try_to_record(record, intent, event, context))
 
-    return (yield from retry(attempt, context, name))
+    return (yield from retry(context, name, attempt))
 
 
 def record_own_event(intent_id: str, kind: str, context: FlowContext) -> Command[str]:
@@ -187,47 +138,6 @@ def next_reconcile_ms(reconcile_count: int, now_ms: int, settings: Settings) -> 
     """When to ask for the `reconcile_count`-th time (from 0); None when the schedule has ended."""
     schedule = settings.reconcile_schedule_s
     return now_ms + schedule[reconcile_count] * 1000 if reconcile_count < len(schedule) else None
-
-
-def attach_parked(x_intent_id: str, context: FlowContext) -> Command[None]:
-    """Give news that was parked under xPay's id to the intent that now has that id.
-
-    Parking writes and then looks for the intent; a creation writes the id and then looks here. So
-    whatever the interleaving, at least one of the two sees the other.
-    """
-    name = f"the parked record of {x_intent_id}"
-    yield from retry(lambda: _try_to_attach(x_intent_id, context), context, name)
-
-
-def _try_to_attach(x_intent_id: str, context: FlowContext) -> Command[bool]:
-    found = yield from load(x_intent_alias(x_intent_id))
-    owners = [r for r in found if r.intent is not None]
-    parked = [r for r in found if r.intent is None]
-    if len(owners) != 1 or not parked:
-        return True
-    events = [recorded.event for record in parked for recorded in record.events]
-    if not (yield from _attach(owners[0], events, context)):
-        return False
-    yield from _close(parked)
-    return True
-
-
-def _attach(record: Record, events: Iterable[Event], context: FlowContext) -> Command[bool]:
-    """File several events in one commit; events on file already add nothing."""
-    now_ms = yield from now()
-    after = record
-    for event in events:
-        assert after.intent is not None
-        decision = decide(after.intent, event, context.lifecycle)
-        after = with_decision(after, decision, now_ms, context)
-    return after is record or (yield from commit(change(record, after)))
-
-
-def _close(parked: Iterable[Record]) -> Command[None]:
-    """Parked news that has an owner needs no more looking for one. Losing this race is harmless."""
-    for record in parked:
-        if record.reconcile_at_ms is not None:
-            yield from commit(change(record, attrs.evolve(record, reconcile_at_ms=None)))
 
 
 def stored_attempt(record: Record, intent: Intent, now_ms: int, context: FlowContext) -> Change:

@@ -11,14 +11,16 @@ from hashlib import sha256
 
 import attrs
 
-from ..effects import Command, commit, count, load, now
+from ..effects import Command, count, now
 from ..errors import UntrustedMessage
 from ..events import UNKNOWN, Event, from_webhook
 from ..lifecycle import Disposition
-from ..records import Record, RecordedEvent, change, intent_alias, receipt_alias, x_intent_alias
+from ..records import Record, RecordedEvent
 from ..signing import Authenticity, Headers, authenticate
 from ..wire import canonical_json, parse_object, read_webhook, without_secrets
-from .recording import FlowContext, attach_parked, next_reconcile_ms, retry, try_to_record
+from .context import FlowContext, retry
+from .parking import append_unmatched, find_owner, park
+from .recording import try_to_record
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +74,7 @@ def _proof(proven: Authenticity) -> str:
 
 def _file(event: Event, context: FlowContext) -> Command[WebhookResult]:
     name = f"event {event.event_id}"
-    return (yield from retry(lambda: _try_to_file(event, context), context, name))
+    return (yield from retry(context, name, lambda: _try_to_file(event, context)))
 
 
 def _try_to_file(event: Event, context: FlowContext) -> Command[WebhookResult | None]:
@@ -98,86 +100,19 @@ def _record_for(owner: Record, event: Event, context: FlowContext) -> Command[We
     )
 
 
-def find_owner(event: Event) -> Command[Record | None]:
-    """Whose news is this? Our id in the metadata, then xPay's id, then a receipt that fits one.
-
-    Only what is proven to be for this merchant may claim an intent by a name that others can
-    write: with an ECDSA signature alone, any merchant could put our id into their metadata.
-    """
-    if event.intent_id and event.is_for_this_merchant:
-        found = yield from load(intent_alias(event.intent_id))
-        if owner := _only(list(found)):
-            return owner
-    if event.x_intent_id:
-        found = yield from load(x_intent_alias(event.x_intent_id))
-        if owner := _only([r for r in found if r.intent is not None]):
-            return owner
-    if event.receipt_id and event.x_intent_id and event.is_for_this_merchant:
-        found = yield from load(receipt_alias(event.receipt_id))
-        return _only([r for r in found if _fits(r, event)])
-    return None
-
-
-def _only(found: list[Record]) -> Record | None:
-    return found[0] if len(found) == 1 else None
-
-
-def _fits(record: Record, event: Event) -> bool:
-    """An attempt whose xPay id is not known yet could be the one this event is about."""
-    intent = record.intent
-    if intent is None or intent.x_intent_ids or event.intent_id:
-        return False
-    return event.amount_minor in (None, intent.money.amount_minor)
-
-
-def parking_key(event: Event) -> str:
-    """Where news that is nobody's is kept: one record for each intent of xPay's, or each event."""
-    if event.x_intent_id:
-        return f"parked:{x_intent_alias(event.x_intent_id)}"
-    return f"parked:event:{event.event_id}"
-
-
 def _park(event: Event, context: FlowContext) -> Command[WebhookResult | None]:
-    """Keep news for which there is no intent (yet); None is a lost race."""
-    key = parking_key(event)
-    aliases = {key} | ({x_intent_alias(event.x_intent_id)} if event.x_intent_id else set[str]())
-    now_ms = yield from now()
-    recorded = RecordedEvent(
-        event=event,
-        disposition="unknown",
-        why="no intent of ours fits; kept until one does",
-        at_ms=now_ms,
-        version=0,
-    )
-    reconcile_at_ms = next_reconcile_ms(0, now_ms, context.settings) if event.x_intent_id else None
-    if not (yield from _append(key, frozenset(aliases), recorded, reconcile_at_ms)):
-        return None
-    if event.x_intent_id:
-        # The intent may have got this id just before we wrote: look again, see `attach_parked`.
-        yield from attach_parked(event.x_intent_id, context)
+    parked = yield from park(event, context)
+    return _unmatched(parked) if parked is not None else None
+
+
+def _unmatched(recorded: RecordedEvent) -> WebhookResult:
+    """The result for an event that belongs to no intent."""
     return WebhookResult(
-        event_id=event.event_id, event_type=event.type, disposition="unknown", why=recorded.why
+        event_id=recorded.event.event_id,
+        event_type=recorded.event.type,
+        disposition=recorded.disposition,
+        why=recorded.why,
     )
-
-
-def _append(
-    key: str, aliases: frozenset[str], recorded: RecordedEvent, reconcile_at_ms: int | None
-) -> Command[bool]:
-    """Add a fact to a record without an intent; False is a lost race.
-
-    A fact on file already costs no write.
-    """
-    found = yield from load(key)
-    record = found[0] if found else Record(key=key, aliases=aliases)
-    if any(known.id == recorded.id for known in record.events):
-        return True
-    recorded = attrs.evolve(recorded, version=record.version + 1)
-    after = attrs.evolve(
-        record,
-        events=(*record.events, recorded),
-        reconcile_at_ms=record.reconcile_at_ms or reconcile_at_ms,
-    )
-    return (yield from commit(change(record, after)))
 
 
 def _kept(body: bytes) -> str:
@@ -208,7 +143,5 @@ def _quarantine(
         event=event, disposition="quarantined", why=why, at_ms=now_ms, version=0
     )
     key = f"quarantine:{name}"
-    yield from retry(lambda: _append(key, frozenset({key}), recorded, None), context, key)
-    return WebhookResult(
-        event_id=event.event_id, event_type=event.type, disposition="quarantined", why=why
-    )
+    yield from retry(context, key, lambda: append_unmatched(key, frozenset({key}), recorded, None))
+    return _unmatched(recorded)

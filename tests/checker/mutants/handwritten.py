@@ -254,7 +254,7 @@ def asks_and_fulfils(ports: PlainPorts) -> None:
         record = ports.store.load(key)[0]
         if record.intent is None or record.intent.x_intent_id is None:
             continue
-        answer = ports.xpay_api.get_intent(record.intent.x_intent_id)
+        answer = ports.xpay.get_intent(record.intent.x_intent_id)
         if answer.status == "SUCCESS":
             paid = attrs.evolve(by_hand.payment(record), idempotency_key=f"asked:{key}")
             ports.handlers.on_success(paid)
@@ -266,7 +266,7 @@ def asks_and_fulfils(ports: PlainPorts) -> None:
 def creates_each_time(request: CheckoutRequest, ports: PlainPorts) -> Created:
     """Each press of the button asks xPay for an intent, under a fresh key."""
     name = ports.ids.new("pi")
-    created: Created = ports.xpay_api.create_intent(
+    created: Created = ports.xpay.create_intent(
         request.to_request(name, "xpay_flow_intent"), name
     )
     return created

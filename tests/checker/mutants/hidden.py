@@ -71,7 +71,7 @@ def _webhook(name: str, bug: Any, ref: str = "") -> Mutant:
 
 def draws_a_key(request: CheckoutRequest, ports: PlainPorts) -> Created:
     """The idempotency key of a creation is drawn at random at each try."""
-    created: Created = ports.xpay_api.create_intent(
+    created: Created = ports.xpay.create_intent(
         request.to_request("pi", "xpay_flow_intent"), str(uuid.uuid4())
     )
     return created

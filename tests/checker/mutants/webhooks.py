@@ -22,6 +22,7 @@ from xpay_flow.endpoints import WebRequest, json_response
 from xpay_flow.errors import StoreError, StoreUnavailable
 from xpay_flow.events import Event
 from xpay_flow.flows import FlowContext, recording, webhook
+from xpay_flow.flows.context import COMMIT_TRIES
 from xpay_flow.intent import Intent
 from xpay_flow.payment import payment_of
 from xpay_flow.records import Record, change, receipt_alias
@@ -244,7 +245,7 @@ def saves_what_is_due_later(
     whole = recording.with_decision(record, decision, (yield from now()), context)
     if not (yield from commit(change(record, attrs.evolve(whole, outbox=record.outbox)))):
         return None
-    for _ in range(recording.COMMIT_TRIES):
+    for _ in range(COMMIT_TRIES):
         now_there = (yield from load(record.key))[0]
         known = {effect.id for effect in now_there.outbox}
         more = tuple(effect for effect in whole.outbox if effect.id not in known)
