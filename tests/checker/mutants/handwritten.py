@@ -266,9 +266,7 @@ def asks_and_fulfils(ports: PlainPorts) -> None:
 def creates_each_time(request: CheckoutRequest, ports: PlainPorts) -> Created:
     """Each press of the button asks xPay for an intent, under a fresh key."""
     name = ports.ids.new("pi")
-    created: Created = ports.xpay.create_intent(
-        request.to_request(name, "xpay_flow_intent"), name
-    )
+    created: Created = ports.xpay.create_intent(request.to_request(name, "xpay_flow_intent"), name)
     return created
 
 
