@@ -91,7 +91,7 @@ __all__ = [
     "decide",
 ]
 
-# Loaded when first asked for: the faces need an event loop's module, and importing this package
+# Loaded on first use: the faces need an event loop's module, and importing this package
 # should cost a program nothing that it does not use.
 _LATE = {
     "ReconcileResult": "flows",

@@ -1,4 +1,4 @@
-"""What does every adapter need, so that none decides it for itself?
+"""What does every adapter need, so that it is decided once?
 
 Reading a bounded body, a query string and a mounted path; and keeping requests that wait from
 using up all threads of a server.
@@ -62,7 +62,7 @@ def checked_prefix(prefix: str) -> str:
 
 
 class Body:
-    """Collects a body, and knows when it is enough: one byte over the limit proves it too large."""
+    """Collects a body, up to one byte over the limit, which proves it too large."""
 
     def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
         self._chunks: list[bytes] = []
@@ -78,7 +78,7 @@ class Body:
 
 
 def length_required() -> WebResponse:
-    """The answer to a body whose end the server cannot tell."""
+    """The answer to a body whose end the server does not know."""
     return json_response(411, {"error": "send a Content-Length"})
 
 

@@ -1,4 +1,4 @@
-"""What does the shop ask xPay to collect?"""
+"""Which order is xPay to collect money for?"""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Customer:
             )
 
     def to_wire(self) -> dict[str, Any]:
-        """The object in xPay's words, without what is not known."""
+        """The object in xPay's words, without unknown fields."""
         address = {
             "country": self.country,
             "postalCode": self.postal_code,

@@ -1,8 +1,8 @@
-"""What follows from one piece of news? A pure function: no clock, no randomness, no I/O.
+"""What follows from one event? A pure function: no clock, no randomness, no I/O.
 
 The new snapshot is the old one with something added (see `intent`), the state is the highest that
-any news spoke for (see `lifecycle`), and an effect is owed by what is on file, never by what came
-first. So any order and any number of copies lead to the same state, totals and owed effects.
+any event leads to (see `lifecycle`), and handler calls are due by all events on file, not by
+their order. So any order and any number of copies give the same state, totals and due calls.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Decision:
     """What follows from one event.
 
     Args:
-        intent: the snapshot afterwards; the one before, if nothing was learned.
-        event: what was decided upon, None for a copy: there is no new fact to record.
-        owes: handler calls that were not owed before.
+        intent: the snapshot afterwards; the one before, if the event adds nothing.
+        event: the event to record; None for a copy, which adds nothing.
+        handlers_due: handler calls that were not due before.
         why: one sentence for the timeline.
     """
 
@@ -65,7 +65,7 @@ def decide(intent: Intent, event: Event, lifecycle: Lifecycle = LIFECYCLE) -> De
     """Decide what `event` means for `intent`. Pure and total over known event kinds."""
     if event.event_key in intent.evidence:
         return Decision(
-            intent=intent, event=None, disposition="duplicate", why="this very news is on file"
+            intent=intent, event=None, disposition="duplicate", why="this event is on file already"
         )
     kind = _effective_kind(intent, event)
     move = lifecycle.step(intent.state, kind)
@@ -90,18 +90,18 @@ def decide(intent: Intent, event: Event, lifecycle: Lifecycle = LIFECYCLE) -> De
 
 def handlers_due_by(intent: Intent) -> frozenset[HandlerDue]:
     """Every handler call that the evidence on file makes due, delivered or not."""
-    owed: set[HandlerDue] = set()
+    due: set[HandlerDue] = set()
     if intent.money_checked:
-        owed.add(HandlerDue(name="on_success"))
+        due.add(HandlerDue(name="on_success"))
     if intent.kinds & FAILED_KINDS:
-        owed.add(HandlerDue(name="on_failed"))
-    owed.update(HandlerDue(name="on_refunded", subject=r.refund_id) for r in intent.refunds)
-    owed.update(HandlerDue(name="on_attention", subject=reason) for reason in intent.attention)
-    return frozenset(owed)
+        due.add(HandlerDue(name="on_failed"))
+    due.update(HandlerDue(name="on_refunded", subject=r.refund_id) for r in intent.refunds)
+    due.update(HandlerDue(name="on_attention", subject=reason) for reason in intent.attention)
+    return frozenset(due)
 
 
 def superseded_by(intent: Intent, name: HandlerName) -> str | None:
-    """Why a handler call that is still owed would now tell old news; None if it would not."""
+    """Why a handler call that is still pending is superseded; None if it is not."""
     if name == "on_failed" and intent.is_paid:
         return "the payment succeeded meanwhile"
     if name == "on_success" and intent.refund_status == "full":
@@ -111,14 +111,14 @@ def superseded_by(intent: Intent, name: HandlerName) -> str | None:
 
 def _effective_kind(intent: Intent, event: Event) -> str:
     """The row of the table that applies, once amounts and currencies are compared."""
-    if event.kind in PAID_KINDS and not _is_asked_money(intent, event):
+    if event.kind in PAID_KINDS and not _is_requested_money(intent, event):
         return PAID_OTHER_MONEY
     if event.kind == m.INTENT_REFUNDED and event.currency != intent.money.currency:
         return REFUNDED_OTHER_MONEY
     return event.kind
 
 
-def _is_asked_money(intent: Intent, event: Event) -> bool:
+def _is_requested_money(intent: Intent, event: Event) -> bool:
     money = intent.money
     return (event.amount_minor, event.currency) == (money.amount_minor, money.currency)
 
@@ -157,14 +157,14 @@ def _later(known: Timestamped | None, event: Event, word: str | None) -> Timesta
 
 
 def _refunds(known: tuple[Refund, ...], event: Event) -> tuple[Refund, ...]:
-    """One record per refund. Of two amounts told for one refund the greater counts, and is shown.
+    """One record per refund. Of two amounts reported for one refund the greater counts.
 
     The oldest events carry no `refundId`; there each event is its own refund.
     """
     refund_id = event.refund_id or event.event_id
     by_id = {refund.refund_id: refund for refund in known}
-    told = [event.amount_minor, *(r.amount_minor for r in known if r.refund_id == refund_id)]
-    amounts = [amount_minor for amount_minor in told if amount_minor is not None]
+    reported = [event.amount_minor, *(r.amount_minor for r in known if r.refund_id == refund_id)]
+    amounts = [amount_minor for amount_minor in reported if amount_minor is not None]
     by_id[refund_id] = Refund(refund_id, max(amounts, default=None))
     return tuple(sorted(by_id.values(), key=lambda refund: refund.refund_id))
 
@@ -178,7 +178,7 @@ def _reported(intent: Intent, kind: str) -> RefundStatus:
 def _disputes(
     known: tuple[Dispute, ...], event: Event, status: DisputeStatus | None
 ) -> tuple[Dispute, ...]:
-    """One record per dispute, with every status told. Older events carry no `disputeId`."""
+    """One record per dispute, with every status reported. Older events carry no `disputeId`."""
     if status is None:
         return known
     dispute_id = event.dispute_id or "unnamed"
@@ -193,7 +193,7 @@ def _disputes(
 def _attention(
     before: Intent, after: Intent, event: Event, kind: str, conflicting: bool
 ) -> tuple[str, ...]:
-    """Why a person should look: what was known, and what the enlarged evidence adds."""
+    """Why an operator should look: what was known, and what the enlarged evidence adds."""
     by_event = _by_event(before, event, kind, conflicting)
     return tuple(sorted({*before.attention, *_by_evidence(after), *by_event}))
 
@@ -254,10 +254,10 @@ def _verdict(
     conflicting: bool,
     disposition: Disposition,
 ) -> tuple[Disposition, str]:
-    """What we call the news, and one sentence that says why."""
+    """The disposition of the event, and one sentence that says why."""
     if kind in (PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY):
-        told = f"{event.amount_minor} {event.currency} (minor units)"
-        return "mismatched", f"it names {told}, and {before.money} was asked for"
+        named = f"{event.amount_minor} {event.currency} (minor units)"
+        return "mismatched", f"it names {named}, and {before.money} was requested"
     if kind == ev.UNKNOWN:
         return "unknown", f"no rule for {event.type[:80]!a}; kept"
     if conflicting:

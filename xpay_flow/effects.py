@@ -1,4 +1,4 @@
-"""What may a flow ask of the world? A small closed set of effects, and typed ways to yield them.
+"""Which effects may a flow yield? A small closed set, and typed ways to yield them.
 
 A flow is a generator: it yields an effect and is sent the effect's answer. Drivers perform them:
 `drive.run`, `drive.arun`, and any other that wants to choose what happens in between.
@@ -142,7 +142,7 @@ class WithLock:
 
 @attrs.frozen
 class Orphaned:
-    """Keys of records whose worker said that it holds them, and is gone; needs `RowLocking`."""
+    """Keys of records whose worker is gone before it had ended a call; needs `RowLocking`."""
 
     now_ms: int
     limit: int
@@ -164,7 +164,7 @@ WriteEffect: TypeAlias = (
 Effect: TypeAlias = ReadEffect | WriteEffect
 
 # A flow that can only read, and one that can do everything. The answer to an effect depends on the
-# effect, which no generator type can say; the functions below say it, so flows are fully typed.
+# effect, which no generator type can say; the functions below declare it, so flows are fully typed.
 Query: TypeAlias = Generator[ReadEffect, Any, T]
 Command: TypeAlias = Generator[Effect, Any, T]
 

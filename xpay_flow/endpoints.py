@@ -1,10 +1,10 @@
 """What do we answer over HTTP? No framework and no I/O: a request becomes a flow.
 
-    POST /webhook          xPay's news                         Does
-    GET  /payment-status   how does the payment stand?         Asks
-    GET  /return           the page a customer comes back to   Asks
-    GET  /xpay-flow.js     the browser helper                  Asks
-    GET  /xpay-flow.css    the page's style                    Asks
+    POST /webhook          xPay's events                       write
+    GET  /payment-status   how does the payment stand?         read
+    GET  /return           the page a customer comes back to   read
+    GET  /xpay-flow.js     the browser helper                  read
+    GET  /xpay-flow.css    the page's style                    read
 
 A `ReadRoute` can only read, so its driver needs no more than a reader. Adapters translate a
 framework's request into a `WebRequest` and a `WebResponse` back; every status, limit and verdict
@@ -36,7 +36,7 @@ Header: TypeAlias = tuple[str, str]
 RETRY_AFTER_S: Final = 5
 # The page names its files by content, so only imports by a shop can lag behind, by this long.
 ASSET_AGE_S: Final = 3600
-# Whatever is asked for, the settings' maximum decides.
+# The settings' maximum limits every requested wait.
 _WAIT: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?", re.ASCII)
 
 
@@ -123,7 +123,7 @@ def route(request: WebRequest, context: FlowContext, pages: Pages) -> ReadRoute 
 
 
 def _webhook(request: WebRequest, context: FlowContext) -> Command[WebResponse]:
-    """Everything authenticated gets 200. What is refused is told why in our words, never in its."""
+    """Everything authenticated gets 200. A refusal never quotes the request."""
     if len(request.body) > context.settings.body_bytes_max:
         yield from count("webhook.refused.too-large")
         return json_response(413, {"received": False, "error": "too-large"})
@@ -150,7 +150,7 @@ def _not_stored(status_code: int) -> WebResponse:
 
 
 @attrs.frozen(kw_only=True)
-class _Asked:
+class _StatusQuery:
     intent_id: str
     wait_s: float
     seen: PublicStatus | None
@@ -158,22 +158,22 @@ class _Asked:
 
 def _status(request: WebRequest, context: FlowContext, _: Pages) -> Query[WebResponse]:
     try:
-        asked = _read_status_query(request.query, context.settings)
+        wanted = _read_status_query(request.query, context.settings)
     except InvalidValue as error:
         return json_response(400, {"error": str(error)})
     try:
-        found = yield from status(asked.intent_id, wait_s=asked.wait_s, seen=asked.seen)
+        found = yield from status(wanted.intent_id, wait_s=wanted.wait_s, seen=wanted.seen)
     except StoreError as error:
         return json_response(error.status_hint, {"error": "not-read"}, _RETRY)
     answer: dict[str, object] = {"status": found.status, "final": found.final}
     return json_response(200, answer) if found.known else json_response(404, answer | _UNKNOWN)
 
 
-def _read_status_query(query: Mapping[str, str], settings: Settings) -> _Asked:
+def _read_status_query(query: Mapping[str, str], settings: Settings) -> _StatusQuery:
     wait = query.get("wait", "0")
     if not _WAIT.fullmatch(wait):
         raise InvalidValue("wait must be a number of seconds, such as 20")
-    return _Asked(
+    return _StatusQuery(
         intent_id=_intent_id(query),
         wait_s=min(float(wait), settings.status_wait_s_max),
         seen=_seen(query.get("seen")),
@@ -203,7 +203,7 @@ def _seen(word: str | None) -> PublicStatus | None:
 
 
 def _return(request: WebRequest, _: FlowContext, pages: Pages) -> Query[WebResponse]:
-    """The page for the customer. That they came back proves nothing, so it only looks."""
+    """The page for the customer. Coming back proves nothing, so it only reads."""
     try:
         intent_id = _intent_id(request.query)
     except InvalidValue:
@@ -212,7 +212,7 @@ def _return(request: WebRequest, _: FlowContext, pages: Pages) -> Query[WebRespo
     try:
         found = yield from status(intent_id)
     except StoreError as error:
-        # The customer can do nothing about it, and the page looks again by itself.
+        # The customer can do nothing about it, and the page checks again by itself.
         return _shown(error.status_hint, UNKNOWN_PAYMENT, looks, request, pages)
     return _shown(200, found, looks, request, pages)
 
@@ -278,7 +278,7 @@ def _response(
     return WebResponse(status=status_code, headers=about + headers, body=body)
 
 
-# What nearly every webhook is answered, made once.
+# The answer to nearly every webhook, made once.
 _RECEIVED: Final = json_response(200, {"received": True})
 
 
@@ -293,7 +293,7 @@ def _ready(response: WebResponse) -> Query[WebResponse]:
 
 
 def _without_body(flow: Query[WebResponse]) -> Query[WebResponse]:
-    """What HEAD is answered: the headers of GET, its length included."""
+    """The answer to HEAD: the headers of GET, its length included."""
     response = yield from flow
     return attrs.evolve(response, body=b"")
 

@@ -7,9 +7,9 @@
     │   ├── MissingExtra         an optional dependency is not installed (also ImportError)
     │   ├── UnknownIntent        no intent is filed under the name you gave
     │   ├── AlreadyPaid          the order you want to charge is paid
-    │   └── ReceiptInUse         the order has an open attempt over another amount
+    │   └── ReceiptInUse         the order has an open attempt for another amount
     ├── XPayError                xPay's message, refusal or absence
-    │   ├── UntrustedMessage     the one error for bytes that are not what xPay would send us
+    │   ├── UntrustedMessage     the one error for bytes that xPay would not send
     │   ├── XPayRefused          xPay answered with a definite error
     │   └── OutcomeUnknown       xPay did not answer, or not in a way that settles the question
     └── StoreError               the storage behind us
@@ -17,7 +17,7 @@
         ├── StoreContended       the same intent was changed by others, again and again
         └── SchemaMismatch       it was written by another version of this library
 
-Facts ride as attributes. `status_hint` is what an HTTP endpoint should answer.
+Details are attributes. `status_hint` is what an HTTP endpoint should answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import ClassVar
 
 # An error text may quote foreign input; a log line must stay a line.
 QUOTED_CHARS_MAX = 80
-# What an error of somebody else's code is cut to before it is stored: a line, not a page.
+# The length to which an error of other code is cut before it is stored: a line, not a page.
 ERROR_CHARS_MAX = 500
 
 
@@ -39,10 +39,10 @@ def quoted(foreign: object) -> str:
 def error_text(error: BaseException) -> str:
     """Any error as one bounded line, for logs and timelines."""
     try:
-        said = str(error)
+        text = str(error)
     except Exception:
-        said = "(its text cannot be had)"
-    return " ".join(f"{type(error).__name__}: {said}".split())[:ERROR_CHARS_MAX]
+        text = "(its text cannot be had)"
+    return " ".join(f"{type(error).__name__}: {text}".split())[:ERROR_CHARS_MAX]
 
 
 class XPayFlowError(Exception):
@@ -52,15 +52,15 @@ class XPayFlowError(Exception):
 
 
 class MerchantError(XPayFlowError):
-    """Your code or your configuration asked for something that cannot be done."""
+    """Your code or your configuration requires something that cannot be done."""
 
 
 class ConfigurationError(MerchantError):
-    """A setting is missing, weak or contradictory; the text says which and what to do."""
+    """A setting is missing, weak or contradictory; the text names it and what to do."""
 
 
 class InvalidValue(MerchantError, ValueError):
-    """A value was refused at construction; the text says which field and why."""
+    """A value was refused at construction; the text names the field and the reason."""
 
     status_hint = 400
 
@@ -95,13 +95,13 @@ class AlreadyPaid(MerchantError):
 
 
 class ReceiptInUse(MerchantError):
-    """The order has an open attempt over another amount, whose page the customer can still pay."""
+    """The order has an open attempt for another amount, whose page the customer can still pay."""
 
     status_hint = 409
 
     def __init__(self, receipt_id: str, intent_id: str) -> None:
         super().__init__(
-            f"receipt {quoted(receipt_id)} has an open attempt {intent_id} over another amount; "
+            f"receipt {quoted(receipt_id)} has an open attempt {intent_id} for another amount; "
             "the customer could pay both. Use a new receipt id, or pass new_attempt=True knowingly"
         )
         self.receipt_id = receipt_id
@@ -144,8 +144,8 @@ class OutcomeUnknown(XPayError):
     """xPay's answer was lost or settles nothing.
 
     The attempt is stored and will be resolved with the same idempotency key, by webhook or by
-    asking. Calling again later is safe. `intent_id` is None where no intent is concerned;
-    `answered` tells an answer that settles nothing from silence.
+    reconciliation. Calling again later is safe. `intent_id` is None where no intent is concerned;
+    `answered` is True if xPay answered, but settled nothing.
     """
 
     status_hint = 503
@@ -173,6 +173,6 @@ class StoreContended(StoreError):
 
 
 class SchemaMismatch(StoreError):
-    """The stored schema is not the one this version writes; the text says what to do."""
+    """The stored schema is not the one this version writes; the text names what to do."""
 
     status_hint = 500

@@ -1,7 +1,7 @@
-"""What have we learned, and from whom?
+"""What is an event, and where does it come from?
 
-An `Event` is one piece of news about an intent: a webhook, an answer of xPay's API, or an act of
-our own. However it came, `decide` reads the same fields, and the same news has the same identity.
+An `Event` is one report about an intent: a webhook, an answer of xPay's API, or an act of
+our own. However it came, `decide` reads the same fields, and copies have the same identity.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Source = Literal["webhook", "answer", "merchant"]
 STORED: Final = "stored"
 SENT_TO_CHECKOUT: Final = "sent_to_checkout"
 HANDLER_GAVE_UP: Final = "handler_gave_up"
-# xPay could not be asked in time: whether it made the intent, or over how much it was paid.
+# xPay gave no answer in time: whether it made the intent, or which amount was paid.
 CREATE_UNRESOLVED: Final = "create_unresolved"
 AMOUNT_UNRESOLVED: Final = "amount_unresolved"
-# Another attempt upon the same receipt is paid as well.
+# Another attempt for the same receipt is paid as well.
 PAID_TWICE: Final = "paid_twice"
-# What xPay's API said when we called it.
+# Answers of xPay's API.
 CREATE_ANSWERED: Final = "create_answered"
 CREATE_REFUSED: Final = "create_refused"
 REPORT_OPEN: Final = "report.open"
@@ -48,12 +48,12 @@ REPORT_KINDS: Final = {
     m.STATUS_PARTIALLY_REFUNDED: REPORT_PARTIALLY_REFUNDED,
 }
 
-# News that shows a payment together with its amount.
+# Events that show a payment together with its amount.
 PAID_KINDS: Final = frozenset(
     {m.INTENT_SUCCESS, REPORT_SUCCESS, REPORT_REFUNDED, REPORT_PARTIALLY_REFUNDED}
 )
-# A refund shows that there was a payment, but not over how much: the state is `success`, yet
-# `on_success` waits for proof of the amount, which the reconciler asks for (decision 0003).
+# A refund shows that there was a payment, but not of which amount: the state is `success`, yet
+# `on_success` waits for proof of the amount, which reconciliation looks for (decision 0003).
 PAYMENT_KINDS: Final = PAID_KINDS | {m.INTENT_REFUNDED}
 FAILED_KINDS: Final = frozenset({m.INTENT_FAILED, REPORT_FAILED})
 REFUND_REPORTS: Final = frozenset({REPORT_REFUNDED, REPORT_PARTIALLY_REFUNDED})
@@ -61,10 +61,10 @@ REFUND_REPORTS: Final = frozenset({REPORT_REFUNDED, REPORT_PARTIALLY_REFUNDED})
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """One piece of news about an intent.
+    """One report about an intent.
 
     Args:
-        kind: the row of the lifecycle table that speaks about it.
+        kind: the row of the lifecycle table that decides it.
         type: the word its source used, such as `intent.success`.
         event_id: xPay's `eventId`, or a name of our own for answers and acts.
         digest: of the content, so that one id with two contents is seen.
@@ -72,7 +72,7 @@ class Event:
         proof: why we believe it: `hmac:0` (index of the key), `ecdsa`, `api`, `own`.
         intent_id: our own id, where the message carried it in its metadata.
         payload: the message as JSON, without secrets and personal data. What is signed and is no
-            JSON object is kept whole, since nobody can tell what is in it.
+            JSON object is kept whole, since its content is unknown.
         url: the checkout address of a create answer; never stored with the event.
     """
 
@@ -98,17 +98,17 @@ class Event:
 
     @property
     def event_key(self) -> str:
-        """The identity of the news: the same for every copy, another for another content."""
+        """The identity of the event: the same for every copy, another for another content."""
         return f"{self.event_id}#{self.digest}"
 
     @property
     def is_for_this_merchant(self) -> bool:
-        """An ECDSA signature alone proves that xPay sent it, not that it was sent for us."""
+        """An ECDSA signature alone proves that xPay sent it, not that it was meant for us."""
         return self.proof != "ecdsa"
 
 
 def from_webhook(message: WebhookMessage, proof: str, metadata_key: str) -> Event:
-    """The news in an authenticated webhook."""
+    """The event in an authenticated webhook."""
     kind = message.event_type if message.event_type in m.INTENT_EVENT_TYPES else UNKNOWN
     return Event(
         kind=kind,
@@ -133,7 +133,7 @@ def from_webhook(message: WebhookMessage, proof: str, metadata_key: str) -> Even
 
 
 def from_create_answer(answer: IntentAnswer, url: str, at_ms: int) -> Event:
-    """xPay made the intent and told us its id and address."""
+    """xPay made the intent and answered its id and address."""
     return attrs.evolve(
         _from_answer(CREATE_ANSWERED, answer, at_ms),
         event_id="answer/create",
@@ -143,9 +143,9 @@ def from_create_answer(answer: IntentAnswer, url: str, at_ms: int) -> Event:
 
 
 def from_report(answer: IntentAnswer, at_ms: int) -> Event:
-    """xPay told us, when asked, how an intent stands.
+    """xPay's API reported how an intent stands.
 
-    An identical answer is the same news, so asking often adds nothing to the history.
+    An identical answer is the same event, so frequent polling adds nothing to the history.
     """
     event = _from_answer(REPORT_KINDS.get(answer.status, REPORT_OPEN), answer, at_ms)
     content: list[JSON] = [
@@ -193,7 +193,7 @@ def refusal(error_code: str, description: str, at_ms: int) -> Event:
 
 
 def own(kind: str, at_ms: int, *, subject: str = "", payload: str = "") -> Event:
-    """An act of ours; the same act upon the same subject is the same news."""
+    """An act of ours; the same act on the same subject is the same event."""
     return Event(
         kind=kind,
         type=kind,

@@ -30,7 +30,7 @@ TransactionalHandler: TypeAlias = Callable[[Payment, Any], object]
 
 @attrs.frozen
 class Handler:
-    """What is called under one name.
+    """One handler.
 
     Args:
         call: takes the payment; if `transactional`, the store's transaction, too. Of the handlers

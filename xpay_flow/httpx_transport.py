@@ -32,7 +32,7 @@ class HttpxTransport:
         self._pid = None if client else os.getpid()
 
     def _here(self) -> httpx.Client:
-        """The client of this process: parent and child must not speak on one connection."""
+        """The client of this process: parent and child must not share a connection."""
         if self._pid not in (None, os.getpid()):
             self._client, self._pid = httpx.Client(**_options(self._settings)), os.getpid()
         return self._client

@@ -14,7 +14,7 @@ def named(target: str, example: str) -> tuple[Any, Any]:
     """The object, and the module it is looked up in; the current folder is importable.
 
     Args:
-        example: what is shown of how to write one, such as `shop.payments:flow`.
+        example: a target to show in errors, such as `shop.payments:flow`.
 
     Raises:
         ConfigurationError: there is no such thing, or the target is not written like this.
@@ -38,7 +38,7 @@ def _imported(module_name: str) -> Any:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A module that is missing inside of theirs is theirs to see, with its trace.
+        # A module that the named one fails to import is shown with its trace.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise ConfigurationError(f"there is no module {quoted(module_name)} here") from None

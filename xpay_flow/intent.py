@@ -1,7 +1,7 @@
 """What do we know of one payment intent?
 
 Everything here grows: states rise, sets get members, maxima rise. That is why the order in which
-news arrives cannot matter; `decide` only ever adds.
+events arrive cannot matter; `decide` only ever adds.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from .money import Money
 RefundStatus = Literal["none", "partial", "full"]
 DisputeStatus = Literal["none", "open", "under_review", "won", "lost"]
 
-# Later ones beat earlier ones in news about one dispute; `lost` beats `won` since it costs money.
+# Later ones beat earlier ones in events about one dispute; `lost` beats `won` since it costs money.
 DISPUTE_RANK: tuple[DisputeStatus, ...] = ("none", "open", "under_review", "won", "lost")
-# Over several disputes, the one that needs most care speaks for the intent.
+# Over several disputes, the intent shows the one that needs most care.
 DISPUTE_CARE: tuple[DisputeStatus, ...] = ("none", "won", "open", "under_review", "lost")
 
 
 @attrs.frozen(order=True)
 class Refund:
-    """One refund that xPay told us of. `amount_minor` is None where xPay named no amount."""
+    """One refund that xPay reported. `amount_minor` is None where xPay named no amount."""
 
     refund_id: str
     amount_minor: int | None
@@ -44,7 +44,7 @@ class Dispute:
 
 @attrs.frozen(order=True)
 class Timestamped:
-    """A word and when it was said; of several the latest counts, and then the greatest."""
+    """A word and the time of its event; of several the latest counts, and then the greatest."""
 
     at_ms: int
     word: str
@@ -60,15 +60,15 @@ class Intent:
     Args:
         id: ours; travels in xPay's metadata.
         receipt_id: the shop's order id.
-        attempt: 1 for the first attempt upon this receipt.
-        money: what was asked for; what is paid must equal it.
+        attempt: 1 for the first attempt for this receipt.
+        money: the requested amount; what is paid must equal it.
         idempotency_key: sent with every try to create this intent at xPay.
         request: the exact body to send, kept until xPay's answer is known, then None.
-        evidence: identities of all facts on file, so that a copy is recognised.
-        kinds: every kind of news ever applied.
-        x_intent_ids: xPay's ids, sorted. More than one is put up for attention.
-        money_checked: some proof of payment showed exactly `money`. Only then is `on_success` owed.
-        attention: why a person should look, sorted; `reason` or `reason:subject`.
+        evidence: identities of all events on file, so that a copy is recognised.
+        kinds: every kind of event ever applied.
+        x_intent_ids: xPay's ids, sorted. More than one is flagged for attention.
+        money_checked: some proof of payment showed exactly `money`. Only then is `on_success` due.
+        attention: why an operator should look, sorted; `reason` or `reason:subject`.
     """
 
     id: str
@@ -100,12 +100,12 @@ class Intent:
 
     @property
     def is_paid(self) -> bool:
-        """Authentic news of a payment is on file. States of your own above `success` keep it."""
+        """An authentic event shows a payment. States of your own above `success` keep it."""
         return bool(self.kinds & PAYMENT_KINDS)
 
     @property
     def is_settled(self) -> bool:
-        """Nothing is left to ask xPay: the payment and its amount are proven."""
+        """Needs no more reconciliation: the payment and its amount are proven."""
         return self.money_checked
 
     @property
@@ -127,6 +127,6 @@ class Intent:
 
     @property
     def dispute_status(self) -> DisputeStatus:
-        """The dispute that needs most care speaks for all."""
+        """The status of the dispute that needs most care."""
         seen: list[DisputeStatus] = ["none", *(dispute.status for dispute in self.disputes)]
         return max(seen, key=DISPUTE_CARE.index)

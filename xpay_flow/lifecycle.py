@@ -1,13 +1,13 @@
-"""Which state follows from which news? One table, total over (state, event).
+"""Which state follows from which event? One table, total over (state, event).
 
-States are ranked by knowledge, and news moves an intent up or leaves it where it is. So the state
-is the highest that any news ever spoke for, in whatever order the news came. The table says so
-cell by cell, because a reader who trusts this with money should not have to derive it.
+States are ranked by knowledge, and an event moves an intent up or leaves it where it is. So the
+state is the highest that any event leads to, in whatever order the events came. The table is
+written out cell by cell, because a reader who trusts this with money should not have to derive it.
 
     a state's name   the intent moves there                                      (applied)
-    =                the intent stays; the news agrees with what is known        (applied)
-    late             the intent stays; the news is older than what is known      (stale)
-    odd              the intent stays; the news contradicts what is known        (contradictory)
+    =                the intent stays; the event agrees with what is known        (applied)
+    late             the intent stays; the event is older than what is known      (stale)
+    odd              the intent stays; the event contradicts what is known        (contradictory)
 
 `transitions` compiles the table once into a machine, with no model and no callback; pictures and
 the hot path's plain table are read off that machine.
@@ -63,7 +63,7 @@ amount_unresolved           =          =          =          =          =       
 paid_twice                  =          =          =          =          =         =         =
 """
 # `paid_other_money` and `refunded_other_money`: the proof of payment, or the refund, is authentic
-# but names another amount or currency than we asked for. It shows that the intent exists, no more.
+# but names another amount or currency than we requested. It shows that the intent exists, no more.
 PAID_OTHER_MONEY: Final = "paid_other_money"
 REFUNDED_OTHER_MONEY: Final = "refunded_other_money"
 
@@ -76,7 +76,7 @@ _STAYS: Final[Mapping[str, Disposition]] = {
 
 @attrs.frozen
 class Move:
-    """One cell: where the intent is afterwards, and what we call the news."""
+    """One cell: where the intent is afterwards, and the event's disposition."""
 
     target: str
     disposition: Disposition
@@ -88,7 +88,7 @@ class Lifecycle:
 
     Args:
         states: from least to most known.
-        events: every kind of news there is a row for.
+        events: every kind of event that has a row.
         cells: exactly one `Move` for each pair.
 
     Raises:
@@ -166,12 +166,12 @@ class Lifecycle:
     ) -> Lifecycle:
         """A lifecycle with states and events of your own, such as `in_review`.
 
-        New cells follow the one rule of this table: news moves an intent up to what it speaks
-        for, and otherwise leaves it.
+        New cells follow the one rule of this table: an event moves an intent up to the state
+        that it leads to, and otherwise leaves it.
 
         Args:
             states: new state -> the known state that it ranks just above.
-            events: new event -> the state it speaks for.
+            events: new event -> the state that it leads to.
 
         Raises:
             InvalidValue: a name is taken, or a state it refers to is not known.
@@ -187,7 +187,7 @@ class Lifecycle:
             raise InvalidValue(f"event names are taken or lead nowhere: {sorted(events)}")
         bottom, top = self.states[0], self.states[-1]
         speaks_for = {event: self.cells[bottom, event].target for event in self.events}
-        # What news is called where it moves nothing: as it is called at the top of the table.
+        # The disposition of an event that moves nothing: the one at the top of the table.
         unmoved: dict[str, Disposition] = {
             event: self.cells[top, event].disposition for event in self.events
         }

@@ -1,6 +1,6 @@
 """The words that xPay and a merchant share: names, statuses and limits. Data only, no behaviour.
 
-Both the core and the sandbox may use these, since a name is a fact of xPay's documentation.
+Both the core and the sandbox may use these, since names are given by xPay's documentation.
 How bytes are read, written or signed is written twice on purpose, so that the two can disagree.
 Sources are xPay's pages on events, statuses, errors, idempotency and signatures.
 """

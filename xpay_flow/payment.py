@@ -1,4 +1,4 @@
-"""What is a handler told?"""
+"""What does a handler receive?"""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .records import HandlerName
 
 @attrs.frozen(kw_only=True)
 class Payment:
-    """What a handler is given: the intent as it stands, and why the handler is called.
+    """What a handler receives: the intent as it stands, and why the handler is called.
 
     Args:
         idempotency_key: the same at every try of this call; pass it on to whatever you call.
-        money: what was asked for, and, in `on_success`, paid.
+        money: the requested amount, and, in `on_success`, the paid one.
         paid_late: the payment came although a cancellation is on file.
-        also_paid: other attempts upon the same receipt that are paid too, by intent id. If this
-            is not empty, somebody paid this order twice.
+        also_paid: other attempts for the same receipt that are paid too, by intent id. If this
+            is not empty, this order was paid twice.
         refund_id, refund_minor: in `on_refunded`, the refund it is about.
-        reason: in `on_attention`, why a person should look.
+        reason: in `on_attention`, why an operator should look.
     """
 
     idempotency_key: str
@@ -46,7 +46,7 @@ class Payment:
 def payment_of(
     intent: Intent, name: HandlerName, subject: str, key: str, also_paid: tuple[str, ...]
 ) -> Payment:
-    """The payment that handler `name` is given for `subject`."""
+    """The payment that handler `name` receives for `subject`."""
     refund = next((r for r in intent.refunds if r.refund_id == subject), None)
     return Payment(
         idempotency_key=key,

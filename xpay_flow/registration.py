@@ -31,7 +31,7 @@ class _Registration(Generic[H]):
     def on_success(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
     def on_success(self, handler: Any = None, *, transactional: bool = False) -> Any:
         """Register what fulfils an order. Called at least once for each paid intent, always with
-        the same `payment.idempotency_key`; owed once.
+        the same `payment.idempotency_key`; due once.
 
         With `transactional=True` the handler is given the store's transaction, too, and what it
         writes there takes effect exactly once. This holds for the other handlers as well.
@@ -46,7 +46,7 @@ class _Registration(Generic[H]):
     @overload
     def on_failed(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
     def on_failed(self, handler: Any = None, *, transactional: bool = False) -> Any:
-        """Register what hears of a failed attempt: once for an intent, and not the last word."""
+        """Register what follows a failed attempt: once for an intent, which may still be paid."""
         return self._registered("on_failed", handler, transactional)
 
     @overload
@@ -54,7 +54,7 @@ class _Registration(Generic[H]):
     @overload
     def on_refunded(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
     def on_refunded(self, handler: Any = None, *, transactional: bool = False) -> Any:
-        """Register what hears of each refund, once for each refund id."""
+        """Register what follows a refund, once for each refund id."""
         return self._registered("on_refunded", handler, transactional)
 
     @overload
@@ -62,7 +62,7 @@ class _Registration(Generic[H]):
     @overload
     def on_attention(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
     def on_attention(self, handler: Any = None, *, transactional: bool = False) -> Any:
-        """Register what calls a person, once for each `payment.reason`."""
+        """Register what alerts an operator, once for each `payment.reason`."""
         return self._registered("on_attention", handler, transactional)
 
     def _registered(self, name: HandlerName, handler: Any, transactional: bool) -> Any:
@@ -98,7 +98,7 @@ class _Registration(Generic[H]):
 
     @property
     def capabilities(self) -> WorkerCapabilities:
-        """What this process delivers with: its handlers, and what its store can do for them."""
+        """The capabilities of this process: its handlers, and what its store can do for them."""
         return WorkerCapabilities(
             handlers=self.handlers,
             transactional=frozenset(

@@ -1,6 +1,6 @@
 """Where do sample records come from? From the rules that make real ones.
 
-Everything here goes through `decide`, so a store is tested with what it will be given.
+Everything here goes through `decide`, so a store is tested with real records.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def attempt(
 
 
 def next_change(record: Record, *events: Event, at_ms: int = NOW_MS) -> Change:
-    """The commit that follows from some news about a stored attempt."""
+    """The commit that follows from an event about a stored attempt."""
     after = record
     for event in events:
         assert after.intent is not None
@@ -58,7 +58,7 @@ def next_change(record: Record, *events: Event, at_ms: int = NOW_MS) -> Change:
 
 
 def history(*events: Event, receipt_id: str = "order-1") -> Sequence[Change]:
-    """One commit for each piece of news, after the one that stores the attempt."""
+    """One commit for each event, after the one that stores the attempt."""
     first = attempt(receipt_id)
     return list(
         itertools.accumulate(
@@ -68,12 +68,12 @@ def history(*events: Event, receipt_id: str = "order-1") -> Sequence[Change]:
 
 
 def parked(event: Event, *, at_ms: int = NOW_MS) -> Change:
-    """The first commit of news that is nobody's."""
+    """The first commit of an unmatched event."""
     assert event.x_intent_id is not None
     name = x_intent_alias(event.x_intent_id)
     record = Record(key=f"parked:{name}", aliases=frozenset({name, f"parked:{name}"}))
     recorded = RecordedEvent(
-        event=event, disposition="unknown", why="nobody's yet", at_ms=at_ms, version=1
+        event=event, disposition="unknown", why="unmatched", at_ms=at_ms, version=1
     )
     return change(record, attrs.evolve(record, events=(recorded,), reconcile_at_ms=at_ms + 60_000))
 
@@ -94,7 +94,7 @@ def created(x_intent_id: str = "in_1") -> Event:
 
 
 def webhook(kind: str, event_id: str, *, x_intent_id: str = "in_1", **members: Any) -> Event:
-    """One webhook; `members` are fields of `Event`, which win over the usual ones."""
+    """One webhook; `members` are fields of `Event`, which override the defaults."""
     usual: dict[str, Any] = {
         "kind": kind,
         "type": kind,

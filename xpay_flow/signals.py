@@ -1,4 +1,4 @@
-"""What happens on Ctrl+C, or when a supervisor says stop? The work at hand is finished."""
+"""What follows SIGINT (Ctrl+C) or SIGTERM? The current job is finished first."""
 
 from __future__ import annotations
 

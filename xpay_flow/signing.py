@@ -114,7 +114,7 @@ def authenticate(headers: Headers, body: bytes, policy: SignaturePolicy) -> Auth
 def verify_hmac(body: bytes, header: str | None, secrets: Sequence[str]) -> int | None:
     """The place in `secrets` of the first one under which `header` signs `body`, or None.
 
-    Every secret is tried, so that the time taken does not tell which one fitted.
+    Every secret is tried, so that the time taken does not show which one fitted.
     Raises UntrustedMessage if the header is missing or is no HMAC-SHA512 in base64.
     """
     signature = _signature(header, messages.HMAC_HEADER)
@@ -202,7 +202,7 @@ def _secret_bytes(secret: str) -> bytes:
         encoded = secret.encode("utf-8")
     except UnicodeEncodeError:
         raise ConfigurationError("an HMAC secret holds a lone surrogate") from None
-    # Under an empty key anybody can sign.
+    # An empty key would let anyone sign.
     if not secret.strip():
         raise ConfigurationError("an HMAC secret is empty")
     return encoded

@@ -1,7 +1,7 @@
-"""What happened to one payment, and why? The record, told in order.
+"""What happened to one payment, and why? The timeline: its record in order of time.
 
-Nothing is kept for this: every line is a fact that a decision was made upon, or a try to call a
-handler. So a timeline cannot say what the record does not.
+Nothing is kept for this: every line is a recorded event, or a try to call a
+handler. So a timeline shows nothing but the record.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Entry:
     Args:
         at_ms: when we recorded it.
         version: of the record that first held it; entries are in its order.
-        who: who spoke or acted.
+        who: the sender or actor.
         what: the event's type, or the handler's name.
         how: `webhook`, `API answer`, `own act`, or `try 2 of handler`.
         verdict: a disposition, or how a try ended.
         why: one sentence.
-        said_at_ms: when its source says that it happened, where it says so.
-        facts: amounts, codes and ids that the event carried, in order.
+        happened_at_ms: when it happened, if its source gives a time.
+        details: amounts, codes and ids that the event carried, in order.
     """
 
     at_ms: int
@@ -45,13 +45,13 @@ class Entry:
     how: str
     verdict: str
     why: str
-    said_at_ms: int | None = None
+    happened_at_ms: int | None = None
     details: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class Timeline:
-    """One record and its story. `intent` is None for parked news."""
+    """One record and its entries. `intent` is None for parked events."""
 
     key: str
     intent: Intent | None
@@ -59,7 +59,7 @@ class Timeline:
     outbox: tuple[OutboxEntry, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The story as plain values, for `--json` and pages, without the checkout address."""
+        """The timeline as plain values, for `--json` and pages, without the checkout address."""
         return {
             "key": self.key,
             "intent": summary(self.intent) if self.intent else None,
@@ -90,11 +90,11 @@ def summary(intent: Intent) -> dict[str, Any]:
 
 
 def timeline_of(record: Record) -> Timeline:
-    """The story of one record."""
+    """The timeline of one record."""
     # Within one commit the handler attempt comes first: a handler that is given up causes the
-    # event that says so.
-    entries = [step for due in record.outbox for step in _of_outbox(due)]
-    entries += [_of_event(recorded) for recorded in record.events]
+    # event of giving up.
+    entries = [step for due in record.outbox for step in _outbox_entries(due)]
+    entries += [_event_entry(recorded) for recorded in record.events]
     # The order in which the store took them. Clocks of several processes may disagree with it.
     entries.sort(key=lambda entry: entry.version)
     return Timeline(
@@ -103,7 +103,7 @@ def timeline_of(record: Record) -> Timeline:
 
 
 def only(records: Sequence[Record], name: str) -> Record:
-    """The record that a person means by a name: of several attempts, the last.
+    """The record found under a name: of several attempts, the last.
 
     Raises:
         UnknownIntent: there is none.
@@ -113,7 +113,7 @@ def only(records: Sequence[Record], name: str) -> Record:
     return records[-1]
 
 
-def _of_event(recorded: RecordedEvent) -> Entry:
+def _event_entry(recorded: RecordedEvent) -> Entry:
     event = recorded.event
     return Entry(
         at_ms=recorded.at_ms,
@@ -123,7 +123,7 @@ def _of_event(recorded: RecordedEvent) -> Entry:
         how=_BY[event.source],
         verdict=recorded.disposition,
         why=recorded.why,
-        said_at_ms=event.at_ms if event.source == "webhook" else None,
+        happened_at_ms=event.at_ms if event.source == "webhook" else None,
         details=tuple(_carried(event)),
     )
 
@@ -140,14 +140,14 @@ def _carried(event: Event) -> Iterator[tuple[str, str]]:
         yield "proof", event.proof
 
 
-def _of_outbox(entry: OutboxEntry) -> Iterator[Entry]:
+def _outbox_entries(entry: OutboxEntry) -> Iterator[Entry]:
     tries = 0
     for attempt in entry.log:
         tries += attempt.outcome == "started"
-        yield _of_try(entry, attempt, tries)
+        yield _try_entry(entry, attempt, tries)
 
 
-def _of_try(entry: OutboxEntry, attempt: HandlerAttempt, tries: int) -> Entry:
+def _try_entry(entry: OutboxEntry, attempt: HandlerAttempt, tries: int) -> Entry:
     return Entry(
         at_ms=attempt.at_ms,
         version=attempt.version,

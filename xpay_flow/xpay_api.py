@@ -54,7 +54,7 @@ class Refused:
 
 @attrs.frozen
 class Unclear:
-    """No answer, or one that settles nothing; `answered` tells the two apart."""
+    """No answer, or one that settles nothing; `answered` is True for the latter."""
 
     detail: str
     answered: bool = False
@@ -93,7 +93,7 @@ def create_intent(
 def get_intent(x_intent_id: str, settings: Settings) -> Command[IntentAnswer | Refused | Unclear]:
     """`GET /payments/v2/get-intent/{id}` with both expansions; one try.
 
-    "Do not poll hard": who asks decides when to ask again.
+    "Do not poll hard": the caller decides when to poll again.
     """
     path = m.GET_INTENT_PATH + quote(x_intent_id, safe="")
     answer = yield from _read(_request(settings, "GET", path, query=EXPAND), read_intent)
@@ -149,10 +149,10 @@ def _request(
 ) -> HttpRequest:
     # RFC 7617: the public key is the user, the private key the password.
     keys = b64encode(f"{settings.public_key}:{settings.private_key}".encode()).decode()
-    asked = urlencode(list(query))
+    parameters = urlencode(list(query))
     return HttpRequest(
         method,
-        settings.base_url.rstrip("/") + path + (f"?{asked}" if asked else ""),
+        settings.base_url.rstrip("/") + path + (f"?{parameters}" if parameters else ""),
         {
             "Authorization": f"Basic {keys}",
             "Accept": "application/json",
@@ -174,7 +174,7 @@ def _send(request: HttpRequest, patience_s: float = math.inf) -> Command[HttpRes
 
 
 def _read(request: HttpRequest, reader: Callable[[bytes], T]) -> Command[T | Refused | Unclear]:
-    """One question, and what its answer says."""
+    """One reading request, and its answer."""
     response = yield from _send(request)
     if isinstance(response, NoAnswer):
         return Unclear(f"xPay did not answer: {response}")
@@ -210,7 +210,7 @@ def _insist(request: HttpRequest, settings: Settings) -> Command[HttpResponse | 
 
 
 def _unsettled(response: HttpResponse) -> Unclear:
-    # Below 500 it speaks of another request under this key, or of the pace: no answer yet.
+    # Below 500 the reason is another request under this key, or the pace: no answer yet.
     return Unclear(f"xPay answered {response.status}", answered=response.status >= 500)
 
 

@@ -43,7 +43,7 @@ class XPayClient:
         return self._run(_create(request, idempotency_key, self._settings))
 
     def get_intent(self, x_intent_id: str) -> IntentAnswer:
-        """One intent with its charge attempts. xPay asks not to be polled."""
+        """One intent with its charge attempts. xPay discourages polling."""
         return self._run(_get(x_intent_id, self._settings))
 
     def list_intents(

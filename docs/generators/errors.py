@@ -13,7 +13,7 @@ from .markdown import code, first_sentence, table
 
 INTRODUCTION = """\
 Everything that this library raises on purpose is an `XPayFlowError`, split by whose fault it is.
-`status_hint` is what an HTTP endpoint should answer; facts ride as attributes.
+`status_hint` is what an HTTP endpoint should answer; details are attributes.
 All names are in `xpay_flow` and `xpay_flow.errors`.
 """
 
@@ -45,6 +45,6 @@ def _tree(kind: type[XPayFlowError], depth: int = 0) -> Iterator[tuple[int, type
 
 
 def _attributes(kind: type[XPayFlowError]) -> str:
-    """The facts that ride on it, as its source sets them."""
+    """Its attributes, as its source sets them."""
     names = re.findall(r"self\.(\w+) = ", inspect.getsource(kind))
     return ", ".join(code(name) for name in names)

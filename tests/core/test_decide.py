@@ -70,20 +70,20 @@ NAMELESS = webhook("intent.created", "whe_n", intentId=None)
         ),
         ([created(), refused()], "created", "contradictory", "contradicts created, which stays"),
         ([refused(), OPENED], "redirected", "applied", "rejected → redirected"),
-        ([paid("e1"), paid("e1")], "success", "duplicate", "this very news is on file"),
+        ([paid("e1"), paid("e1")], "success", "duplicate", "this event is on file already"),
         ([STRANGE], "created", "unknown", "no rule for 'intent.teleported'; kept"),
         ([paid("e1"), STRANGE], "success", "unknown", "no rule for 'intent.teleported'; kept"),
         (
             [OPENED, paid("e1", amount=2499)],
             "redirected",
             "mismatched",
-            "it names 2499 USD (minor units), and 25.00 USD was asked for",
+            "it names 2499 USD (minor units), and 25.00 USD was requested",
         ),
         (
             [paid("e1"), refunded("e2", "rf_1", 2500, "EUR")],
             "success",
             "mismatched",
-            "it names 2500 EUR (minor units), and 25.00 USD was asked for",
+            "it names 2500 EUR (minor units), and 25.00 USD was requested",
         ),
         (
             [failed("e1", "card_decline"), failed("e1", "lost_card")],
