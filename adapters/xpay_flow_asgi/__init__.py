@@ -27,7 +27,7 @@ FLOW_KEY: Final = "xpay_flow.flow"
 
 
 class ClientGone(Exception):
-    """The client hung up; there is nobody to answer."""
+    """The client disconnected before it was answered."""
 
 
 def routes(
@@ -86,10 +86,10 @@ class _App:
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             request = await self._request(path, scope, receive)
-            # What xPay sent is worth recording whether or not it still listens.
-            is_news = request.method == "POST"
+            # xPay's event is recorded whether or not xPay still listens.
+            is_event = request.method == "POST"
             answer = self._answer(request)
-            response = await (answer if is_news else _unless_gone(answer, receive))
+            response = await (answer if is_event else _unless_gone(answer, receive))
         except ClientGone:
             return
         # Servers raise this when the client has left meanwhile.
@@ -122,7 +122,7 @@ async def _read(receive: Receive, body: Body) -> bytes:
 
 
 async def _unless_gone(answer: Awaitable[WebResponse], receive: Receive) -> WebResponse:
-    """The answer, for which a customer may have to wait; a closed page is not waited for."""
+    """The answer for a customer's page. Raises ClientGone as soon as the page is closed."""
     answered = asyncio.ensure_future(answer)
     gone = asyncio.ensure_future(_gone(receive))
     try:
@@ -148,7 +148,7 @@ async def _respond(response: WebResponse, send: Send) -> None:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Nothing to start or stop here: whoever made the flow closes it."""
+    """Nothing to start or stop here: the app that made the flow closes it."""
     while True:
         event = cast(str, (await receive())["type"])
         await send({"type": f"{event}.complete"})

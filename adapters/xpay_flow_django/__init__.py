@@ -3,7 +3,7 @@
 INSTALLED_APPS = [..., "xpay_flow_django"]
 
 # shop/payments.py
-flow = xpay_flow_django.open_flow()          # on the ORM, as XPAY_FLOW says
+flow = xpay_flow_django.open_flow()          # on the ORM, configured by XPAY_FLOW
 
 # shop/urls.py
 path("xpay/", include(xpay_flow_django.routes(flow)))
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xpay_flow.errors import MissingExtra
 
 try:
-    # Asked for here, so that the error names the extra.
+    # Imported here, so that the error names the extra.
     import django as django
 except ImportError:
     raise MissingExtra("xpay_flow_django", "django") from None
@@ -36,7 +36,7 @@ __all__ = [
     "routes",
 ]
 
-# Loaded when first asked for: Django imports this package before there may be any models.
+# Loaded at first use: Django imports this package before there may be any models.
 _LATE = {
     "AsyncDjangoStore": "stores",
     "DjangoStore": "stores",

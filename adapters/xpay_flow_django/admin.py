@@ -1,7 +1,7 @@
 # ruff: noqa: ARG002 - the arguments of these methods are Django's
-"""What does an operator see? Payments, their stories, and what is owed; nothing can be edited.
+"""What does an operator see? Payments, their timelines and their outbox; nothing can be edited.
 
-The one thing that can be done here is to owe a handler call again that was given up.
+The one action: calling handlers again that were given up.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _NAMES: Final = ("intent_id", "xpay_id", "attempt", "record_key", "version")
 
 
 class Attention(admin.SimpleListFilter):
-    """Which payments should a person look at?"""
+    """Which payments need an operator?"""
 
     title = "attention"
     parameter_name = "look"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            ("attention", "a person should look"),
+            ("attention", "needs attention"),
             ("gave_up", "a handler was given up"),
-            ("parked", "nobody's yet"),
+            ("parked", "unmatched"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -67,13 +67,13 @@ class Attention(admin.SimpleListFilter):
 
 @admin.register(Intent)
 class IntentAdmin(_Admin):
-    """Payments, newest first, each with its story."""
+    """Payments, newest first, each with its timeline."""
 
     list_display = ("__str__", "state", "amount", "reasons", "created")
     list_filter = (Attention, "state", "refund_status", "dispute_status", "currency")
     search_fields = ("=receipt_id", "=intent_id", "=x_intent_id")
     ordering = ("-seq",)
-    actions = ("owe_again",)
+    actions = ("redeliver_handlers",)
     fieldsets = (
         (None, {"fields": _SUMMARY}),
         ("Story", {"fields": ("story",)}),
@@ -112,9 +112,9 @@ class IntentAdmin(_Admin):
 
     @admin.display(description="attention")
     def reasons(self, payment: Intent) -> str:
-        """Why a person should look, a line for each reason."""
-        told: list[str] = json.loads(payment.attention or "[]")
-        lines = format_html_join(mark_safe("<br>"), "{}", ((_breakable(line),) for line in told))
+        """Why an operator should look, a line for each reason."""
+        found: list[str] = json.loads(payment.attention or "[]")
+        lines = format_html_join(mark_safe("<br>"), "{}", ((_breakable(line),) for line in found))
         return lines or self.get_empty_value_display()
 
     @admin.display(description="xPay's id")
@@ -132,28 +132,30 @@ class IntentAdmin(_Admin):
         """What happened and why, as a picture and as a table."""
         timeline = _timeline(payment)
         start_ms = timeline.entries[0].at_ms if timeline.entries else 0
-        told = [(e, elapsed(e.at_ms - start_ms), tone_of(e)) for e in timeline.entries]
+        rows = [(e, elapsed(e.at_ms - start_ms), tone_of(e)) for e in timeline.entries]
         # Drawn by us, with everything foreign escaped.
-        picture = mark_safe(sequence_svg(timeline)) if told else ""
-        context = {"told": told, "outbox": timeline.outbox, "picture": picture}
+        picture = mark_safe(sequence_svg(timeline)) if rows else ""
+        context = {"rows": rows, "outbox": timeline.outbox, "picture": picture}
         return mark_safe(render_to_string("admin/xpay_flow/story.html", context))
 
-    @admin.action(description="Owe again what was given up", permissions=["redeliver"])
-    def owe_again(self, request: HttpRequest, payments: QuerySet[Intent]) -> None:
-        """Have the handler calls made that were given up. Asking twice owes them once."""
+    @admin.action(
+        description="Call again the handlers that were given up", permissions=["redeliver"]
+    )
+    def redeliver_handlers(self, request: HttpRequest, payments: QuerySet[Intent]) -> None:
+        """Make the handler calls due that were given up; a second time changes nothing."""
         given_up = OutboxEntry.objects.using(database_alias()).filter(
             record__in=payments, status="gave_up"
         )
-        owed = 0
+        redelivered = 0
         for entry in given_up.select_related("record"):
             try:
                 _redeliver(flow_from(request), entry)
             except XPayFlowError as error:
                 self.message_user(request, f"{entry}: {error}", messages.ERROR)
             else:
-                owed += 1
-                self.log_change(request, entry.record, f"owed again: {entry}")
-        self.message_user(request, f"{owed} handler call(s) are owed again.")
+                redelivered += 1
+                self.log_change(request, entry.record, f"due again: {entry}")
+        self.message_user(request, f"{redelivered} handler call(s) are due again.")
 
 
 def _breakable(words: str) -> SafeString:

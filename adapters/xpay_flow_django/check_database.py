@@ -1,6 +1,6 @@
 """Where is the store checked? In a database of its own, made as Django makes one for tests.
 
-What the project's database holds is not touched.
+The project's own database is not touched.
 """
 
 from __future__ import annotations
@@ -51,14 +51,16 @@ def for_check(alias: str, opened: Callable[[str], S]) -> Generator[ForCheck[S]]:
 
 @contextmanager
 def _another_database(alias: str) -> Generator[None]:
-    # Only here: nobody loads the checker to take payments.
+    # Imported here: taking payments must not load the checker.
     from xpay_flow.checker.contract import a_place
 
     with a_place() as place:
-        said = connections[alias].settings_dict
-        usual, is_file = said["NAME"], connections[alias].vendor == "sqlite"
-        for_tests = dict(said["TEST"])
-        said["TEST"]["NAME"] = str(place.file) if is_file else f"xpay_check_{secrets.token_hex(3)}"
+        declared = connections[alias].settings_dict
+        usual, is_file = declared["NAME"], connections[alias].vendor == "sqlite"
+        for_tests = dict(declared["TEST"])
+        declared["TEST"]["NAME"] = (
+            str(place.file) if is_file else f"xpay_check_{secrets.token_hex(3)}"
+        )
         try:
             connections[alias].creation.create_test_db(verbosity=0, serialize=None)
             try:
@@ -68,7 +70,7 @@ def _another_database(alias: str) -> Generator[None]:
                 _end_left(alias)
                 connections[alias].creation.destroy_test_db(usual, verbosity=0)
         finally:
-            said["TEST"].update(for_tests)
+            declared["TEST"].update(for_tests)
 
 
 def _connect_anew(alias: str) -> None:

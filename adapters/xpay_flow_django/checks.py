@@ -1,4 +1,4 @@
-"""Which project must not take payments as it stands? `manage.py check` says so, in words.
+"""Which settings make a project unfit to take payments? The system checks of `manage.py check`.
 
 `check` looks at settings and URLs; with `--database default` also at the database itself.
 """
@@ -32,7 +32,7 @@ def register_all() -> None:
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Keys and limits, and what `DATABASES` says of ours."""
+    """Keys and limits, and our entry in `DATABASES`."""
     try:
         found = flow_settings()
     except XPayFlowError as error:
@@ -48,7 +48,7 @@ def check_urls(**_: Any) -> list[CheckMessage]:
         return []
     views = [*views_in()]
     if not views:
-        text = "no URLconf includes xpay_flow_django.routes(flow), so xPay cannot tell us anything"
+        text = "no URLconf includes xpay_flow_django.routes(flow), so xPay cannot reach us"
         return [_warning(text, "W002", 'path("xpay/", include(xpay_flow_django.routes(flow)))')]
     return [*chain.from_iterable(_of_view(view) for view in views)]
 
@@ -58,7 +58,7 @@ def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[Che
     try:
         alias = database_alias()
     except XPayFlowError:
-        return []  # Told with the settings.
+        return []  # `check_settings` reports it.
     if alias not in (databases or ()):
         return []
     try:
@@ -91,28 +91,28 @@ def _of_declared(found: Settings) -> Iterator[CheckMessage]:
     if alias not in project.DATABASES:
         yield _error(f"XPAY_FLOW names the database {alias!r}, and DATABASES has none", "E003")
         return
-    said = connections.settings[alias]
+    declared = connections.settings[alias]
     vendor = connections[alias].vendor
     if vendor not in VENDORS:
         yield _error(f"there is no store for {vendor}; there is one for {VENDORS}", "E004")
-    if not said["AUTOCOMMIT"]:
+    if not declared["AUTOCOMMIT"]:
         yield _error(NO_AUTOCOMMIT, "E005")
     if vendor == "sqlite":
-        yield from _of_sqlite_options(said, found)
+        yield from _of_sqlite_options(declared, found)
 
 
-def _of_sqlite_options(said: Any, found: Settings) -> Iterator[CheckMessage]:
-    name = str(said["NAME"])
+def _of_sqlite_options(declared: Any, found: Settings) -> Iterator[CheckMessage]:
+    name = str(declared["NAME"])
     if name == ":memory:" or "mode=memory" in name:
         yield _error("a database in memory loses payments", "E006")
-    # What Python's driver waits for another writer, unless it is told otherwise.
-    wait_s = said["OPTIONS"].get("timeout", 5.0)
+    # What Python's driver waits for another writer, unless an option changes it.
+    wait_s = declared["OPTIONS"].get("timeout", 5.0)
     if wait_s > found.webhook_deadline_s:
         yield _warning(
             f"a writer waits up to {wait_s:g} s for another, and a webhook must be answered "
             f"within {found.webhook_deadline_s:g} s",
             "W003",
-            'say "OPTIONS": {"timeout": 0.7} in DATABASES',
+            'set "OPTIONS": {"timeout": 0.7} in DATABASES',
         )
 
 
@@ -130,23 +130,23 @@ def _of_view(view: Any) -> Iterator[CheckMessage]:
 def _of_sqlite(cursor: Any) -> Iterator[CheckMessage]:
     cursor.execute("PRAGMA synchronous")
     if cursor.fetchone()[0] < 2:
-        text = "SQLite is told not to wait for the disk: a power cut loses acknowledged payments"
+        text = "SQLite is set not to wait for the disk: a power cut loses acknowledged payments"
         yield _error(text, "E010", "leave PRAGMA synchronous at FULL")
 
 
 def _of_postgresql(cursor: Any) -> Iterator[CheckMessage]:
     names = ("fsync", "full_page_writes", "synchronous_commit", "statement_timeout")
-    said: dict[str, str] = {}
+    shown: dict[str, str] = {}
     for name in names:
         cursor.execute(f"SHOW {name}")
-        said[name] = cursor.fetchone()[0]
-    off = [name for name in names[:3] if said[name] == "off"]
+        shown[name] = cursor.fetchone()[0]
+    off = [name for name in names[:3] if shown[name] == "off"]
     if off:
         text = f"{' and '.join(off)} is off: a crash of the server loses acknowledged payments"
         yield _error(text, "E010", "leave it on, or set it for this database and user")
-    if said["statement_timeout"] == "0":
+    if shown["statement_timeout"] == "0":
         text = "a statement may wait without a limit, and a webhook must be answered in time"
-        hint = 'say "OPTIONS": {"options": "-c statement_timeout=1200"} in DATABASES'
+        hint = 'set "OPTIONS": {"options": "-c statement_timeout=1200"} in DATABASES'
         yield _warning(text, "W004", hint)
 
 

@@ -1,4 +1,4 @@
-"""What does the project's settings file say? `XPAY_FLOW`, in the words of `Settings` and ours.
+"""Which settings does the project give? The `XPAY_FLOW` dictionary, with the names of `Settings`.
 
     XPAY_FLOW = {
         "DATABASE": "default",
@@ -7,7 +7,8 @@
         ...
     }
 
-What it does not name has its default. If it names no setting at all, the environment is read.
+A setting that it does not name has its default. If it names no setting at all, the environment is
+read.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ _NEEDED: Final = [
 
 
 def flow_settings() -> Settings:
-    """The settings that the project names, or those of the environment.
+    """The project's settings, or those of the environment.
 
     Raises:
         ConfigurationError: as `Settings`.
     """
-    given = {name: value for name, value in _said().items() if name != DATABASE}
+    given = {name: value for name, value in _project_settings().items() if name != DATABASE}
     if not given:
         return Settings.from_env()
     problems = [_hint(name) for name in sorted(set(given) - set(_FIELDS))]
@@ -56,14 +57,14 @@ def flow_settings() -> Settings:
 
 def database_alias() -> str:
     """Which of `DATABASES` keeps the payments."""
-    return str(_said().get(DATABASE, DEFAULT_DB_ALIAS))
+    return str(_project_settings().get(DATABASE, DEFAULT_DB_ALIAS))
 
 
-def _said() -> Mapping[str, Any]:
-    said: dict[str, Any] = getattr(project, NAME, {})
-    if type(said) is not dict:
+def _project_settings() -> Mapping[str, Any]:
+    given: dict[str, Any] = getattr(project, NAME, {})
+    if type(given) is not dict:
         raise ConfigurationError(f"{NAME} must be a dictionary")
-    return said
+    return given
 
 
 def _value(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""What becomes of one use of the database? An answer, or an error in words; never a half.
+"""How does one use of the database end? With its result, or with one error; never in between.
 
 The connection is the thread's own, as everywhere in Django. A change commits by itself: inside
-somebody else's transaction it could still be undone after xPay was told that it is kept.
+another transaction it could still be rolled back after xPay got its 200.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from xpay_flow.errors import (
     quoted,
 )
 
-from .sync_replication import heard_of_standby
+from .sync_replication import standby_confirmed
 
 T = TypeVar("T")
 
@@ -51,17 +51,19 @@ NO_AUTOCOMMIT: Final = (
     "DATABASES"
 )
 
-# Set while somebody looks after the thread's connection: Django, when the request of one of our own
-# views ends; or the worker, before each pass.
-connection_is_managed: ContextVar[bool] = ContextVar("xpay_flow_looked_after", default=False)
+# Set while the thread's connection is managed: by Django, which closes it as the request of one of
+# our own views ends; or by the worker, before each pass.
+connection_is_managed: ContextVar[bool] = ContextVar(
+    "xpay_flow_connection_is_managed", default=False
+)
 
 
 class _Lost(StoreUnavailable):
-    """The connection is gone, and no transaction of somebody else with it."""
+    """The connection is gone, and no transaction of the caller's with it."""
 
 
 class Database:
-    """One of `DATABASES`, and what we expect of it."""
+    """One of `DATABASES`, with its retries and its errors."""
 
     def __init__(self, alias: str) -> None:
         try:
@@ -78,36 +80,36 @@ class Database:
 
     def read(self, work: Callable[[], T]) -> T:
         """What `work` finds. Raises StoreUnavailable."""
-        return self._tried(lambda: self._borrowed(_ours(work)), reading=True)
+        return self._tried(lambda: self._with_connection(_wrapping_errors(work)), reading=True)
 
     def read_only(self, work: Callable[[], T]) -> T:
         """The same, while the database refuses to write."""
 
         def guarded(connection: BaseDatabaseWrapper) -> T:
             with _refusing_to_write(connection):
-                return _ours(work)(connection)
+                return _wrapping_errors(work)(connection)
 
-        return self._tried(lambda: self._borrowed(guarded), reading=True)
+        return self._tried(lambda: self._with_connection(guarded), reading=True)
 
     def write(self, work: Callable[[], T]) -> T:
         """What `work` answers, once that is durable.
 
         Raises:
-            ConfigurationError: inside a transaction of somebody else.
-            StoreUnavailable: it did not happen, or nobody knows.
+            ConfigurationError: inside a transaction that others have begun.
+            StoreUnavailable: nothing was committed, or the outcome is unknown.
         """
-        return self._tried(lambda: self.write_once(_ours(work)), reading=False)
+        return self._tried(lambda: self.write_once(_wrapping_errors(work)), reading=False)
 
     def write_once(self, work: Callable[[BaseDatabaseWrapper], T]) -> T:
         """The same for what must not be called twice; it is given the connection."""
-        return self._borrowed(partial(self._durably, work))
+        return self._with_connection(partial(self._durably, work))
 
     def _durably(
         self, work: Callable[[BaseDatabaseWrapper], T], connection: BaseDatabaseWrapper
     ) -> T:
         if not connection.in_atomic_block and not connection.get_autocommit():
             raise ConfigurationError(NO_AUTOCOMMIT)
-        with heard_of_standby(connection), ExitStack() as stack:
+        with standby_confirmed(connection), ExitStack() as stack:
             try:
                 stack.enter_context(transaction.atomic(using=self.alias, durable=True))
             except RuntimeError:
@@ -148,7 +150,7 @@ class Database:
     def refresh(self) -> None:
         """Look after the thread's connection as Django does when a request begins.
 
-        Nobody else does it for threads that work in the background.
+        Background threads need it: Django does it for requests only.
         """
         if not self.closed:
             connections[self.alias].close_if_unusable_or_obsolete()
@@ -164,7 +166,7 @@ class Database:
                     raise
         return once()
 
-    def _borrowed(self, work: Callable[[BaseDatabaseWrapper], T]) -> T:
+    def _with_connection(self, work: Callable[[BaseDatabaseWrapper], T]) -> T:
         if self.closed:
             raise StoreUnavailable("the store is closed")
         connection = connections[self.alias]
@@ -183,15 +185,15 @@ class Database:
             raise _in_words(error, lost) from error
         finally:
             if opened_here:
-                # Nobody would close it when this thread ends. (With a pool, this hands it back.)
+                # It would stay open when this thread ends. (With a pool, this hands it back.)
                 connection.close()
 
 
-def _ours(work: Callable[[], T]) -> Callable[[BaseDatabaseWrapper], T]:
+def _wrapping_errors(work: Callable[[], T]) -> Callable[[BaseDatabaseWrapper], T]:
     """`work`, whose errors are always Django's.
 
-    With DEBUG, Django itself asks SQLite what it has just been told, and of a connection that is
-    lost meanwhile it lets the driver's own error pass.
+    With DEBUG, Django itself reads back from SQLite the statement it has just run, and raises the
+    driver's own error if the connection is lost meanwhile.
     """
 
     def wrapped(connection: BaseDatabaseWrapper) -> T:
@@ -218,25 +220,25 @@ def _refusing_to_write(connection: BaseDatabaseWrapper) -> Generator[None, None,
 
 
 def _was_undone(error: BaseException | None) -> bool:
-    """Whether nothing is left of the transaction, and the database asks to try it again."""
+    """Whether the transaction was rolled back, with an error code that means "try again"."""
     return getattr(getattr(error, "__cause__", None), "sqlstate", None) in _TRY_AGAIN
 
 
 def _in_words(error: Any, lost: bool) -> StoreUnavailable | SchemaMismatch:
-    told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:ERROR_CHARS_MAX]
+    text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:ERROR_CHARS_MAX]
     if _is_about_tables(error):
         return SchemaMismatch(
-            f"our tables are not as this version needs them: run manage.py migrate ({told})"
+            f"our tables are not as this version needs them: run manage.py migrate ({text})"
         )
     kind = _Lost if lost else StoreUnavailable
-    return kind(f"the database failed, and what was not acknowledged may not be kept: {told}")
+    return kind(f"the database failed, and what was not acknowledged may not be kept: {text}")
 
 
 def _is_about_tables(error: BaseException) -> bool:
     """Whether a table or a column is missing."""
     if isinstance(error, ProgrammingError):
         return getattr(error.__cause__, "sqlstate", None) in ("42P01", "42703")
-    said = str(error)
+    text = str(error)
     return isinstance(error, OperationalError) and (
-        said.startswith(("no such table", "no such column")) or "has no column named" in said
+        text.startswith(("no such table", "no such column")) or "has no column named" in text
     )

@@ -1,7 +1,7 @@
 """Which tables are there? The same columns as in the SQLite file, for queries, reports and admin.
 
 Read them as you like. Only the store writes: what it reads back is `document`, and the columns
-beside it say the same in a form that can be queried. Times are epoch milliseconds.
+beside it hold the same values, to be queried. Times are epoch milliseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ else:
 
 
 def _optional_name() -> Any:
-    """What an intent says is null for news that is nobody's yet."""
+    """A column of the intent; null on a record of unmatched events."""
     return Name(null=True)
 
 
@@ -36,7 +36,7 @@ def _of_a_record(name: str) -> Any:
         "xpay_flow.Intent",
         to_field="record_key",
         db_column="record_key",
-        # Its own index would say what the unique constraint says.
+        # An index of its own would repeat the unique constraint's.
         db_index=False,
         on_delete=models.PROTECT,
         related_name=name,
@@ -44,7 +44,7 @@ def _of_a_record(name: str) -> Any:
 
 
 class Intent(models.Model):
-    """One attempt to collect a payment, or (without `intent_id`) news that is nobody's yet."""
+    """One attempt to collect a payment, or (without `intent_id`) unmatched events."""
 
     # In the order in which records were first committed.
     seq: Counter = Counter(primary_key=True)
@@ -85,7 +85,7 @@ class Intent(models.Model):
 
 
 class RecordedEvent(models.Model):
-    """One event that was recorded, and what was decided upon it. Never changed."""
+    """One recorded event, and what was decided about it. Never changed."""
 
     seq: Counter = Counter(primary_key=True)
     record: Any = _of_a_record("events")
@@ -109,7 +109,7 @@ class RecordedEvent(models.Model):
 
 
 class OutboxEntry(models.Model):
-    """One handler call that was owed: when, how often it was tried, and how it stands."""
+    """One outbox entry: a handler call, when it is due, its tries and its status."""
 
     # In the order in which they became due.
     seq: Counter = Counter(primary_key=True)

@@ -10,7 +10,7 @@ from .conf import flow_settings
 
 
 def open_flow(**options: Any) -> Flow:
-    """A flow on Django's database, as `XPAY_FLOW` or the environment says.
+    """A flow on Django's database, with the settings of `XPAY_FLOW` or of the environment.
 
     Args:
         options: those of `Flow`, such as `background=False` where `manage.py xpay_worker` runs.

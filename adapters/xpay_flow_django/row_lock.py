@@ -1,8 +1,8 @@
-"""How does a worker keep a record for itself, so that its death sets the record free at once?
+"""How does a worker lock a record, so that the lock ends at once when the worker dies?
 
-By a row lock, on a connection of its own, for as long as its handlers run: PostgreSQL gives the
-lock up when the connection ends. Locked is the row that files the record under its own key, which
-no change ever writes, so that news of the payment is not kept waiting.
+With a row lock, on a connection of its own, for as long as its handlers run: PostgreSQL releases
+the lock when the connection ends. It locks the alias row of the record's own key, which no change
+ever writes, so that events of the payment do not wait.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _LOCK: Final = (
 
 
 class RecordLock:
-    """One record, held by one worker."""
+    """The lock of one worker on one record."""
 
     def __init__(self, database: Database, key: str) -> None:
         self._database, self._key = database, key
         self._connection: Any = None
 
     def take(self) -> bool:
-        """Hold it; False if another does. Raises StoreUnavailable."""
+        """Lock it; False if another worker has. Raises StoreUnavailable."""
         if self._database.is_inside:
-            # What is in a transaction that goes on nobody else has seen: a test case of Django's.
+            # Others cannot see the rows of an open transaction: a Django test case.
             return True
         connection, is_mine = self._database.open_transaction(self._is_locked)
         self._connection = connection
@@ -47,9 +47,9 @@ class RecordLock:
         return cursor.fetchone() is not None
 
     def let_go(self) -> None:
-        """Let others have it."""
+        """Unlock it. May be called twice."""
         if self._connection is not None:
-            # One that is lost has let go already. The server may notice a close only later.
+            # A lost connection holds no lock. The server may notice a close only later.
             with suppress(Exception):
                 self._connection.rollback()
             with suppress(Exception):

@@ -1,7 +1,7 @@
-"""Has the standby that must have every commit got this one?
+"""Has the synchronous standby confirmed this commit?
 
-Where `synchronous_standby_names` is set, PostgreSQL waits for it at COMMIT. If somebody ends that
-wait, it commits here and only warns; the warning's code is a general one and its text is
+Where `synchronous_standby_names` is set, PostgreSQL waits for it at COMMIT. If an operator cancels
+that wait, it commits here and only warns; the warning's code is a general one and its text is
 translated, so it is known by the server function that gives it.
 """
 
@@ -19,20 +19,20 @@ _WAITS: Final = "SyncRepWaitForLSN"
 
 
 @contextmanager
-def heard_of_standby(connection: BaseDatabaseWrapper) -> Generator[None, None, None]:
+def standby_confirmed(connection: BaseDatabaseWrapper) -> Generator[None, None, None]:
     """Raise StoreUnavailable if what is committed within may not be on the standby."""
     if connection.vendor != "postgresql":
         yield
         return
     warnings: list[str] = []
 
-    def note(told: Any) -> None:
-        if told.source_function == _WAITS:
+    def note(diagnostic: Any) -> None:
+        if diagnostic.source_function == _WAITS:
             warnings.append(_WAITS)
 
     driver: Any = connection.connection
     if not hasattr(driver, "add_notice_handler"):
-        # Of psycopg2 we do not know how it tells this.
+        # How psycopg2 reports this warning is not known to us.
         raise ConfigurationError("use PostgreSQL with psycopg 3: pip install 'psycopg[binary]'")
     driver.add_notice_handler(note)
     try:

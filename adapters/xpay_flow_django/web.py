@@ -1,4 +1,4 @@
-"""How do the routes come into a URLconf, and the flow out of a request?
+"""How does a URLconf include the routes, and a view find its flow?
 
     urlpatterns = [path("xpay/", include(xpay_flow_django.routes(flow)))]
 
@@ -23,7 +23,7 @@ from .database import connection_is_managed
 
 V = TypeVar("V", bound=Callable[..., Any])
 
-# Our views are known by this, whatever they are wrapped in.
+# The attribute that marks our views, also where a decorator wraps them.
 MARK: Final = "xpay_flow"
 _NAMES: Final = ("webhook", "payment-status", "return", "xpay-flow.js", "xpay-flow.css")
 
@@ -62,7 +62,7 @@ def flow_in(urlconf: str | None = None) -> Any:
 
 def views_in(urlconf: str | None = None) -> Iterator[Callable[..., Any]]:
     """Our views in a URLconf."""
-    return _ours(get_resolver(urlconf).url_patterns)
+    return _marked_views(get_resolver(urlconf).url_patterns)
 
 
 def never_atomic(view: V) -> V:
@@ -72,10 +72,10 @@ def never_atomic(view: V) -> V:
     return view
 
 
-def _ours(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Callable[..., Any]]:
+def _marked_views(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Callable[..., Any]]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            yield from _ours(pattern.url_patterns)
+            yield from _marked_views(pattern.url_patterns)
         elif hasattr(view := _view(pattern), MARK):
             yield view
 
@@ -104,13 +104,13 @@ def _called(
     served = blocking(flow)
 
     def view(request: HttpRequest) -> HttpResponse:
-        if (asked := _asked(request, at, flow)) is None:
+        if (parsed := _parse_request(request, at, flow)) is None:
             return _answer(length_required())
         # A server with one thread would keep xPay waiting behind a customer who waits for xPay.
         patient = bool(request.META.get("wsgi.multithread", True))
         token = connection_is_managed.set(True)
         try:
-            return _answer(served.handle(asked, patient=patient))
+            return _answer(served.handle(parsed, patient=patient))
         finally:
             connection_is_managed.reset(token)
 
@@ -119,24 +119,24 @@ def _called(
 
 def _awaited(flow: Any, at: str) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     async def view(request: HttpRequest) -> HttpResponse:
-        if (asked := _asked(request, at, flow)) is None:
+        if (parsed := _parse_request(request, at, flow)) is None:
             return _answer(length_required())
         token = connection_is_managed.set(True)
         try:
-            return _answer(await flow.handle(asked))
+            return _answer(await flow.handle(parsed))
         finally:
             connection_is_managed.reset(token)
 
     return view
 
 
-def _asked(
+def _parse_request(
     request: HttpRequest, at: str, flow: RequestHandler | AsyncRequestHandler
 ) -> WebRequest | None:
-    """The request in our words; None if nothing says where its body ends."""
+    """The request as a `WebRequest`; None if the end of its body is not declared."""
     meta = request.META
     if meta.get("HTTP_TRANSFER_ENCODING") and "wsgi.version" in meta:
-        # Django reads as much as Content-Length says, and so would see an empty body.
+        # Django reads Content-Length bytes, and so would see an empty body.
         return None
     body = Body(flow)
     # Not `request.body`: that has a limit of its own, and another answer to what is beyond it.

@@ -36,10 +36,10 @@ _QUERY_DOCS: Final[dict[str, Any]] = {
         }
         for name, text, schema in (
             ("xpay_intent_id", "The id that xPay sent the customer back with.", {"type": "string"}),
-            ("wait", "Seconds to wait for news.", {"type": "number", "default": 0}),
+            ("wait", "Seconds to wait for an event.", {"type": "number", "default": 0}),
             (
                 "seen",
-                "A status that is no news and does not end the wait.",
+                "The status already shown, which does not end the wait.",
                 {"type": "string", "enum": ["SUCCESS", "FAILED", "PENDING"]},
             ),
         )
@@ -48,7 +48,7 @@ _QUERY_DOCS: Final[dict[str, Any]] = {
 _STATUS_EXAMPLE: Final = {"status": "SUCCESS", "final": True}
 _STATUS_DOCS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "FAILED is the latest news; with `final` false a success may follow.",
+        "description": "FAILED is the latest event; with `final` false a success may follow.",
         "content": {"application/json": {"example": _STATUS_EXAMPLE}},
     },
     400: {"description": "A parameter is missing or makes no sense."},
@@ -132,7 +132,7 @@ class _Served:
         try:
             body = await self._read(request)
         except ClientDisconnect:
-            return Response()  # nobody reads it
+            return Response()  # The client is gone.
         response = await self._answer(
             WebRequest(
                 method=request.method,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from xpay_flow.errors import MissingExtra
 
 try:
-    # Asked for here, so that the error names the extra.
+    # Imported here, so that the error names the extra.
     import alembic as alembic
     import sqlalchemy as sqlalchemy
 except ImportError:

@@ -1,6 +1,6 @@
 """How does a webhook reach PostgreSQL with as little as possible in between? On asyncpg itself.
 
-The statements are those that SQLAlchemy knows, put into words once; asyncpg has them prepared once
+The statements are SQLAlchemy's, compiled once; asyncpg has them prepared once
 for each connection. A statement is one round trip and a transaction by itself, so there is nothing
 to begin, to end or to reset. Whatever is rare, or needs a transaction, goes by the engine.
 """
@@ -20,35 +20,35 @@ from sqlalchemy.util import await_only
 from . import engines
 from .database import Database
 
-# A connection that nobody has needed for so long was for a rush that is over.
+# A connection unused for so long was opened for a rush that is over.
 UNUSED_S: Final = 60.0
-# How long an end may take, in which the server is told to stop what it was at.
-GOODBYE_S: Final = 2.0
+# How long a close may take, in which the server cancels the running statement.
+CLOSE_S: Final = 2.0
 
 
 class Direct(Database):
-    """What an engine's database is for single statements, over connections beside the engine's."""
+    """The `Database` for single statements, over connections beside the engine's."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.connections = Connections(engines.asyncpg_connect(engine))
-        self._words: dict[Any, _Words] = {}
+        self._words: dict[Any, _Compiled] = {}
 
     def _connect(self, engine: Engine) -> Any:
         # Others begin transactions, and those go by the engine.
         assert engine is self._usual
-        return _Lent(await_only(self.connections.take()), self.connections, self.words_of)
+        return _Lent(await_only(self.connections.take()), self.connections, self.compiled_for)
 
-    def words_of(self, statement: Any) -> _Words:
-        """The statement as asyncpg takes it."""
+    def compiled_for(self, statement: Any) -> _Compiled:
+        """The statement compiled for asyncpg."""
         if statement not in self._words:
             compiled = statement.compile(dialect=self.engine.dialect)
-            self._words[statement] = _Words(str(compiled), tuple(compiled.positiontup))
+            self._words[statement] = _Compiled(str(compiled), tuple(compiled.positiontup))
         return self._words[statement]
 
 
 @attrs.frozen
-class _Words:
+class _Compiled:
     """A statement's text, and which value stands in which place."""
 
     text: str
@@ -61,34 +61,37 @@ class _Open:
 
     driver_connection: Any
     info: dict[str, Any] = attrs.Factory(dict[str, Any])
-    rests_since: float = 0.0
+    idle_since: float = 0.0
 
     @property
-    def rested_s(self) -> float:
-        return monotonic() - self.rests_since
+    def idle_s(self) -> float:
+        return monotonic() - self.idle_since
 
 
 class _Lent:
-    """One of them, as far as our statements need a connection of SQLAlchemy's."""
+    """A connection of the pool, with the methods of SQLAlchemy's that our statements use."""
 
-    def __init__(self, lent: _Open, owner: Connections, words_of: Callable[[Any], _Words]) -> None:
-        self.connection, self._owner, self._words_of = lent, owner, words_of
+    def __init__(
+        self, lent: _Open, owner: Connections, compiled_for: Callable[[Any], _Compiled]
+    ) -> None:
+        self.connection, self._owner, self._compiled_for = lent, owner, compiled_for
         self.info = lent.info
         self.closed = False
 
     def execute(self, statement: Any, values: Mapping[str, Any]) -> _Rows:
         """The rows. Raises DBAPIError, as SQLAlchemy does."""
-        words = self._words_of(statement)
+        words = self._compiled_for(statement)
         arguments = [values[name] for name in words.names]
         try:
             rows = await_only(self.connection.driver_connection.fetch(words.text, *arguments))
         except TimeoutError:
-            # The driver's own, or the network's: nobody knows, and nobody should wait again.
+            # The driver's own, or the network's: the outcome is unknown, and no second wait
+            # follows.
             raise
         except Exception as error:
             lost = _is_lost(self.connection.driver_connection, error)
             if lost:
-                # Those that rest were connected to the same server.
+                # The idle ones were connected to the same server.
                 self._owner.end_all()
             raise DBAPIError(
                 None, None, error, hide_parameters=True, connection_invalidated=lost
@@ -99,7 +102,7 @@ class _Lent:
         """Each statement has committed by itself."""
 
     def invalidate(self) -> None:
-        """Nobody uses it again; what it was at has been stopped, if the server can be reached."""
+        """Close it for good; its statement is cancelled, if the server can be reached."""
         self.closed = True
         await_only(asyncio.shield(self._owner.give_up(self.connection)))
 
@@ -120,7 +123,7 @@ def _is_lost(driver: Any, error: Any) -> bool:
 
 
 class _Rows:
-    """What a statement has found, in SQLAlchemy's words."""
+    """The rows of a statement, with the methods of SQLAlchemy's result."""
 
     def __init__(self, rows: Sequence[Any]) -> None:
         self._rows = rows
@@ -154,7 +157,7 @@ class Connections:
         self._is_closed = False
 
     async def take(self) -> _Open:
-        """One that nobody else uses, to be given back or up."""
+        """An exclusive connection, until `give_back` or `give_up`."""
         self._start_afresh_in(asyncio.get_running_loop())
         await self._turns.acquire()
         try:
@@ -178,7 +181,7 @@ class Connections:
     async def _lives(self, found: _Open) -> bool:
         if found.driver_connection.is_closed():
             return False
-        if found.rested_s <= engines.RESTED_S:
+        if found.idle_s <= engines.IDLE_S:
             return True
         try:
             await found.driver_connection.fetchrow(";")
@@ -190,43 +193,43 @@ class Connections:
         return True
 
     def give_back(self, lent: _Open) -> None:
-        """It is as it was."""
+        """Return a usable connection to the pool."""
         if self._is_closed:
             self.give_up(lent)
             return
-        lent.rests_since = monotonic()
+        lent.idle_since = monotonic()
         self._idle.append(lent)
-        if self._idle[0].rested_s > UNUSED_S:
+        if self._idle[0].idle_s > UNUSED_S:
             self._end(self._idle.pop(0))
         self._turns.release()
 
     def give_up(self, lent: _Open) -> asyncio.Task[None]:
-        """Its turn ends when it has ended, so that there are never more than there may be."""
+        """Close it; its place is free once it is closed, so the pool's limit always holds."""
         end = self._end(lent)
         end.add_done_callback(lambda _: self._turns.release())
         return end
 
     def end_all(self) -> None:
-        """Close all that rest."""
+        """Close all that are idle."""
         while self._idle:
             self._end(self._idle.pop())
 
     def _end(self, ended: _Open) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(_said_goodbye(ended.driver_connection))
+        task = asyncio.get_running_loop().create_task(_close(ended.driver_connection))
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
         return task
 
     async def close(self) -> None:
-        """End all that rest, and then those in use as they come back."""
+        """Close all that are idle, and those in use as they come back."""
         self._is_closed = True
         self.end_all()
         await asyncio.gather(*self._ends)
 
 
-async def _said_goodbye(driver: Any) -> None:
+async def _close(driver: Any) -> None:
     """Close it; a statement that is under way is stopped first."""
     try:
-        await driver.close(timeout=GOODBYE_S)
+        await driver.close(timeout=CLOSE_S)
     except Exception:
         driver.terminate()

@@ -1,6 +1,6 @@
 """Where is a store checked, on a database of yours? In tables of their own, gone afterwards.
 
-What the database holds already is not touched: these tables have another prefix than any shop's.
+Existing tables are not touched: these have another prefix than any shop's.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def for_check(
     try:
         with _connected(where) as done:
             done(partial(_prepare, names=where.names))
-            empty = partial(_empty_at_last, names=where.names)
+            empty = partial(_empty_by_force, names=where.names)
             first = opened(own)
             try:
                 yield ForCheck(url=own, make=lambda: clone(first), reset=lambda: done(empty))
@@ -89,7 +89,7 @@ def for_check(
 
 @contextmanager
 def _connected(where: Place) -> Generator[Callable[[Callable[[Connection], None]], None]]:
-    """What has things done on one connection, over whichever kind of driver is named."""
+    """A function that runs work on one connection, over either kind of driver."""
     if not where.is_async:
         with plain_engine(where.url).connect() as connection:
             yield lambda work: work(connection)
@@ -108,7 +108,7 @@ async def _started(connection: AsyncConnection) -> None:
 
 
 def _prepare(connection: Connection, names: Names) -> None:
-    """Facts are append-only by a trigger, which would keep them from one run for the next."""
+    """Events are append-only by a trigger, which would keep them from one run for the next."""
     if connection.dialect.name == "postgresql":
         drop = f"{names.of('events_append_only')} ON {names.path('events')}"
     else:
@@ -119,7 +119,7 @@ def _prepare(connection: Connection, names: Names) -> None:
     connection.commit()
 
 
-def _empty_at_last(connection: Connection, names: Names) -> None:
+def _empty_by_force(connection: Connection, names: Names) -> None:
     """Also where a transaction that was left holds a row; its connection is ended."""
     try:
         _empty(connection, names)

@@ -1,7 +1,7 @@
-"""What becomes of one use of the database? An answer, or StoreUnavailable; never a half.
+"""How does one use of the database end? With its result, or StoreUnavailable; never in between.
 
-A connection that failed in any way is not used again. What the database itself asks to be tried
-again (a deadlock, a conflict of serialization) is, a bounded number of times.
+A connection that failed in any way is not used again. A transaction that the database rolled back
+for a deadlock or a serialization failure is retried, a bounded number of times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class HandlerError(Exception):
-    """What a handler has raised, on its way through us."""
+    """Carries an error of the handler through the store."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -40,7 +40,7 @@ _PG_DRIVERS: Final = ("psycopg", "psycopg_async", "asyncpg")
 
 
 class Database:
-    """An engine, and what we expect of it."""
+    """An engine, with its retries and its errors."""
 
     def __init__(self, engine: Engine) -> None:
         name, driver = engine.dialect.name, engine.dialect.driver
@@ -49,14 +49,14 @@ class Database:
                 f"there is no store for {name}; there is one for {', '.join(_DIALECTS)}"
             )
         if name == "postgresql" and driver not in _PG_DRIVERS:
-            # Of the others we do not know how they tell a commit that no standby has.
+            # How other drivers report a commit without its standby is not known to us.
             raise ConfigurationError(
                 f"use PostgreSQL with one of {', '.join(_PG_DRIVERS)}, not with {driver}"
             )
         self.engine = engine
         self.closed = False
         self.is_postgresql = name == "postgresql"
-        # PostgreSQL needs one statement for whatever we do; others need a transaction.
+        # On PostgreSQL each change is one statement; others need a transaction.
         self._usual = self._with(isolation_level="AUTOCOMMIT") if self.is_postgresql else engine
         self._cannot_write = self._with(postgresql_readonly=True) if self.is_postgresql else engine
         afresh_in_children(engine)
@@ -66,13 +66,11 @@ class Database:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` finds. Raises StoreUnavailable."""
-        return self._tried(lambda: self._once(self._usual, work), _is_worth_another_look)
+        return self._tried(lambda: self._once(self._usual, work), _can_read_again)
 
     def read_only(self, work: Callable[[Connection], T]) -> T:
         """The same, in a transaction in which the database refuses to write."""
-        return self._tried(
-            lambda: self._once(self._cannot_write, _guarded(work)), _is_worth_another_look
-        )
+        return self._tried(lambda: self._once(self._cannot_write, _guarded(work)), _can_read_again)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """What `work` answers, once that is durable. Raises StoreUnavailable."""
@@ -104,7 +102,7 @@ class Database:
             connection.invalidate()
             connection.close()
             if isinstance(error, Exception):
-                raise StoreUnavailable(_words("work", error)) from error
+                raise StoreUnavailable(_error_text("work", error)) from error
             raise
 
     def _tried(self, once: Callable[[], T], again: Callable[[BaseException | None], bool]) -> T:
@@ -135,7 +133,7 @@ class Database:
                 _give_up(connection)
                 # asyncpg raises from several trees, so what is not ours is taken to be a driver's.
                 if isinstance(error, Exception) and not isinstance(error, _OURS):
-                    raise StoreUnavailable(_words(step, error)) from error
+                    raise StoreUnavailable(_error_text(step, error)) from error
                 raise
             return answer
 
@@ -146,15 +144,15 @@ class Database:
         try:
             return self._connect(engine)
         except Exception as error:
-            raise StoreUnavailable(_words("connect", error)) from error
+            raise StoreUnavailable(_error_text("connect", error)) from error
 
     def _connect(self, engine: Engine) -> Connection:
         return engine.connect()
 
 
 def _give_up(connection: Connection) -> None:
-    """Nobody uses it again, and what it has not committed is undone."""
-    if not connection.closed:  # By a handler, and so undone already.
+    """Close it for good; an open transaction is rolled back."""
+    if not connection.closed:  # By a handler, and so rolled back already.
         connection.invalidate()
 
 
@@ -184,7 +182,7 @@ def _commits_each(connection: Connection) -> bool:
     return detect is not None and bool(detect(connection.connection.dbapi_connection))
 
 
-# How each database is told that a transaction will only read; PostgreSQL is told as it begins.
+# What makes a transaction read-only; PostgreSQL's begins with that option.
 _READ_ONLY: Final = {
     **dict.fromkeys(MYSQL, ("SET TRANSACTION READ ONLY", "")),
     "sqlite": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
@@ -206,13 +204,13 @@ def _guarded(work: Callable[[Connection], T]) -> Callable[[Connection], T]:
 
 
 def _was_undone(error: BaseException | None) -> bool:
-    """Whether nothing is left of the transaction, and the database asks to try it again."""
+    """Whether the transaction was rolled back, with an error code that means "try again"."""
     if not isinstance(error, DBAPIError):
         return False
     return bool({*codes(error.orig)} & _TRY_AGAIN)
 
 
-def _is_worth_another_look(error: BaseException | None) -> bool:
+def _can_read_again(error: BaseException | None) -> bool:
     """Reading again does no harm: the connection may have been lost since it was last used."""
     return _was_undone(error) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
@@ -223,17 +221,17 @@ def codes(error: object) -> tuple[object, ...]:
     return (getattr(error, "sqlstate", None), arguments[0] if arguments else None)
 
 
-def _words(step: str, error: Exception) -> str:
-    told = _told(error)
+def _error_text(step: str, error: Exception) -> str:
+    text = _first_line(error)
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if step == "connect":
-        return f"the database cannot be reached: {told}"
+        return f"the database cannot be reached: {text}"
     if step == "COMMIT" or (step == "statement" and (lost or not isinstance(error, DBAPIError))):
-        return f"whether the change took effect is not known: {told}"
-    return f"the database did not answer, and nothing was changed: {told}"
+        return f"whether the change took effect is not known: {text}"
+    return f"the database did not answer, and nothing was changed: {text}"
 
 
-def _told(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of the driver's own words; those that follow may quote a row."""
     cause = getattr(error, "orig", None) or error
     first = str(cause).partition("\n")[0]

@@ -1,6 +1,6 @@
 """Which engine does a URL mean? A bounded pool whose waits end before a webhook's time is up.
 
-Everything here may be said otherwise in the URL, or by an engine of your own.
+The URL, or an engine of your own, may override all of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from xpay_flow.stores.sqlite_durability import keep_commits, write_ahead
 from .columns import MYSQL
 from .names import DEFAULT_PREFIX, Names
 
-# At most so many connections of one process; PostgreSQL's own limit is 100 over all processes.
+# The most connections of one process; PostgreSQL's own limit is 100 over all processes.
 KEPT: Final = 5
 MORE_IN_A_RUSH: Final = 5
 # xPay stops listening after 2 s, and we answer 503 after 1.5 s. A webhook waits at most once for a
@@ -39,9 +39,9 @@ STATEMENT_MS: Final = 1200
 # A migration waits so long for a lock: for those who write to an SQLite file, one after another, or
 # for a transaction that uses the table. While it waits, all others queue up behind it.
 PATIENT_S: Final = 30.0
-# A connection that rested longer is asked whether it still lives before it is used. Asking each
-# time would be one round trip more for each webhook.
-RESTED_S: Final = 5.0
+# A connection idle for longer is pinged before it is used. A ping each time would be one round
+# trip more for each webhook.
+IDLE_S: Final = 5.0
 
 # What a scheme without a driver means; `postgres` is what many hosts write.
 _DRIVERS: Final = {
@@ -57,7 +57,7 @@ _OURS: Final = "sqlalchemy+"
 
 @attrs.frozen
 class Place:
-    """What a store's URL says: where the database is, and what our tables are called there."""
+    """What a store's URL names: the database, and our tables in it."""
 
     url: URL
     names: Names
@@ -71,7 +71,7 @@ class Place:
 def place(url: str) -> Place:
     """Read a URL of ours.
 
-    Beside what SQLAlchemy and the driver understand, it may say `table_prefix` and
+    Beside what SQLAlchemy and the driver understand, it may have `table_prefix` and
     `table_schema`; see `Names`.
     """
     try:
@@ -94,7 +94,7 @@ def _one(url: URL, name: str) -> str | None:
     value = url.query.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise ConfigurationError(f"the URL says {name} more than once")
+    raise ConfigurationError(f"the URL has {name} more than once")
 
 
 def open_engine(url: URL) -> Engine:
@@ -145,9 +145,9 @@ def _made(create: Any, url: URL, *, patient: bool = False, **options: Any) -> An
     if url.get_backend_name() in MYSQL:
         # A lock that covers gaps would make strangers wait for each other.
         options["isolation_level"] = "READ COMMITTED"
-    asked = _asked_for(url, patient)
+    arguments = _driver_options(url, patient)
     try:
-        return create(url, connect_args=asked, hide_parameters=True, **options)
+        return create(url, connect_args=arguments, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(driver, "mysql" if url.get_backend_name() in MYSQL else "sqlalchemy")
         raise MissingExtra(error.name or driver, extra) from error
@@ -161,16 +161,16 @@ def asyncpg_connect(engine: Engine) -> Callable[[], Awaitable[Any]]:
     # In SQLAlchemy's words: without prepared statements, as some poolers between want it.
     if options.pop("prepared_statement_cache_size", None) == 0:
         options["statement_cache_size"] = 0
-    return partial(asyncpg_module().connect, **options, **_asked_for(engine.url))
+    return partial(asyncpg_module().connect, **options, **_driver_options(engine.url))
 
 
 def asyncpg_module() -> Any:
-    """asyncpg, which whoever has a URL of it has installed."""
+    """asyncpg; a URL that names it implies that it is installed."""
     return import_module("asyncpg")
 
 
-def _asked_for(url: URL, patient: bool = False) -> dict[str, Any]:
-    """What the driver is asked for where the URL says nothing of it."""
+def _driver_options(url: URL, patient: bool = False) -> dict[str, Any]:
+    """Our options for the driver, but for those that the URL sets."""
     driver = url.drivername.partition("+")[2] or url.drivername
     arguments = _connect_arguments(driver, patient)
     return {name: value for name, value in arguments.items() if name not in url.query}
@@ -226,17 +226,17 @@ def _mysql_arguments(driver: str, patient: bool) -> dict[str, Any]:
 
 
 def _watch(engine: Engine) -> None:
-    """Have rested connections asked, and SQLite told what it is to keep."""
+    """Ping idle connections before use, and make SQLite's commits durable."""
     dialect: Any = engine.dialect
 
     @event.listens_for(engine, "checkin")
     def rest(_: object, record: Any) -> None:
-        record.info["xpay_flow_rests_since"] = monotonic()
+        record.info["xpay_flow_idle_since"] = monotonic()
 
     @event.listens_for(engine, "checkout")
     def wake(connection: Any, record: Any, _: object) -> None:
-        since = record.info.get("xpay_flow_rests_since")
-        if since is not None and monotonic() - since > RESTED_S and not _lives(connection):
+        since = record.info.get("xpay_flow_idle_since")
+        if since is not None and monotonic() - since > IDLE_S and not _lives(connection):
             raise DisconnectionError  # The pool closes it and opens another.
 
     def _lives(connection: Any) -> bool:

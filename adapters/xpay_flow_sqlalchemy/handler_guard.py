@@ -1,7 +1,7 @@
 """How is a handler kept from ending our transaction, or from going on after it has ended?
 
-Commit and rollback are ours alone: SQLAlchemy tells of both before it does them. And the database
-may end a transaction by itself, after an error that the handler has caught; so at the end we look
+Commit and rollback are ours alone: SQLAlchemy has an event before each. And the database may roll
+back a transaction by itself, after an error that the handler has caught; so at the end we read
 whether our own change is still there.
 """
 
@@ -22,7 +22,7 @@ from .postgresql import OneStatement
 from .tables import Tables
 from .writing import Writing
 
-# "current transaction is aborted": PostgreSQL's answer to whoever goes on after an error.
+# "current transaction is aborted": PostgreSQL's answer to a statement after an error.
 _ABORTED: Final = "25P02"
 
 
@@ -42,17 +42,17 @@ class Within:
         """Put the change down and have `work` write, in the connection's transaction.
 
         Raises:
-            Undone: what `work` did has ended or spoilt the transaction.
-            Raised: from what `work` has raised.
+            HandlerRolledBack: `work` has ended or spoilt the transaction.
+            HandlerError: from the error that `work` has raised.
         """
         if not self._writing.put(connection, change):
             return False
-        ours = _Ours(connection)
+        guard = _CommitGuard(connection)
         try:
             _called(work, connection)
             stored = self._stored_version(connection, change.record.key)
         finally:
-            ours.are_asked = False
+            guard.is_active = False
         if stored != change.record.version:
             raise HandlerRolledBack(
                 "the database has undone the transaction, and the handler went on"
@@ -81,16 +81,16 @@ def _called(work: Callable[[Connection], object], connection: Connection) -> Non
         raise HandlerError(error) from error
 
 
-class _Ours:
+class _CommitGuard:
     """Refuses that others end the transaction of a connection."""
 
     def __init__(self, connection: Connection) -> None:
-        self.are_asked = True
+        self.is_active = True
         for name in ("commit", "rollback"):
             event.listen(connection, name, self._refuse)
 
     def _refuse(self, _: Connection) -> None:
-        if self.are_asked:
+        if self.is_active:
             raise ConfigurationError(
                 "the transaction that a handler is given is committed by xpay-flow; "
                 "leave out commit, rollback and close"

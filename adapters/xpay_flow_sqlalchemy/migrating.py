@@ -1,7 +1,7 @@
-"""How are the tables made and changed, where nobody else does it? What `xpay-flow db` does.
+"""How are the tables made and migrated? The work of `xpay-flow db`.
 
-The steps are those of `migrations`; Alembic keeps the account of them in a table of its own, so
-that a shop that takes them in its own tree is not interfered with.
+The steps are those of `migrations`; Alembic records them in a version table of its own, apart
+from that of a shop with migrations of its own.
 """
 
 from __future__ import annotations
@@ -54,24 +54,24 @@ def downgrade(url: str, *, to: int) -> int:
 
 
 def remove(url: str) -> None:
-    """Take back every step, and Alembic's account of them; only where there is no payment."""
+    """Take back every step, and Alembic's version table; only where there is no payment."""
     downgrade(url, to=0)
 
     def drop(connection: Connection, tables: Tables) -> None:
         connection.execute(text(f"DROP TABLE {tables.names.path('alembic_version')}"))
         connection.commit()
 
-    _told(place(url), drop)
+    _run(place(url), drop)
 
 
 def current(url: str) -> int:
     """The version of the schema; 0 is no tables."""
-    return _told(place(url), lambda connection, tables: schema.current(connection, tables)[0])
+    return _run(place(url), lambda connection, tables: schema.current(connection, tables)[0])
 
 
 def check(url: str) -> None:
     """Raise SchemaMismatch unless this version of the library can work on the tables."""
-    _told(place(url), schema.check)
+    _run(place(url), schema.check)
 
 
 def _changed(url: str, act: Callable[[Config], None]) -> int:
@@ -84,7 +84,7 @@ def _changed(url: str, act: Callable[[Config], None]) -> int:
         connection.commit()
         return schema.current(connection, tables)[0]
 
-    return _told(where, change)
+    return _run(where, change)
 
 
 # Each ends with the transaction, or with the connection.
@@ -115,7 +115,7 @@ def _config(connection: Connection, names: Names) -> Config:
 
 
 def _refuse_a_strangers(connection: Connection, tables: Tables) -> None:
-    """Tables that our account does not know were made in a tree of the shop's own."""
+    """Tables missing in our version table were made by the shop's own migrations."""
     names = tables.names
     kept = MigrationContext.configure(
         connection,
@@ -128,23 +128,23 @@ def _refuse_a_strangers(connection: Connection, tables: Tables) -> None:
         )
 
 
-def _told(where: Place, ask: Callable[[Connection, Tables], T]) -> T:
-    """The answer, over whichever kind of driver the URL names."""
+def _run(where: Place, work: Callable[[Connection, Tables], T]) -> T:
+    """The result of `work`, over either kind of driver."""
     tables = Tables(names=where.names)
     try:
         if where.is_async:
-            return asyncio.run(_awaited(where, lambda connection: ask(connection, tables)))
+            return asyncio.run(_awaited(where, lambda connection: work(connection, tables)))
         engine = plain_engine(where.url)
         with engine.connect() as connection:
-            return ask(connection, tables)
+            return work(connection, tables)
     except (SQLAlchemyError, OSError) as error:
         raise StoreUnavailable(f"the database did not do it: {error}") from error
 
 
-async def _awaited(where: Place, ask: Callable[[Connection], T]) -> T:
+async def _awaited(where: Place, work: Callable[[Connection], T]) -> T:
     engine = plain_async_engine(where.url)
     try:
         async with engine.connect() as connection:
-            return await connection.run_sync(ask)
+            return await connection.run_sync(work)
     finally:
         await engine.dispose()

@@ -11,8 +11,8 @@ from xpay_flow.errors import ConfigurationError, quoted
 
 DEFAULT_PREFIX: Final = "xpay_flow_"
 
-# Lower case only: PostgreSQL folds what is not quoted, and MySQL's files may not tell the cases
-# apart. The longest name of ours that follows must fit into PostgreSQL's 63 bytes.
+# Lower case only: PostgreSQL folds unquoted names, and MySQL's files may ignore case. The
+# longest name of ours that follows must fit into PostgreSQL's 63 bytes.
 _PREFIX: Final = re.compile(r"[a-z_][a-z0-9_]{0,29}", re.ASCII)
 _SCHEMA: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 

@@ -1,8 +1,8 @@
-"""How does a worker keep a record for itself, so that its death sets the record free at once?
+"""How does a worker lock a record, so that the lock ends at once when the worker dies?
 
-By a row lock, on a connection of its own, for as long as its handlers run: the database gives the
-lock up when the connection ends. Locked is the row that files the record under its own key, which
-no change ever writes, so that news of the payment is not kept waiting.
+With a row lock, on a connection of its own, for as long as its handlers run: the database releases
+the lock when the connection ends. It locks the alias row of the record's own key, which no change
+ever writes, so that events of the payment do not wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DIALECTS: Final = ("postgresql", *MYSQL)
 
 
 class WithLock:
-    """The statements that hold and look, built once for a set of tables."""
+    """The statements for row locks, built once for a set of tables."""
 
     def __init__(self, database: Database, tables: Tables) -> None:
         self._database = database
@@ -37,10 +37,10 @@ class WithLock:
             )
             .with_for_update(skip_locked=True)
         )
-        # The locks that this takes end with it; those that others have are passed by. MariaDB
-        # cannot say of which table, and MySQL need not.
+        # The locks that this takes end with it; locked rows are skipped. MariaDB has no FOR UPDATE
+        # OF, and MySQL does not need it.
         of = aliases if database.is_postgresql else None
-        self._abandoned = (
+        self._orphaned = (
             select(intents.c.record_key)
             .join(outbox, outbox.c.record_key == intents.c.record_key)
             .join(
@@ -59,25 +59,25 @@ class WithLock:
         )
 
     def lock(self, key: str) -> RecordLock:
-        """A hold that is still to be taken."""
+        """A lock, not yet taken."""
         return RecordLock(self._database, self._lock, key)
 
     def orphaned(self, connection: Connection, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
         values = {"now_ms": now_ms, "limit": limit}
-        found = connection.execute(self._abandoned, values).scalars()
+        found = connection.execute(self._orphaned, values).scalars()
         return list(dict.fromkeys(found))
 
 
 class RecordLock:
-    """One record, held by one worker."""
+    """The lock of one worker on one record."""
 
     def __init__(self, database: Database, lock: Any, key: str) -> None:
         self._database, self._lock, self._key = database, lock, key
         self._connection: Connection | None = None
 
     def take(self) -> bool:
-        """Hold it; False if another does. Raises StoreUnavailable."""
+        """Lock it; False if another worker has. Raises StoreUnavailable."""
         connection, is_mine = self._database.open_transaction(self._is_locked)
         if is_mine:
             self._connection = connection
@@ -89,7 +89,7 @@ class RecordLock:
         return connection.execute(self._lock, {"known_key": self._key}).first() is not None
 
     def let_go(self) -> None:
-        """Let others have it."""
+        """Unlock it. May be called twice."""
         if self._connection is not None:
             _end(self._connection)
             self._connection = None
@@ -102,6 +102,6 @@ class RecordLock:
 
 
 def _end(connection: Connection) -> None:
-    # A connection that is lost has let go already.
+    # A lost connection holds no lock.
     with suppress(Exception):
         connection.close()

@@ -1,4 +1,4 @@
-"""Is the schema one that this version can work on? A small table of its versions says so.
+"""Is the schema one that this version can work on? Each version is a row of a small table.
 
 Each migration adds a row with its number and with the oldest code that can still work on what it
 leaves.
@@ -32,7 +32,7 @@ def current(connection: Connection, tables: Tables) -> tuple[int, int]:
 
 
 def check(connection: Connection, tables: Tables) -> None:
-    """Raise SchemaMismatch if this code cannot work on the schema; the text says what to do."""
+    """Raise SchemaMismatch if this code cannot work on the schema; the text names the remedy."""
     version, oldest_code = current(connection, tables)
     if not version:
         raise SchemaMismatch(

@@ -1,6 +1,6 @@
 """Which tables do we use? The same columns on each database, as in the SQLite file.
 
-What is written here is what the newest migration leaves behind; a test compares the two.
+A test compares these definitions with the result of the newest migration.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Tables:
             UniqueConstraint("record_key", name=self.names.of("intents_key")),
         )
         for work in ("deliver", "reconcile"):
-            self._index_of_what_waits(work)
+            self._due_index(work)
         self.events = self._table(
             "events",
             _counter("seq"),
@@ -78,7 +78,7 @@ class Tables:
             return ()
         return (ForeignKey(self.intents.c.record_key),)
 
-    def _index_of_what_waits(self, work: str) -> None:
+    def _due_index(self, work: str) -> None:
         # Most records have nothing due, and then they are not in these at all (in MySQL's, they
         # are: it has no partial indexes).
         due = self.intents.c[f"{work}_at_ms"]
@@ -104,5 +104,5 @@ def _column(name: str, more: tuple[ForeignKey, ...] = (), optional: bool = False
 
 
 def _may_be_null(name: str) -> bool:
-    """What an intent says is null for news that is nobody's yet."""
+    """The intent's columns are null on a record of unmatched events."""
     return name not in ("record_key", "version", "document")

@@ -103,7 +103,7 @@ def _headers(environ: WSGIEnvironment) -> Iterator[Header]:
 
 
 def _read(environ: WSGIEnvironment, body: Body) -> bool:
-    """Read as much as is wanted; False if nothing says where the body ends."""
+    """Read as much as is wanted; False if the end of the body is not declared."""
     given = str(environ.get("CONTENT_LENGTH") or "")
     if environ.get("wsgi.input_terminated"):
         left = body.wanted

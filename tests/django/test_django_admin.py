@@ -109,9 +109,9 @@ def test_nobody_can_edit(world: World) -> None:
     assert before == Intent.objects.values().get(pk=payment.pk)
 
 
-def owe_again(client: Client) -> Any:
+def redeliver_handlers(client: Client) -> Any:
     chosen = [payment.pk for payment in Intent.objects.all()]
-    asked = {"action": "owe_again", "_selected_action": chosen}
+    asked = {"action": "redeliver_handlers", "_selected_action": chosen}
     return client.post(LIST, asked, follow=True)
 
 
@@ -126,15 +126,15 @@ def test_a_call_that_was_given_up_can_be_due_again(world: World, atomic: bool) -
 
     client = operator("view_intent", "redeliver_handler")
     with kit.said_of(kit.SQLITE, ATOMIC_REQUESTS=atomic):
-        assert "1 handler call(s) are owed again" in owe_again(client).content.decode()
-        assert "0 handler call(s) are owed again" in owe_again(client).content.decode()
+        assert "1 handler call(s) are due again" in redeliver_handlers(client).content.decode()
+        assert "0 handler call(s) are due again" in redeliver_handlers(client).content.decode()
     world.settle()
     assert ["order-1"] == calls
 
 
 def test_owing_again_needs_its_permission(world: World) -> None:
     """Who may look may not have handlers called."""
-    owe_again(operator("view_intent"))
+    redeliver_handlers(operator("view_intent"))
     (call,) = (e for e in world.flow.timeline("order-1").outbox if e.name == "on_success")
     assert "gave_up" == call.status
 
@@ -144,5 +144,5 @@ def test_the_flow_of_the_project_is_used(world: World) -> None:
     client = operator(superuser=True)
     assert isinstance(world.flow, Flow)
     with override_settings(ROOT_URLCONF=kit.urlconf(path("admin/", admin.site.urls))):
-        page = owe_again(client).content.decode()
+        page = redeliver_handlers(client).content.decode()
     assert "must stand in the URLconf" in page

@@ -202,7 +202,7 @@ def test_the_doctor_finds_nothing_wrong(project: ExitStack) -> None:
     """A good project is told what it is and how much is owed."""
     code, text = doctor()
     assert (0, True) == (code, text.endswith("Ready to take payments.\n"))
-    assert "0 payment(s) have handlers owed" in text
+    assert "0 payment(s) have pending handler calls" in text
 
 
 def test_the_doctor_says_what_to_mend(project: ExitStack) -> None:
@@ -210,7 +210,7 @@ def test_the_doctor_says_what_to_mend(project: ExitStack) -> None:
     project.enter_context(override_settings(XPAY_FLOW={**GOOD, "WEBHOOK_SECRETS": []}))
     project.enter_context(override_settings(DEBUG=True))
     code, text = doctor()
-    assert (1, True) == (code, text.endswith("1 to mend.\n"))
+    assert (1, True) == (code, text.endswith("1 to fix.\n"))
     assert "webhook_secrets" in text
 
 

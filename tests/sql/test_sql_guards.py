@@ -260,7 +260,7 @@ def test_a_rested_connection_is_asked_first(
 ) -> None:
     """After a quiet time, a connection that was ended meanwhile is noticed before it is used."""
     postgresql.empty()
-    monkeypatch.setattr(engines, "RESTED_S", -1.0)
+    monkeypatch.setattr(engines, "IDLE_S", -1.0)
     store = opened(postgresql.by(driver))
     first = put(store, b.attempt())
     ended(postgresql)

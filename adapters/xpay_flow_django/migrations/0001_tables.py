@@ -12,12 +12,12 @@ import xpay_flow_django.fields
 
 
 def make_events_append_only(_: Any, editor: Any) -> None:
-    """Not even plain SQL changes what is on file."""
+    """Not even plain SQL can change a recorded event."""
     for statement in _triggers(editor.connection.vendor):
         editor.execute(statement)
 
 
-def let_go(_: Any, editor: Any) -> None:
+def drop_trigger_function(_: Any, editor: Any) -> None:
     """Triggers go with their table; PostgreSQL keeps their function."""
     if editor.connection.vendor == "postgresql":
         editor.execute("DROP FUNCTION xpay_flow_event_append_only() CASCADE")
@@ -177,5 +177,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(make_events_append_only, let_go),
+        migrations.RunPython(make_events_append_only, drop_trigger_function),
     )

@@ -78,5 +78,5 @@ def _refuse_to_lose_payments(op: Any, names: Names) -> None:
     if count := found.scalar_one():
         raise ConfigurationError(
             f"{names.path('intents')} holds {count} record(s), and this would delete the tables; "
-            "whoever wants that must drop them by hand"
+            "drop the tables by hand if that is wanted"
         )

@@ -23,7 +23,7 @@ OLDEST_CODE: Final = 1
 
 _KEY: Final = Name(KEY_CHARS)
 _PART: Final = Name(PART_CHARS)
-# Those that may be null say what an intent says; parked news has none.
+# The nullable columns are the intent's; a parked record has none.
 _INTENTS: Final = (
     ("version", BigInteger, False),
     ("intent_id", _KEY, True),

@@ -23,7 +23,7 @@ class Command(BaseCommand):
     """See the module."""
 
     help = "Check settings, URLs and the database. Exit code 1 if something is wrong."
-    # It runs them itself, and tells all of it.
+    # This command runs the checks itself and prints all findings.
     requires_system_checks = ()
 
     def handle(self, *_: Any, **__: Any) -> None:
@@ -32,21 +32,21 @@ class Command(BaseCommand):
             wrong += is_wrong
             style = self.style.ERROR if is_wrong else self.style.SUCCESS
             self.stdout.write(f"{style('wrong' if is_wrong else 'ok   ')}  {text}")
-        self.stdout.write(f"\n{wrong} to mend." if wrong else "\nReady to take payments.")
+        self.stdout.write(f"\n{wrong} to fix." if wrong else "\nReady to take payments.")
         if wrong:
             raise SystemExit(1)
 
     def _findings(self) -> Iterator[tuple[bool, str]]:
-        """Each thing looked at: whether it is wrong, and the words."""
+        """For each finding: whether it is wrong, and its text."""
         for message in run_checks(tags=[TAG], databases=[_alias()]):
             hint = f" ({message.hint})" if message.hint else ""
             yield message.level >= ERROR, f"{message.msg}{hint}"
         try:
-            yield False, _told_settings()
+            yield False, _settings_summary()
         except XPayFlowError:
-            return  # The checks have told why.
+            return  # The checks have reported it.
         try:
-            yield False, _told_store()
+            yield False, _store_summary()
         except XPayFlowError as error:
             yield True, str(error)
 
@@ -58,7 +58,7 @@ def _alias() -> str:
         return DEFAULT_DB_ALIAS
 
 
-def _told_settings() -> str:
+def _settings_summary() -> str:
     found = flow_settings()
     return (
         f"{found.mode} mode, xPay at {found.base_url}, webhooks proved by "
@@ -66,14 +66,14 @@ def _told_settings() -> str:
     )
 
 
-def _told_store() -> str:
+def _store_summary() -> str:
     alias = database_alias()
-    owed = len(DjangoStore(alias).due("deliver", 2**53, 1000))
+    pending = len(DjangoStore(alias).due("deliver", 2**53, 1000))
     given_up = OutboxEntry.objects.using(alias).filter(status="gave_up").count()
-    looked_at = Intent.objects.using(alias).filter(attention__isnull=False).count()
+    flagged = Intent.objects.using(alias).filter(attention__isnull=False).count()
     parked = Intent.objects.using(alias).filter(intent_id__isnull=True).count()
     return (
-        f"the tables are there: {owed} payment(s) have handlers owed, {given_up} handler call(s) "
-        f"are given up, {looked_at} payment(s) want a person, {parked} piece(s) of news are "
-        "nobody's yet"
+        f"the tables are there: {pending} payment(s) have pending handler calls, "
+        f"{given_up} handler call(s) are given up, {flagged} payment(s) need attention, "
+        f"{parked} record(s) hold unmatched events"
     )

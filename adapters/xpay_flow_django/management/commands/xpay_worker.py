@@ -1,4 +1,4 @@
-"""`manage.py xpay_worker`: calls the handlers that are owed, and asks xPay about open payments."""
+"""`manage.py xpay_worker`: calls the handlers that are due, and reconciles open payments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xpay_flow_django.web import flow_in
 class Command(BaseCommand):
     """See the module."""
 
-    help = "Call the handlers that are owed and ask xPay about open payments, until stopped."
+    help = "Call the handlers that are due and reconcile open payments with xPay, until stopped."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="do what is due now, and end")
@@ -53,16 +53,16 @@ class Command(BaseCommand):
         finally:
             connection_is_managed.reset(token)
 
-    def _work(self, flow: Any, poll_s: float | None, say: Callable[[Result], str]) -> None:
+    def _work(self, flow: Any, poll_s: float | None, line_of: Callable[[Result], str]) -> None:
         stop = Event()
 
-        def tell(result: Result) -> None:
-            self.stdout.write(say(result))
+        def report(result: Result) -> None:
+            self.stdout.write(line_of(result))
             self.stdout.flush()
 
         def one() -> int:
             close_old_connections()
-            done = flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, tell))
+            done = flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, report))
             return int(done if isinstance(flow, Flow) else runner.run(done))
 
         # One event loop for all passes: an AsyncFlow keeps connections in it.
