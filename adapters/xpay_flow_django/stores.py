@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import IntegrityError
@@ -17,6 +17,7 @@ from django.db import IntegrityError
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.ports import HandlerRolledBack
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.awaited import AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
 
@@ -26,6 +27,9 @@ from .conf import database_alias
 from .database import Database
 from .row_lock import RecordLock, orphaned
 from .writing import LostRace, put, put_many, put_with
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SCHEME: Final = "django://"
 
@@ -155,59 +159,19 @@ class DjangoStore:
         self._database.closed = True
 
 
-class AsyncHeld:
-    """The awaited face of a hold."""
-
-    def __init__(self, held: RecordLock) -> None:
-        self._held = held
-
-    async def __aenter__(self) -> bool:
-        return await sync_to_async(self._held.take)()
-
-    async def __aexit__(self, *_: object) -> None:
-        await sync_to_async(self._held.let_go)()
+async def _call(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Call it where Django's own asynchronous queries run."""
+    return await sync_to_async(function)(*args, **options)
 
 
-class AsyncDjangoReader:
-    """The awaited face of a reader."""
-
-    def __init__(self, reader: DjangoReader) -> None:
-        self._reader = reader
-
-    async def load(self, alias: str) -> Sequence[Record]:
-        """See `xpay_flow.ports.Reader`."""
-        return await sync_to_async(self._reader.load)(alias)
-
-    async def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.RecentListing`."""
-        return await sync_to_async(self._reader.recent)(limit)
-
-
-class AsyncDjangoStore:
+class AsyncDjangoStore(AwaitedStore[DjangoStore]):
     """The same store for `AsyncFlow`. Arguments and errors are those of `DjangoStore`."""
 
     def __init__(self, using: str | None = None) -> None:
-        self._store = DjangoStore(using)
+        super().__init__(DjangoStore(using))
 
-    async def load(self, alias: str) -> Sequence[Record]:
-        """See `xpay_flow.ports.Reader`."""
-        return await sync_to_async(self._store.load)(alias)
-
-    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.BatchLoading`."""
-        return await sync_to_async(self._store.load_many)(aliases)
-
-    async def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.RecentListing`."""
-        return await sync_to_async(self._store.recent)(limit)
-
-    async def commit(self, change: Change) -> bool:
-        """See `DjangoStore.commit`."""
-        return await sync_to_async(self._store.commit)(change)
-
-    async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
-        """See `DjangoStore.commit_many`."""
-        return await sync_to_async(self._store.commit_many)(changes)
+    async def _call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        return await _call(function, *args, **options)
 
     async def commit_with(self, change: Change, work: Callable[[Any], Any]) -> bool:
         """See `xpay_flow.ports.AsyncTransactional`; `work` is called, or awaited, as it is.
@@ -215,29 +179,12 @@ class AsyncDjangoStore:
         Its asynchronous queries run in the thread of the transaction, and so belong to it.
         """
         called = async_to_sync(work) if iscoroutinefunction(work) else work
-        return await sync_to_async(self._store.commit_with)(change, called)
+        return await super().commit_with(change, called)
 
-    @property
-    def can_lock(self) -> bool:
-        """See `DjangoStore.can_lock`."""
-        return self._store.can_lock
-
-    def lock(self, key: str) -> AsyncHeld:
-        """See `DjangoStore.lock`."""
-        return AsyncHeld(self._store.lock(key))
-
-    async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.RowLocking`."""
-        return await sync_to_async(self._store.orphaned)(now_ms, limit)
-
-    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.Store`."""
-        return await sync_to_async(self._store.due)(work, now_ms, limit)
-
-    def reader(self) -> AsyncDjangoReader:
+    def reader(self) -> AwaitedReader:
         """The same records; the database refuses to write while they are read."""
-        return AsyncDjangoReader(self._store.reader())
+        return AwaitedReader(self._store.reader(), _call)
 
     async def aclose(self) -> None:
-        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        """After this, every call of the store or its readers raises StoreUnavailable."""
         self._store.close()

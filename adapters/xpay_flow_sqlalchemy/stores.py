@@ -21,6 +21,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import HandlerRolledBack
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.awaited import AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
 
@@ -244,22 +245,7 @@ class ConnectionLimiter:
             return await greenlet_spawn(partial(act, *args, **options))
 
 
-class AsyncSQLAlchemyReader:
-    """The awaited face of a reader."""
-
-    def __init__(self, reader: SQLAlchemyReader, turns: ConnectionLimiter) -> None:
-        self._reader, self._turns = reader, turns
-
-    async def load(self, alias: str) -> Sequence[Record]:
-        """See `xpay_flow.ports.Reader`."""
-        return await self._turns.run(self._reader.load, alias)
-
-    async def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.RecentListing`."""
-        return await self._turns.run(self._reader.recent, limit)
-
-
-class AsyncSQLAlchemyStore:
+class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
     """The same store for `AsyncFlow`, on a driver that is awaited (asyncpg, aiomysql, psycopg).
 
     It belongs to one event loop. The tables are looked at when it is first used; with `from_url`,
@@ -274,11 +260,10 @@ class AsyncSQLAlchemyStore:
     """
 
     def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
-        self._store = _Store(engine.sync_engine, tables or Tables())
+        super().__init__(_Store(engine.sync_engine, tables or Tables()))
         self._engine = engine
         self._turns = ConnectionLimiter()
         self._direct: Direct | None = None
-        self.can_lock = self._store.can_lock
         self._engine_of_ours: AsyncEngine | None = None
         self._is_checked = False
 
@@ -318,33 +303,16 @@ class AsyncSQLAlchemyStore:
             self._direct = Direct(self._engine.sync_engine)
             self._store.go_direct(self._direct)
 
-    async def _soon(self, act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """What a webhook waits for."""
+    async def _call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         await self.check()
-        if self._direct is not None:  # It has turns of its own.
-            return await greenlet_spawn(partial(act, *args, **options))
-        return await self._turns.run(act, *args, **options)
+        return await self._turns.run(function, *args, **options)
 
-    async def load(self, alias: str) -> Sequence[Record]:
-        """See `xpay_flow.ports.Reader`."""
-        return await self._soon(self._store.load, alias)
-
-    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.BatchLoading`."""
-        return await self._soon(self._store.load_many, aliases)
-
-    async def recent(self, limit: int) -> Sequence[Record]:
-        """See `xpay_flow.ports.RecentListing`."""
+    async def _call_soon(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        if self._direct is None:
+            return await self._call(function, *args, **options)
         await self.check()
-        return await self._turns.run(self._store.recent, limit)
-
-    async def commit(self, change: Change) -> bool:
-        """See `xpay_flow.ports.Store`."""
-        return await self._soon(self._store.commit, change)
-
-    async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
-        """See `xpay_flow.ports.BatchCommitting`."""
-        return await self._soon(self._store.commit_many, changes)
+        # It has turns of its own.
+        return await greenlet_spawn(partial(function, *args, **options))
 
     async def commit_with(
         self, change: Change, work: Callable[[AsyncConnection], Awaitable[object]]
@@ -367,19 +335,9 @@ class AsyncSQLAlchemyStore:
         finally:
             await greenlet_spawn(held.let_go)
 
-    async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.RowLocking`."""
-        await self.check()
-        return await self._turns.run(self._store.orphaned, now_ms, limit)
-
-    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        """See `xpay_flow.ports.Store`."""
-        await self.check()
-        return await self._turns.run(self._store.due, work, now_ms, limit)
-
-    def reader(self) -> AsyncSQLAlchemyReader:
+    def reader(self) -> AwaitedReader:
         """The same records, in transactions in which the database refuses to write."""
-        return AsyncSQLAlchemyReader(self._store.reader(), self._turns)
+        return AwaitedReader(self._store.reader(), self._turns.run)
 
     async def check(self) -> None:
         """Look at the tables once; see `SQLAlchemyStore`."""

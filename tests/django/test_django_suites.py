@@ -22,15 +22,15 @@ from xpay_flow.ports import (
     Transactional,
 )
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.awaited import AwaitedReader as AsyncReader
 from xpay_flow.testing.store_suite import StoreSuite
 from xpay_flow_django import AsyncDjangoStore, DjangoStore
-from xpay_flow_django.stores import AsyncDjangoReader
 
 
 class AwaitedReader:
     """An awaited reader for the suite, which blocks."""
 
-    def __init__(self, reader: AsyncDjangoReader | AsyncDjangoStore) -> None:
+    def __init__(self, reader: AsyncReader | AsyncDjangoStore) -> None:
         self._reader = reader
 
     def load(self, alias: str) -> Sequence[Record]:

@@ -16,8 +16,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from xpay_flow.records import Change, Record, Work
+from xpay_flow.stores.awaited import AwaitedReader as AsyncReader
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, migrating
-from xpay_flow_sqlalchemy.stores import AsyncSQLAlchemyReader
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ class _Loop:
 class BlockingReader:
     """An awaited reader for the suite, which blocks."""
 
-    def __init__(self, reader: AsyncSQLAlchemyReader | AsyncSQLAlchemyStore, loop: _Loop) -> None:
+    def __init__(self, reader: AsyncReader | AsyncSQLAlchemyStore, loop: _Loop) -> None:
         self._reader, self._loop = reader, loop
 
     def load(self, alias: str) -> Sequence[Record]:

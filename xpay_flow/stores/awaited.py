@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import (
@@ -21,66 +21,116 @@ from xpay_flow.ports import (
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.threads import Threads
 
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound=Store)
+
+# Calls a blocking function with its arguments: `await call(function, *args)`.
+Call: TypeAlias = Callable[..., Awaitable[Any]]
+
 
 class AwaitedReader:
-    """The async face of a blocking reader."""
+    """The awaited face of a blocking reader.
 
-    def __init__(self, reader: Reader) -> None:
+    Args:
+        call: how it is called; by default, in threads of its own.
+    """
+
+    def __init__(self, reader: Reader, call: Call | None = None) -> None:
         self._reader = reader
-        self._threads = Threads("xpay-flow store")
+        self._call: Call = call or Threads("xpay-flow store").call
 
     async def load(self, alias: str) -> Sequence[Record]:
-        return await self._threads.call(self._reader.load, alias)
+        """See `xpay_flow.ports.Reader`."""
+        found: Sequence[Record] = await self._call(self._reader.load, alias)
+        return found
 
     async def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.RecentListing`."""
         if not isinstance(self._reader, RecentListing):
             raise ConfigurationError("this store cannot list recent records")
-        return await self._threads.call(self._reader.recent, limit)
+        found: Sequence[Record] = await self._call(self._reader.recent, limit)
+        return found
 
 
-class AwaitedStore(AwaitedReader):
-    """The async face of a blocking store. It can do what that one can."""
+class AwaitedStore(Generic[S]):
+    """The awaited face of a blocking store. It can do what that one can.
 
-    def __init__(self, store: Store) -> None:
-        super().__init__(store)
+    A subclass for a certain store says how that one is called.
+    """
+
+    def __init__(self, store: S) -> None:
         self._store = store
-        self.can_lock = isinstance(store, RowLocking) and store.can_lock
+        self._threads = Threads("xpay-flow store")
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Call the store."""
+        return await self._threads.call(function, *args, **options)
+
+    async def _call_soon(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Call the store for something that a webhook waits for."""
+        return await self._call(function, *args, **options)
+
+    async def load(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        return await self._call_soon(self._store.load, alias)
 
     async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.BatchLoading`."""
-        return await self._threads.call(cast(BatchLoading, self._store).load_many, aliases)
+        return await self._call_soon(cast(BatchLoading, self._store).load_many, aliases)
+
+    async def recent(self, limit: int) -> Sequence[Record]:
+        """See `xpay_flow.ports.RecentListing`."""
+        if not isinstance(self._store, RecentListing):
+            raise ConfigurationError("this store cannot list recent records")
+        return await self._call(self._store.recent, limit)
 
     async def commit(self, change: Change) -> bool:
-        return await self._threads.call(self._store.commit, change)
-
-    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return await self._threads.call(self._store.due, work, now_ms, limit)
-
-    async def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
-        """See `xpay_flow.ports.Transactional`; `work` is called in the thread of the store."""
-        store = cast(Transactional, self._store)
-        return await self._threads.call(store.commit_with, change, work)
+        """See `xpay_flow.ports.Store`."""
+        return await self._call_soon(self._store.commit, change)
 
     async def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         """See `xpay_flow.ports.BatchCommitting`."""
-        return await self._threads.call(cast(BatchCommitting, self._store).commit_many, changes)
+        return await self._call_soon(cast(BatchCommitting, self._store).commit_many, changes)
 
-    @asynccontextmanager
-    async def lock(self, key: str) -> AsyncGenerator[bool, None]:
+    async def commit_with(self, change: Change, work: Callable[[Any], Any]) -> bool:
+        """See `xpay_flow.ports.Transactional`; `work` is called in the thread of the store."""
+        return await self._call(cast(Transactional, self._store).commit_with, change, work)
+
+    @property
+    def can_lock(self) -> bool:
         """See `xpay_flow.ports.RowLocking`."""
-        held = cast(RowLocking, self._store).lock(key)
-        is_mine = await self._threads.call(held.__enter__)
-        try:
-            yield is_mine
-        finally:
-            await self._threads.call(held.__exit__, None, None, None)
+        return isinstance(self._store, RowLocking) and self._store.can_lock
+
+    def lock(self, key: str) -> AbstractAsyncContextManager[bool]:
+        """See `xpay_flow.ports.RowLocking`."""
+        return _AwaitedLock(cast(RowLocking, self._store).lock(key), self._call)
 
     async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
-        return await self._threads.call(cast(RowLocking, self._store).orphaned, now_ms, limit)
+        return await self._call(cast(RowLocking, self._store).orphaned, now_ms, limit)
+
+    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        """See `xpay_flow.ports.Store`."""
+        return await self._call(self._store.due, work, now_ms, limit)
 
     def reader(self) -> AwaitedReader:
+        """The same records through something that cannot write."""
         return AwaitedReader(self._store.reader())
+
+
+class _AwaitedLock:
+    """The awaited face of a row lock. Not a generator: an event loop that ends would end it."""
+
+    def __init__(self, held: AbstractContextManager[bool], call: Call) -> None:
+        self._held, self._call = held, call
+
+    async def __aenter__(self) -> bool:
+        is_mine: bool = await self._call(self._held.__enter__)
+        return is_mine
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._call(self._held.__exit__, None, None, None)
 
 
 def awaited_store(store: AsyncStore | Store) -> AsyncStore:

@@ -106,11 +106,11 @@ def _add_all(store: Store, key: str, events: Sequence[Event]) -> None:
         add(store, key, event)
 
 
-async def _add_in_tasks(store: AwaitedStore, key: str) -> None:
+async def _add_in_tasks(store: AwaitedStore[Store], key: str) -> None:
     await asyncio.gather(*(_add_awaited(store, key, events) for events in _news(WRITERS)))
 
 
-async def _add_awaited(store: AwaitedStore, key: str, events: Sequence[Event]) -> None:
+async def _add_awaited(store: AwaitedStore[Store], key: str, events: Sequence[Event]) -> None:
     for event in events:
         for _ in range(TRIES_MAX):
             (record,) = await store.load(key)
