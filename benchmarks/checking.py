@@ -18,7 +18,7 @@ import attrs
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from xpay_flow.checker.bounds import DEEP, DEFAULT, NEWS
+from xpay_flow.checker.bounds import DEEP, DEFAULT, EVENTS
 from xpay_flow.checker.explore import Search
 from xpay_flow.checker.machine import AFRESH, state_machine
 from xpay_flow.checker.reductions import ALL, Reductions
@@ -73,7 +73,7 @@ def _beside_walks(size: Size) -> Group:
 
 def _walked(walks: int) -> tuple[int, float]:
     """How many different states so many walks come to, and how long they take."""
-    machine = state_machine(scene=NEWS, faults=DEFAULT.faults, steps=STEPS_A_WALK)
+    machine = state_machine(scene=EVENTS, faults=DEFAULT.faults, steps=STEPS_A_WALK)
     seen: set[tuple[int, tuple[int, ...]]] = set()
 
     class Counting(machine):  # type: ignore[misc,valid-type]  # made by a function
@@ -100,7 +100,7 @@ def _settings(walks: int) -> settings:
 
 def _searched(reductions: Reductions) -> Searched:
     shop = Shop.of(shipped()).shortened(DEFAULT.faults)
-    done = Search(shop, NEWS, DEFAULT, reductions=reductions).run()
+    done = Search(shop, EVENTS, DEFAULT, reductions=reductions).run()
     if done.verdict != "EXHAUSTED":
         raise Refused(f"the scene {done.scene} is {done.verdict}")
     return done

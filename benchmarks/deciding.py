@@ -21,7 +21,7 @@ from .measure import Contestant, Group, Size, compared
 
 OPPONENT: Final = "a state looked up in a dict"
 
-NEWS: Final[tuple[Event, ...]] = (
+EVENTS: Final[tuple[Event, ...]] = (
     b.created(),
     b.webhook(messages.INTENT_CHECKOUT_OPENED, "whe_opened"),
     b.failed("whe_failed"),
@@ -43,8 +43,8 @@ def measured(size: Size) -> list[Group]:
         "transitions, moving a model": moved_model(),
         "decide": decided,
     }
-    contestants = {name: _telling(tell, NEWS, size) for name, tell in tellers.items()}
-    contestants["decide, each piece twice"] = _telling(decided, [*NEWS, *NEWS], size)
+    contestants = {name: _telling(tell, EVENTS, size) for name, tell in tellers.items()}
+    contestants["decide, each piece twice"] = _telling(decided, [*EVENTS, *EVENTS], size)
     return [compared("one decision", contestants, size.turns, opponent=OPPONENT)]
 
 

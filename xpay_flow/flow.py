@@ -33,7 +33,7 @@ from .money import Money
 from .ports import AsyncClock, AsyncStore, AsyncTransport, Clock, Ids, Store, Transport
 from .records import OutboxEntry
 from .registration import AsyncHandlerRegistration, HandlerRegistration
-from .settings import Settings
+from .settings import Settings, store_url
 from .signing import Headers
 from .stores import blocking_store, open_store
 from .timeline import Timeline
@@ -80,13 +80,21 @@ class Flow(HandlerRegistration):
         self._loops = background_threads(self, poll_s) if background else ()
 
     @classmethod
-    def open(cls, url: str, settings: Settings, **options: Any) -> Flow:
+    def open(cls, url: str | None = None, settings: Settings | None = None, **options: Any) -> Flow:
         """A flow on the store that `url` names, such as `sqlite:///payments.db`.
 
+        Args:
+            url: without it, `XPAY_STORE` names the store.
+            settings: without them, `Settings.from_env()` reads them.
+            options: further arguments of `Flow`.
+
         Raises:
-            ConfigurationError: no store is known for this URL, or it cannot be used.
+            ConfigurationError: no store is known for this URL, or it cannot be used; or a
+                variable is missing or wrong.
             StoreError: the store did not answer, or was written by another version.
         """
+        url = url or store_url()
+        settings = settings or Settings.from_env()
         return cls(blocking_store(open_store(url), url), settings, **options)
 
     @property
@@ -287,9 +295,12 @@ class AsyncFlow(AsyncHandlerRegistration):
         self._loops = background_tasks(self, poll_s) if background else ()
 
     @classmethod
-    def open(cls, url: str, settings: Settings, **options: Any) -> AsyncFlow:
+    def open(
+        cls, url: str | None = None, settings: Settings | None = None, **options: Any
+    ) -> AsyncFlow:
         """A flow on the store that `url` names; see `Flow.open`."""
-        return cls(open_store(url), settings, **options)
+        url = url or store_url()
+        return cls(open_store(url), settings or Settings.from_env(), **options)
 
     @property
     def counters(self) -> Counter[str]:

@@ -1,7 +1,6 @@
-"""What happened to one payment, and why? The timeline: its record in order of time.
+"""What happened to one payment, and why? Its recorded events and handler attempts, in order.
 
-Nothing is kept for this: every line is a recorded event, or a try to call a
-handler. So a timeline shows nothing but the record.
+A timeline is derived from the record and stored nowhere, so the two cannot disagree.
 """
 
 from __future__ import annotations

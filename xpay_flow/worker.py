@@ -73,7 +73,7 @@ def one_pass(
 def work_until(
     stop: Event, one: Callable[[], int], poll_s: float | None, say: Callable[[str], object]
 ) -> None:
-    """Pass after pass, each of which says how much it found; None for `poll_s` is one pass.
+    """Pass after pass, each of which returns how much it found; None for `poll_s` is one pass.
 
     Raises:
         StoreError: in the only pass. Otherwise a store that is away for a while is no reason to
@@ -93,7 +93,7 @@ def work_until(
             stop.wait(poll_s)
 
 
-# --- telling -------------------------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------------
 
 
 def looking(poll_s: float | None) -> str:
@@ -117,12 +117,12 @@ def _what(result: Result) -> str:
     if isinstance(result, FailedJob):
         return f"{result.work} of {result.key} failed, and stays due: {result.error}"
     state = f", state {result.state}" if result.state else ""
-    return f"asked about {result.intent_id or result.key}: {result.outcome}{state}"
+    return f"reconciled {result.intent_id or result.key}: {result.outcome}{state}"
 
 
 def in_json(result: Result) -> str:
     """A result as a line for programs."""
-    kinds = {HandlerResult: "delivered", ReconcileResult: "asked", FailedJob: "unworkable"}
+    kinds = {HandlerResult: "delivered", ReconcileResult: "reconciled", FailedJob: "failed_job"}
     line = {
         "kind": kinds[type(result)],
         "at_ms": time.time_ns() // 1_000_000,

@@ -18,16 +18,16 @@ from .markdown import code, docstring, table
 
 INTRODUCTION = """\
 These names are promises: a name that goes away is a release note.
-What is in other modules may change.
+Names in other modules may change.
 """
 LINE_CHARS_MAX = 100
-# Beyond `xpay_flow` itself: what those need who write stores, adapters and tests.
+# Beyond `xpay_flow` itself: the names for authors of stores, adapters and tests.
 MODULES = {
     "xpay_flow_asgi": ("routes", "flow_from"),
     "xpay_flow_wsgi": ("routes", "flow_from"),
     "xpay_flow_fastapi": ("routes", "flow_from"),
     "xpay_flow.endpoints": ("WebRequest", "WebResponse"),
-    "xpay_flow.ports": ("Reader", "Store", "Listing", "Transport", "Clock", "Ids"),
+    "xpay_flow.ports": ("Reader", "Store", "RecentListing", "Transport", "Clock", "Ids"),
     "xpay_flow.sandbox": ("Sandbox", "FaultPlan", "WebhookFault", "ApiFault"),
     "xpay_flow.testing.world": ("World",),
     "xpay_flow.checker": (
@@ -94,7 +94,7 @@ def _class(name: str, kind: type) -> Iterator[str]:
 
 
 def _methods(kind: type) -> Iterator[tuple[str, Any]]:
-    """What may be called or read on an instance, in the order of the source."""
+    """The methods and properties of an instance, in the order of the source."""
     bases = [base for base in reversed(kind.__mro__) if base.__module__.startswith("xpay_flow")]
     seen: dict[str, Any] = {}
     for base in bases:
@@ -108,12 +108,12 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
 
 def _signature(name: str, value: Any) -> str:
     if isinstance(value, property):
-        told = inspect.signature(value.fget).return_annotation if value.fget else "object"
-        return f"```text\n{name}: {told}\n```"
+        type_ = inspect.signature(value.fget).return_annotation if value.fget else "object"
+        return f"```text\n{name}: {type_}\n```"
     kind = "async " if inspect.iscoroutinefunction(value) else ""
     signature = inspect.signature(value)
-    told = signature.return_annotation
-    arrow = "" if told in (inspect.Signature.empty, "None", None) else f" -> {told}"
+    returned = signature.return_annotation
+    arrow = "" if returned in (inspect.Signature.empty, "None", None) else f" -> {returned}"
     arguments = list(_arguments(signature))
     shown = f"{kind}{name}({', '.join(arguments)}){arrow}"
     if len(shown) > LINE_CHARS_MAX:
@@ -134,9 +134,9 @@ def _arguments(signature: inspect.Signature) -> Iterator[str]:
 
 def _argument(parameter: inspect.Parameter) -> str:
     stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(parameter.kind.name, "")
-    told = f"{stars}{parameter.name}: {parameter.annotation}"
+    declared = f"{stars}{parameter.name}: {parameter.annotation}"
     given = parameter.default is not parameter.empty
-    return f"{told} = {_shown(parameter.default)}" if given else told
+    return f"{declared} = {_shown(parameter.default)}" if given else declared
 
 
 def _shown(default: object) -> str:

@@ -1,4 +1,4 @@
-"""The page of the command line: what `-h` says, for every command."""
+"""The page of the command line: the output of `-h`, for every command."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ INTRODUCTION = """\
 The command is there with `pip install 'xpay-flow[cli]'`; `xpay-flow demo` needs the extra \
 `demo`.
 Errors are one line on standard error and exit code 1; wrong usage is exit code 2.
+`XPAY_STORE` is the default of `--store`, and of `Flow.open()` without a URL.
 """
 COLUMNS = 90
 
@@ -19,12 +20,12 @@ COLUMNS = 90
 def cli_page() -> str:
     parts = [f"# Command line\n\n{INTRODUCTION}"]
     parts.extend(
-        f"## {name}\n\n```text\n{text}\n```\n" for name, text in _told(xpay_flow, "xpay-flow")
+        f"## {name}\n\n```text\n{text}\n```\n" for name, text in _helps(xpay_flow, "xpay-flow")
     )
     return "\n".join(parts)
 
 
-def _told(
+def _helps(
     command: click.Command, name: str, parent: click.Context | None = None
 ) -> Iterator[tuple[str, str]]:
     context = click.Context(
@@ -40,4 +41,4 @@ def _told(
         for sub in command.list_commands(context):
             found = command.get_command(context, sub)
             if found is not None and not found.hidden:
-                yield from _told(found, sub, context)
+                yield from _helps(found, sub, context)

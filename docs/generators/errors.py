@@ -12,8 +12,8 @@ from xpay_flow.errors import XPayFlowError
 from .markdown import code, first_sentence, table
 
 INTRODUCTION = """\
-Everything that this library raises on purpose is an `XPayFlowError`, split by whose fault it is.
-`status_hint` is what an HTTP endpoint should answer; details are attributes.
+Everything that this library raises on purpose is an `XPayFlowError`, divided by the party at fault.
+`status_hint` is the status for an HTTP endpoint; details are attributes.
 All names are in `xpay_flow` and `xpay_flow.errors`.
 """
 

@@ -1,4 +1,4 @@
-"""The page of the schemas, for those who query them: the SQLite file's, and the SQL servers'."""
+"""The page of the schemas, for your own queries: the SQLite file's, and the SQL servers'."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from xpay_flow_sqlalchemy.schema import CODE
 from .markdown import code, table
 
 TABLES = {
-    "intents": "One row for each attempt, or for each intent of xPay's whose news is nobody's yet.",
-    "events": "One row for each piece of news and what was decided upon it. Append-only: triggers "
-    "refuse to change or delete a row.",
-    "outbox": "One row for each handler call that is owed, or was.",
+    "intents": "One row for each attempt, or for each unknown intent of xPay with parked events.",
+    "events": "One row for each recorded event and its decision. Append-only: triggers refuse to "
+    "change or delete a row.",
+    "outbox": "One row for each handler call, pending or finished.",
     "aliases": "The names under which records are found.",
 }
 COLUMNS = {
     "seq": "the order in which rows were made",
     "record_key": "the key of the record",
     "version": "how many commits the record has seen",
-    "intent_id": "our id; null for news that is nobody's",
+    "intent_id": "our id; null for parked events",
     "receipt_id": "your order id",
-    "attempt": "1 for the first attempt upon the receipt",
+    "attempt": "1 for the first attempt for the receipt",
     "x_intent_id": "xPay's id, once known",
     "state": "see the lifecycle",
-    "amount_minor": "what was asked for, in minor units",
+    "amount_minor": "the expected amount, in minor units",
     "currency": "ISO 4217",
     "refunded_minor": "the sum of all known refunds",
     "refund_status": "`none`, `partial` or `full`",
@@ -39,20 +39,20 @@ COLUMNS = {
     "attention": "a JSON array of reasons; null if there is none",
     "created_at_ms": "when the attempt was stored",
     "deliver_at_ms": "when the next handler call may start; null is never",
-    "reconcile_at_ms": "when xPay is asked next; null is never",
-    "document": "the whole as JSON, which is what is read back",
-    "event_key": "the identity of the news",
-    "kind": "the row of the lifecycle that speaks about it",
-    "type": "the word that its source used",
+    "reconcile_at_ms": "when xPay is queried next; null is never",
+    "document": "the whole record as JSON; the library reads only this",
+    "event_key": "the identity of the event: id and content",
+    "kind": "the row of the lifecycle that decides it",
+    "type": "the type, in its source's words",
     "source": "`webhook`, `answer` or `merchant`",
     "event_id": "xPay's `eventId`, or a name of our own",
     "at_ms": "when we recorded it",
-    "disposition": "what we called the news",
+    "disposition": "how the event was decided: see the glossary",
     "why": "one sentence",
     "entry_id": "also the idempotency key given to the handler",
     "name": "of the handler",
-    "subject": "what the call is about: a refund's id, a reason, or nothing",
-    "status": "`owed`, `done`, `dropped` or `gave_up`",
+    "subject": "the subject of the call: a refund's id, a reason, or empty",
+    "status": "`pending`, `done`, `dropped` or `gave_up`",
     "tries": "how often the handler was started",
     "next_at_ms": "when it may next be started; of a running one, when its lease ends",
     "alias": "a name: key, `intent:…`, `x:…` or `receipt:…`",

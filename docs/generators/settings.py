@@ -14,8 +14,10 @@ INTRODUCTION = """\
 `Settings.from_env()` reads the variables; `Settings(…)` takes the names as keyword arguments.
 Lists are separated by commas, times are in seconds, and an empty variable counts as not set.
 `webhook_secrets` may be empty only where `require_signature` is `ecdsa`.
-A variable that begins with `XPAY_` and is none of these is taken for a typing error and refused.
-All problems are told at once, and no value is ever quoted.
+Another variable that begins with `XPAY_` is treated as a typing error and refused, except \
+`XPAY_STORE`, the URL of the store (for `Flow.open()` and the command line), and \
+`XPAY_SANDBOX_PRIVATE_KEY` and `XPAY_SANDBOX_SIGNING_KEY`, the keys of `xpay-flow sandbox`.
+One error lists all problems, and never quotes a value.
 """
 
 

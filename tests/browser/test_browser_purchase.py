@@ -82,7 +82,7 @@ def test_back_before_the_webhook(shopper: Shopper, urls: Urls) -> None:
     shopper.sees("packed")
 
 
-def test_a_lost_webhook_is_made_good_by_asking(shopper: Shopper, urls: Urls) -> None:
+def test_a_lost_webhook_is_made_good_by_reconciliation(shopper: Shopper, urls: Urls) -> None:
     """No webhook ever says so; the shop asks, and the story shows an answer instead."""
     urls.set_faults({"fault": "lose", "event_type": SUCCESS})
     order_id = shopper.buy("Confetti")

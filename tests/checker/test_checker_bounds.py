@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from xpay_flow import LIFECYCLE, AsyncFlow, Flow, Settings
 from xpay_flow import events as ev
 from xpay_flow import sample_records as b
-from xpay_flow.checker.bounds import DEFAULT, NEWS, SCENES, Scene
+from xpay_flow.checker.bounds import DEFAULT, EVENTS, SCENES, Scene
 from xpay_flow.checker.engine import Way
 from xpay_flow.checker.explore import Search
 from xpay_flow.checker.histories import HiddenState
@@ -88,7 +88,7 @@ def one_at_a_time(context: FlowContext) -> AnyFlow:
 @pytest.mark.parametrize("target", [asynchronous(), extended(), shop(deliver=one_at_a_time)])
 def test_a_correct_shop_is_exhausted(target: Flow | AsyncFlow | Shop) -> None:
     """A correct shop that is not ours raises no alarm."""
-    scenes = tuple(scene for scene in SCENES if scene.name in ("news", "handlers"))
+    scenes = tuple(scene for scene in SCENES if scene.name in ("events", "handlers"))
     result = check(target, attrs.evolve(ONE_FAULT, scenes=scenes))
     assert "EXHAUSTED" == result.verdict, result.as_text()
 
@@ -122,7 +122,7 @@ def test_each_reduction_changes_no_outcome(without: str, scene: Scene, faults: i
 
 def test_an_answer_too_late_is_no_fault() -> None:
     """xPay may send what is on file already once more, although nothing has gone wrong."""
-    search = Search(Shop.of(shipped()).shortened(0), NEWS, NO_FAULT)
+    search = Search(Shop.of(shipped()).shortened(0), EVENTS, NO_FAULT)
     search.run()
     sent_again = [
         news

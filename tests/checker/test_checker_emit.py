@@ -125,16 +125,16 @@ def test_progress_is_told_with_its_rate() -> None:
     """The line of a long search says where it is, how far, and how fast."""
     line = searching.told(
         Progress(
-            scene="news", faults=1, states=50_000, transitions=90_000, seconds=2.5, frontier=800
+            scene="events", faults=1, states=50_000, transitions=90_000, seconds=2.5, frontier=800
         )
     )
-    assert "news, 1 fault: 50,000 states" in line
+    assert "events, 1 fault: 50,000 states" in line
     assert "20,000 states/s" in line
 
 
 def test_progress_without_time_has_no_rate() -> None:
     """The first news may come before any time has passed."""
-    first = Progress(scene="news", faults=0, states=1, transitions=0, seconds=0.0, frontier=1)
+    first = Progress(scene="events", faults=0, states=1, transitions=0, seconds=0.0, frontier=1)
     assert "0 states/s" in searching.told(first)
 
 
@@ -157,5 +157,5 @@ def test_a_terminal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     with searching.watched() as watch:
         assert watch is not None
-        watch(Progress(scene="news", faults=2, states=9, transitions=9, seconds=1.0, frontier=3))
-    assert "news, 2 faults" in stderr.getvalue()
+        watch(Progress(scene="events", faults=2, states=9, transitions=9, seconds=1.0, frontier=3))
+    assert "events, 2 faults" in stderr.getvalue()

@@ -7,13 +7,13 @@ import pytest
 from hypothesis.errors import HypothesisException
 from hypothesis.stateful import run_state_machine_as_test
 
-from xpay_flow.checker.bounds import NEWS
+from xpay_flow.checker.bounds import EVENTS
 from xpay_flow.checker.machine import EVERYBODY, state_machine
 
 from .planted_flows import PLANTED
 
 # One of the broken shops believes forgers as well, which breaks another promise.
-HONEST = attrs.evolve(NEWS, faults=NEWS.faults - {"forgery"})
+HONEST = attrs.evolve(EVENTS, faults=EVENTS.faults - {"forgery"})
 
 TestEverybodyAtOnce = state_machine(steps=60, examples=15).TestCase
 

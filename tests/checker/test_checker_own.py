@@ -10,7 +10,7 @@ import pytest
 
 from xpay_flow import ConfigurationError
 from xpay_flow.checker import Own, View, always, check, eventually, on_change, sometimes
-from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS, Bound, Scene
+from xpay_flow.checker.bounds import DEFAULT, EVENTS, HANDLERS, Bound, Scene
 from xpay_flow.checker.targets import shipped
 
 from .planted_flows import PLANTED
@@ -59,7 +59,7 @@ def pigs_fly(_: View) -> bool:
 
 def test_a_promise_of_every_moment_is_looked_at() -> None:
     """`always` is broken at the first moment at which it is not so, and live code confirms it."""
-    result = check(bound=within(NEWS), own=[nobody_fails])
+    result = check(bound=within(EVENTS), own=[nobody_fails])
     assert result.violation is not None
     assert ("nobody_fails", 0, True) == (
         result.violation.promise,
@@ -71,13 +71,13 @@ def test_a_promise_of_every_moment_is_looked_at() -> None:
 
 def test_a_sentence_says_what_is_wrong() -> None:
     """A promise that holds says nothing; one that does not may say why in its own words."""
-    assert "EXHAUSTED" == check(bound=within(NEWS), own=[sums_are_small]).verdict
+    assert "EXHAUSTED" == check(bound=within(EVENTS), own=[sums_are_small]).verdict
     assert sums_are_small(View(records=(), outside=None, lifecycle=None)) is None  # type: ignore[arg-type]  # not looked at
 
 
 def test_a_promise_of_changes_sees_both_moments() -> None:
     """`on_change` is broken by a step, and the story ends with it."""
-    result = check(bound=within(NEWS), own=[failed_stays_failed])
+    result = check(bound=within(EVENTS), own=[failed_stays_failed])
     assert result.violation is not None
     assert "failed_stays_failed" == result.violation.promise
     assert result.violation.confirmed
@@ -87,15 +87,15 @@ def test_a_promise_of_changes_sees_both_moments() -> None:
 
 def test_what_can_never_be_reached_is_a_violation() -> None:
     """`eventually` is broken where no continuation leads to it, although no moment is wrong."""
-    result = check(bound=within(NEWS), own=[failures_are_told])
+    result = check(bound=within(EVENTS), own=[failures_are_told])
     assert result.violation is not None
     assert "failures_are_told" == result.violation.promise
 
 
 def test_what_never_comes_true_is_a_violation() -> None:
     """`sometimes` guards against a check that is passed because nothing happens."""
-    assert "EXHAUSTED" == check(bound=within(NEWS), own=[somebody_pays]).verdict
-    result = check(bound=within(NEWS), own=[somebody_pays, pigs_fly])
+    assert "EXHAUSTED" == check(bound=within(EVENTS), own=[somebody_pays]).verdict
+    result = check(bound=within(EVENTS), own=[somebody_pays, pigs_fly])
     assert ("VIOLATED", ("pigs_fly",)) == (result.verdict, result.in_vain)
     assert "Never came true: pigs_fly: The impossible happens." in result.as_text()
 
@@ -105,7 +105,7 @@ def test_promises_of_the_named_module_are_looked_at(monkeypatch: pytest.MonkeyPa
     module = ModuleType("a_shop_with_promises")
     vars(module).update(build=shipped, nobody_fails=nobody_fails)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    result = check("a_shop_with_promises:build", within(NEWS))
+    result = check("a_shop_with_promises:build", within(EVENTS))
     assert result.violation is not None
     assert "nobody_fails" == result.violation.promise
 
@@ -114,7 +114,7 @@ def test_a_promise_can_be_left_out() -> None:
     """A promise that is left out by name is not looked at, and the result says so."""
     bug = next(planted for planted in PLANTED if planted.name == "forgets effects")
     assert "never_stuck" == bug.promise
-    result = check(bug.make(), within(NEWS), without=["never_stuck"])
+    result = check(bug.make(), within(EVENTS), without=["never_stuck"])
     assert ("EXHAUSTED", ("never_stuck",)) == (result.verdict, result.without)
     assert "Not looked at: never_stuck" in result.as_text()
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from xpay_flow import ConfigurationError
 from xpay_flow.checker import check, replay
-from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS
+from xpay_flow.checker.bounds import DEFAULT, EVENTS, HANDLERS
 from xpay_flow.checker.replaying import replayed
 from xpay_flow.checker.seeds import SEED_CHARS_MAX, Seed
 from xpay_flow.checker.targets import shipped
@@ -56,7 +56,7 @@ def test_it_is_said_where_code_goes_another_way() -> None:
 
 def test_a_seed_is_read_as_it_was_written() -> None:
     """Seeds with small and large ordinals, and without marks where they are too long."""
-    short = Seed(scene=NEWS.name, faults=2, promise="ab", ways=((0, "x"), (61, "y"), (700, "z")))
+    short = Seed(scene=EVENTS.name, faults=2, promise="ab", ways=((0, "x"), (61, "y"), (700, "z")))
     assert short == Seed.read(str(short))
     ways = tuple((n, "m") for n in range(40))
     long = Seed(scene=HANDLERS.name, faults=0, promise="ab", ways=ways)

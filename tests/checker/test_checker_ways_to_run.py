@@ -9,13 +9,13 @@ import pytest
 
 from xpay_flow import Flow, Settings
 from xpay_flow.checker import View, always, check
-from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS, NIGHTLY, OVERTAKEN, SILENCE
+from xpay_flow.checker.bounds import DEFAULT, EVENTS, HANDLERS, NIGHTLY, SILENCE, SUPERSEDED
 from xpay_flow.checker.verdict import Progress
 
 from .planted_flows import PLANTED
 
 ONE_FAULT = attrs.evolve(DEFAULT, name="one fault", faults=1)
-TWO_SCENES = attrs.evolve(ONE_FAULT, scenes=(NEWS, OVERTAKEN))
+TWO_SCENES = attrs.evolve(ONE_FAULT, scenes=(EVENTS, SUPERSEDED))
 
 
 def on_sqlite(folder: Path) -> Flow:

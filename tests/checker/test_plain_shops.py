@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS, OVERTAKEN, Scene
+from xpay_flow.checker.bounds import DEFAULT, EVENTS, HANDLERS, SUPERSEDED, Scene
 from xpay_flow.checker.parked import release_threads
 from xpay_flow.checker.plain import PlainPorts
 from xpay_flow.checker.shop import Shop, response_of
@@ -36,11 +36,11 @@ def checked(webhook: Any, scene: Scene, faults: int, *without: str) -> Result:
 
 
 @BOTH
-@pytest.mark.parametrize("scene", [NEWS, HANDLERS, OVERTAKEN], ids=lambda scene: scene.name)
+@pytest.mark.parametrize("scene", [EVENTS, HANDLERS, SUPERSEDED], ids=lambda scene: scene.name)
 def test_a_correct_shop_without_flows_is_exhausted(made: Made, scene: Scene) -> None:
     """A webhook written by hand that reads, decides, compares and sets, and claims is right."""
     # What is flawed it refuses, however often it comes.
-    result = checked(made(shops.correct), scene, 1, "news_is_heard")
+    result = checked(made(shops.correct), scene, 1, "events_are_acknowledged")
     assert "EXHAUSTED" == result.verdict, result.as_text()
     assert result.searched[0].states > 10
 
@@ -49,11 +49,11 @@ def test_a_correct_shop_without_flows_is_exhausted(made: Made, scene: Scene) -> 
 @pytest.mark.parametrize(
     ("webhook", "scene", "promise", "faults"),
     [
-        (shops.get_then_put, NEWS, "recorded_once", 0),
+        (shops.get_then_put, EVENTS, "recorded_once", 0),
         (shops.dedupes_first, HANDLERS, "never_stuck", 1),
-        (shops.answers_first, OVERTAKEN, "recorded_once", 0),
+        (shops.answers_first, SUPERSEDED, "recorded_once", 0),
         (shops.locks_for_ever, HANDLERS, "never_stuck", 1),
-        (shops.last_word_wins, OVERTAKEN, "order_does_not_matter", 0),
+        (shops.last_word_wins, SUPERSEDED, "order_does_not_matter", 0),
     ],
 )
 def test_a_classic_mistake_is_found(

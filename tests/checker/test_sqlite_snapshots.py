@@ -8,7 +8,7 @@ from contextlib import closing
 import attrs
 import pytest
 
-from xpay_flow.checker.bounds import DEFAULT, HANDLERS, NEWS, Scene
+from xpay_flow.checker.bounds import DEFAULT, EVENTS, HANDLERS, Scene
 from xpay_flow.checker.explore import Search
 from xpay_flow.checker.shop import Shop
 from xpay_flow.checker.sqlite_snapshots import SQLiteSnapshots
@@ -60,7 +60,7 @@ def test_no_two_share_a_database(store: SQLiteSnapshots) -> None:
         assert [] == list(clone.recent(10))
 
 
-@pytest.mark.parametrize("scene", [NEWS, HANDLERS], ids=lambda scene: scene.name)
+@pytest.mark.parametrize("scene", [EVENTS, HANDLERS], ids=lambda scene: scene.name)
 def test_sqlite_shows_what_the_memory_shows(scene: Scene, store: SQLiteSnapshots) -> None:
     """A scene on SQLite's own statements has the outcomes that it has on the store in memory."""
     bound = attrs.evolve(DEFAULT, faults=1)
@@ -89,6 +89,6 @@ def test_a_bug_on_sqlite_is_found() -> None:
     Facts are rows of their own there, so an overwritten record no longer is what they lead to.
     """
     with closing(OverwritesOnSQLite()) as wrong:
-        result = check(shop(wrong), attrs.evolve(DEFAULT, scenes=(NEWS,)))
+        result = check(shop(wrong), attrs.evolve(DEFAULT, scenes=(EVENTS,)))
     assert result.violation is not None
     assert ("order_does_not_matter", True) == (result.violation.promise, result.violation.confirmed)

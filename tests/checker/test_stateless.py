@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from xpay_flow.checker.bounds import HANDLERS, NEWS, Bound, FaultKind, Group, Scene
+from xpay_flow.checker.bounds import EVENTS, HANDLERS, Bound, FaultKind, Group, Scene
 from xpay_flow.checker.explore import Search
 from xpay_flow.checker.own import sometimes
 from xpay_flow.checker.properties import View
@@ -62,7 +62,7 @@ SCENES = (
     (scene("dying", {"store", "death"}, {"webhook": 2}), 1, 2),
     (scene("wrong", {"forgery", "flaw"}, {"webhook": 2}), 1, 2),
     (scene("send_to_checkout", {"silence"}, {"webhook": 1, "send_to_checkout": 1}), 1, 2),
-    (attrs.evolve(NEWS, name="failure"), 0, 2),
+    (attrs.evolve(EVENTS, name="failure"), 0, 2),
     (HANDLERS, 0, 3),
     (scene("worker", {"handler", "death"}, {"webhook": 1, "worker": 1}), 1, 3),
     (scene("asked", {"loss"}, {"webhook": 1, "reconciler": 1}), 0, 2),
@@ -180,7 +180,7 @@ class Overwrites(SQLiteStore):
 def test_a_bug_of_a_database_is_found_on_it(on_disk: Opened, tmp_path: Path) -> None:
     """A store that loses updates on a real file is VIOLATED there, and the story told again."""
     _, reset = on_disk
-    bound = attrs.evolve(SMALL, faults=0, scenes=(NEWS,))
+    bound = attrs.evolve(SMALL, faults=0, scenes=(EVENTS,))
     found = check_stateless(None, lambda: Overwrites(tmp_path / "payments.db"), reset, bound)
     assert "VIOLATED" == found.verdict
     assert found.violation is not None
@@ -198,7 +198,7 @@ def test_figures_are_told() -> None:
     assert found.store_calls > 0
 
 
-ALL_OF_IT = attrs.evolve(SMALL, scenes=(NEWS,))
+ALL_OF_IT = attrs.evolve(SMALL, scenes=(EVENTS,))
 
 
 @pytest.mark.parametrize(
@@ -318,9 +318,9 @@ PAYS = of_happening(Step(what="customer", happens=(("charged", 1, True),)))
         pytest.param(PAYS, GET, id="xPay asked before or after a payment"),
         pytest.param(LATER, SEES_CLOCK, id="the clock read before or after"),
         pytest.param(of_choice(HANDLERS), COMMIT, id="a commit that gives a worker work"),
-        pytest.param(of_choice(NEWS), SILENT, id="an end that makes room"),
-        pytest.param(of_choice(NEWS), POST, id="an intent to pay"),
-        pytest.param(of_choice(NEWS), ALL_DIE, id="a beginning before or after the death"),
+        pytest.param(of_choice(EVENTS), SILENT, id="an end that makes room"),
+        pytest.param(of_choice(EVENTS), POST, id="an intent to pay"),
+        pytest.param(of_choice(EVENTS), ALL_DIE, id="a beginning before or after the death"),
     ],
 )
 def test_steps_that_may_not_change_places(one: Touch, other: Touch) -> None:
@@ -339,7 +339,7 @@ def test_steps_that_may_not_change_places(one: Touch, other: Touch) -> None:
         pytest.param(GET, COMMIT, id="xPay and the store"),
         pytest.param(LOAD_A, ALL_DIE, id="a read before a death"),
         pytest.param(SILENT, SILENT, id="two ends"),
-        pytest.param(of_choice(NEWS), COMMIT, id="a commit that lets nobody begin"),
+        pytest.param(of_choice(EVENTS), COMMIT, id="a commit that lets nobody begin"),
         pytest.param(of_choice(HANDLERS), LOAD_A, id="a read and a beginning"),
     ],
 )
@@ -370,7 +370,7 @@ def test_the_search_with_a_memory_runs_on_a_store_that_can_only_be_emptied(
     on_disk: Opened,
 ) -> None:
     """On a real file, put back by emptying it, a scene has the outcomes of the memory."""
-    where, faults = NEWS, 0
+    where, faults = EVENTS, 0
     outcomes: list[set[tuple[object, ...]]] = []
     open_store, reset = on_disk
     for store in (MemoryStore(), ResetStore(open_store(), reset)):

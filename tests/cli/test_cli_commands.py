@@ -157,7 +157,7 @@ def test_words_that_look_like_markup_are_shown_as_they_are(store_url: str) -> No
 
 def test_timeline_knows_the_store_from_the_environment(store_url: str) -> None:
     """The variable stands in for the option."""
-    result = run("timeline", "order-42", env={"XPAYFLOW_STORE": store_url})
+    result = run("timeline", "order-42", env={"XPAY_STORE": store_url})
 
     assert 0 == result.exit_code
     assert "19.99 USD" in result.output
@@ -196,7 +196,7 @@ def test_two_forms_at_once_are_refused(store_url: str) -> None:
 
 
 def test_doctor_is_content_with_good_settings(store_url: str) -> None:
-    """Nothing to mend is exit code 0."""
+    """Nothing to fix is exit code 0."""
     result = run("doctor", "--store", store_url, env=GOOD)
 
     assert 0 == result.exit_code

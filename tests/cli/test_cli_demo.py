@@ -12,7 +12,9 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-LAST_LINE = "  Payments are forgotten at the end (--db FILE keeps them). Ctrl+C ends the demo.\n"
+LAST_LINE = (
+    "  Payments are deleted at the end (--store sqlite:///FILE keeps them). Ctrl+C ends the demo.\n"
+)
 COMMAND = [sys.executable, "-u", "-m", "xpay_flow.cli", "demo"]
 
 
@@ -29,8 +31,8 @@ def test_once_buys_a_mug_and_shows_the_story() -> None:
 
 
 def test_once_leaves_its_database_when_asked_to(tmp_path: Path) -> None:
-    """`--db` keeps payments and orders, and a second run goes on with them."""
-    command = [*COMMAND, "--once", "--db", str(tmp_path / "shop.db")]
+    """`--store` keeps payments and orders, and a second run continues with them."""
+    command = [*COMMAND, "--once", "--store", f"sqlite:///{tmp_path / 'shop.db'}"]
 
     for _ in range(2):
         subprocess.run(command, capture_output=True, timeout=40, check=True)
@@ -41,7 +43,7 @@ def test_once_leaves_its_database_when_asked_to(tmp_path: Path) -> None:
 def test_once_says_why_it_failed(tmp_path: Path) -> None:
     """An unusable database is one line and exit code 1."""
     done = subprocess.run(
-        [*COMMAND, "--once", "--db", str(tmp_path / "nowhere" / "shop.db")],
+        [*COMMAND, "--once", "--store", f"sqlite:///{tmp_path}/nowhere/shop.db"],
         capture_output=True,
         text=True,
         timeout=40,

@@ -204,7 +204,7 @@ def test_the_money_of_an_answer_to_the_creation_is_no_proof() -> None:
     assert set() == due_after(created(), webhook("intent.created", "e1", amount=1, currency="EUR"))
 
 
-def test_one_payment_is_due_once_however_often_it_is_told() -> None:
+def test_one_payment_is_due_once_however_often_it_is_reported() -> None:
     """Webhook, second webhook and report of one payment make `on_success` due once."""
     folded = fold(decide, an_intent(), [paid("e1"), paid("e2"), report("SUCCESS")])
     assert (HandlerDue(name="on_success"),) == folded.handlers_due

@@ -106,7 +106,7 @@ def test_a_payment_beats_every_state(state: str, event: str) -> None:
     assert Move("success", "applied") == LIFECYCLE.step(state, event)
 
 
-def test_only_news_of_a_payment_leads_to_success() -> None:
+def test_only_payment_events_lead_to_success() -> None:
     """Five kinds of news show a payment or a refund, and no other leads to `success`."""
     into = {
         event

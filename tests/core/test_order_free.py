@@ -55,7 +55,7 @@ Orders = tuple[Sequence[Event], Sequence[Event]]
 @settings(max_examples=400, deadline=None)
 @given(two_orders(), moneys)
 @pytest.mark.slow
-def test_two_orders_of_the_same_news_end_alike(orders: Orders, asked: Money) -> None:
+def test_two_orders_of_the_same_events_end_alike(orders: Orders, asked: Money) -> None:
     """Any two orders of the same news, with any copies, end alike and owe the same calls once."""
     check_orders_agree(decide, an_intent(asked), *orders)
 
@@ -63,7 +63,7 @@ def test_two_orders_of_the_same_news_end_alike(orders: Orders, asked: Money) -> 
 @settings(max_examples=400, deadline=None)
 @given(two_orders(), moneys)
 @pytest.mark.slow
-def test_a_history_ends_where_the_set_of_its_news_says(orders: Orders, asked: Money) -> None:
+def test_a_history_ends_where_the_set_of_its_events_leads(orders: Orders, asked: Money) -> None:
     """The end of any history is a function of the set of its news, computed without an order."""
     check_against_oracle(decide, an_intent(asked), orders[0])
     check_against_oracle(decide, an_intent(asked), orders[1])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from xpay_flow import signing
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.settings import RECONCILE_SCHEDULE_S, RETRY_SCHEDULE_S, Settings
+from xpay_flow.settings import RECONCILE_SCHEDULE_S, RETRY_SCHEDULE_S, Settings, store_url
 
 PUBLIC, PRIVATE = "pk_4f9a1c77e2b0", "sk_8d21b6f05e9c"
 SECRETS = ("whs_0c5d9e31a7f2b846", "whs_f7e6d5c4b3a29180")
@@ -364,8 +364,22 @@ def test_from_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings(**LIVE) == Settings.from_env(prefix="SHOP_PAY_")
 
 
+def test_variables_that_are_read_elsewhere_are_no_typing_errors() -> None:
+    """`XPAY_STORE` and the local xPay's keys are no settings, and from_env does not refuse them."""
+    elsewhere = ("XPAY_STORE", "XPAY_SANDBOX_PRIVATE_KEY", "XPAY_SANDBOX_SIGNING_KEY")
+    assert Settings(**LIVE) == Settings.from_env(ENVIRON | dict.fromkeys(elsewhere, "x"))
+
+
+def test_store_url_is_read_from_xpay_store() -> None:
+    """store_url() is the value of XPAY_STORE; the error for a missing one names the variable."""
+    assert "sqlite:///a.db" == store_url({"XPAY_STORE": "sqlite:///a.db"})
+    for environ in ({}, {"XPAY_STORE": ""}):
+        with pytest.raises(ConfigurationError, match="set XPAY_STORE to its URL"):
+            store_url(environ)
+
+
 def test_nothing_set() -> None:
-    """An empty environment is told everything that it needs, in one error."""
+    """In an empty environment, one error lists every variable that is missing."""
     found = env_problems({"PATH": "/bin", "HOME": "/"})
     expected = ["XPAY_MODE", "XPAY_PUBLIC_KEY", "XPAY_PRIVATE_KEY", "XPAY_WEBHOOK_SECRETS"]
     assert expected == [sentence.split(" ")[0] for sentence in found]

@@ -355,7 +355,7 @@ def test_hostile_words_of_an_event_are_text_on_the_operators_pages(stall: Stall)
         assert "&lt;script&gt;" in page
 
 
-def test_a_lost_webhook_is_made_good_by_asking(stall: Stall) -> None:
+def test_a_lost_webhook_is_made_good_by_reconciliation(stall: Stall) -> None:
     """Without the good news the reconciler asks, and the mug is packed."""
     stall.xpay.set_faults(
         FaultPlan(webhooks=(WebhookFault(fault="lose", event_type=messages.INTENT_SUCCESS),))

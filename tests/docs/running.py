@@ -170,6 +170,7 @@ def environment(ports: Ports) -> Mapping[str, str]:
         "XPAY_PRIVATE_KEY": settings.private_key,
         "XPAY_WEBHOOK_SECRETS": ",".join(settings.webhook_secrets),
         "XPAY_BASE_URL": settings.base_url,
+        "XPAY_STORE": "sqlite:///payments.db",
     }
 
 

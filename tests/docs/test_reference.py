@@ -36,12 +36,13 @@ def test_a_generated_page_is_current(path: Path) -> None:
     assert generate.written()[path] == path.read_text(), f"{path.relative_to(ROOT)}: run make docs"
 
 
-def test_nothing_in_the_reference_is_written_by_hand() -> None:
-    """A page in docs/reference that nobody generates would grow old."""
-    assert set(generate.written()) == set(generate.REFERENCE.iterdir())
+def test_only_the_glossary_of_the_reference_is_written_by_hand() -> None:
+    """Each page in docs/reference is generated, except the glossary."""
+    by_hand = {generate.REFERENCE / "glossary.md"}
+    assert set(generate.written()) == set(generate.REFERENCE.iterdir()) - by_hand
 
 
-def test_every_state_and_every_kind_of_news_is_explained() -> None:
+def test_every_state_and_every_event_is_explained() -> None:
     """The lifecycle's page has a sentence for each state and each row, and for nothing else."""
     assert set(LIFECYCLE.states) == set(lifecycle.STATES)
     assert set(LIFECYCLE.events) == set(lifecycle.EVENTS)

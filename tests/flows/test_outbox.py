@@ -464,7 +464,7 @@ def test_a_plain_handler_of_an_async_flow_may_raise_stop_iteration() -> None:
 # --- claims --------------------------------------------------------------------------------------
 
 
-def test_a_claim_that_nobody_settled_runs_out() -> None:
+def test_an_unsettled_claim_expires() -> None:
     """A worker died in the handler: after the lease, not before, another makes the same call."""
     world = World(flow_type=FusedFlow)
     fuse = world.flow.fuse = Fuse()  # type: ignore[attr-defined]

@@ -166,7 +166,7 @@ def test_an_unknown_type_is_kept() -> None:
     assert ("intent.pondered", "unknown") == story(world)[-1]
 
 
-def test_news_about_nobodys_intent_is_parked() -> None:
+def test_an_event_of_an_unknown_intent_is_parked() -> None:
     """Kept under xPay's id, answered as received, shown among the recent records."""
     world = World()
     received = tell(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
@@ -454,7 +454,7 @@ def test_headers_may_be_pairs_in_any_case() -> None:
     assert "unknown" == world.flow.receive_webhook(headers, HONEST).disposition
 
 
-def test_what_is_owed_is_due_once() -> None:
+def test_on_success_is_due_once() -> None:
     """A webhook and an answer of the API prove the same payment: one call is owed."""
     world = World()
     checkout = world.start_checkout()

@@ -85,7 +85,7 @@ def test_a_lost_webhook_is_noticed() -> None:
     assert [("learned", "success")] == outcomes(world.flow.reconcile())
     world.flow.deliver()
     assert ["pi_1:on_success"] == world.called("on_success")
-    assert 1 == world.flow.counters["ask.learned"]
+    assert 1 == world.flow.counters["reconcile.learned"]
 
 
 def test_a_settled_payment_is_asked_about_no_more() -> None:
@@ -103,7 +103,7 @@ def test_a_settled_payment_is_asked_about_no_more() -> None:
         assert () == world.flow.reconcile()
 
 
-def test_an_open_intent_is_asked_about_on_schedule() -> None:
+def test_an_open_intent_is_reconciled_on_schedule() -> None:
     """At each pause of the schedule and not before it, and then never again."""
     world = World(config=DEAF)
     world.start_checkout()
@@ -450,7 +450,7 @@ def test_parked_news_is_adopted_by_the_reconciler() -> None:
 # --- the budget ----------------------------------------------------------------------------------
 
 
-def test_a_pass_asks_a_bounded_number_the_longest_due_first() -> None:
+def test_a_pass_reconciles_a_bounded_number_the_longest_due_first() -> None:
     """Twenty by default; the rest waits for the next pass."""
     world = World(config=DEAF)
     for number in range(25):
@@ -508,7 +508,9 @@ def test_the_sandboxs_own_limit_is_kept() -> None:
         world.start_checkout(f"order-{number}")
     world.advance(100)
     world.flow.reconcile()
-    assert {"ask.learned": 20} == {k: v for k, v in world.flow.counters.items() if "ask" in k}
+    assert {"reconcile.learned": 20} == {
+        k: v for k, v in world.flow.counters.items() if "reconcile" in k
+    }
 
 
 def test_another_process_that_took_the_question_is_no_error() -> None:

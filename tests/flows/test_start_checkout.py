@@ -391,7 +391,7 @@ def test_an_attempt_too_old_to_be_repeated_is_left_alone() -> None:
     assert first.intent.id != checkout.intent_id
 
 
-def test_news_that_overtakes_the_answer_finds_the_attempt() -> None:
+def test_an_event_before_the_answer_finds_the_attempt() -> None:
     """The customer paid, and the shop was told, before the answer to the creation was known."""
     world = World(faults=lossy("lose_answer"))
     with pytest.raises(OutcomeUnknown):

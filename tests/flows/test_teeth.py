@@ -380,7 +380,7 @@ def machine() -> None:
     run_state_machine_as_test(ShopMachine, settings=quickly)
 
 
-both_orders = test_two_at_once.test_parked_news_is_adopted_whoever_is_faster
+both_orders = test_two_at_once.test_parked_events_are_attached_in_any_order
 CAUGHT: tuple[tuple[Bug, Check], ...] = (
     (
         commits_whatever_the_version,
@@ -420,7 +420,7 @@ CAUGHT: tuple[tuple[Bug, Check], ...] = (
         does_not_look_again_after_parking,
         partial(both_orders, test_two_at_once.creation_and_parking),
     ),
-    (drops_news_that_is_nobodys, test_receive_webhook.test_news_about_nobodys_intent_is_parked),
+    (drops_news_that_is_nobodys, test_receive_webhook.test_an_event_of_an_unknown_intent_is_parked),
     (drops_news_that_is_nobodys, cuts(lost_answer)),
     (drops_news_that_is_nobodys, machine),
     (
@@ -444,7 +444,7 @@ CAUGHT: tuple[tuple[Bug, Check], ...] = (
     ),
     (believes_any_amount, machine),
     (claims_without_a_lease, test_two_at_once.test_two_workers_call_a_handler_once),
-    (claims_for_ever, test_outbox.test_a_claim_that_nobody_settled_runs_out),
+    (claims_for_ever, test_outbox.test_an_unsettled_claim_expires),
     (claims_for_ever, cuts(purchase)),
     (ticks_off_before_the_call, cuts(purchase)),
     (settles_whatever_the_outcome, test_outbox.test_a_failing_handler_is_retried_on_schedule),
@@ -453,7 +453,7 @@ CAUGHT: tuple[tuple[Bug, Check], ...] = (
     (gives_each_try_its_own_key, cuts(purchase)),
     (tells_old_news, test_outbox.test_a_failure_that_the_success_overtook_is_not_told),
     (gives_up_silently, test_outbox.test_after_the_last_retry_a_person_is_called),
-    (asks_without_claiming, test_two_at_once.test_two_reconcilers_ask_once),
+    (asks_without_claiming, test_two_at_once.test_two_reconcilers_query_once),
     (never_asks, test_reconcile.test_a_lost_webhook_is_noticed),
     (never_asks, machine),
     (

@@ -176,7 +176,7 @@ def test_two_who_start_make_one_intent(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("scene", [parking_and_creation, creation_and_parking])
-def test_parked_news_is_adopted_whoever_is_faster(scene: Scene) -> None:
+def test_parked_events_are_attached_in_any_order(scene: Scene) -> None:
     """Parking writes and then looks, a creation writes and then looks: one sees the other."""
     for turns in schedules(scene):
         world = play(scene, turns)
@@ -189,7 +189,7 @@ def test_parked_news_is_adopted_whoever_is_faster(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("dies", [0, 1])
-def test_parked_news_survives_a_death_at_any_step(dies: int) -> None:
+def test_parked_events_survive_a_death_at_any_step(dies: int) -> None:
     """One of the two stops after so many effects for ever, and no news is sent again.
 
     What was parked is found by the reconciler; what was not even parked was not acknowledged.
@@ -260,11 +260,13 @@ def test_a_refund_overtakes_the_success_or_comes_after_it() -> None:
 STILL_DUE = "a question is claimed without looking whether it is still due"
 
 
-def test_two_reconcilers_ask_once() -> None:
+def test_two_reconcilers_query_once() -> None:
     """Whoever claims the question asks it; the other finds it taken."""
     for turns in schedules(two_questions):
         world = play(two_questions, turns)
-        assert 1 == sum(v for k, v in world.flow.counters.items() if k.startswith("ask.")), turns
+        assert 1 == sum(v for k, v in world.flow.counters.items() if k.startswith("reconcile.")), (
+            turns
+        )
 
 
 def test_a_settled_payment_is_not_asked_about_again() -> None:

@@ -10,7 +10,7 @@ from budgets import BUDGET_S, Held
 from checker.planted_flows import PLANTED
 from checker.test_stateless import SCENES, anonymous, searched
 
-from xpay_flow.checker.bounds import NEWS, Bound, Scene
+from xpay_flow.checker.bounds import EVENTS, Bound, Scene
 from xpay_flow.checker.explore import Search
 from xpay_flow.checker.shop import Shop
 from xpay_flow.checker.stateless import SMALL, check_stateless
@@ -55,7 +55,7 @@ def test_postgresql_shows_what_the_search_in_memory_shows(
 def test_a_wrong_store_is_found_by_a_flow(postgresql: Place) -> None:
     """A store that loses updates on PostgreSQL is VIOLATED there, and the story told again."""
     opened = planted.opener(postgresql, planted.VersionNotChecked)
-    bound = attrs.evolve(SMALL, faults=0, scenes=(NEWS,))
+    bound = attrs.evolve(SMALL, faults=0, scenes=(EVENTS,))
     with planted.tables(postgresql) as reset:
         found = check_stateless(None, opened, reset, bound).violation
     assert found is not None

@@ -119,8 +119,8 @@ BEGINNING = Scene(
     clicks=2,
     tells_creation=True,
 )
-NEWS = Scene(
-    name="news",
+EVENTS = Scene(
+    name="events",
     parties={"webhook": 2},
     faults=frozenset({"repeat", "store", "death", "forgery", "flaw"}),
     failures=1,
@@ -130,8 +130,8 @@ HANDLERS = Scene(
     parties={"webhook": 1, "worker": 2},
     faults=frozenset({"store", "handler", "death", "hang"}),
 )
-OVERTAKEN = Scene(
-    name="overtaken",
+SUPERSEDED = Scene(
+    name="superseded",
     parties={"webhook": 1, "worker": 1},
     faults=frozenset({"store", "handler", "death"}),
     failures=1,
@@ -161,9 +161,9 @@ CANCELLED = Scene(
     cancels=True,
     rotates=True,
 )
-SCENES = (NEWS, HANDLERS, OVERTAKEN, SILENCE, BEGINNING, MONEY_BACK, REFUNDED, CANCELLED)
+SCENES = (EVENTS, HANDLERS, SUPERSEDED, SILENCE, BEGINNING, MONEY_BACK, REFUNDED, CANCELLED)
 
-THREE = attrs.evolve(NEWS, name="three deliveries", parties={"webhook": 3}, at_once=3)
+THREE = attrs.evolve(EVENTS, name="three deliveries", parties={"webhook": 3}, at_once=3)
 ALL_SCENES = (*SCENES, THREE)
 
 DEFAULT = Bound(name="default", scenes=SCENES)

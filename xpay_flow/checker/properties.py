@@ -193,7 +193,7 @@ def fulfilled(view: View) -> bool:
     return not view.really_paid or view.all_refunded or bool(view.called("on_success"))
 
 
-def refunds_are_told(view: View) -> bool:
+def refunds_are_reported(view: View) -> bool:
     """Each refund at xPay was told to on_refunded."""
     return len(view.called("on_refunded")) >= len(view.refunds)
 
@@ -217,33 +217,37 @@ def _on_file(view: View, name: str) -> list[str]:
     ]
 
 
-def news_is_heard(view: View) -> bool:
+def events_are_acknowledged(view: View) -> bool:
     """All that xPay has to tell is acknowledged, or given up."""
     return all(delivery != "pending" for _, delivery in view.outside.news)
 
 
-def customer_is_told(view: View) -> bool:
+def customer_sees_success(view: View) -> bool:
     """The browser is told SUCCESS of what is paid."""
     return not view.really_paid or bool(view.refunds) or "SUCCESS" in view.told
 
 
 STUCK = "it is paid at xPay, and can never be fulfilled here"
-UNTOLD = "money went back at xPay, and nobody can ever be told here"
+UNTOLD = "money went back at xPay, and the shop can never learn of it"
 # By the name of the promise; where there is no worker, it is enough that a call is owed.
 GOALS_DELIVERED = {
     "never_stuck": Goal(fulfilled, STUCK),
-    "refunds_are_told": Goal(refunds_are_told, UNTOLD),
+    "refunds_are_reported": Goal(refunds_are_reported, UNTOLD),
 }
 GOALS_OWED = {
     "never_stuck": Goal(owed, STUCK),
-    "refunds_are_told": Goal(refunds_are_due, UNTOLD),
+    "refunds_are_reported": Goal(refunds_are_due, UNTOLD),
 }
 CUSTOMER = {
-    "customer_is_told": Goal(customer_is_told, "it is paid, and the browser can never be told so"),
+    "customer_sees_success": Goal(
+        customer_sees_success, "it is paid, and the browser can never be told so"
+    ),
 }
 # Where webhooks are received at all.
 HEARD = {
-    "news_is_heard": Goal(news_is_heard, "xPay sends an event for ever, and never hears a 2xx"),
+    "events_are_acknowledged": Goal(
+        events_are_acknowledged, "xPay sends an event for ever, and never gets a 2xx"
+    ),
 }
 
 

@@ -35,7 +35,11 @@ SHIPPED = "xpay_flow.checker.targets:shipped"
     show_default=True,
     help="How far to search.",
 )
-@click.option("--faults", type=click.IntRange(0, 9), help="Any so many faults; else the bound's.")
+@click.option(
+    "--faults",
+    type=click.IntRange(0, 9),
+    help="The largest number of faults; default: the bound's.",
+)
 @click.option(
     "--scene",
     "scenes",
@@ -48,18 +52,22 @@ SHIPPED = "xpay_flow.checker.targets:shipped"
     "kinds",
     multiple=True,
     type=click.Choice(list(FAULT_WORDS)),
-    help="Of all faults this kind only; may be given several times.",
+    help="Allow only this kind of faults; may be given several times.",
 )
-@click.option("--without", multiple=True, metavar="PROMISE", help="Do not look at this promise.")
-@click.option("--seconds", type=click.FloatRange(min=0), help="Give up after so many.")
+@click.option("--without", multiple=True, metavar="PROMISE", help="Leave out this promise.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="End after so many seconds.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, help="Search in so many processes.")
-@click.option("--store", is_flag=True, help="TARGET is a store: check that it keeps its contract.")
+@click.option(
+    "--store",
+    metavar="URL",
+    help="Check the contract of this store instead: a URL, or MODULE:NAME of a class or function.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--mermaid", is_flag=True, help="Print a counterexample as a Mermaid diagram, too.")
 @click.option(
     "--report",
     type=click.File("w", encoding="utf-8", lazy=True),
-    help="Write a page to show to others into this file.",
+    help="Write an HTML report into this file.",
 )
 @click.option(
     "--emit-test",
@@ -75,20 +83,21 @@ def check(
     without: tuple[str, ...],
     seconds: float | None,
     jobs: int,
-    store: bool,
+    store: str | None,
     as_json: bool,
     mermaid: bool,
     report: IO[str] | None,
     emit_test: IO[str] | None,
 ) -> None:
-    """Search what can happen to a flow, or to the shipped one where none is named.
+    """Search everything that can happen to a flow; without MODULE:BUILD, to the shipped one.
 
     Handlers are called for real, so name a function that builds the flow with harmless ones.
-    With --store, TARGET is a store: shop.db:PgStore, or a URL.
     Exit codes: 0 EXHAUSTED, 1 VIOLATED, 3 UNFINISHED.
     """
-    if store:
-        result: Result | ContractResult = _of_store(target, faults, seconds)
+    if store is not None:
+        if target is not None:
+            raise click.UsageError("choose one of MODULE:BUILD and --store")
+        result: Result | ContractResult = _of_store(store, faults, seconds)
     else:
         bound = _bound(bound_name, faults, scenes, kinds, seconds)
         result = _searched(target, bound, without, jobs)
@@ -102,9 +111,7 @@ def check(
     sys.exit(EXIT_CODES[result.verdict])
 
 
-def _of_store(target: str | None, faults: int | None, seconds: float | None) -> ContractResult:
-    if target is None:
-        raise click.UsageError("--store needs a store: shop.db:PgStore, or a URL")
+def _of_store(target: str, faults: int | None, seconds: float | None) -> ContractResult:
     bound = attrs.evolve(CONTRACT, seconds_max=seconds)
     if faults is not None:
         bound = attrs.evolve(bound, faults=faults)
@@ -127,7 +134,7 @@ def _bound(
     kinds: tuple[FaultKind, ...],
     seconds: float | None,
 ) -> Bound:
-    """The named bound, with what was asked for instead; its name says so."""
+    """The named bound with the changes of the options, which its name shows."""
     bound = BOUNDS[name]
     if faults is not None and faults != bound.faults:
         name += f", {faults} fault(s)"
@@ -154,15 +161,15 @@ def _searched(target: str | None, bound: Bound, without: tuple[str, ...], jobs: 
     return attrs.evolve(result, target=target or "")
 
 
-@click.command("replay", short_help="Tell a counterexample again, from its seed.")
+@click.command("replay", short_help="Run a counterexample again, from its seed.")
 @click.argument("seed")
 @click.argument("target", metavar="[MODULE:BUILD]", required=False)
 @click.option("--mermaid", is_flag=True, help="Print it as a Mermaid diagram, too.")
 def replay(seed: str, target: str | None, mermaid: bool) -> None:
-    """Follow a seed that `check` has printed, with the code as it is now.
+    """Follow a seed that `check` has printed, with the present code.
 
-    To stop in your code, set breakpoint() there: the story is told with live code.
-    Exit codes: 0 the promise holds now, 1 it is still broken, 3 the code went another way.
+    To stop in your code, set breakpoint() there: a replay runs live code.
+    Exit codes: 0 the promise holds now, 1 it is still broken, 3 the code takes other steps now.
     """
     try:
         again = replayed(seed, target)

@@ -18,6 +18,7 @@ import attrs
 from xpay_flow.signals import on_stop
 
 from .needs import click
+from .stores import SQLITE
 from .telling import tell
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SHOP_PORT, XPAY_PORT = 8000, 4010
 
 @attrs.frozen(kw_only=True)
 class _Wish:
-    """What was asked for. A port that is None is the usual one, and any free one with `once`."""
+    """The options. A port that is None is the default one, and any free one with `once`."""
 
     once: bool
     port: int | None
@@ -55,18 +56,27 @@ class _Wish:
     "--xpay-port", type=click.IntRange(0, 65535), help=f"The local xPay's; {XPAY_PORT}, 0 is any."
 )
 @click.option(
-    "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep payments in this SQLite file (and the shop's orders beside it).",
+    "--store",
+    "store_url",
+    metavar="URL",
+    help="Keep payments in this SQLite file, such as sqlite:///shop.db, and orders beside it.",
 )
 @click.option("--no-open", is_flag=True, help="Do not open a browser.")
 def demo(
-    once: bool, port: int | None, xpay_port: int | None, db: Path | None, no_open: bool
+    once: bool, port: int | None, xpay_port: int | None, store_url: str | None, no_open: bool
 ) -> None:
     """Run a small shop and a local xPay on this machine, and buy a mug."""
+    # No variable names it: payments of the demo must not get into the shop's own store.
+    db = None if store_url is None else _file_of(store_url)
     wish = _Wish(once=once, port=port, xpay_port=xpay_port, db=db, open_browser=not no_open)
     with _database(db) as path:
         asyncio.run(_buy_once(path, wish) if once else _serve(path, wish))
+
+
+def _file_of(store_url: str) -> Path:
+    if not store_url.startswith(SQLITE):
+        raise click.UsageError("the demo keeps payments in SQLite: --store sqlite:///shop.db")
+    return Path(store_url.removeprefix(SQLITE))
 
 
 @contextlib.contextmanager
@@ -110,7 +120,11 @@ async def _until(stop: asyncio.Event, path: Path, wish: _Wish) -> None:
 
 
 def _about(demo: Demo, wish: _Wish) -> str:
-    kept = f"kept in {wish.db}" if wish.db else "forgotten at the end (--db FILE keeps them)"
+    kept = (
+        f"kept in {wish.db}"
+        if wish.db
+        else "deleted at the end (--store sqlite:///FILE keeps them)"
+    )
     wanted = dict(zip(("shop", "xPay"), wish.ports, strict=True))
     found = {"shop": demo.shop_url, "xPay": demo.xpay_url}
     taken = [
@@ -133,7 +147,7 @@ def _about(demo: Demo, wish: _Wish) -> str:
 
 
 def _has_browser() -> bool:
-    """Somebody is watching, on a screen; a text browser would take the terminal over."""
+    """Whether there is a screen; a text browser would take over the terminal."""
     screen = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

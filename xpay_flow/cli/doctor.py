@@ -22,7 +22,7 @@ Verdict = Literal["ok", "note", "wrong"]
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One thing looked at. `wrong` must be mended; `note` is good to know."""
+    """One result. `wrong` must be fixed; `note` is good to know."""
 
     verdict: Verdict
     about: str
@@ -49,7 +49,7 @@ def _tell(findings: list[Finding]) -> None:
         verdict = click.style(f"{finding.verdict:<5}", fg=colours[finding.verdict])
         click.echo(f"{verdict}  {finding.about:<8}  {finding.text}")
     wrong = sum(finding.verdict == "wrong" for finding in findings)
-    click.echo(f"\n{wrong} to mend." if wrong else "\nReady to take payments.")
+    click.echo(f"\n{wrong} to fix." if wrong else "\nReady to take payments.")
 
 
 def _of_library() -> Iterator[Finding]:
@@ -80,7 +80,9 @@ def _of_settings() -> Iterator[Finding]:
 
 def _of_store(url: str | None) -> Iterator[Finding]:
     if url is None:
-        yield Finding(verdict="note", about="store", text="not looked at: give it with --store")
+        yield Finding(
+            verdict="note", about="store", text="not checked: name it with --store or XPAY_STORE"
+        )
     elif is_missing_file(url):
         text = "there is no file yet; the first start makes it"
         yield Finding(verdict="note", about="store", text=text)
@@ -94,4 +96,4 @@ def _opened(url: str) -> Finding:
             due = len(store.due("deliver", 2**53, 1000))
     except XPayFlowError as error:
         return Finding(verdict="wrong", about="store", text=str(error))
-    return Finding(verdict="ok", about="store", text=f"opened; {due} payment(s) have handlers owed")
+    return Finding(verdict="ok", about="store", text=f"opened; {due} payment(s) have handlers due")

@@ -25,13 +25,17 @@ _KEYS = {"public_key": "PUBLIC_KEY", "private_key": "PRIVATE_KEY", "signing_key"
     "--webhook-url",
     default="http://127.0.0.1:8000/xpay/webhook",
     show_default=True,
-    help="Where your shop takes webhooks.",
+    help="Where your shop receives webhooks.",
 )
 @click.option("--faults", type=click.File("r"), help="A plan of faults, as JSON.")
 @click.option("--seed", default=0, show_default=True, help="Determines ids and faults.")
 @click.option("--public-key", help="Instead of the sandbox's own.")
-@click.option("--private-key", envvar="SANDBOX_PRIVATE_KEY", help="Instead of the sandbox's own.")
-@click.option("--signing-key", envvar="SANDBOX_SIGNING_KEY", help="Instead of the sandbox's own.")
+@click.option(
+    "--private-key", envvar="XPAY_SANDBOX_PRIVATE_KEY", help="Instead of the sandbox's own."
+)
+@click.option(
+    "--signing-key", envvar="XPAY_SANDBOX_SIGNING_KEY", help="Instead of the sandbox's own."
+)
 @click.option("--webhook-delay-ms", type=click.IntRange(0), help="Hold every webhook back.")
 @click.option("--redirect-delay-ms", type=click.IntRange(0), help="Hold the browser back.")
 @click.option("--any-host", is_flag=True, help="Allow a host, and webhooks, beyond this machine.")
@@ -40,7 +44,7 @@ def sandbox(
 ) -> None:
     """Run a local xPay: its API, its checkout page and its webhooks.
 
-    It prints the variables with which your shop finds it. Nothing is kept when it ends.
+    It prints the variables with which your shop finds it. It keeps no data when it ends.
     """
     from xpay_flow.sandbox import FaultPlan, Sandbox, SandboxConfig
     from xpay_flow.sandbox.web import run
@@ -56,7 +60,7 @@ def sandbox(
 
 
 def _check_free(host: str, port: int) -> None:
-    """Said in words here; the server would only log it."""
+    """An error in words; the server would only log it."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind)) as sock:
@@ -85,7 +89,7 @@ def _about(config: SandboxConfig, faults: str | None, seed: int) -> str:
 
 
 def _shown(config: SandboxConfig, name: str) -> str:
-    """The sandbox's own key, which everybody knows; one that was given is not printed."""
+    """The sandbox's own key, which is public; a key that was given is not printed."""
     value: str = getattr(config, name)
     own = {field.name: field.default for field in attrs.fields(type(config))}[name]
     return value if value == own else "(the one you gave)"

@@ -17,7 +17,7 @@ Watch = Callable[[Progress], None]
 
 @contextmanager
 def watched() -> Generator[Watch | None, None, None]:
-    """What to tell of a search while it runs; None where nobody would see it.
+    """What to print while a search runs; None if the output is no terminal.
 
     On standard error, so that what is printed at the end can be piped.
     """

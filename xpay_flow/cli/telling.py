@@ -1,4 +1,4 @@
-"""How is a timeline told in a terminal? A header and a table, the same for every command."""
+"""How is a timeline printed in a terminal? A header and a table, the same for every command."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ def console() -> Console:
 
 
 def tell(timeline: Timeline) -> None:
-    """Print one payment's story."""
+    """Print one payment's timeline."""
     out = console()
     out.print(header_of(timeline))
     out.print(table_of(timeline))
 
 
 def header_of(timeline: Timeline) -> Text:
-    """Order, state and money; what a person should look at."""
+    """Order, state and money, and the reasons for attention."""
     intent = timeline.intent
     if intent is None:
-        return Text(f"{cut(timeline.key, CHARS_MAX)}: parked, nobody's yet", style="bold")
-    told = Text.assemble(
+        return Text(f"{cut(timeline.key, CHARS_MAX)}: parked, unmatched", style="bold")
+    header = Text.assemble(
         (cut(intent.receipt_id, CHARS_MAX), "bold"),
         f"  {intent.money}  ",
         (cut(intent.state, CHARS_MAX), "bold"),
         f"  (attempt {intent.attempt}, {intent.id}, xPay's {intent.x_intent_id or 'not known'})",
     )
     if intent.refund_status != "none":
-        told.append(f"\nrefunded: {intent.refund_status}, {intent.refunded_minor} minor units")
+        header.append(f"\nrefunded: {intent.refund_status}, {intent.refunded_minor} minor units")
     if intent.dispute_status != "none":
-        told.append(f"\ndispute: {intent.dispute_status}")
+        header.append(f"\ndispute: {intent.dispute_status}")
     if intent.attention:
         words = cut(", ".join(intent.attention), CHARS_MAX)
-        told.append(f"\na person should look: {words}", "bold red")
-    return told
+        header.append(f"\nneeds attention: {words}", "bold red")
+    return header
 
 
 def table_of(timeline: Timeline) -> Table:

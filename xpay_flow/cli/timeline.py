@@ -13,11 +13,11 @@ from xpay_flow.system import SystemClock
 from xpay_flow.timeline import only, timeline_of
 
 from .needs import click
-from .stores import existing_store, store_option
+from .stores import existing_store, named_store, store_option
 from .telling import tell
 
 
-@click.command(short_help="Tell what happened to one payment, and why.")
+@click.command(short_help="Show what happened to one payment, and why.")
 @click.argument("name")
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -28,23 +28,22 @@ from .telling import tell
 def timeline(
     name: str, store_url: str | None, as_json: bool, as_mermaid: bool, svg: IO[str] | None
 ) -> None:
-    """Tell who said what about a payment, what was decided, and what was done.
+    """Show the events of a payment, the decisions on them, and the handler calls.
 
-    NAME is our intent id, xPay's id or your receipt id. Of several attempts, the last is told.
+    NAME is our intent id, xPay's id or your receipt id. Of several attempts, the last is shown.
     """
-    if store_url is None:
-        raise click.UsageError("say where payments are kept: --store sqlite:///payments.db")
+    store_url = named_store(store_url)
     if as_json + as_mermaid + (svg is not None) > 1:
         raise click.UsageError("choose one of --json, --mermaid and --svg")
-    told = _read(name, store_url)
+    shown = _read(name, store_url)
     if as_json:
-        click.echo(json.dumps(told.to_json(), indent=2))
+        click.echo(json.dumps(shown.to_json(), indent=2))
     elif as_mermaid:
-        click.echo(sequence_mermaid(told), nl=False)
+        click.echo(sequence_mermaid(shown), nl=False)
     elif svg is not None:
-        svg.write(sequence_svg(told))
+        svg.write(sequence_svg(shown))
     else:
-        tell(told)
+        tell(shown)
 
 
 def _read(name: str, store_url: str) -> Timeline:

@@ -1,9 +1,10 @@
-"""`xpay-flow worker`: calls the handlers that are owed, and asks xPay about open payments."""
+"""`xpay-flow worker`: calls the handlers that are due, and reconciles open payments with xPay."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import attrs
 
 from xpay_flow import AsyncFlow, ConfigurationError, Flow, StoreError
 from xpay_flow.background import POLL_S
+from xpay_flow.settings import STORE_VARIABLE
 from xpay_flow.signals import on_stop
 from xpay_flow.worker import (
     Result,
@@ -25,6 +27,7 @@ from xpay_flow.worker import (
 
 from .loading import checked, find_flow
 from .needs import click
+from .stores import store_option
 
 
 @attrs.frozen(kw_only=True)
@@ -36,8 +39,9 @@ class _Job:
     tell: Callable[[Result], None]
 
 
-@click.command(short_help="Call owed handlers, ask about open payments.")
+@click.command(short_help="Call the handlers that are due, reconcile open payments.")
 @click.argument("flow", metavar="MODULE:FLOW")
+@store_option
 @click.option("--once", is_flag=True, help="Do what is due now, and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print each result as a line of JSON.")
 @click.option(
@@ -48,11 +52,14 @@ class _Job:
     show_default=True,
     help="Seconds between looks for work.",
 )
-def worker(flow: str, once: bool, as_json: bool, poll_s: float) -> None:
-    """Call the handlers that are owed and ask xPay about open payments, until stopped.
+def worker(flow: str, store_url: str | None, once: bool, as_json: bool, poll_s: float) -> None:
+    """Call the handlers that are due and reconcile open payments with xPay, until stopped.
 
-    MODULE:FLOW is your Flow or AsyncFlow, or a function that makes one.
+    MODULE:FLOW is your Flow or AsyncFlow, or a function that returns one. --store names the store
+    for a Flow.open() without a URL.
     """
+    if store_url is not None:
+        os.environ[STORE_VARIABLE] = store_url
     say = in_json if as_json else in_words
     job = _Job(
         name=flow,

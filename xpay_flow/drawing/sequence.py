@@ -200,7 +200,7 @@ def _frame(sheet: _Sheet, timeline: Timeline, title: str) -> Iterator[str]:
         intent = timeline.intent
         about = f"{intent.receipt_id} · {intent.money} · {intent.state}"
     else:
-        about = f"{timeline.key} · parked: nobody's yet"
+        about = f"{timeline.key} · parked, unmatched"
     width = sheet.size[0]
     yield tag(
         "text", xml(about, NAME_CHARS_MAX), x=width - MARGIN, y=36.0, class_="xf-quiet xf-end"

@@ -34,10 +34,10 @@ LIST_PAGES_MAX = 5
 
 @attrs.frozen(kw_only=True)
 class ReconcileResult:
-    """What one question to xPay brought.
+    """The result of one reconciliation with xPay.
 
     Args:
-        outcome: `learned`, `nothing new`, `unclear`, `refused`, `created`, `adopted`, `nobody's`.
+        outcome: `learned`, `nothing new`, `unclear`, `refused`, `created`, `attached`, `unmatched`.
     """
 
     key: str
@@ -62,7 +62,7 @@ def reconcile_record(key: str, context: FlowContext) -> Command[Sequence[Reconci
         return ()
     is_last = record.reconcile_count >= len(context.settings.reconcile_schedule_s)
     asked = yield from _ask(record, context)
-    yield from count(f"ask.{asked.outcome}")
+    yield from count(f"reconcile.{asked.outcome}")
     if is_last:
         yield from _end_of_schedule(key, context)
     return (asked,)

@@ -88,5 +88,5 @@ def work_on(
             raise
         except Exception as error:
             results.append(FailedJob(key=key, work=work, error=error_text(error)))
-            yield from count(f"{work}.unworkable")
+            yield from count(f"{work}.failed_job")
     return tuple(results)

@@ -8,6 +8,14 @@ variable, no error quotes any value.
 """
 
 from .declaration import RECONCILE_SCHEDULE_S, RETRY_SCHEDULE_S, Mode, Settings
-from .environment import ENV_PREFIX
+from .environment import ENV_PREFIX, STORE_VARIABLE, store_url
 
-__all__ = ["ENV_PREFIX", "RECONCILE_SCHEDULE_S", "RETRY_SCHEDULE_S", "Mode", "Settings"]
+__all__ = [
+    "ENV_PREFIX",
+    "RECONCILE_SCHEDULE_S",
+    "RETRY_SCHEDULE_S",
+    "STORE_VARIABLE",
+    "Mode",
+    "Settings",
+    "store_url",
+]

@@ -5,18 +5,39 @@ A text that is not plainly a number stays text, and the setting's own check refu
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
 
-from ..errors import quoted
+from ..errors import ConfigurationError, quoted
 from .problems import Fields, problems, raise_if_any
 
 Read: TypeAlias = Callable[[str], object]
 
 ENV_PREFIX: Final = "XPAY_"
+STORE_VARIABLE: Final = "XPAY_STORE"
+
+# Variables with our prefix that are read elsewhere: the store's URL by `Flow.open()` and the
+# command line, the keys of the local xPay by `xpay-flow sandbox`.
+_READ_ELSEWHERE: Final = frozenset({"STORE", "SANDBOX_PRIVATE_KEY", "SANDBOX_SIGNING_KEY"})
+
+
+def store_url(environ: Mapping[str, str] | None = None) -> str:
+    """The URL of the store, from `XPAY_STORE`.
+
+    Raises:
+        ConfigurationError: the variable is not set, or is empty.
+    """
+    url = (os.environ if environ is None else environ).get(STORE_VARIABLE)
+    if not url:
+        raise ConfigurationError(
+            f"no store is named: set {STORE_VARIABLE} to its URL, such as sqlite:///payments.db, "
+            "or pass the URL"
+        )
+    return url
 
 
 def read_environment(environ: Mapping[str, str], prefix: str, fields: Fields) -> dict[str, object]:
@@ -62,7 +83,8 @@ def _variable(field: attrs.Attribute[Any], prefix: str) -> str:
 
 def _unknown(environ: Mapping[str, str], names: Mapping[str, object], prefix: str) -> Iterator[str]:
     for name in sorted(environ):
-        if name.startswith(prefix) and name not in names:
+        known = name in names or name.removeprefix(prefix) in _READ_ELSEWHERE
+        if name.startswith(prefix) and not known:
             yield f"{quoted(name)} is not a setting: {_hint(name, names)}"
 
 

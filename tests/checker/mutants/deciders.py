@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.checker.bounds import CANCELLED, MONEY_BACK, NEWS, Scene
+from xpay_flow.checker.bounds import CANCELLED, EVENTS, MONEY_BACK, Scene
 from xpay_flow.decide import decide
 from xpay_flow.events import FAILED_KINDS, PAID_KINDS
 from xpay_flow.flows import recording
@@ -71,7 +71,7 @@ def counts_a_refund_as_failure(intent: Intent, event: Any, lifecycle: Any = None
 
 
 def _decider(
-    name: str, bug: Any, promise: str, faults: int, says: str, ref: str = "", scene: Scene = NEWS
+    name: str, bug: Any, promise: str, faults: int, says: str, ref: str = "", scene: Scene = EVENTS
 ) -> Mutant:
     """The shipped shop, deciding like this."""
     return Mutant(

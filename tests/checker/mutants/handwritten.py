@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.checker.bounds import BEGINNING, HANDLERS, NEWS, OVERTAKEN, SILENCE, Scene
+from xpay_flow.checker.bounds import BEGINNING, EVENTS, HANDLERS, SILENCE, SUPERSEDED, Scene
 from xpay_flow.checker.plain import PlainPorts
 from xpay_flow.checker.replayed import HandlerFailed
 from xpay_flow.checker.shop import Shop
@@ -325,7 +325,7 @@ HANDWRITTEN = (
         puts_what_it_got,
         "recorded_once",
         0,
-        NEWS,
+        EVENTS,
         ON_FILE,
         "https://github.com/Pinelab-studio/pinelab-vendure-plugins/issues/620",
         blocks=True,
@@ -340,7 +340,7 @@ HANDWRITTEN = (
         "https://github.com/dj-stripe/dj-stripe/issues/832",
         blocks=True,
     ),
-    _webhook("answered first", by_hand.answers_first, "recorded_once", 0, OVERTAKEN, ON_FILE),
+    _webhook("answered first", by_hand.answers_first, "recorded_once", 0, SUPERSEDED, ON_FILE),
     _webhook(
         "lock for ever",
         by_hand.locks_for_ever,
@@ -356,7 +356,7 @@ HANDWRITTEN = (
         by_hand.last_word_wins,
         "order_does_not_matter",
         0,
-        OVERTAKEN,
+        SUPERSEDED,
         "lead to",
         "https://github.com/Adyen/adyen-shopware6/issues/311",
     ),
@@ -365,7 +365,7 @@ HANDWRITTEN = (
         looks_at_no_id,
         "recorded_once",
         0,
-        NEWS,
+        EVENTS,
         "holds one fact twice",
         "https://github.com/webrenew/memories/issues/396",
         blocks=True,
@@ -375,7 +375,7 @@ HANDWRITTEN = (
         fulfils_before_it_saves,
         "handlers_are_called_once",
         0,
-        NEWS,
+        EVENTS,
         TWICE,
         "https://github.com/granit-fx/granit-dotnet/issues/947",
     ),
@@ -384,7 +384,7 @@ HANDWRITTEN = (
         fulfils_in_the_transaction,
         "handlers_are_called_once",
         0,
-        NEWS,
+        EVENTS,
         TWICE,
         "https://github.com/DFE-Digital/apply-for-teacher-training/pull/1810",
         blocks=True,
@@ -395,7 +395,7 @@ HANDWRITTEN = (
         saves_and_fulfils_at_once,
         "handlers_are_called_once",
         0,
-        NEWS,
+        EVENTS,
         TWICE,
     ),
     _webhook(
@@ -450,7 +450,7 @@ HANDWRITTEN = (
         fulfils_whatever_comes,
         "wrong_money_is_never_paid",
         0,
-        NEWS,
+        EVENTS,
         "was not paid",
         "https://github.com/saleor/saleor/issues/6428",
         blocks=True,

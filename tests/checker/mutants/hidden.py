@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import Any
 
-from xpay_flow.checker.bounds import BEGINNING, HANDLERS, NEWS
+from xpay_flow.checker.bounds import BEGINNING, EVENTS, HANDLERS
 from xpay_flow.checker.plain import PlainPorts
 from xpay_flow.checker.shop import Shop
 from xpay_flow.checkout_request import CheckoutRequest
@@ -59,7 +59,7 @@ def _webhook(name: str, bug: Any, ref: str = "") -> Mutant:
         bug=bug,
         promise=REFUSED,
         faults=0,
-        scene=NEWS,
+        scene=EVENTS,
         says="when run again",
         make=made,
         reference=ref,

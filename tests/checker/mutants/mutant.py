@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import attrs
 
-from xpay_flow.checker.bounds import DEFAULT, NEWS, Scene
+from xpay_flow.checker.bounds import DEFAULT, EVENTS, Scene
 from xpay_flow.checker.parked import release_threads
 from xpay_flow.checker.shop import AnyFlow, Shop
 from xpay_flow.checker.targets import shipped
@@ -22,7 +22,7 @@ _ARROW = re.compile(r"^.*-(?:>>|x|\)).*$", re.MULTILINE)
 _BEGUN = "ends, to the checkout of in_1"
 
 # The scene `news` with one payment and one delivery at a time, for what needs no more.
-ONE_DELIVERY = attrs.evolve(NEWS, name="one delivery", parties={"webhook": 1}, failures=0)
+ONE_DELIVERY = attrs.evolve(EVENTS, name="one delivery", parties={"webhook": 1}, failures=0)
 BAD_STORE = attrs.evolve(ONE_DELIVERY, name="bad store", faults=frozenset({"store"}))
 # Not a promise: code that the checker cannot see through is refused, with the name of what it did.
 REFUSED = "refused"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from xpay_flow.checker.bounds import BEGINNING, HANDLERS, NEWS, OVERTAKEN
+from xpay_flow.checker.bounds import BEGINNING, EVENTS, HANDLERS, SUPERSEDED
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.memory import MemoryStore
 
@@ -125,7 +125,7 @@ STORES = (
         bug=NewestWins,
         promise="recorded_once",
         faults=0,
-        scene=NEWS,
+        scene=EVENTS,
         says="was acknowledged and is not on file",
         make=lambda: shop(NewestWins()),
         reference="https://github.com/jazzband/django-payments/pull/249",
@@ -162,7 +162,7 @@ STORES = (
         bug=SaysYesToLosers,
         promise="recorded_once",
         faults=0,
-        scene=NEWS,
+        scene=EVENTS,
         says="was acknowledged and is not on file",
         make=lambda: shop(SaysYesToLosers()),
     ),
@@ -180,7 +180,7 @@ STORES = (
         bug=KeepsSnapshotsOnly,
         promise="order_does_not_matter",
         faults=0,
-        scene=NEWS,
+        scene=EVENTS,
         says="the facts on file lead to",
         make=lambda: shop(KeepsSnapshotsOnly()),
     ),
@@ -207,7 +207,7 @@ STORES = (
         bug=CutsTheHistory,
         promise="order_does_not_matter",
         faults=0,
-        scene=NEWS,
+        scene=EVENTS,
         says="the facts on file lead to",
         make=lambda: shop(CutsTheHistory()),
     ),
@@ -216,7 +216,7 @@ STORES = (
         bug=KeepsOneEffect,
         promise="never_stuck",
         faults=0,
-        scene=OVERTAKEN,
+        scene=SUPERSEDED,
         says="can never be fulfilled here",
         make=lambda: shop(KeepsOneEffect()),
     ),

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from xpay_flow import messages as m
-from xpay_flow.checker.bounds import CANCELLED, HANDLERS, NEWS, Scene
+from xpay_flow.checker.bounds import CANCELLED, EVENTS, HANDLERS, Scene
 from xpay_flow.checker.shop import AnyFlow, answering
 from xpay_flow.decide import decide
 from xpay_flow.effects import Commit, Load, commit, load, now, run_handler
@@ -299,7 +299,7 @@ Respond = Callable[[WebRequest, FlowContext], AnyFlow]
 
 ON_FILE = "acknowledged and is not on file"
 TWICE = "called twice though nothing failed"
-TWO_FAILURES = attrs.evolve(NEWS, failures=2)
+TWO_FAILURES = attrs.evolve(EVENTS, failures=2)
 KNOWN = ("intent.success", "intent.failed")
 CHANGED_KEY = attrs.evolve(CANCELLED, name="changed key", parties={"webhook": 1})
 STUCK = "can never be fulfilled here"
@@ -312,7 +312,7 @@ def _endpoint(
     faults: int,
     says: str,
     ref: str = "",
-    scene: Scene = NEWS,
+    scene: Scene = EVENTS,
     *,
     reads_all: bool = False,
 ) -> Mutant:
@@ -344,7 +344,7 @@ def _patched(
     faults: int,
     says: str,
     ref: str = "",
-    scene: Scene = NEWS,
+    scene: Scene = EVENTS,
 ) -> Mutant:
     """The shipped shop, with this in place of a part of ours."""
     return Mutant(
@@ -397,7 +397,9 @@ WEBHOOKS = (
         0,
         "told SUCCESS before anybody paid",
     ),
-    _endpoint("500 for ever", answers_500_to_new_types, "news_is_heard", 1, "never hears a 2xx"),
+    _endpoint(
+        "500 for ever", answers_500_to_new_types, "events_are_acknowledged", 1, "never gets a 2xx"
+    ),
     _endpoint(
         "chokes on types", chokes_on_new_types, "hostile_bytes_cause_one_error", 1, "KeyError"
     ),

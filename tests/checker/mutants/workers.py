@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from xpay_flow import flows
-from xpay_flow.checker.bounds import HANDLERS, OVERTAKEN, Scene
+from xpay_flow.checker.bounds import HANDLERS, SUPERSEDED, Scene
 from xpay_flow.checker.shop import AnyFlow
 from xpay_flow.effects import Ran, commit, due, load, now, run_handler
 from xpay_flow.errors import StoreUnavailable
@@ -298,10 +298,10 @@ WORKERS = (
         "recorded_once",
         0,
         "is not on file",
-        scene=OVERTAKEN,
+        scene=SUPERSEDED,
     ),
     _worker(
-        "one flag for all handlers", settles_all_at_once, "never_stuck", 0, STUCK, scene=OVERTAKEN
+        "one flag for all handlers", settles_all_at_once, "never_stuck", 0, STUCK, scene=SUPERSEDED
     ),
     _worker(
         "a key for each try",
@@ -317,5 +317,5 @@ WORKERS = (
     _worker("gives up soon", gives_up_soon, "never_stuck", 2, STUCK),
     _worker("gives up later", gives_up_later, "never_stuck", 3, STUCK),
     _worker("poison set aside", sets_poison_aside, "never_stuck", 3, STUCK),
-    _worker("first handler only", first_things_only, "never_stuck", 0, STUCK, scene=OVERTAKEN),
+    _worker("first handler only", first_things_only, "never_stuck", 0, STUCK, scene=SUPERSEDED),
 )

@@ -11,12 +11,12 @@ from xpay_flow import LIFECYCLE, AsyncFlow, Flow, Settings, flows, xpay_api
 from xpay_flow.checker.bounds import (
     BEGINNING,
     CANCELLED,
+    EVENTS,
     HANDLERS,
     MONEY_BACK,
-    NEWS,
-    OVERTAKEN,
     REFUNDED,
     SILENCE,
+    SUPERSEDED,
     Scene,
 )
 from xpay_flow.checker.shop import AnyFlow, Shop, answering
@@ -162,10 +162,12 @@ def _variant(name: str, how: str, scenes: tuple[Scene, ...], make: Any, *without
     return Variant(name=name, how=how, scenes=scenes, make=make, without=without)
 
 
-WORKING = (HANDLERS, OVERTAKEN)
+WORKING = (HANDLERS, SUPERSEDED)
 OURS = (
-    _variant("async", "handlers are coroutines", (NEWS, *WORKING), asynchronous),
-    _variant("extended", "the lifecycle has a state and an event more", (NEWS, *WORKING), extended),
+    _variant("async", "handlers are coroutines", (EVENTS, *WORKING), asynchronous),
+    _variant(
+        "extended", "the lifecycle has a state and an event more", (EVENTS, *WORKING), extended
+    ),
     _variant(
         "one at a time",
         "a worker takes one payment each time",
@@ -181,7 +183,7 @@ OURS = (
     _variant(
         "two tables",
         "what is owed has a table of its own, written in the same transaction: an outbox",
-        (NEWS, *WORKING),
+        (EVENTS, *WORKING),
         lambda: shop(TwoTables()),
     ),
     _variant(
@@ -225,7 +227,7 @@ OURS = (
         "there is no webhook, and everything is learned by asking",
         (SILENCE,),
         lambda: shop(reconcile=asks_for_ever, respond=refuses_news),
-        "news_is_heard",
+        "events_are_acknowledged",
     ),
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.checker.bounds import HANDLERS, NEWS, OVERTAKEN, Scene
+from xpay_flow.checker.bounds import EVENTS, HANDLERS, SUPERSEDED, Scene
 from xpay_flow.checker.plain import PlainPorts
 from xpay_flow.checker.shop import Shop
 from xpay_flow.endpoints import WebRequest
@@ -127,13 +127,13 @@ THEIRS = (
     _theirs(
         "compare and set, awaiting",
         "a coroutine reads, decides, compares and sets, and fulfils under a claim",
-        (HANDLERS, OVERTAKEN),
+        (HANDLERS, SUPERSEDED),
         webhook=by_hand.correct,
     ),
     _theirs(
         "compare and set, blocking",
         "the same as a blocking function",
-        (HANDLERS, OVERTAKEN),
+        (HANDLERS, SUPERSEDED),
         webhook=by_hand.blocking(by_hand.correct),
     ),
     _theirs(
@@ -152,14 +152,14 @@ THEIRS = (
     _theirs(
         "reads at once",
         "independent reads are gathered",
-        (OVERTAKEN,),
+        (SUPERSEDED,),
         webhook=gathers_its_reads,
     ),
     _theirs(
         "all in the news",
         "a webhook by hand in the scene with forgeries and flaws; what is flawed it refuses",
-        (NEWS,),
-        "news_is_heard",
+        (EVENTS,),
+        "events_are_acknowledged",
         webhook=by_hand.blocking(by_hand.correct),
     ),
 )

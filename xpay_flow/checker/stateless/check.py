@@ -8,7 +8,7 @@ import attrs
 
 from xpay_flow.ports import Store
 
-from ..bounds import BEGINNING, HANDLERS, NEWS, OVERTAKEN, REFUNDED, Scene
+from ..bounds import BEGINNING, EVENTS, HANDLERS, REFUNDED, SUPERSEDED, Scene
 from ..own import Own
 from ..parked import release_threads
 from ..promises import Promises, promises_of, refuse_unknown
@@ -23,7 +23,7 @@ from .stage import Written, close
 SMALL = StatelessBound(
     name="small",
     faults=1,
-    scenes=(NEWS, HANDLERS, OVERTAKEN, REFUNDED, BEGINNING),
+    scenes=(EVENTS, HANDLERS, SUPERSEDED, REFUNDED, BEGINNING),
     more_flows={HANDLERS.name: 3},
 )
 TAKES_EFFECT_ONCE = "transactional_handlers_take_effect_once"
