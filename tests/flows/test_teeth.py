@@ -238,7 +238,7 @@ def saves_what_is_due_in_a_second_commit(patch: Patch) -> None:
 
 def believes_any_amount(patch: Patch) -> None:
     """Paid is paid, whatever the amount."""
-    patch.setattr(deciding, "_is_asked_money", lambda intent, event: True)
+    patch.setattr(deciding, "_is_requested_money", lambda intent, event: True)
 
 
 # --- bugs of the outbox --------------------------------------------------------------------------

@@ -468,7 +468,7 @@ WEBHOOKS = (
     _patched(
         "money not compared",
         any_amount,
-        (_decide, "_is_asked_money"),
+        (_decide, "_is_requested_money"),
         "webhooks_decide",
         1,
         "nobody has paid",
@@ -477,7 +477,7 @@ WEBHOOKS = (
     _patched(
         "currency not compared",
         any_currency,
-        (_decide, "_is_asked_money"),
+        (_decide, "_is_requested_money"),
         "webhooks_decide",
         1,
         "nobody has paid",
