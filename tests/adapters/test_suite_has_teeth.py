@@ -30,7 +30,7 @@ PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
         planted.DecodesTwice,
         planted.TakesTheFirstValue,
     ),
-    "test_a_waiting_query_ends_when_news_comes": (planted.ServesOneAtATime, planted.NeverWaits),
+    "test_a_waiting_query_ends_when_an_event_comes": (planted.ServesOneAtATime, planted.NeverWaits),
     "test_a_waiting_query_ends_when_its_time_is_up": (planted.NeverWaits,),
     "test_the_return_page_escapes_what_the_address_says": (
         planted.DecodesMarkup,

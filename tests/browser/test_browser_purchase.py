@@ -92,7 +92,7 @@ def test_a_lost_webhook_is_made_good_by_reconciliation(shopper: Shopper, urls: U
     shopper.page.wait_for_url("**/order?**")
 
     shopper.visit(f"/operator/payment?name={order_id}")
-    story = shopper.page.locator("table.story")
+    story = shopper.page.locator("table.timeline")
     expect(story.get_by_role("row", name="SUCCESS API answer applied")).to_be_visible()
     expect(story.get_by_text(SUCCESS, exact=True)).to_have_count(0)
     shopper.shoot("payment-lost-1280")
@@ -140,7 +140,7 @@ def test_a_browser_that_never_returns(shopper: Shopper) -> None:
 
     shopper.visit(f"/operator/payment?name={order_id}&live=1")
 
-    expect(shopper.page.locator("table.story").get_by_text("on_success").last).to_be_visible()
+    expect(shopper.page.locator("table.timeline").get_by_text("on_success").last).to_be_visible()
     shopper.visit(f"/order?order={order_id}")
     shopper.sees("Your mug is packed")
 

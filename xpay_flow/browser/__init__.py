@@ -1,7 +1,7 @@
-"""What does the customer's browser get? A page that looks by itself, its style, and a small script.
+"""What does the customer's browser get? A page that reloads itself, its style, and a small script.
 
-With the script the page waits for news; without it, it reloads itself a bounded number of times.
-A failure is shown only after some seconds of looking: the customer may have paid right after it.
+With the script the page waits for the result; without it, it reloads itself a few times.
+A failure is shown only after some seconds: the customer may have paid right after it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _URL_CHARS_MAX: Final = 2000
 
 @attrs.frozen(kw_only=True)
 class Pages:
-    """What the return page says and where it leads. Addresses are a path on this host, or http(s).
+    """Texts and links of the return page. Addresses are a path on this host, or http(s).
 
     Args:
         title: the name of the shop.
@@ -63,7 +63,7 @@ class Pages:
             raise ConfigurationError(f"title must be 1 to {_TITLE_CHARS_MAX} printable characters")
         for name in ("home_url", "retry_url", "success_url", "failure_url", "stylesheet_url"):
             url: str | None = getattr(self, name)
-            if url is not None and not _is_ours(url):
+            if url is not None and not _is_safe_link(url):
                 raise ConfigurationError(f"{name} must begin with / or with http(s):// and a host")
 
     @property
@@ -78,7 +78,7 @@ class Pages:
         )
 
 
-def _is_ours(url: str) -> bool:
+def _is_safe_link(url: str) -> bool:
     # A browser takes "\" for "/", and "//host" for another host; ";" and "," would end a policy.
     if not 0 < len(url) <= _URL_CHARS_MAX or any(c <= " " or c in "\\\"'<>;,\x7f" for c in url):
         return False
@@ -107,7 +107,7 @@ def looks_of(query: Mapping[str, str]) -> int:
 
 
 def return_page(pages: Pages, outcome: Outcome, intent_id: str, query: Mapping[str, str]) -> str:
-    """The page, as HTML. The script shows another of its parts when there is news.
+    """The page, as HTML. The script shows another of its parts when the status changes.
 
     Args:
         query: of the return address. All of it but our counter is kept and passed on, since a shop

@@ -18,8 +18,8 @@ async function ask(url, cutMs, signal) {
   setTimeout(stop, cutMs);
   signal?.addEventListener("abort", stop);
   const reply = await fetch(url, { cache: "no-store", signal: cut.signal });
-  const news = await reply.json();
-  if (/^(SUCCESS|FAILED|PENDING)$/.test(news.status)) return news;
+  const data = await reply.json();
+  if (/^(SUCCESS|FAILED|PENDING)$/.test(data.status)) return data;
 }
 
 /**
@@ -36,18 +36,18 @@ export async function watch({
     const leftMs = seen === "FAILED" ? sinceMs + settleMs - awakeMs : waitMs;
     url.searchParams.set("wait", Math.ceil(Math.max(0, Math.min(waitMs, leftMs)) / 1000));
     const began = Date.now();
-    const news = await ask(url, waitMs + 9000, signal).catch(() => {});
+    const data = await ask(url, waitMs + 9000, signal).catch(() => {});
     signal?.throwIfAborted();
     const tookMs = Math.min(Date.now() - began, waitMs); // sleep is not waiting
     awakeMs += tookMs;
-    quick = news && tookMs > 1000 ? 0 : quick + 1;
-    if (news && news.status !== seen) {
-      url.searchParams.set("seen", seen = news.status);
+    quick = data && tookMs > 1000 ? 0 : quick + 1;
+    if (data && data.status !== seen) {
+      url.searchParams.set("seen", seen = data.status);
       sinceMs = awakeMs;
       onStatus?.(seen);
     }
     if (seen === "SUCCESS") return "success";
-    if (news?.final || (news && seen === "FAILED" && awakeMs - sinceMs >= settleMs)) return "failed";
+    if (data?.final || (data && seen === "FAILED" && awakeMs - sinceMs >= settleMs)) return "failed";
     if (awakeMs > giveUpAfterMs) return "waiting";
     const restMs = Math.min(15000, 250 * 2 ** quick) * (0.5 + Math.random());
     await rest(restMs, signal);

@@ -1,7 +1,7 @@
-"""What can be done from a terminal? `xpay-flow --help` says it.
+"""What does the command `xpay-flow` do? `xpay-flow --help` lists its commands.
 
-Commands only read arguments and show results; what they do is done elsewhere. A thing that goes
-wrong is one line on stderr and exit code 1 (2 for a wrong command line).
+Commands only read arguments and show results; what they do is done elsewhere. An error is one line
+on stderr and exit code 1 (2 for a wrong command line).
 """
 
 from __future__ import annotations

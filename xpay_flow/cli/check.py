@@ -97,7 +97,7 @@ def check(
     if store is not None:
         if target is not None:
             raise click.UsageError("choose one of MODULE:BUILD and --store")
-        result: Result | ContractResult = _of_store(store, faults, seconds)
+        result: Result | ContractResult = _check_store(store, faults, seconds)
     else:
         bound = _bound(bound_name, faults, scenes, kinds, seconds)
         result = _searched(target, bound, without, jobs)
@@ -111,7 +111,7 @@ def check(
     sys.exit(EXIT_CODES[result.verdict])
 
 
-def _of_store(target: str, faults: int | None, seconds: float | None) -> ContractResult:
+def _check_store(target: str, faults: int | None, seconds: float | None) -> ContractResult:
     bound = attrs.evolve(CONTRACT, seconds_max=seconds)
     if faults is not None:
         bound = attrs.evolve(bound, faults=faults)
@@ -185,7 +185,7 @@ def replay(seed: str, target: str | None, mermaid: bool) -> None:
     if again.diverged:
         click.echo(f"The code went another way, {again.diverged}.")
         sys.exit(3)
-    click.echo("The story can still happen, and breaks nothing now.")
+    click.echo("The trace can still happen, and breaks nothing now.")
 
 
 def _emit(result: Result, target: str, into: IO[str]) -> None:

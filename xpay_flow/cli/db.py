@@ -76,7 +76,7 @@ def _named(store_url: str | None) -> str:
 
 def _migrating(url: str) -> ModuleType:
     offered(url)  # Where a package is missing, the URL's scheme names the extra that brings it.
-    # Asked for when it is needed: SQLAlchemy is an extra, and takes its time to import.
+    # Imported when it is needed: SQLAlchemy is an extra, and takes its time to import.
     from xpay_flow_sqlalchemy import migrating
 
     return migrating

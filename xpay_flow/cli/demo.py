@@ -19,7 +19,7 @@ from xpay_flow.signals import on_stop
 
 from .needs import click
 from .stores import SQLITE
-from .telling import tell
+from .timeline_table import print_timeline
 
 if TYPE_CHECKING:
     from xpay_flow.demo.serve import Demo
@@ -99,7 +99,7 @@ async def _buy_once(path: Path, wish: _Wish) -> None:
         except PurchaseFailed as error:
             raise click.ClickException(f"the purchase failed: {error}") from error
     click.echo()
-    tell(timeline)
+    print_timeline(timeline)
 
 
 async def _serve(path: Path, wish: _Wish) -> None:

@@ -28,5 +28,5 @@ _DRAW = {"mermaid": lifecycle_mermaid, "svg": lifecycle_svg}
     help="The file to write; standard output by default.",
 )
 def diagram(form: str, out: IO[str]) -> None:
-    """Draw the lifecycle of a payment: its states, and the news that moves it."""
+    """Draw the lifecycle of a payment: its states, and the events that move it."""
     out.write(_DRAW[form](LIFECYCLE))

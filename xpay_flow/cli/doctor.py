@@ -34,16 +34,16 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(store_url: str | None, as_json: bool) -> None:
     """Check the settings in the environment and the store. Exit code 1 if something is wrong."""
-    findings = [*_of_library(), *_of_settings(), *_of_store(store_url)]
+    findings = [*_check_library(), *_check_settings(), *_check_store(store_url)]
     if as_json:
         click.echo(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))
     else:
-        _tell(findings)
+        _print(findings)
     if any(finding.verdict == "wrong" for finding in findings):
         raise SystemExit(1)
 
 
-def _tell(findings: list[Finding]) -> None:
+def _print(findings: list[Finding]) -> None:
     colours = {"ok": "green", "note": "yellow", "wrong": "red"}
     for finding in findings:
         verdict = click.style(f"{finding.verdict:<5}", fg=colours[finding.verdict])
@@ -52,12 +52,12 @@ def _tell(findings: list[Finding]) -> None:
     click.echo(f"\n{wrong} to fix." if wrong else "\nReady to take payments.")
 
 
-def _of_library() -> Iterator[Finding]:
+def _check_library() -> Iterator[Finding]:
     versions = f"xpay-flow {__version__} on Python {platform.python_version()}"
     yield Finding(verdict="ok", about="library", text=versions)
 
 
-def _of_settings() -> Iterator[Finding]:
+def _check_settings() -> Iterator[Finding]:
     try:
         settings = Settings.from_env()
     except ConfigurationError as error:
@@ -78,7 +78,7 @@ def _of_settings() -> Iterator[Finding]:
         yield Finding(verdict="note", about="settings", text="sandbox mode moves no money")
 
 
-def _of_store(url: str | None) -> Iterator[Finding]:
+def _check_store(url: str | None) -> Iterator[Finding]:
     if url is None:
         yield Finding(
             verdict="note", about="store", text="not checked: name it with --store or XPAY_STORE"

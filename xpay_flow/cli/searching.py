@@ -1,4 +1,4 @@
-"""How does one wait for a long search? With a line on a terminal that says how far it has come."""
+"""How is the progress of a search shown? In one line on a terminal."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def watched() -> Generator[Watch | None, None, None]:
         return
     status = Status("", console=console)
 
-    def tell(progress: Progress) -> None:
-        status.update(told(progress))
-        # Begun with the first news, so that a search that is soon over shows nothing.
+    def show(progress: Progress) -> None:
+        status.update(progress_line(progress))
+        # Begun with the first progress, so that a search that is soon over shows nothing.
         status.start()
 
     try:
-        yield tell
+        yield show
     finally:
         status.stop()
 
 
-def told(progress: Progress) -> str:
+def progress_line(progress: Progress) -> str:
     """How far a search has come, and how fast."""
     rate = progress.states / progress.seconds if progress.seconds else 0
     faults = f"{progress.faults} fault{'s' * (progress.faults != 1)}"

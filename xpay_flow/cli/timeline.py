@@ -14,7 +14,7 @@ from xpay_flow.timeline import only, timeline_of
 
 from .needs import click
 from .stores import existing_store, named_store, store_option
-from .telling import tell
+from .timeline_table import print_timeline
 
 
 @click.command(short_help="Show what happened to one payment, and why.")
@@ -43,7 +43,7 @@ def timeline(
     elif svg is not None:
         svg.write(sequence_svg(shown))
     else:
-        tell(shown)
+        print_timeline(shown)
 
 
 def _read(name: str, store_url: str) -> Timeline:

@@ -36,7 +36,7 @@ class _Job:
 
     name: str
     poll_s: float | None
-    tell: Callable[[Result], None]
+    report: Callable[[Result], None]
 
 
 @click.command(short_help="Call the handlers that are due, reconcile open payments.")
@@ -64,7 +64,7 @@ def worker(flow: str, store_url: str | None, once: bool, as_json: bool, poll_s: 
     job = _Job(
         name=flow,
         poll_s=None if once else poll_s,
-        tell=lambda result: click.echo(say(result)),
+        report=lambda result: click.echo(say(result)),
     )
     found = find_flow(flow)
     made = found if isinstance(found, Flow | AsyncFlow) else found()
@@ -82,7 +82,7 @@ def _work(flow: Flow, job: _Job) -> None:
     _say_hello(job)
 
     def one() -> int:
-        return flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, job.tell))
+        return flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, job.report))
 
     try:
         with on_stop(stop.set):
@@ -111,7 +111,9 @@ async def _work_until(stop: asyncio.Event, flow: AsyncFlow, job: _Job) -> None:
     while not stop.is_set():
         found = 0
         try:
-            found = await flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, job.tell))
+            found = await flow.run(
+                one_pass(flow.context, flow.capabilities, stop.is_set, job.report)
+            )
         except StoreError as error:
             if job.poll_s is None:
                 raise

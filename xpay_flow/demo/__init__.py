@@ -1,6 +1,6 @@
 """A small shop that sells mugs, with a local xPay beside it: `xpay-flow demo`.
 
-`shop` is what a user of this library writes; it uses the public names only. `operator` is what a
+`shop` is code of a user of this library; it uses the public names only. `operator` is what a
 shop could show its staff. The rest puts both on this machine and makes trouble on request.
 """
 

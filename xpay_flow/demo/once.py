@@ -20,7 +20,7 @@ WAIT_S: Final = 10
 
 
 class PurchaseFailed(Exception):
-    """The purchase did not go as it should; the text says where."""
+    """The purchase did not go as it should; the text names the step."""
 
 
 @attrs.define
@@ -56,7 +56,7 @@ class _Forms(HTMLParser):
 
 
 async def purchase(demo: Demo, say: Callable[[str], None]) -> Timeline:
-    """Buy one mug and see that it is packed; returns the payment's story.
+    """Buy one mug and see that it is packed; returns the payment's timeline.
 
     Raises:
         PurchaseFailed: something was not as it should be, or took too long.
@@ -90,7 +90,7 @@ class _Purchase:
         await self._returned(return_url)
         order_id = form.fields["order"]
         await self._packed(order_id)
-        return await self._told(order_id)
+        return await self._timeline(order_id)
 
     async def _bought(self) -> tuple[_Form, str]:
         self._say("opening the shop")
@@ -109,7 +109,7 @@ class _Purchase:
         return await self._sent(page, form)
 
     async def _returned(self, return_url: str) -> None:
-        self._say("coming back to the shop, and asking how the payment stands")
+        self._say("coming back to the shop, and reading the payment's status")
         await self._get(return_url)
         x_intent_id = parse_qs(urlsplit(return_url).query)[messages.RETURN_PARAMETER][0]
         params: dict[str, str | int] = {messages.RETURN_PARAMETER: x_intent_id, "wait": WAIT_S}
@@ -129,7 +129,7 @@ class _Purchase:
         _expect('data-packed="1"' in page.text, "the mug was packed more than once")
         self._say("the mug is packed, once")
 
-    async def _told(self, order_id: str) -> Timeline:
+    async def _timeline(self, order_id: str) -> Timeline:
         # The handler has packed the mug; that it is done is recorded a moment later.
         while True:
             timeline = await self._demo.flow.timeline(order_id)

@@ -1,4 +1,4 @@
-"""What may the shop's staff see? Every payment, its story, and what is owed.
+"""What does the operator of a shop see? Every payment, its timeline, and pending handler calls.
 
 A real shop keeps these pages behind a login; this one is on the visitor's own machine.
 """
@@ -25,7 +25,7 @@ from .trouble import DAYS, Trouble
 
 ROWS_MAX = 50
 _STATE_TONES = {"success": "good", "failed": "bad", "rejected": "bad", "cancelled": "warn"}
-# Effects in these states can be owed again; the other ones are under way or done.
+# Calls in these states can be redelivered; the other ones are under way or done.
 REDELIVERABLE = frozenset({"gave_up", "dropped"})
 
 
@@ -42,7 +42,7 @@ class Row:
 
 
 def row_of(timeline: Timeline, now_ms: int) -> Row:
-    """The line of one record; parked news has no intent, and shows its key."""
+    """The line of one record; parked events have no intent, and show their key."""
     last = timeline.entries[-1] if timeline.entries else None
     return Row(
         timeline=timeline,
@@ -94,7 +94,7 @@ class OperatorPages:
         )
 
     async def payment(self, name: str, live: bool = False) -> Response:
-        """One payment: its story as a picture and as a table, what is owed, where it stands."""
+        """One payment: its timeline as a picture and as a table, its pending calls, its state."""
         try:
             timeline = await self._flow.timeline(name)
         except UnknownIntent:
@@ -106,7 +106,7 @@ class OperatorPages:
             intent=intent,
             tone=_tone(timeline),
             url=_page_of(timeline.key),
-            told=[(e, elapsed(e.at_ms - entries[0].at_ms), tone_of(e)) for e in entries],
+            rows=[(e, elapsed(e.at_ms - entries[0].at_ms), tone_of(e)) for e in entries],
             redeliverable=REDELIVERABLE,
             sequence=sequence_svg(timeline),
             lifecycle=lifecycle_svg(LIFECYCLE, intent.state) if intent else "",
@@ -116,11 +116,11 @@ class OperatorPages:
     async def redeliver(
         self, name: Annotated[str, Form()], entry: Annotated[str, Form()]
     ) -> Response:
-        """Owe a handler call again. Pressing twice owes it once."""
+        """Make a handler call pending again. Pressing twice makes one call."""
         try:
             await self._flow.redeliver(name, entry)
         except UnknownIntent:
-            raise HTTPException(404, "Nothing is owed under this name") from None
+            raise HTTPException(404, "No handler call has this name") from None
         return RedirectResponse(_page_of(name), 303)
 
     async def choose_day(self, day: Annotated[str, Form()]) -> Response:

@@ -54,7 +54,7 @@ class Order:
 
 
 def new_order_id() -> str:
-    """An order id that nobody can guess."""
+    """An order id that cannot be guessed."""
     return "mug-" + "".join(secrets.choice(_LETTERS) for _ in range(10))
 
 

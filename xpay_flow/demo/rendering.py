@@ -28,7 +28,7 @@ def price(money: Money) -> str:
 
 
 def clock_time(at_ms: int) -> str:
-    """A time of day on this machine's clock; whoever looks sits in front of it."""
+    """A time of day on this machine's clock; the visitor sits in front of it."""
     moment = datetime.fromtimestamp(at_ms / 1000).astimezone()
     return f"{moment:%H:%M:%S}.{at_ms % 1000:03}"
 
@@ -66,7 +66,7 @@ class Looks:
         return HTMLResponse(html, status, self._headers)
 
     def message(self, status: int, title: str, text: str, **values: object) -> HTMLResponse:
-        """A page with one thing to say."""
+        """A page with one message."""
         more = {"back": "/", "back_text": "Back to the shop", **values}
         return self.page("message.html", status, title=title, text=text, **more)
 
@@ -77,7 +77,7 @@ def stylesheet() -> Response:
 
 
 def icon() -> Response:
-    """The picture in the browser's tab. Browsers ask for it by name on pages that have none."""
+    """The picture in the browser's tab. Browsers request it by name on pages that have none."""
     return _file("cup.svg", "image/svg+xml")
 
 

@@ -29,7 +29,7 @@ RECONCILE_SCHEDULE_S: Final = (3, 5, 10, 30, 60, 300, 900)
 RETRY_SCHEDULE_S: Final = (1, 2, 4)
 LEASE_S: Final = 5
 POLL_S: Final = 1.0
-# An open page that waits for news must not keep the process from ending.
+# An open page that waits for an event must not keep the process from ending.
 GOODBYE_S: Final = 2
 
 
@@ -45,7 +45,7 @@ class Demo:
     servers: tuple[_Server, ...] = attrs.field(repr=False)
 
     def stop(self) -> None:
-        """Ask both servers to finish what they are doing and end."""
+        """Have both servers finish their requests and end."""
         for server in self.servers:
             server.should_exit = True
 
@@ -159,7 +159,7 @@ async def _serving(
             await asyncio.sleep(0.01)
         yield
     finally:
-        # Whatever is still open is cut after a moment, which is no news to anybody.
+        # What is still open is cut after a moment, which is expected.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         for server in servers:
             server.should_exit = True

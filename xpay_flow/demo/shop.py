@@ -1,7 +1,7 @@
 """The shop, as a user of this library would write it.
 
 A customer picks a mug, is sent to xPay, and comes back to the library's return page. That return
-writes nothing: the order is packed by the handler, which the webhook (or an answer of xPay) owes.
+writes nothing: the handler packs the order, when a webhook or an answer of xPay makes it due.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .trouble import Trouble
 
 
 class Handlers:
-    """What the shop does when it is told. Each may be called again, with the same key."""
+    """The shop's handlers. Each may be called again, with the same key."""
 
     def __init__(self, orders: Orders, trouble: Trouble) -> None:
         self._orders, self._trouble = orders, trouble
@@ -61,7 +61,7 @@ class Handlers:
         self._orders.record_refund(payment.receipt_id, payment.idempotency_key, amount_minor)
 
     def do_nothing(self, payment: Payment) -> None:
-        """A real shop would write to the customer, or call a person; here the operator sees it."""
+        """A real shop would write to the customer, or alert staff; here the operator sees it."""
 
 
 def create_app(
@@ -96,7 +96,7 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
     )
-    # A name that somebody else pointed at this machine is not the shop's.
+    # Another name that points at this machine is not the shop's.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     app.include_router(xpay_flow_fastapi.routes(flow), prefix="/xpay")
     app.include_router(ShopPages(flow, orders, looks, shop_url).router)

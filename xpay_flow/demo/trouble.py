@@ -28,8 +28,8 @@ def _webhooks(*faults: WebhookFault) -> FaultPlan:
 DAYS: Final = {
     "fine": Day(title="All is well", text="Every message arrives, once and at once."),
     "lost": Day(
-        title="The good news is lost",
-        text="No webhook says that a payment succeeded. After some seconds xPay is asked.",
+        title="The success event is lost",
+        text="No webhook reports a success. Some seconds later xPay's API does.",
         faults=_webhooks(WebhookFault(fault="lose", event_type=messages.INTENT_SUCCESS)),
     ),
     "late": Day(
@@ -56,7 +56,7 @@ DAYS: Final = {
     ),
     "jammed": Day(
         title="Packing fails",
-        text="Our own handler fails until it is mended; then deliver again on the payment’s page.",
+        text="Our own handler fails until it is fixed; then deliver again on the payment’s page.",
         jammed=True,
     ),
 }

@@ -1,7 +1,7 @@
-"""What does it look like? A lifecycle or a payment's story as Mermaid or SVG text.
+"""How is a lifecycle or a timeline drawn? As Mermaid or SVG text.
 
 Pure functions without dependencies. The pictures are drawn from the machine and from the record,
-so they cannot say what those do not. Foreign text is escaped and cut.
+so they show nothing else. Foreign text is escaped and cut.
 """
 
 from .lifecycle import lifecycle_mermaid, lifecycle_svg

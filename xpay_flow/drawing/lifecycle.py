@@ -1,6 +1,6 @@
 """The lifecycle as a picture: states in the order of their rank, and what moves a payment on.
 
-In the SVG a move leaves its source to the right and comes down upon its target. So a line that
+In the SVG a move leaves its source to the right and comes down on its target. So a line that
 went back would be seen at once; there is none.
 """
 
@@ -102,8 +102,8 @@ class _Grid:
 def lifecycle_svg(lifecycle: Lifecycle, current: str | None = None) -> str:
     """The lifecycle as an SVG of about 1,000 pixels; `current` marks the state a payment is in."""
     grid = _laid_out(lifecycle.states, moves_of(lifecycle))
-    told = ", ".join(xml(state, NAME_CHARS_MAX) for state in lifecycle.states)
-    description = f"States from least to most known: {told}. News only ever moves a payment on."
+    named = ", ".join(xml(state, NAME_CHARS_MAX) for state in lifecycle.states)
+    description = f"States from least to most known: {named}. An event never moves a payment back."
     if current is not None:
         description += f" This payment is in state {xml(current, NAME_CHARS_MAX)}."
     parts = [*_heading(grid), *_rails(grid), *_boxes(grid, current)]
@@ -142,9 +142,9 @@ def _heading(grid: _Grid) -> Iterator[str]:
     x, y = MARGIN, grid.size[1] - MARGIN - 3 * LINE_HEIGHT
     for place, line in enumerate(
         (
-            "News moves a payment to the right,",
+            "An event moves a payment to the right,",
             "or leaves it where it is. Never back.",
-            "A dot is a move, by the news named above it.",
+            "A dot is a move, by the event named above it.",
         )
     ):
         yield tag("text", line, x=x, y=y + (place + 1) * LINE_HEIGHT, class_="xf-small xf-quiet")
@@ -214,7 +214,7 @@ def _boxes(grid: _Grid, current: str | None) -> Iterator[str]:
 
 
 def _here(x: float, y: float, width: float) -> Iterator[str]:
-    """A second frame and a word: the state must be found without seeing colours."""
+    """A second frame and a word: the state must be found without colours."""
     middle, below = x + width / 2, y + BOX_HEIGHT
     frame = {"x": x - 4, "y": y - 4, "width": width + 8, "height": BOX_HEIGHT + 8, "rx": 12}
     yield tag("rect", **frame, class_="xf-mark xf-now xf-tone-line")

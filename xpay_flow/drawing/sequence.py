@@ -1,4 +1,4 @@
-"""One payment's story as a sequence diagram: who told whom what, and what was decided upon it.
+"""How is a timeline drawn as a sequence diagram? Messages between the parties, with verdicts.
 
 One arrow for each entry of the timeline, in its order, with times after the first entry.
 """
@@ -18,7 +18,7 @@ from .text import cut, elapsed, mermaid, xml
 Party = Literal["Customer", "xPay", "Shop", "Handlers"]
 Tone = Literal["good", "plain", "warn", "bad"]
 
-# From left to right. Nearly all news goes from xPay to the shop and on to its handlers.
+# From left to right. Nearly all events go from xPay to the shop and on to its handlers.
 PARTIES: Final[tuple[Party, ...]] = ("Customer", "xPay", "Shop", "Handlers")
 # A picture of more arrows than this is not looked at; the table of the timeline has them all.
 ENTRIES_MAX = 200
@@ -31,11 +31,11 @@ _TONES: Final[dict[str, Tone]] = {
     "mismatched": "warn",
     "unknown": "warn",
     "quarantined": "warn",
-    "owed again": "warn",
+    "pending again": "warn",
     "failed": "bad",
     "missing": "bad",
 }
-# Our own news that asks for a person; that it was applied is not the point.
+# Our own event that alerts an operator; that it was applied is not the point.
 _ALARMS: Final = frozenset({HANDLER_GAVE_UP, CREATE_UNRESOLVED})
 # Each tone has its own sign as well, drawn around (0, 0), for those who do not see the colour.
 _SIGNS: Final[dict[Tone, str]] = {
@@ -61,7 +61,7 @@ class Arrow:
 
 
 def tone_of(entry: Entry) -> Tone:
-    """How a verdict is to be taken: good news, no news, worth a look, bad."""
+    """The tone of a verdict: good, plain, a warning, bad."""
     if entry.who == "shop" and entry.what in _ALARMS:
         return "warn"
     return _TONES.get(entry.verdict, "plain")
@@ -89,7 +89,7 @@ def _try(entry: Entry) -> Arrow:
         return Arrow(entry=entry, source="Shop", target="Handlers")
     if entry.verdict in ("done", "failed"):
         return Arrow(entry=entry, source="Handlers", target="Shop", answer=True)
-    # Dropped, missing or owed again: the handler never heard of it.
+    # Dropped, missing or pending again: the handler was not called.
     return Arrow(entry=entry, source="Shop", target="Shop")
 
 
@@ -116,7 +116,7 @@ _RECTANGLES: Final[dict[Tone, str]] = {
 
 
 def sequence_mermaid(timeline: Timeline) -> str:
-    """The story as Mermaid's `sequenceDiagram`. News that needs a look has a coloured band."""
+    """The timeline as Mermaid's `sequenceDiagram`. Entries to look at have a coloured band."""
     arrows = arrows_of(timeline)
     lines = ["sequenceDiagram"]
     lines += [f"  participant {party}" for party in _parties(arrows)]
@@ -131,9 +131,9 @@ def sequence_mermaid(timeline: Timeline) -> str:
 
 def _mermaid_line(timeline: Timeline, arrow: Arrow) -> str:
     entry, line = arrow.entry, "-->>" if arrow.answer else "->>"
-    said = f"{_since_start(timeline, entry)} {cut(entry.what, WHAT_CHARS_MAX)}, {entry.how}"
+    message = f"{_since_start(timeline, entry)} {cut(entry.what, WHAT_CHARS_MAX)}, {entry.how}"
     verdict = f"{entry.verdict}, {entry.why}" if entry.why else entry.verdict
-    text = f"{mermaid(said, 120)}<br/>{mermaid(verdict, 120)}"
+    text = f"{mermaid(message, 120)}<br/>{mermaid(verdict, 120)}"
     return f"{arrow.source}{line}{arrow.target}: {text}"
 
 
@@ -170,11 +170,11 @@ class _Sheet:
 
 
 def sequence_svg(timeline: Timeline) -> str:
-    """The story as an SVG of about 1,000 pixels. The full texts are in the tooltips."""
+    """The timeline as an SVG of about 1,000 pixels. The full texts are in the tooltips."""
     arrows = arrows_of(timeline)
     rest = _left_out(timeline)
     sheet = _Sheet(parties=_parties(arrows), rows=len(arrows) + bool(rest))
-    title = "The story of a payment"
+    title = "The timeline of a payment"
     description = f"{len(timeline.entries)} entries. " + " ".join(
         _sentence(timeline, arrow) for arrow in arrows
     )

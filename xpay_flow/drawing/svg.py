@@ -1,6 +1,6 @@
 """How is an SVG put together? Elements as text, and one style sheet for light and dark.
 
-Text measures cannot be asked for without a browser, so widths are reckoned for a monospaced font.
+Text cannot be measured without a browser, so widths are computed for a monospaced font.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def code_width(chars: int, px: float = CODE_PX) -> float:
 def document(
     kind: str, title: str, description: str, size: tuple[float, float], parts: Iterable[str]
 ) -> str:
-    """A whole SVG, named for people who cannot see it. `title` and `description` are escaped."""
+    """A whole SVG, named for screen readers. `title` and `description` are escaped."""
     width, height = size
     names = f"xf-{kind}-title xf-{kind}-desc"
     content = [

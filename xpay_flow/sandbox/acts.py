@@ -1,4 +1,4 @@
-"""What can happen to an intent, and the event that tells the merchant.
+"""What can happen to an intent, and the event that informs the merchant.
 
 Customers, merchants and banks act here; each act changes the ledger first and announces it then.
 """

@@ -1,7 +1,7 @@
 """How does xPay's merchant API answer a request?
 
 Order of the checks: size, keys, rate, path, idempotency key, content. Whatever the bytes are, the
-answer is one of the documented ones, and a 500 only when a fault asks for it.
+answer is one of the documented ones, and a 500 only when a fault wants it.
 """
 
 from __future__ import annotations
@@ -196,10 +196,10 @@ class Api:
         return json_response(200, {"webhookConfigId": endpoint.endpoint_id})
 
     def list_webhooks(self, _request: Request, _: str) -> Response:
-        return json_response(200, {"data": [one.told() for one in self._endpoints.all()]})
+        return json_response(200, {"data": [one.to_json() for one in self._endpoints.all()]})
 
     def read_webhook(self, _: Request, endpoint_id: str) -> Response:
-        return json_response(200, self._endpoints.get(endpoint_id).told())
+        return json_response(200, self._endpoints.get(endpoint_id).to_json())
 
     def change_webhook(self, request: Request, endpoint_id: str) -> Response:
         self._endpoints.get(endpoint_id)

@@ -1,6 +1,6 @@
 """The cards that the checkout page takes, and the reasons for which a charge can be declined.
 
-Only made-up numbers are taken, so that nobody's real card ever reaches a sandbox.
+Only made-up numbers are taken, so that no real card ever reaches a sandbox.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class Card:
-    """What xPay tells about a card; `brand` as in events, in lower case."""
+    """The card in xPay's messages; `brand` as in events, in lower case."""
 
     brand: str
     country: str

@@ -64,7 +64,7 @@ class CheckoutPage:
         ]
 
     async def show(self, request: Request) -> Response:
-        """The form, or a page that says why there is nothing to pay."""
+        """The form, or a page with the reason why there is nothing to pay."""
         intent = self._find(request)
         if intent is None:
             return _unknown()
@@ -112,7 +112,7 @@ class CheckoutPage:
             return _message(
                 "Payment approved",
                 "The browser was closed before it could go back to the shop.",
-                note="Only the webhook, or a question to xPay, can tell the shop now.",
+                note="Only the webhook, or a status request to xPay, can inform the shop now.",
                 tone="good",
             )
         return await self._to_shop(intent)
@@ -141,11 +141,11 @@ class CheckoutPage:
     def _page(self, intent: Intent, filled: Filled, status: int = 200) -> Response:
         back = self._sandbox.return_url(intent.x_intent_id)
         if intent.succeeded:
-            said = "This order is paid"
-            return _message(said, "There is nothing left to pay.", back=back, tone="good")
+            title = "This order is paid"
+            return _message(title, "There is nothing left to pay.", back=back, tone="good")
         if intent.cancelled:
-            said = "This payment was cancelled"
-            return _message(said, "The shop has withdrawn it, so it cannot be paid.", back=back)
+            title = "This payment was cancelled"
+            return _message(title, "The shop has withdrawn it, so it cannot be paid.", back=back)
         return page("checkout.html", status, **self._values(intent, filled), back=back)
 
     def _values(self, intent: Intent, filled: Filled) -> dict[str, object]:
@@ -182,7 +182,7 @@ def _customer(filled: Filled) -> Json | None:
 
 
 def _filled(form: Mapping[str, str], intent: Intent) -> Filled:
-    """What the form says; everything foreign is either one of the known choices or an error."""
+    """The submitted form; everything foreign is either one of the known choices or an error."""
     errors: dict[str, str] = {}
     method = form.get("method", _methods(intent)[0])
     if method not in _methods(intent):

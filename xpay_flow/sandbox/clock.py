@@ -23,7 +23,7 @@ class SystemClock:
 
 
 class VirtualClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that stands still until `advance` is called."""
 
     def __init__(self, now_ms: int = VIRTUAL_START_MS) -> None:
         self._now_ms = now_ms

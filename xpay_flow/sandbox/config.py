@@ -1,7 +1,7 @@
 """How this local xPay behaves wherever xPay's documentation leaves a choice.
 
 Defaults are the documented behaviour, or the safest guess where nothing is documented; a comment
-says which. Change one setting at a time to see whether your shop minds.
+names it. Change one setting at a time to see whether your shop minds.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SandboxConfig:
     # which a test with a standing clock wants.
     rate_limit: RateLimit | None = RateLimit()
 
-    # Create-intent. "Greater than 1 USD" says the text, while every example uses exactly 100.
+    # Create-intent. The text: "Greater than 1 USD", while every example uses exactly 100.
     minimum_minor: int = 100
     currencies: frozenset[str] | None = None  # None: all of ISO 4217
     # True refuses what the pages call required, though live shops leave it out.
@@ -64,7 +64,7 @@ class SandboxConfig:
     expand_by_default: bool = False
     list_newest_first: bool = True
     id_chars: int = 16
-    # "409 conflict" says the error table, "400" the page on idempotency.
+    # The error table: "409 conflict"; the page on idempotency: "400".
     in_progress_status: Literal[400, 409] = 409
     refuse_key_where_unsupported: bool = True
 

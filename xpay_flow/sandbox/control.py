@@ -166,18 +166,18 @@ class ControlApi:
 
     async def intents(self, _: Request) -> Response:
         newest = self._sandbox.intents()[-ROWS_MAX:]
-        return JSONResponse([told_intent(self._sandbox, intent) for intent in newest])
+        return JSONResponse([intent_json(self._sandbox, intent) for intent in newest])
 
     async def intent(self, request: Request) -> Response:
         found = self._sandbox.intent(request.path_params["x_intent_id"])
-        return JSONResponse(told_intent(self._sandbox, found))
+        return JSONResponse(intent_json(self._sandbox, found))
 
     async def act(self, request: Request) -> Response:
         x_intent_id = request.path_params["x_intent_id"]
         fields = await _body(request)
         url = perform(self._sandbox, x_intent_id, request.path_params["act"], fields)
-        told = told_intent(self._sandbox, self._sandbox.intent(x_intent_id))
-        return JSONResponse(told if url is None else {**told, "url": url})
+        found = intent_json(self._sandbox, self._sandbox.intent(x_intent_id))
+        return JSONResponse(found if url is None else {**found, "url": url})
 
     async def faults(self, _: Request) -> Response:
         return JSONResponse(self._sandbox.faults.to_dict())
@@ -194,7 +194,7 @@ class ControlApi:
         return JSONResponse(self._time())
 
     async def events(self, _: Request) -> Response:
-        return JSONResponse([told_event(event) for event in self._sandbox.events()[-ROWS_MAX:]])
+        return JSONResponse([event_json(event) for event in self._sandbox.events()[-ROWS_MAX:]])
 
     async def send_event(self, request: Request) -> Response:
         fields = await _body(request)
@@ -203,7 +203,7 @@ class ControlApi:
             raise InvalidValue("fields must be an object")
         event_type = _text(fields, "event_type", "")
         event = self._sandbox.send_raw_event(event_type, cast("dict[str, Any]", content))
-        return JSONResponse(told_event(event))
+        return JSONResponse(event_json(event))
 
     async def redeliver(self, request: Request) -> Response:
         count = self._sandbox.redeliver(request.path_params["event_id"])
@@ -214,7 +214,7 @@ class ControlApi:
         return JSONResponse(
             {
                 "attempts": [
-                    _told_attempt(one) for one in self._sandbox.delivery_log()[-ROWS_MAX:]
+                    _attempt_json(one) for one in self._sandbox.delivery_log()[-ROWS_MAX:]
                 ],
                 "waiting": [
                     {
@@ -246,7 +246,7 @@ def advance(sandbox: Sandbox, seconds: object) -> None:
     sandbox.clock.advance(number)
 
 
-def told_intent(sandbox: Sandbox, intent: Intent) -> dict[str, Any]:
+def intent_json(sandbox: Sandbox, intent: Intent) -> dict[str, Any]:
     """An intent as the control API shows it."""
     return {
         "x_intent_id": intent.x_intent_id,
@@ -263,7 +263,7 @@ def told_intent(sandbox: Sandbox, intent: Intent) -> dict[str, Any]:
     }
 
 
-def told_event(event: Event) -> dict[str, Any]:
+def event_json(event: Event) -> dict[str, Any]:
     """An event as the control API shows it, with its payload."""
     return {
         "event_id": event.event_id,
@@ -274,7 +274,7 @@ def told_event(event: Event) -> dict[str, Any]:
     }
 
 
-def _told_attempt(attempt: Attempt) -> dict[str, Any]:
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
     return {
         "event_id": attempt.event_id,
         "event_type": attempt.event_type,

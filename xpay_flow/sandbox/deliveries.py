@@ -1,4 +1,4 @@
-"""The words of the webhook sender: an event, an attempt to deliver it, and what became of that."""
+"""The words of the webhook sender: an event, an attempt to deliver it, and its outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .exchange import Pairs
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """An event that happened, with the bytes that tell it."""
+    """An event that happened, with the bytes that report it."""
 
     event_id: str
     event_type: str

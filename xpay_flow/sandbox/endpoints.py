@@ -39,7 +39,7 @@ class Endpoint:
     def wants(self, event_type: str) -> bool:
         return self.event_types is None or event_type in self.event_types
 
-    def told(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """As the API shows it: `webHookUrl` and not `endpoint`, and the secret in clear."""
         types = KNOWN_EVENT_TYPES if self.event_types is None else sorted(self.event_types)
         return {

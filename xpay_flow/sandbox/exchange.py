@@ -1,4 +1,4 @@
-"""HTTP as values: what a client asked, what xPay answered, and the case that it did not."""
+"""HTTP as values: a client's request, xPay's answer, and the case that none came."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Request:
 
 @attrs.frozen
 class Response:
-    """One HTTP response; `delay_ms` is how long whoever carries it should hold it back."""
+    """One HTTP response; `delay_ms` is how long the server should hold it back."""
 
     status: int
     headers: Pairs = attrs.field(default=(), converter=_pairs)
@@ -68,7 +68,7 @@ class Response:
 
 
 class NoAnswer(enum.Enum):
-    """The connection broke: the client cannot tell whether its request took effect."""
+    """The connection broke: the client cannot know whether its request took effect."""
 
     NO_ANSWER = "no answer"
 

@@ -155,7 +155,7 @@ class FaultPlan:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> FaultPlan:
-        """Reads a plan; InvalidValue says which rule and field is wrong."""
+        """Reads a plan; InvalidValue names the wrong rule and field."""
         try:
             plan = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -176,8 +176,8 @@ class FaultPlan:
         """The plan as plain values; defaults are left out."""
         return {
             "seed": self.seed,
-            "webhooks": [_told(rule) for rule in self.webhooks],
-            "api": [_told(rule) for rule in self.api],
+            "webhooks": [_rule_fields(rule) for rule in self.webhooks],
+            "api": [_rule_fields(rule) for rule in self.api],
         }
 
     @classmethod
@@ -252,7 +252,7 @@ def _rule(value: object, rule: type[_Rule], where: str) -> _Rule:
         raise InvalidValue(f"{where}.{error}") from None
 
 
-def _told(rule: WebhookFault | ApiFault) -> dict[str, object]:
+def _rule_fields(rule: WebhookFault | ApiFault) -> dict[str, object]:
     """The fields of a rule that differ from their defaults."""
     defaults = {field.name: field.default for field in attrs.fields(type(rule))}
     return {name: value for name, value in attrs.asdict(rule).items() if value != defaults[name]}

@@ -9,7 +9,7 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 class Ids:
-    """A source of ids such as `in_Q7mWb2RkT9xLzA04`; a seed tells all, so no secrets."""
+    """A source of ids such as `in_Q7mWb2RkT9xLzA04`; a seed determines all, so no secrets."""
 
     def __init__(self, seed: int, chars: int) -> None:
         self._random = random.Random(f"ids {seed}")

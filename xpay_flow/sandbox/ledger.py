@@ -1,4 +1,4 @@
-"""Who owes what: intents, charge attempts, refunds and disputes, and what may happen to them.
+"""The ledger of xPay: intents, charge attempts, refunds and disputes, and what may happen to them.
 
 The rules of money at xPay. Refusals are InvalidValue, unknown names UnknownIntent.
 """
@@ -58,7 +58,7 @@ class Refund:
 
 @attrs.frozen(kw_only=True)
 class Dispute:
-    """The bank's question about a charge."""
+    """The bank's dispute of a charge."""
 
     dispute_id: str
     stage: DisputeStage
@@ -126,7 +126,7 @@ class Ledger:
         return list(self._intents.values())
 
     def status(self, intent: Intent) -> str:
-        """The status that the API tells."""
+        """The status that the API reports."""
         if intent.dispute and self._config.dispute_changes_status:
             return _DISPUTE_STATUS[intent.dispute.stage]
         if intent.refunds:

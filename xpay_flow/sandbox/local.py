@@ -42,7 +42,7 @@ class Sandbox:
         faults: what goes wrong; nothing by default.
         seed: determines ids and the dice of the faults.
 
-    Every method may be called from any thread. Acts raise UnknownIntent for an id that is nobody's
+    Every method may be called from any thread. Acts raise UnknownIntent for an unknown id
     and InvalidValue for what cannot happen, such as paying twice.
     """
 
@@ -98,7 +98,7 @@ class Sandbox:
         customer: Json | None = None,
         despite_cancel: bool = False,
     ) -> Intent:
-        """A charge works. `customer` is what the page asked where the merchant told nothing.
+        """A charge works. `customer` comes from the page where the merchant sent none.
 
         `despite_cancel` is the charge that was running when the merchant cancelled.
         """
@@ -128,7 +128,7 @@ class Sandbox:
     def cancel_by_customer(self, x_intent_id: str) -> str:
         """The customer gives up on the page; returns where the browser goes.
 
-        No page of xPay says that this changes the status, so by default it does not.
+        No page of xPay documents that this changes the status, so by default it does not.
         """
         with self._lock:
             if self.config.customer_cancel_changes_status:
@@ -188,7 +188,7 @@ class Sandbox:
             return self._ledger.all()
 
     def status(self, x_intent_id: str) -> str:
-        """The status that the API tells for an intent."""
+        """The status that the API reports for an intent."""
         with self._lock:
             return self._ledger.status(self._ledger.get(x_intent_id))
 
@@ -216,7 +216,7 @@ class Sandbox:
             return self._outbox.events()
 
     def delivery_log(self) -> list[Attempt]:
-        """What became of every attempt to deliver a webhook, oldest first."""
+        """The outcome of every attempt to deliver a webhook, oldest first."""
         with self._lock:
             return self._outbox.log()
 
@@ -241,7 +241,7 @@ class Sandbox:
     # Webhooks
 
     def due(self, now_ms: int | None = None) -> list[Delivery]:
-        """The webhooks to send now, in order; asking twice gives the same ones."""
+        """The webhooks to send now, in order; calling twice gives the same ones."""
         with self._lock:
             return self._outbox.due(self.clock.now_ms() if now_ms is None else now_ms)
 

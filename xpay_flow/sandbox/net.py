@@ -17,6 +17,6 @@ def is_loopback(address: str) -> bool:
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a host name or address means this machine without asking anyone (RFC 6761)."""
+    """Whether a host name or address means this machine without a look-up (RFC 6761)."""
     name = host.lower().rstrip(".")
     return name == "localhost" or name.endswith(".localhost") or is_loopback(host)

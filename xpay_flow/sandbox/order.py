@@ -41,7 +41,7 @@ Fields = Mapping[str, object]
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """What the merchant asked for, checked. `customer` is the object `customerDetails`."""
+    """The requested order, checked. `customer` is the object `customerDetails`."""
 
     amount_minor: int
     currency: str

@@ -2,7 +2,7 @@
 
 Each event becomes one delivery per endpoint. An answer of 2xx ends it; anything else, or none,
 brings it back after the next pause of the retry schedule, with the same event id and the same
-bytes. Faults of the plan are worked in here. Nothing is sent: whoever carries the bytes asks for
+bytes. Faults of the plan are worked in here. Nothing is sent here: the sender reads
 what is due and reports the outcome.
 """
 
@@ -63,7 +63,7 @@ class Outbox:
         self._log: deque[Attempt] = deque(maxlen=config.deliveries_max)
 
     def due(self, now_ms: int) -> list[Delivery]:
-        """What should be on its way, in the order of sending; asking changes nothing."""
+        """What should be on its way, in the order of sending; reading changes nothing."""
         return sorted((d for d in self._waiting() if d.due_at_ms <= now_ms), key=_order)
 
     def next_due_at_ms(self) -> int | None:
@@ -147,7 +147,7 @@ class Outbox:
                 self._schedule(attrs.evolve(job, is_copy=True), 1, at_ms + gap_ms)
 
     def _release(self, at_ms: int) -> None:
-        """Lets the held events follow the one that has just overtaken them."""
+        """Lets the held events follow the one that has just passed them."""
         for number, job in list(self._jobs.items()):
             if job.held:
                 del self._jobs[number]

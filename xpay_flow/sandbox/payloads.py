@@ -1,4 +1,4 @@
-"""What xPay says about an intent: the objects of its API and the fields of its events.
+"""How does xPay report an intent? The objects of its API and the fields of its events.
 
 The two differ on purpose, as they do at xPay: `xIntentId` against `intentId`, dates as text
 against milliseconds, `Visa` against `visa`.
@@ -20,7 +20,7 @@ from .ledger import Charge, Intent, Ledger, Refund
 
 Json = dict[str, Any]
 
-# Shown for a customer of whom the merchant told nothing and who told nothing either.
+# Shown where neither the merchant nor the customer gave any details.
 STAND_IN_CUSTOMER: Json = {
     "name": "Sandbox Customer",
     "email": "customer@example.org",
@@ -58,16 +58,16 @@ class ApiObjects:
         return self._tidy({**self._intent(intent), "fwdUrl": self.fwd_url(intent)})
 
     def read(self, intent: Intent, expand: frozenset[str]) -> Json:
-        told = self._intent(intent)
+        shown = self._intent(intent)
         if self.config.fwd_url_in_get:
-            told["fwdUrl"] = self.fwd_url(intent)
-        told["succeededAt"] = intent.succeeded.at_ms if intent.succeeded else None
-        told = self._tidy(told)
+            shown["fwdUrl"] = self.fwd_url(intent)
+        shown["succeededAt"] = intent.succeeded.at_ms if intent.succeeded else None
+        shown = self._tidy(shown)
         if "charge_attempts" in expand:
-            told["chargeAttempts"] = [_charge(charge) for charge in intent.charges]
+            shown["chargeAttempts"] = [_charge(charge) for charge in intent.charges]
         if "succeeded_charge" in expand and intent.succeeded:
-            told["succeededCharge"] = _charge(intent.succeeded)
-        return told
+            shown["succeededCharge"] = _charge(intent.succeeded)
+        return shown
 
     def listed(self, intent: Intent) -> Json:
         return self._tidy(
@@ -110,10 +110,10 @@ class ApiObjects:
             "metadata": order.metadata,
         }
 
-    def _tidy(self, told: Json) -> Json:
+    def _tidy(self, shown: Json) -> Json:
         if self.config.absent_as_null:
-            return told
-        return {name: value for name, value in told.items() if value is not None}
+            return shown
+        return {name: value for name, value in shown.items() if value is not None}
 
 
 def _charge(charge: Charge) -> Json:

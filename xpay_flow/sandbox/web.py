@@ -70,8 +70,8 @@ def run(
     """Serves until interrupted.
 
     `checkout_base_url` of the configuration must be the address that is served here. Raises
-    ConfigurationError for a host that others can reach, unless `any_host` allows it: whoever
-    reaches the sandbox can read its intents and make it call webhooks.
+    ConfigurationError for a host that others can reach, unless `any_host` allows it: they
+    could read the sandbox's intents and make it call webhooks.
     """
     if not any_host and not is_local_name(host):
         raise ConfigurationError(f"{host!r} is reachable by others; pass any_host=True to allow it")

@@ -1,7 +1,7 @@
-"""What did the operator decide? Keys, addresses, limits and schedules, refused when they are weak.
+"""Which settings does an operator choose? Keys, addresses, limits; weak values are refused.
 
 `declaration` lists the settings, `checks` looks at one value, `problems` at all of them together,
-`live` at what live mode forbids, and `environment` reads variables.
+`live` at the values that live mode forbids, and `environment` reads variables.
 
 No key is ever shown, neither in a repr nor in an error; since a key may stand in the wrong
 variable, no error quotes any value.

@@ -1,6 +1,6 @@
 """Can this one value be meant?
 
-Each check says what is wrong and what to do, as the end of a sentence, or None. Since a key may
+Each check returns what is wrong and what to do, as the end of a sentence, or None. Since a key may
 stand in the wrong place, no sentence quotes the value.
 """
 
@@ -19,7 +19,7 @@ from ..signing import SignaturePolicy
 Check: TypeAlias = Callable[[object], "str | None"]
 
 _KEY_CHARS_MIN: Final = 8
-# What documentation and forms are pre-filled with. Whoever can guess the key can forge a payment.
+# What documentation and forms are pre-filled with. A guessed key can forge a payment.
 _WELL_KNOWN_KEYS: Final = frozenset(
     {
         "changeme",
@@ -58,7 +58,7 @@ def key(value: object) -> str | None:
     if not value.isprintable() or re.search(r"\s", value):
         return "holds white space or a control character: copy it again, without line ends"
     if value.lower() in _WELL_KNOWN_KEYS:
-        return "is a placeholder that anybody can guess: use the one from xPay's dashboard"
+        return "is a placeholder that is easy to guess: use the one from xPay's dashboard"
     if len(value) < _KEY_CHARS_MIN or len(set(value)) < _KEY_CHARS_MIN // 2:
         return f"is too short or too uniform: a key has at least {_KEY_CHARS_MIN} mixed characters"
     return None
@@ -103,7 +103,7 @@ def seconds(low: float, high: float) -> Check:
 
 
 def tuple_of(check_item: Check, *, what: str, empty: bool = False) -> Check:
-    """For a tuple whose items all pass `check_item`; `what` is what people call them."""
+    """For a tuple whose items all pass `check_item`; `what` is their name in the error."""
 
     def check(value: object) -> str | None:
         # A single string is refused: it would pass for a tuple of letters.

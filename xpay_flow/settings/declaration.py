@@ -33,7 +33,7 @@ _HOUR_S: Final = 3600
 _DAY_S: Final = 24 * _HOUR_S
 
 # Customers decide within minutes, so most lost webhooks are noticed in the first hour; from then on
-# each question is likely to be in vain, and xPay discourages polling. After a week nobody waits.
+# each request is likely to be in vain, and xPay discourages polling. No customer waits a week.
 _FIRST_HOURS_S: Final = (60, 120, 300, 900, 1 * _HOUR_S, 3 * _HOUR_S, 12 * _HOUR_S)
 RECONCILE_SCHEDULE_S: Final = _FIRST_HOURS_S + 6 * (_DAY_S,)
 # The first retries outlast a restart, the later ones an outage, the last one a night without staff.
@@ -199,7 +199,7 @@ class Settings:
         default=RETRY_SCHEDULE_S,
         metadata=_about(
             "RETRY_SCHEDULE_S",
-            "The pauses before each retry of a handler that failed; then a person is asked.",
+            "The pauses before each retry of a handler that failed; then an operator is alerted.",
             checks.tuple_of(checks.whole(1, 30 * _DAY_S), what="whole seconds"),
             read_ints,
         ),
@@ -236,7 +236,7 @@ class Settings:
         default=25.0,
         metadata=_about(
             "STATUS_WAIT_S_MAX",
-            "How long a status query may wait for news.",
+            "How long a status query may wait for an event.",
             checks.seconds(0, 120),
             read_float,
         ),

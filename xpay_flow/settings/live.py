@@ -1,4 +1,4 @@
-"""What must live mode not use? Keys that everybody knows, and addresses that are not xPay's."""
+"""What must live mode not use? Keys that are public, and addresses that are not xPay's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def live_problems(good: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, "is a key of the local sandbox: live mode needs one of xPay's dashboard"
     secrets = good.get("webhook_secrets", ())
     if any(secret.startswith(_SANDBOX_KEY_PREFIX) for secret in secrets):
-        yield "webhook_secrets", "has a key of the local sandbox, which anybody can sign with"
+        yield "webhook_secrets", "has a key of the local sandbox, which is public"
     elif any(len(secret) < _LIVE_SECRET_CHARS_MIN for secret in secrets):
         least = f"at least {_LIVE_SECRET_CHARS_MIN} characters"
         yield "webhook_secrets", f"has one that is too short: live mode needs {least}"

@@ -30,7 +30,7 @@ def open_store(url: str) -> Store:
 
     Raises:
         ConfigurationError: no installed package offers the scheme, or what it offers cannot be
-            used. The text says what to do, and quotes only the scheme: a URL may hold a password.
+            used. The text names what to do, and quotes only the scheme: a URL may hold a password.
         StoreUnavailable: the store itself did not answer.
     """
     store: Store = offered(url).from_url(url)
@@ -80,7 +80,7 @@ def _loaded(point: EntryPoint) -> Any:
             raise AttributeError(f"{point.value} has no from_url")
     except MissingExtra as error:
         # The module knows what it needs itself; the scheme knows which driver, too.
-        extra = point.extras[0] if point.extras and _is_ours(point) else error.extra
+        extra = point.extras[0] if point.extras and _is_shipped(point) else error.extra
         raise MissingExtra(point.module, extra) from error
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(
@@ -90,7 +90,7 @@ def _loaded(point: EntryPoint) -> Any:
     return kind
 
 
-def _is_ours(point: EntryPoint) -> bool:
+def _is_shipped(point: EntryPoint) -> bool:
     return point.dist is None or point.dist.name == "xpay-flow"
 
 

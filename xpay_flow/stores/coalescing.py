@@ -1,8 +1,8 @@
-"""How do many webhooks that arrive together share one look at the store, and one flush to the disk?
+"""How do many webhooks that arrive together share one read of the store, and one flush to the disk?
 
 The first goes at once. Those that arrive while it is on its way go together in the next statement
-or transaction, and each is answered after that one only. So nobody waits for company, and nobody
-is told what was read before they asked.
+or transaction, and each is answered after that one only. So no call waits for company, and no
+answer is older than its call.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def coalesced_commit(store: AsyncStore) -> Callable[[Change], Awaitable[bool]]:
     """`commit` of an `AsyncBatchCommitting` store. A caller that gives up may have committed."""
     assert isinstance(store, AsyncBatchCommitting)
     # Of two changes of one record, the second goes with the next, and loses.
-    return Coalescing(store.commit, store.commit_many, lambda change: change.record.key).ask
+    return Coalescing(store.commit, store.commit_many, lambda change: change.record.key).call
 
 
 def coalesced_load(store: AsyncStore) -> Callable[[str], Awaitable[Sequence[Record]]]:
     """`load` of a store that is `AsyncBatchLoading`."""
     assert isinstance(store, AsyncBatchLoading)
-    return Coalescing(store.load, store.load_many, lambda alias: alias).ask
+    return Coalescing(store.load, store.load_many, lambda alias: alias).call
 
 
 @attrs.define(eq=False)
@@ -80,7 +80,7 @@ class _Waiting(Generic[Q, A]):
 
 
 class Coalescing(Generic[Q, A]):
-    """One question to a store, asked for many at once.
+    """Merges many calls of a store into one.
 
     Args:
         alone: answers one.
@@ -98,7 +98,7 @@ class Coalescing(Generic[Q, A]):
         self._waiting: list[_Waiting[Q, A]] = []
         self._asking: asyncio.Task[None] | None = None
 
-    async def ask(self, question: Q) -> A:
+    async def call(self, question: Q) -> A:
         """What `alone` would answer."""
         loop = asyncio.get_running_loop()
         if self._asking is None or self._asking.done() or self._asking.get_loop() is not loop:
@@ -115,7 +115,7 @@ class Coalescing(Generic[Q, A]):
             try:
                 await self._ask(batch)
             finally:
-                # Only if this task itself was ended: nobody may wait for ever.
+                # Only if this task itself was ended: no caller may wait for ever.
                 for waiting in batch:
                     waiting.answer.cancel()
 
@@ -127,7 +127,7 @@ class Coalescing(Generic[Q, A]):
         for waiting in self._waiting:
             key = self._key(waiting.question)
             if waiting.answer.done():
-                continue  # Whoever asked was cancelled before anything was begun.
+                continue  # The caller was cancelled before anything was begun.
             if len(batch) < TOGETHER_MAX and key not in keys:
                 keys.add(key)
                 batch.append(waiting)
@@ -148,8 +148,8 @@ class Coalescing(Generic[Q, A]):
         try:
             answers = await self._together([waiting.question for waiting in batch])
         except Exception:
-            # One of them may be at fault, or nobody knows what took effect: each alone is told
-            # what becomes of it. What was committed already loses its race.
+            # One of them may be at fault, or the outcome is not known: each alone is answered
+            # by itself. What was committed already loses its race.
             return False
         for waiting, answer in zip(batch, answers, strict=True):
             _answer(waiting, answer)

@@ -30,8 +30,8 @@ _encode: Final = json.JSONEncoder(
     separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
 
-# The checkout's address opens the page for whoever holds it; the snapshot keeps the one in use.
-# Evidence is what the events on file say, and those and the outbox are parts of their own.
+# The checkout's address opens the page, so it is a secret; the snapshot keeps the one in use.
+# Evidence follows from the events on file, and those and the outbox are parts of their own.
 _NOT_WRITTEN: Final[dict[type, tuple[str, ...]]] = {
     Event: ("url",),
     Intent: ("evidence",),
@@ -52,14 +52,14 @@ def head_to_document(record: Record) -> Document:
     """The record without its events and outbox, for a store that keeps each in a row."""
     document = _object(record)
     intent, snapshot = record.intent, document.get("intent")
-    # Facts that are kept and not believed are on file and no evidence; they are rare.
+    # Events that are kept and not believed are on file, but no evidence; they are rare.
     if intent and isinstance(snapshot, dict) and intent.evidence != _ids(record.events):
         snapshot["evidence"] = _written(intent.evidence)
     return document
 
 
 def part_to_document(part: RecordedEvent | OutboxEntry) -> Document:
-    """One event or one effect, as `to_document` writes it."""
+    """One event or one outbox entry, as `to_document` writes it."""
     return _object(part)
 
 
@@ -73,13 +73,13 @@ def from_document(document: Document) -> Record:
     record: Record = _read_object(Record, document)
     snapshot = document.get("intent")
     if record.intent and isinstance(snapshot, dict) and "evidence" not in snapshot:
-        # Nobody else has seen the snapshot yet, and making both anew would take 10 µs.
+        # No other code has the snapshot yet, and making both anew would take 10 µs.
         object.__setattr__(record.intent, "evidence", _ids(record.events))
     return record
 
 
 def to_text(document: Document) -> str:
-    """A document as a store of text keeps it: short, and plain ASCII whatever it says."""
+    """A document as a store of text keeps it: short, and plain ASCII."""
     return _encode(document)
 
 

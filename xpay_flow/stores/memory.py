@@ -40,7 +40,7 @@ class MemoryStore:
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
-        """An empty store; `memory://` says all there is to say."""
+        """An empty store; `memory://` is the whole URL."""
         if url != "memory://":
             raise ConfigurationError("write memory:// alone: no name makes two of them share")
         return cls()

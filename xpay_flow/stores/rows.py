@@ -1,7 +1,7 @@
-"""What does plain SQL see of a record? Columns to search and count by, beside the document.
+"""Which columns does SQL see of a record? Those to search and count by, beside the document.
 
-The document alone is read back. The columns say the same in a form that an index, a report or a
-person with a prompt can use. Times are epoch milliseconds.
+The document alone is read back. The columns repeat it in a form that an index, a report or an
+operator with a prompt can use. Times are epoch milliseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .codec import head_to_document, part_to_document, to_text
 
 Row: TypeAlias = dict[str, str | int | None]
 
-_OF_INTENT: Final = (
+_INTENT_COLUMNS: Final = (
     "intent_id",
     "receipt_id",
     "attempt",
@@ -31,13 +31,13 @@ _OF_INTENT: Final = (
     "attention",
     "created_at_ms",
 )
-# How the document of an effect ends that `is_locked`: its log is the last that is written of it.
+# How the document of an outbox entry ends that `is_locked`: its log is written last.
 LOCKED_ENDING: Final = f'"outcome":"started","error":"{LOCKED}"}}]}}'
 # The first columns are the identity, the others may change.
 INTENT_COLUMNS: Final = (
     "record_key",
     "version",
-    *_OF_INTENT,
+    *_INTENT_COLUMNS,
     "deliver_at_ms",
     "reconcile_at_ms",
     "document",
@@ -70,12 +70,12 @@ _INTEGER_MAX: Final = 2**63 - 1
 
 
 def intent_row(record: Record) -> Row:
-    """The record without events and outbox; parked news has no intent, so those are null."""
+    """The record without events and outbox; a parked event has no intent, so those are null."""
     intent = record.intent
     return {
         "record_key": record.key,
         "version": record.version,
-        **(_intent_columns(intent) if intent else dict.fromkeys(_OF_INTENT)),
+        **(_intent_columns(intent) if intent else dict.fromkeys(_INTENT_COLUMNS)),
         "deliver_at_ms": record.deliver_at_ms,
         "reconcile_at_ms": record.reconcile_at_ms,
         "document": to_text(head_to_document(record)),
@@ -116,7 +116,7 @@ def event_row(record_key: str, recorded: RecordedEvent) -> Row:
 
 
 def entry_row(record_key: str, entry: OutboxEntry) -> Row:
-    """One owed effect of a record."""
+    """One outbox entry of a record."""
     return {
         "record_key": record_key,
         "entry_id": entry.id,

@@ -1,4 +1,4 @@
-"""Can this version of the code work on a schema? Asked by every store that has migrations.
+"""Can this version of the code work on a schema? For every store that has migrations.
 
 Each migration keeps its number, and the oldest code that can work on what it leaves. One that only
 adds leaves that as it was, so the schema may go ahead of the code: first the database, then one

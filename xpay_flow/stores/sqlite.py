@@ -81,7 +81,7 @@ _PUT_EFFECT: Final = _insert(
 _INTENT_VALUES: Final = itemgetter(*INTENT_COLUMNS)
 _FACT_VALUES: Final = itemgetter(*EVENT_COLUMNS)
 _EFFECT_VALUES: Final = itemgetter(*OUTBOX_COLUMNS)
-# A change that somebody made by hand may call aliases new that are there.
+# A change made by hand may call aliases new that are there.
 _PUT_ALIAS: Final = "INSERT INTO aliases (record_key, alias) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _DROP_ALIAS: Final = "DELETE FROM aliases WHERE record_key = ? AND alias = ?"
 
@@ -125,7 +125,7 @@ class SQLiteStore(SQLiteReader):
         path: the file; it is made if there is none, in a folder that must exist.
 
     Raises:
-        ConfigurationError: the path cannot be a database of ours; the text says why.
+        ConfigurationError: the path cannot be a database of ours; the text gives the reason.
         SchemaMismatch: a newer version of this library has been here, and left this one behind.
         StoreUnavailable: the disk failed, or another process held the file for too long.
     """
@@ -165,7 +165,7 @@ class SQLiteStore(SQLiteReader):
     def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
         """See `xpay_flow.ports.Transactional`; `work` is given a `sqlite3.Connection`.
 
-        Nobody else can write to the file meanwhile, so `work` should take milliseconds.
+        No other process can write to the file meanwhile, so `work` should take milliseconds.
         """
         try:
             # What a handler has set on its connection must not be met by the next to use it.
@@ -192,7 +192,7 @@ class SQLiteStore(SQLiteReader):
         return SQLiteReader(self._readers)
 
     def close(self) -> None:
-        """Let go of the file. What uses the store or its readers later gets StoreUnavailable."""
+        """Close the file. Every later call of the store or its readers raises StoreUnavailable."""
         # Readers first: the last to close folds the log into the file, which a reader cannot.
         self._readers.close()
         self._pool.close()
@@ -289,7 +289,7 @@ def _connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection
         f"{path.as_uri()}?mode={mode}",
         uri=True,
         timeout=WAIT_S,
-        isolation_level=None,  # we say BEGIN ourselves
+        isolation_level=None,  # we execute BEGIN ourselves
         check_same_thread=False,  # the pool sees to it
     )
     try:

@@ -1,6 +1,6 @@
-"""What is SQLite told so that it keeps what was committed and nobody waits for a reader?
+"""Which pragmas make SQLite commits durable, and keep writers from waiting for readers?
 
-Both stores on SQLite say the same: ours and the one on SQLAlchemy.
+Both stores on SQLite use the same: ours and the one on SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
-# A loser of the race for the switch finds it made at the next look; more looks are for programs
+# A loser of the race for the switch finds it made at the next try; more tries are for programs
 # that write to the file at the same time.
 LOOKS_MAX: Final = 5
 

@@ -1,6 +1,6 @@
 """How is a handler kept from ending our transaction, or from going on after it has ended?
 
-SQLite asks us about each statement before it is prepared. Savepoints are the handler's own.
+SQLite calls us for each statement before it is prepared. Savepoints are the handler's own.
 """
 
 from __future__ import annotations

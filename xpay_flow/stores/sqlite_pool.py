@@ -47,7 +47,7 @@ class Pool:
         """All or nothing, durable at the end. Raises StoreUnavailable.
 
         Args:
-            keep: False if nobody else is to use this connection afterwards.
+            keep: False if this connection is to be closed afterwards.
         """
         # Queueing here is fairer and quicker than SQLite's own waiting, which polls.
         turn = self.turn
@@ -89,7 +89,7 @@ class Pool:
         if self._closed:
             raise StoreUnavailable("the store is closed")
         try:
-            # The one used last knows most of the database by heart.
+            # The one used last has most of the database in its cache.
             return self._idle.pop()
         except IndexError:
             pass
@@ -104,7 +104,7 @@ class Pool:
         self.release()
 
     def release(self) -> None:
-        """Close the connections that nobody uses; new ones are opened when needed."""
+        """Close the idle connections; new ones are opened when needed."""
         while self._idle:
             self._idle.pop().close()
 

@@ -1,9 +1,9 @@
-"""What does our SQLite database look like, and how does an older one become like that?
+"""What is the schema of our SQLite database, and how is an older one migrated?
 
 The columns beside `document` are there to be queried and indexed; what is read back is the
 document. People query them, so renaming one is a migration and a release note.
 
-A newer version may have been here. Each migration says which is the oldest code that can work on
+A newer version may have been here. Each migration names the oldest code that can work on
 what it leaves, so that processes of both versions share the file while the newer is rolled out.
 """
 
@@ -22,7 +22,7 @@ from .schema_versions import refuse_left_behind
 APPLICATION_ID: Final = 0x78706179
 
 _FIRST: Final = (
-    # One row per attempt, or per intent of xPay's whose news is nobody's yet (intent_id is null).
+    # One row per attempt, or per unmatched intent of xPay's (intent_id is null).
     # `seq` is the order of creation, and unlike a bare rowid it survives VACUUM.
     """
     CREATE TABLE intents (
@@ -169,7 +169,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _oldest_code(connection: sqlite3.Connection, version: int) -> int:
-    """The oldest code that works on this schema: its own, unless it says otherwise."""
+    """The oldest code that works on this schema: its own, unless it names an older one."""
     found = connection.execute(
         "SELECT oldest_code FROM schema_versions WHERE version = ?", (version,)
     ).fetchone()

@@ -5,8 +5,8 @@
             app = my_framework_app(xpay_flow_mine.routes(flow), mounted_at=prefix)
             return wsgi_client(app)   # or asgi_client(app)
 
-Set `is_async` for one that is given an `AsyncFlow`. Nothing here opens a socket, and time is told
-by a clock that only moves when somebody waits.
+Set `is_async` for one that is given an `AsyncFlow`. Nothing here opens a socket, and time is given
+by a clock that only moves during waits.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class AdapterSuite:
         assert before == world.store.commits
 
     def test_an_unavailable_store_is_503_so_that_xpay_tries_again(self) -> None:
-        """Nothing is acknowledged that is not stored, and the status query says the same."""
+        """Nothing is acknowledged that is not stored, and the status query agrees."""
         world = self.open()
         world.store.down = True
         answer = world.deliver(ODD_SPELLING)
@@ -187,13 +187,13 @@ class AdapterSuite:
         assert {"status": "SUCCESS", "final": True} == world.status("in_1").json()
 
     def test_an_unknown_payment_is_404_and_pending(self) -> None:
-        """The customer can be back before anything else is, so nothing is said to have failed."""
+        """The customer can be back before anything else is, so no failure is shown."""
         answer = self.open().status("in_unknown")
         assert 404 == answer.status
         assert {"status": "PENDING", "final": False, "known": False} == answer.json()
 
     def test_a_query_without_an_id_is_400(self) -> None:
-        """A question that cannot be answered is refused in words, and nothing foreign is quoted."""
+        """A malformed query is refused in words, and nothing foreign is quoted."""
         world = self.open()
         for query in ("", "?xpay_intent_id=", "?xpay_intent_id=%0a%3Cb%3E", "?wait=5"):
             answer = world.send("GET", f"/payment-status{query}")
@@ -211,8 +211,8 @@ class AdapterSuite:
         query = urlencode([("xpay_intent_id", "in_wrong"), ("xpay_intent_id", "in_1")])
         assert 200 == world.send("GET", f"/payment-status?{query}").status
 
-    def test_a_waiting_query_ends_when_news_comes(self) -> None:
-        """News that comes through the adapter meanwhile ends the wait, long before its time."""
+    def test_a_waiting_query_ends_when_an_event_comes(self) -> None:
+        """An event that comes through the adapter meanwhile ends the wait, long before its time."""
         world = self.open()
         delivered: list[Answer] = []
 
@@ -227,7 +227,7 @@ class AdapterSuite:
         assert 5_000 > world.clock.now_ms() - b.NOW_MS
 
     def test_a_waiting_query_ends_when_its_time_is_up(self) -> None:
-        """Without news the answer is that there is none, after as long as was asked for."""
+        """Without an event the answer is unchanged, after the requested wait."""
         world = self.open()
         assert "PENDING" == world.status("in_1", wait="4").json()["status"]
         assert 4_000 == world.clock.now_ms() - b.NOW_MS
@@ -285,7 +285,7 @@ class AdapterSuite:
             assert (405, "GET, HEAD") == (answer.status, answer.header("allow"))
 
     def test_head_is_get_without_the_body(self) -> None:
-        """HEAD tells the type and the length that GET would have."""
+        """HEAD shows the type and the length that GET would have."""
         world = self.open()
         for path in ("/payment-status?xpay_intent_id=in_1", "/xpay-flow.js"):
             got, head = world.send("GET", path), world.send("HEAD", path)
@@ -316,7 +316,7 @@ class CountingStore(MemoryStore):
 
 
 class WaitingClock:
-    """Time passes only while somebody waits, and meanwhile something may happen."""
+    """Time passes only during waits, and meanwhile something may happen."""
 
     def __init__(self) -> None:
         self._now_ms = b.NOW_MS
@@ -404,7 +404,7 @@ class World:
         return self.send("POST", "/webhook", (json_type, *(signatures or [signature(body)])), body)
 
     def status(self, x_intent_id: str, **query: str) -> Answer:
-        """What the status query says of an intent."""
+        """The status query's answer about an intent."""
         return self.send(
             "GET", f"/payment-status?{urlencode({'xpay_intent_id': x_intent_id, **query})}"
         )
@@ -417,7 +417,7 @@ def signature(body: bytes) -> Header:
 
 
 def event(x_intent_id: str, event_id: str, note: str = "") -> bytes:
-    """A payment, as xPay would tell of it."""
+    """A payment, as xPay would report it."""
     return json.dumps(
         {
             "eventId": event_id,
@@ -433,7 +433,7 @@ def event(x_intent_id: str, event_id: str, note: str = "") -> bytes:
 
 
 class Stream:
-    """A body that goes on and on, and knows how much of it was taken."""
+    """A body that goes on and on, and counts how much of it was taken."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -451,7 +451,7 @@ def asgi_client(app: Any, *, root_path: str = "") -> Client:
     """A client of an ASGI app; each call has an event loop of its own.
 
     Args:
-        root_path: what a server would say the app is mounted at. Paths include it.
+        root_path: where a server would report that the app is mounted. Paths include it.
     """
 
     def send(
@@ -495,7 +495,7 @@ def wsgi_client(app: WSGIApplication, *, script_name: str = "") -> Client:
     """A client of a WSGI app, called as a server with several threads would.
 
     Args:
-        script_name: what a server would say the app is mounted at. It is cut off the path.
+        script_name: where a server would report that the app is mounted. It is cut off the path.
     """
 
     def send(
@@ -516,8 +516,8 @@ def wsgi_client(app: WSGIApplication, *, script_name: str = "") -> Client:
 
         content = b"".join(app(environ, start))
         ((status, reply),) = started
-        told = tuple((name.lower(), value) for name, value in reply)
-        return Answer(int(status.split()[0]), told, content)
+        headers = tuple((name.lower(), value) for name, value in reply)
+        return Answer(int(status.split()[0]), headers, content)
 
     return send
 
@@ -570,6 +570,6 @@ class _Input(RawIOBase):
 
 
 def sync_only(flow: AnyFlow) -> RequestHandler:
-    """The flow of a suite that is not async, as its type says."""
+    """The flow of a suite that is not async, with its type."""
     assert isinstance(flow, Flow)
     return flow

@@ -48,7 +48,7 @@ class Capabilities(Making):
         offered = sorted(capability.__name__ for capability in capabilities_of(store))
         assert offered == sorted(capability.__name__ for capability in self.declares)
 
-    # --- Listing ---------------------------------------------------------------------------------
+    # --- RecentListing ----------------------------------------------------------------------------
 
     @needs(RecentListing)
     def test_the_recent_ones_come_newest_first(self, store: Store) -> None:
@@ -68,7 +68,7 @@ class Capabilities(Making):
         older = put(store, b.next_change(older, b.failed()))
         assert [younger, older] == list(listing.recent(10))
 
-    # --- Finding ---------------------------------------------------------------------------------
+    # --- BatchLoading -----------------------------------------------------------------------------
 
     @needs(BatchLoading)
     def test_many_names_find_what_each_finds(self, store: Store) -> None:
@@ -78,7 +78,7 @@ class Capabilities(Making):
         pair.append(put(store, b.attempt("order-1", 2)))
         many = [put(store, b.attempt("order-3", n)) for n in range(FOUND_MAX + 1)]
         receipts = [receipt_alias(f"order-{n}") for n in (3, 1)]
-        names = (other.key, receipts[0], "nobody", receipts[1], pair[0].key, "\0", "\ud800")
+        names = (other.key, receipts[0], "missing", receipts[1], pair[0].key, "\0", "\ud800")
         found = [[other], many[:FOUND_MAX], [], pair, pair[:1], [], []]
         assert found == [list(records) for records in finding.load_many(names)]
         assert found[::-1] == [list(records) for records in finding.load_many(names[::-1])]
@@ -97,7 +97,7 @@ class Capabilities(Making):
         """No name, no answer."""
         assert [] == list(capable(store, BatchLoading).load_many(()))
 
-    # --- Batching --------------------------------------------------------------------------------
+    # --- BatchCommitting --------------------------------------------------------------------------
 
     @needs(BatchCommitting)
     def test_a_batch_is_committed(self, store: Store) -> None:
@@ -128,7 +128,7 @@ class Capabilities(Making):
         """No change, no answer."""
         assert [] == list(capable(store, BatchCommitting).commit_many([]))
 
-    # --- Transactional ---------------------------------------------------------------------------
+    # --- Transactional ----------------------------------------------------------------------------
 
     @needs(Transactional)
     def test_work_is_called_within_the_commit(self, store: Store) -> None:
@@ -143,7 +143,7 @@ class Capabilities(Making):
 
     @needs(Transactional)
     def test_work_is_not_called_when_the_race_is_lost(self, store: Store) -> None:
-        """A change that lost leaves no trace, and nobody works upon it."""
+        """A change that lost leaves no trace, and its work is not called."""
         transactional = capable(store, Transactional)
         first = put(store, b.attempt())
         second = put(store, b.next_change(first, b.created()))
@@ -172,11 +172,11 @@ class Capabilities(Making):
         assert [] == list(store.due("deliver", 2 * b.NOW_MS, 10))
         assert step.record == put(store, step)
 
-    # --- Claiming --------------------------------------------------------------------------------
+    # --- RowLocking -------------------------------------------------------------------------------
 
     @needs(RowLocking)
     def test_a_record_is_held_by_one(self, store: Store) -> None:
-        """While one worker holds a record another is told False, and then may have it."""
+        """While one worker holds a record another receives False, and later gets it."""
         claiming = with_lock(store)
         key, other = (put(store, b.attempt(f"order-{n}")).key for n in range(2))
 
@@ -211,7 +211,7 @@ class Capabilities(Making):
 
     @needs(RowLocking)
     def test_what_a_worker_has_left_is_abandoned(self, store: Store) -> None:
-        """A call that was begun under a hold is listed as soon as nobody holds the record."""
+        """A call that was begun under a hold is listed as soon as the record is free."""
         claiming = with_lock(store)
         left = _begun(store, "order-1")
         put(store, b.attempt("order-2"))
@@ -225,7 +225,7 @@ class Capabilities(Making):
 
     @needs(RowLocking)
     def test_only_so_many_are_listed_as_abandoned(self, store: Store) -> None:
-        """Never more than was asked for, and none twice."""
+        """Never more than the limit, and none twice."""
         claiming = with_lock(store)
         keys = {_begun(store, f"order-{n}").key for n in range(3)}
         found = list(claiming.orphaned(b.NOW_MS, 2))

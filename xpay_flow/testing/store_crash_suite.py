@@ -31,13 +31,13 @@ Ending: TypeAlias = Literal["die", "refuse", "spoil"]
 ENDINGS: Final[tuple[Ending, ...]] = ("die", "refuse", "spoil")
 Commit: TypeAlias = Callable[[Any, Sequence[Change]], Sequence[bool]]
 
-# What ends the work cannot be told apart, failed or not, from the end of the process.
+# What ends the work cannot be distinguished, failed or not, from the end of the process.
 NO_FAULT: Final = ("close", "rollback")
 
 
 @attrs.frozen
 class Case:
-    """Commits to be ended: what is on file before, and what is committed upon it."""
+    """Commits to be ended: what is on file before, and what is committed on top of it."""
 
     before: Sequence[Change]
     steps: Sequence[Change]
@@ -167,7 +167,7 @@ def _judge(store: Store, case: Case, cut: Cut) -> None:
     words = cut.in_words()
     assert cut.error is None or isinstance(cut.error, StoreError), f"{words}: {cut.error!r}"
     answers = [True] * len(case.steps)
-    assert cut.answer in (answers, None), f"{words}: {cut.answer}, though nobody else was there"
+    assert cut.answer in (answers, None), f"{words}: {cut.answer}, without another writer"
     there = {_is_there(store, case, step, words) for step in case.steps}
     assert 1 == len(there), f"{words}: a part of the batch is there"
     assert there == {True} or cut.answer is None, f"{words}: acknowledged, and not there"

@@ -1,6 +1,6 @@
 """Does a store answer as the reference does, over any history? A Hypothesis state machine.
 
-Two stores are told the same: `MemoryStore`, and the one under test. Every answer must be the same.
+Two stores receive the same: `MemoryStore`, and the one under test. Every answer must be equal.
 Work that became due in the same millisecond may come in any order.
 """
 
@@ -57,8 +57,8 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(receipt_id=RECEIPTS, n=st.integers(2, 4))
     def begin_owing(self, receipt_id: str, n: int) -> None:
         """With several outbox, of which the first is tried: every history has one in its place."""
-        news = [b.failed(), b.paid(), *(b.refunded(f"rf_{i}", i) for i in range(n))]
-        steps = b.history(*news, receipt_id=f"{receipt_id}-owing")
+        events = [b.failed(), b.paid(), *(b.refunded(f"rf_{i}", i) for i in range(n))]
+        steps = b.history(*events, receipt_id=f"{receipt_id}-pending")
         last = steps[-1].record
         for step in (*steps, tried(last, last.outbox[0], "failed")):
             self._commit(step)
@@ -74,7 +74,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), events=st.lists(EVENTS, max_size=3), at_ms=TIMES_MS)
     def learn(self, data: st.DataObject, events: list[Event], at_ms: int) -> None:
-        """News for some version of some record; unless it is the last one, both refuse."""
+        """An event for some version of some record; unless it is the last one, both refuse."""
         record = self._some_version(data)
         if record.intent is not None:
             self._commit(b.next_change(record, *events, at_ms=at_ms))
@@ -101,12 +101,12 @@ class StoreMachine(RuleBasedStateMachine):
         self._commit(change(record, record.with_entry(after)))
 
     @rule(data=st.data(), reconcile_at_ms=st.none() | TIMES_MS)
-    def ask(self, data: st.DataObject, reconcile_at_ms: int | None) -> None:
+    def reconcile(self, data: st.DataObject, reconcile_at_ms: int | None) -> None:
         record = self._some_version(data)
-        asked = attrs.evolve(
+        reconciled = attrs.evolve(
             record, reconcile_count=record.reconcile_count + 1, reconcile_at_ms=reconcile_at_ms
         )
-        self._commit(change(record, asked))
+        self._commit(change(record, reconciled))
 
     @rule(data=st.data(), extra=st.frozensets(st.sampled_from(["x:shared", "x:other"])))
     def rename(self, data: st.DataObject, extra: frozenset[str]) -> None:
@@ -167,13 +167,13 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def _with_events(record: Record, events: Sequence[Event], at_ms: int) -> Record:
-    """Parked news and more of it; the same news is one event."""
+    """Parked events; a copy of one adds nothing."""
     known: dict[str, Any] = {recorded.id: recorded for recorded in record.events}
     for event in events:
         recorded = RecordedEvent(
             event=event,
             disposition="unknown",
-            why="nobody's yet",
+            why="unmatched",
             at_ms=at_ms,
             version=record.version + 1,
         )

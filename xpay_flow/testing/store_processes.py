@@ -59,8 +59,8 @@ class _Process(Generic[T]):
         except EOFError:
             raise AssertionError("a process that uses the store died without a report") from None
         assert error is None, f"a process that uses the store failed:\n{error}"
-        told: list[bool] = answer
-        return told
+        report: list[bool] = answer
+        return report
 
     def end(self) -> None:
         self._process.kill()
@@ -69,7 +69,7 @@ class _Process(Generic[T]):
 
 
 def in_processes(act: Act[T], opener: Opener, works: Sequence[T]) -> list[list[bool]]:
-    """What `act(opener, work)` says in a process for each of the works; all begin together.
+    """The reports of `act(opener, work)`, in a process for each of the works; all begin together.
 
     Raises:
         AssertionError: one of them failed, died or has not come back in time.
@@ -104,7 +104,7 @@ def commit_each(opener: Opener, steps: Sequence[Change]) -> list[bool]:
 
 
 def add_each(opener: Opener, work: tuple[str, Sequence[Event]]) -> list[bool]:
-    """Add each of the news to the record, as often as it takes."""
+    """Add each of the events to the record, as often as it takes."""
     key, events = work
     store = opener()
     _Meeting.barrier.wait(BEGINS_S)

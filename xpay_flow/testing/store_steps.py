@@ -21,7 +21,7 @@ from .limits import TOGETHER_S, within_s
 T = TypeVar("T")
 
 WORKS: Final[tuple[Work, ...]] = ("deliver", "reconcile")
-# Who loses this many races in a row, against a handful of others, is never told that it won.
+# A writer that loses this many races in a row, against a handful of others, never receives True.
 TRIES_MAX: Final = 500
 
 
@@ -43,7 +43,7 @@ def named(record: Record, alias: str) -> Change:
 
 
 def tried(record: Record, entry: OutboxEntry, outcome: str, error: str = "") -> Change:
-    """One try to run the handler of an effect."""
+    """One try to call the handler of an outbox entry."""
     changed = attrs.evolve(
         entry,
         status="done" if outcome == "done" else "pending",
@@ -62,21 +62,23 @@ def tried(record: Record, entry: OutboxEntry, outcome: str, error: str = "") -> 
 
 
 def waiting(step: Change, deliver_at_ms: int | None, reconcile_at_ms: int | None) -> Change:
-    """The first commit of a record, with an effect that is due then (None: with none)."""
+    """The first commit of a record, with an outbox entry that is due then (None: with none)."""
     record, outbox = step.record, step.record.outbox
     if deliver_at_ms is not None:
-        owed = OutboxEntry(id=f"{record.key}:on_failed", name="on_failed", next_at_ms=deliver_at_ms)
+        pending = OutboxEntry(
+            id=f"{record.key}:on_failed", name="on_failed", next_at_ms=deliver_at_ms
+        )
         settled = OutboxEntry(
             id=f"{record.key}:done", name="on_failed", status="done", next_at_ms=0
         )
-        outbox = (settled, owed)
+        outbox = (settled, pending)
     nothing = Record(key=record.key)
     return change(nothing, attrs.evolve(record, outbox=outbox, reconcile_at_ms=reconcile_at_ms))
 
 
 def samples() -> Sequence[Change]:
     """First commits of records that differ in all that a record can hold."""
-    news = {
+    histories = {
         "plain": (),
         "paid": (b.created(), b.paid(error_code=None, payment_method="CARD")),
         "unlucky": (b.created("in_2"), b.failed(error_code="“zu wenig Geld” 💸"), b.failed("w2")),
@@ -88,16 +90,16 @@ def samples() -> Sequence[Change]:
     prices = {"plain": Money(1, "JPY"), "twins": Money(10**15, "USD")}
     made = [
         _at_once(b.attempt(name, money=prices.get(name, b.PRICE)), events)
-        for name, events in news.items()
+        for name, events in histories.items()
     ]
     unknown = b.webhook("unknown", "whe_odd", x_intent_id="in_9", receipt_id="é", payload="[]")
     return [*made, b.parked(unknown)]
 
 
 def _at_once(first: Change, events: Sequence[Event]) -> Change:
-    """The whole history in one commit, as when parked news is adopted."""
-    told = reduce(lambda record, event: b.next_change(record, event).record, events, first.record)
-    return change(Record(key=told.key), told)
+    """The whole history in one commit, as when parked events are attached."""
+    result = reduce(lambda record, event: b.next_change(record, event).record, events, first.record)
+    return change(Record(key=result.key), result)
 
 
 def soon(event: threading.Event) -> bool:

@@ -175,16 +175,16 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
 
     def test_events_are_only_added(self, store: Store) -> None:
         """Each commit adds its events behind those on file, and none is ever lost."""
-        news = [b.created(), b.failed("whe_1"), b.failed("whe_2"), b.paid(), b.refunded()]
-        done = put(store, *b.history(*news))
+        events = [b.created(), b.failed("whe_1"), b.failed("whe_2"), b.paid(), b.refunded()]
+        done = put(store, *b.history(*events))
         (found,) = store.load(done.key)
-        ids = ["own/stored#", *(event.event_key for event in news)]
+        ids = ["own/stored#", *(event.event_key for event in events)]
         assert ids == [recorded.id for recorded in found.events]
         assert found.intent is not None
         assert frozenset(ids) == found.intent.evidence
 
     def test_entries_are_kept_in_place(self, store: Store) -> None:
-        """A changed effect replaces itself: no effect comes twice, moves or gets lost."""
+        """A changed outbox entry replaces itself: none comes twice, moves or gets lost."""
         last = put(store, *b.history(b.failed(), b.paid(), b.refunded()))
         assert 3 <= len(last.outbox)
         last = put(store, tried(last, last.outbox[1], "failed", "ReadTimeout: …"))
@@ -281,7 +281,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         assert {work: [] for work in WORKS} == {work: due(store, work) for work in WORKS}
 
     def test_the_longest_due_come_first_and_not_too_many(self, store: Store) -> None:
-        """Work comes in the order in which it became due, and never more than was asked for."""
+        """Work comes in the order in which it became due, and never more than the limit."""
         keys = {
             at_ms: put(store, waiting(b.attempt(f"order-{at_ms}"), at_ms, at_ms)).key
             for at_ms in (3, 1, 5, 2, 4)
@@ -324,7 +324,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
     # --- several at once -------------------------------------------------------------------------
 
     def test_one_of_two_writers_wins(self, store: Store) -> None:
-        """Of two threads that change the same version, exactly one is told that it did."""
+        """Of two threads that change the same version, exactly one receives True."""
         for n in range(RACES):
             first = put(store, b.attempt(f"order-{n}"))
             steps = [b.next_change(first, b.failed(f"whe_{i}")) for i in range(2)]
@@ -333,7 +333,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
             assert [steps[won.index(True)].record] == list(store.load(first.key))
 
     def test_one_of_two_makers_wins(self, store: Store) -> None:
-        """Of two threads that make the same attempt, exactly one is told that it did."""
+        """Of two threads that make the same attempt, exactly one receives True."""
         for n in range(RACES):
             steps = [b.attempt(f"order-{n}", money=Money(i + 1, "USD")) for i in range(2)]
             won = together(*(lambda step=step: store.commit(step) for step in steps))
@@ -375,7 +375,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         assert [second] == list(reader.load(first.key))
 
     def test_a_reader_cannot_write(self, store: Store) -> None:
-        """A reader has no verb that changes anything."""
+        """A reader has no method that changes anything."""
         verbs = {name for name in dir(store.reader()) if not name.startswith("_")}
         assert set() == verbs & {"commit", "due", "reader"}
 

@@ -22,7 +22,7 @@ from .store_processes import add_each, commit_each, in_processes
 from .store_steps import TRIES_MAX, WORKS, add, due, event_keys, put, together
 
 WRITERS: Final = 3
-NEWS_EACH: Final = 4
+EVENTS_EACH: Final = 4
 PROCESSES: Final = 2
 # Each is a moment at which the processes meet; a window of some microseconds is hit by one of them.
 MEETINGS: Final = 25
@@ -32,17 +32,22 @@ class AmongSeveral(Making):
     """The duties towards more than one worker."""
 
     def test_threads_that_try_again_lose_nothing(self, store: Store) -> None:
-        """Threads that read, decide and commit until they win find all their news on file."""
+        """Threads that read, decide and commit until they win find all their events on file."""
         first = put(store, b.attempt())
-        together(*(lambda news=news: _add_all(store, first.key, news) for news in _news(WRITERS)))
-        _all_is_on_file(store, first, _news(WRITERS))
+        together(
+            *(
+                lambda events=events: _add_all(store, first.key, events)
+                for events in _histories(WRITERS)
+            )
+        )
+        _all_is_on_file(store, first, _histories(WRITERS))
 
     def test_tasks_that_try_again_lose_nothing(self, store: Store) -> None:
         """The same for tasks of one event loop."""
         first = put(store, b.attempt())
         tasks = _add_in_tasks(AwaitedStore(store), first.key)
         within_s(TOGETHER_S, lambda: asyncio.run(tasks))
-        _all_is_on_file(store, first, _news(WRITERS))
+        _all_is_on_file(store, first, _histories(WRITERS))
 
     @needs(REOPENED)
     def test_what_one_store_commits_another_finds(self, store: Store) -> None:
@@ -74,31 +79,33 @@ class AmongSeveral(Making):
 
     @needs(REOPENED)
     def test_one_of_two_processes_wins(self, store: Store) -> None:
-        """Of two processes that change the same version, exactly one is told that it did."""
+        """Of two processes that change the same version, exactly one receives True."""
         opener = self.reopen_store(store)
         firsts = [put(store, b.attempt(f"order-{n}")) for n in range(MEETINGS)]
         steps = [
             [b.next_change(first, b.failed(f"whe_{process}")) for first in firsts]
             for process in range(PROCESSES)
         ]
-        told = in_processes(commit_each, opener, steps)
-        for n, won in enumerate(zip(*told, strict=True)):
-            assert [False, True] == sorted(won), f"meeting {n}: both were told the same"
+        reports = in_processes(commit_each, opener, steps)
+        for n, won in enumerate(zip(*reports, strict=True)):
+            assert [False, True] == sorted(won), f"meeting {n}: both received the same"
             winner: Change = steps[won.index(True)][n]
             assert [winner.record] == list(store.load(winner.record.key))
 
     @needs(REOPENED)
     def test_processes_that_try_again_lose_nothing(self, store: Store) -> None:
-        """Processes that read, decide and commit until they win find all their news on file."""
+        """Processes that read, decide and commit until they win find all their events on file."""
         first = put(store, b.attempt())
-        news = _news(PROCESSES)
-        in_processes(add_each, self.reopen_store(store), [(first.key, events) for events in news])
-        _all_is_on_file(store, first, news)
+        histories = _histories(PROCESSES)
+        in_processes(
+            add_each, self.reopen_store(store), [(first.key, events) for events in histories]
+        )
+        _all_is_on_file(store, first, histories)
 
 
-def _news(writers: int) -> Sequence[Sequence[Event]]:
-    """What each of the writers has to tell."""
-    return [[b.failed(f"whe_{w}_{n}") for n in range(NEWS_EACH)] for w in range(writers)]
+def _histories(writers: int) -> Sequence[Sequence[Event]]:
+    """The events of each of the writers."""
+    return [[b.failed(f"whe_{w}_{n}") for n in range(EVENTS_EACH)] for w in range(writers)]
 
 
 def _add_all(store: Store, key: str, events: Sequence[Event]) -> None:
@@ -107,7 +114,7 @@ def _add_all(store: Store, key: str, events: Sequence[Event]) -> None:
 
 
 async def _add_in_tasks(store: AwaitedStore[Store], key: str) -> None:
-    await asyncio.gather(*(_add_awaited(store, key, events) for events in _news(WRITERS)))
+    await asyncio.gather(*(_add_awaited(store, key, events) for events in _histories(WRITERS)))
 
 
 async def _add_awaited(store: AwaitedStore[Store], key: str, events: Sequence[Event]) -> None:
@@ -123,15 +130,15 @@ async def _add_awaited(store: AwaitedStore[Store], key: str, events: Sequence[Ev
             raise AssertionError(f"{event.event_id} was not taken in {TRIES_MAX} tries")
 
 
-def _all_is_on_file(store: Store, first: Record, news: Sequence[Sequence[Event]]) -> None:
-    told = [event.event_key for events in news for event in events]
+def _all_is_on_file(store: Store, first: Record, histories: Sequence[Sequence[Event]]) -> None:
+    keys = [event.event_key for events in histories for event in events]
     (last,) = store.load(first.key)
-    assert sorted(told) == sorted(event_keys(store, first.key)[len(first.events) :])
-    assert first.version + len(told) == last.version
+    assert sorted(keys) == sorted(event_keys(store, first.key)[len(first.events) :])
+    assert first.version + len(keys) == last.version
 
 
 def _paid(first: Record) -> Change:
-    """News upon `first`, and other names for it."""
+    """Events after `first`, and other names for it."""
     last = b.next_change(first, b.created(), b.paid()).record
     return change(first, attrs.evolve(last, aliases=frozenset({first.key, "x:another"})))
 

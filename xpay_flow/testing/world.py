@@ -56,7 +56,7 @@ class AsyncManualClock(ManualClock):
 
 
 class CountingIds:
-    """`pi_1`, `pi_2` …: the same story has the same names each time."""
+    """`pi_1`, `pi_2` …: the same run has the same names each time."""
 
     def __init__(self) -> None:
         self._given = 0
@@ -175,7 +175,7 @@ class World:
         self.clock.advance(seconds)
 
     def status(self, x_intent_id: str | None) -> PaymentStatus:
-        """What the customer's browser is told."""
+        """The status that the customer's browser receives."""
         return self.flow.status(x_intent_id or "")
 
     def called(self, name: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""What do these bytes say? Strict JSON, and xPay's webhooks, answers and addresses read out of it.
+"""How are xPay's messages parsed? Strict JSON, then webhooks, answers and addresses.
 
 `strict_json` takes bytes apart, `fields` reads what messages share; `webhook`, `answers` and
-`address` know one kind each; `redaction` says what may be kept.
+`address` know one kind each; `redaction` removes what must not be kept.
 
 Whatever the bytes are, only `UntrustedMessage` is raised. Fields that carry money, identity or
 state are read strictly; fields that merely inform are None when they make no sense, since an odd
-label must not cost us the news. Nothing is dropped: the whole object stays in `raw`.
+label must not cost us the event. Nothing is dropped: the whole object stays in `raw`.
 """
 
 from .address import checkout_url

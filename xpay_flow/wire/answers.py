@@ -19,8 +19,8 @@ class IntentAnswer:
     """An intent as create-intent, get-intent or the list shows it.
 
     `status` is kept as written, known or not. `error_code` is that of the last failed charge,
-    `payment_method` that of the charge that succeeded; both are None unless xPay was asked for
-    charges. `fwd_url` opens the checkout for whoever holds it, and has not been checked here: see
+    `payment_method` that of the charge that succeeded; both are None unless the request wanted
+    charges. `fwd_url` is a secret, since it opens the checkout, and has not been checked here: see
     `checkout_url`.
     """
 
@@ -69,7 +69,7 @@ def read_intent_page(body: bytes) -> tuple[tuple[IntentAnswer, ...], str | None]
     return intents, offset or None
 
 
-# Enough for a person to understand, too little to fill a log.
+# Enough to understand, too little to fill a log.
 _ERROR_CHARS_MAX: Final = 200
 
 

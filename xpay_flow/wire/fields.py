@@ -1,4 +1,4 @@
-"""What does one field say? The readings that webhooks and answers share.
+"""How is one field of a message read? Readers that webhooks and answers share.
 
 A field that is absent or null is None. One that makes no sense raises UntrustedMessage; only a
 `label`, which merely informs, is None then, too.
@@ -45,19 +45,19 @@ def xpay_id(members: Members, *names: str) -> str | None:
         if value is not None and found not in (None, value):
             refuse("bad-field", f"{' and '.join(names)} differ")
         value = value or found
-    # It becomes a part of a path when we ask for it.
+    # It becomes a part of a path when we request it.
     if value is not None and "/" in value:
         refuse("bad-field", f"{names[0]} holds a slash")
     return value
 
 
 def receipt_id(members: Members) -> str | None:
-    """The shop's own word: a slash is fine ("INV/2026/7"), and an empty one says nothing."""
+    """The shop's own word: a slash is fine ("INV/2026/7"), and an empty one is None."""
     return None if members.get("receiptId") == "" else plain(members, "receiptId")
 
 
 def label(members: Members, name: str) -> str | None:
-    """A word for people to read; one that makes no sense is None."""
+    """A word for display; one that makes no sense is None."""
     value = members.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= messages.ID_CHARS_MAX:
         return None
@@ -71,7 +71,7 @@ def amount_minor(members: Members) -> int | None:
         return None
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
-    # By exact type: true and 2500.0 equal integers, but whoever writes them does not mean cents.
+    # By exact type: true and 2500.0 equal integers, but they are not written for cents.
     if type(value) is not int or not 0 <= value <= AMOUNT_MINOR_MAX:
         refuse("bad-field", f"amount is not an integer from 0 to {AMOUNT_MINOR_MAX}")
     return value

@@ -1,4 +1,4 @@
-"""What of a message may be kept?"""
+"""Which parts of a message may be stored?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECRET_NAMES: Final = frozenset(
 def without_secrets(raw: Members) -> dict[str, JSON]:
     """A copy fit for storing: at any depth, no checkout address, personal data or card expiry.
 
-    Brand and last four digits of a card stay: they are what a customer asks about.
+    Brand and last four digits of a card stay: customers ask about them.
     """
     return {
         name: value if isinstance(value, str) else _stripped(value)

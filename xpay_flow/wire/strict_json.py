@@ -71,7 +71,7 @@ def canonical_json(value: JSON) -> str:
 
 
 def digest(value: JSON) -> str:
-    """32 hex digits that tell "the same event again" from "the same event id, other content"."""
+    """32 hex digits that differ between a copy and the same event id with other content."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]
 
 

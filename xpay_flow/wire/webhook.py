@@ -1,4 +1,4 @@
-"""Which event does a webhook tell of?"""
+"""Which event does a webhook report?"""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_webhook(body: bytes, *, limits: Limits = LIMITS) -> WebhookMessage:
         event_type=event_type,
         # Documented types always carry `eventTime`; of types we do not know we demand less.
         event_time_ms=_event_time(members, required=event_type in messages.INTENT_EVENT_TYPES),
-        # "Webhooks carry xIntentId" says the integration page; every event page says `intentId`.
+        # The integration page: "Webhooks carry xIntentId"; every event page: `intentId`.
         x_intent_id=fields.xpay_id(members, "intentId", "xIntentId"),
         receipt_id=fields.receipt_id(members),
         status=fields.plain(members, "status"),

@@ -29,7 +29,7 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=WIDTH_ELSEWHERE)
 
 
-def tell(timeline: Timeline) -> None:
+def print_timeline(timeline: Timeline) -> None:
     """Print one payment's timeline."""
     out = console()
     out.print(header_of(timeline))
