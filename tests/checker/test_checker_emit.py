@@ -123,7 +123,7 @@ def test_nothing_broken_is_no_test(tmp_path: Path) -> None:
 
 def test_progress_is_told_with_its_rate() -> None:
     """The line of a long search says where it is, how far, and how fast."""
-    line = searching.told(
+    line = searching.progress_line(
         Progress(
             scene="events", faults=1, states=50_000, transitions=90_000, seconds=2.5, frontier=800
         )
@@ -135,7 +135,7 @@ def test_progress_is_told_with_its_rate() -> None:
 def test_progress_without_time_has_no_rate() -> None:
     """The first news may come before any time has passed."""
     first = Progress(scene="events", faults=0, states=1, transitions=0, seconds=0.0, frontier=1)
-    assert "0 states/s" in searching.told(first)
+    assert "0 states/s" in searching.progress_line(first)
 
 
 def test_nobody_is_told_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
