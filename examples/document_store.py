@@ -6,8 +6,9 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import from_document, to_document, to_text
 
 TABLE = """CREATE TABLE IF NOT EXISTS records (born INTEGER PRIMARY KEY, key TEXT UNIQUE,
@@ -24,7 +25,10 @@ class DocumentReader:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in self.history(alias)]
+
+    def history(self, alias: str) -> Sequence[Record]:
         try:
             with self._database() as database:
                 found = database.execute(NAMED, (alias, FOUND_MAX)).fetchall()
@@ -49,9 +53,13 @@ class DocumentStore(DocumentReader):
             database.execute(TABLE)
 
     def commit(self, change: Change) -> bool:
-        new, expected = change.record, change.expected_version
+        key, expected = change.record.key, change.expected_version
+        old = next(iter(self.history(key)), Record(key=key))
+        if old.version != expected:
+            return False
+        new = appended(old, change)
         due = (new.due_at_ms("deliver"), new.due_at_ms("reconcile"))
-        values = (new.version, *due, to_text(to_document(new)), new.key)
+        values = (new.version, *due, to_text(to_document(new)), key)
         statement = (REPLACE, (*values, expected)) if expected else (ADD, values)
         with self._database() as database:
             return database.execute(*statement).rowcount == 1

@@ -54,8 +54,8 @@ class Batches:
         broken = attrs.evolve(b.next_change(first, b.paid()), new_events=(first.events[0],))
         with pytest.raises(StoreUnavailable):
             store.commit_many([b.attempt("order-2"), broken])
-        assert [] == list(store.load("attempt:1:order-2"))
-        assert [first] == list(store.load(first.key))
+        assert [] == list(store.history("attempt:1:order-2"))
+        assert [first] == list(store.history(first.key))
 
 
 def a_batch(reference: MemoryStore, chance: random.Random) -> list[Change]:

@@ -22,6 +22,7 @@ from .effects import (
     Due,
     Effect,
     Exchange,
+    History,
     Load,
     NewId,
     Now,
@@ -181,7 +182,8 @@ def _on_the_store(read: Callable[[Any, AnyReader, AnyClock], object]) -> Any:
 # asynchronous, the call returns something to await.
 READS: Final[ReadTable] = dict(
     (
-        _read(Load, lambda effect, reader, _: reader.load(effect.alias)),
+        _read(Load, lambda effect, reader, _: reader.load(effect.alias, effect.event)),
+        _read(History, lambda effect, reader, _: reader.history(effect.alias)),
         _read(Recent, lambda effect, reader, _: _listing(reader).recent(effect.limit)),
         _read(Now, lambda _, __, clock: clock.now_ms()),
         _read(Pause, lambda effect, _, clock: clock.pause(effect.seconds)),
@@ -264,7 +266,7 @@ def run(flow: Command[T], ports: Ports, *, deadline_ms: int | None = None) -> T:
     """
 
     def in_time(effect: Effect) -> object:
-        stored = isinstance(effect, (Load, Commit))
+        stored = isinstance(effect, (Load, History, Commit))
         if deadline_ms is not None and stored and ports.clock.now_ms() > deadline_ms:
             raise StoreUnavailable("the store took so long that the caller has given up")
         return perform(effect, ports)

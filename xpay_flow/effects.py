@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
+from .events import EventIdentity
 from .payment import Payment
 from .ports import HttpRequest, HttpResponse, NoAnswer
 from .records import Change, HandlerName, Record, Work
@@ -28,7 +29,15 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Load:
-    """Every record filed under `alias`."""
+    """Every record filed under `alias`, as far as deciding upon `event` needs it."""
+
+    alias: str
+    event: EventIdentity | None = None
+
+
+@attrs.frozen
+class History:
+    """Every record filed under `alias`, with all that was ever recorded."""
 
     alias: str
 
@@ -148,7 +157,7 @@ class Orphaned:
     limit: int
 
 
-ReadEffect: TypeAlias = Load | Recent | Now | Pause
+ReadEffect: TypeAlias = Load | History | Recent | Now | Pause
 WriteEffect: TypeAlias = (
     Commit
     | Due
@@ -169,8 +178,13 @@ Query: TypeAlias = Generator[ReadEffect, Any, T]
 Command: TypeAlias = Generator[Effect, Any, T]
 
 
-def load(alias: str) -> Query[Sequence[Record]]:
-    found: Sequence[Record] = yield Load(alias)
+def load(alias: str, event: EventIdentity | None = None) -> Query[Sequence[Record]]:
+    found: Sequence[Record] = yield Load(alias, event)
+    return found
+
+
+def history(alias: str) -> Query[Sequence[Record]]:
+    found: Sequence[Record] = yield History(alias)
     return found
 
 

@@ -59,6 +59,18 @@ FAILED_KINDS: Final = frozenset({m.INTENT_FAILED, REPORT_FAILED})
 REFUND_REPORTS: Final = frozenset({REPORT_REFUNDED, REPORT_PARTIALLY_REFUNDED})
 
 
+@attrs.frozen
+class EventIdentity:
+    """What all copies of one event share: its id, and a digest of its content."""
+
+    event_id: str
+    digest: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.event_id}#{self.digest}"
+
+
 @attrs.frozen(kw_only=True)
 class Event:
     """One report about an intent.
@@ -95,6 +107,10 @@ class Event:
     dispute_id: str | None = None
     payload: str = ""
     url: str | None = attrs.field(default=None, repr=False, eq=False)
+
+    @property
+    def identity(self) -> EventIdentity:
+        return EventIdentity(self.event_id, self.digest)
 
     @property
     def event_key(self) -> str:

@@ -64,7 +64,8 @@ class Intent:
         money: the requested amount; what is paid must equal it.
         idempotency_key: sent with every try to create this intent at xPay.
         request: the exact body to send, kept until xPay's answer is known, then None.
-        evidence: identities of all events on file, so that a copy is recognised.
+        evidence: identities of the recorded events, so that a copy is recognised; of a loaded
+            record, those of the events that it was loaded with.
         kinds: every kind of event ever applied.
         x_intent_ids: xPay's ids, sorted. More than one is flagged for attention.
         money_checked: some proof of payment showed exactly `money`. Only then is `on_success` due.

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
+from .events import EventIdentity
 from .records import Change, OutboxEntry, Record, Work
 
 # A look-up by receipt id can find several attempts; more than this is a shop's mistake.
 FOUND_MAX = 100
+
+# A name, and the event that is to be decided upon, as in `Reader.load`.
+Lookup: TypeAlias = tuple[str, EventIdentity | None]
 
 # What the log of an effect says besides `started` when its worker also holds the record.
 LOCKED = "held while it runs"
@@ -30,26 +34,40 @@ def is_locked(entry: OutboxEntry) -> bool:
 class Reader(Protocol):
     """The half of a store that a query may use."""
 
-    def load(self, alias: str) -> Sequence[Record]:
-        """Every record filed under this name, oldest first, with its facts and effects.
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        """Every record filed under this name, oldest first, as far as deciding needs it.
 
-        At most 100. An unknown name gives none. Aliases of a record are `record.aliases`.
+        At most 100 records; an unknown name gives none. Aliases of a record are `record.aliases`.
+        However long the history is, a loaded record has only the outbox entries that are pending,
+        and of the events only `event` itself, if it is recorded, and one other recorded content
+        with the same event id, if there is any. `for_deciding` makes such a record of a whole one.
         """
+        ...
+
+    def history(self, alias: str) -> Sequence[Record]:
+        """The same records whole: every event and every outbox entry, in the order they came in."""
         ...
 
 
 class Store(Reader, Protocol):
     """Where records live. All methods may be called from several threads.
 
-    Facts and effects of a record are only ever appended, and effects replaced where they stand; a
-    store gives them back in the order in which they came.
+    Events of a record are only ever appended, and outbox entries appended or replaced where they
+    stand; `history` gives them back in the order in which they came.
     """
 
     def commit(self, change: Change) -> bool:
-        """Put `change.record`, durably and at once, if the stored version is the expected one.
+        """Append the change, durably and at once, if the stored version is the expected one.
 
+        The new record is `change.record`; its `events` and `outbox` hold only what was loaded, so
+        a store adds `change.new_events` to those that it has, and `change.changed_entries`, each
+        in the place of the entry with its id. `appended` does so for a store of documents.
         Expected version 0 means that no record has this key. Returns False, and changes nothing,
         when the version differs (a lost race).
+
+        Raises:
+            StoreUnavailable: nothing was changed, or it is not known. Also if one of `new_events`
+                is recorded already: no event is recorded twice.
         """
         ...
 
@@ -67,7 +85,7 @@ class RecentListing(Protocol):
     """A capability that a store may declare: recent records, for an operator's page."""
 
     def recent(self, limit: int) -> Sequence[Record]:
-        """The records that were first committed last, newest first."""
+        """The records that were first committed last, newest first, each as `history` gives it."""
         ...
 
 
@@ -101,8 +119,8 @@ class Transactional(Protocol):
 class BatchLoading(Protocol):
     """A capability that a store may declare: many names looked up for the price of one."""
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        """What `load` finds under each of these names, which all differ, in their order."""
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        """What `load` answers to each of these look-ups, which all differ, in their order."""
         ...
 
 
@@ -145,7 +163,9 @@ class RowLocking(Protocol):
 
 
 class AsyncReader(Protocol):
-    async def load(self, alias: str) -> Sequence[Record]: ...
+    async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]: ...
+
+    async def history(self, alias: str) -> Sequence[Record]: ...
 
 
 class AsyncStore(AsyncReader, Protocol):
@@ -171,7 +191,7 @@ class AsyncTransactional(Protocol):
 
 @runtime_checkable
 class AsyncBatchLoading(Protocol):
-    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]: ...
+    async def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]: ...
 
 
 @runtime_checkable

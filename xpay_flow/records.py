@@ -1,16 +1,19 @@
-"""What does a store keep? One record per attempt: snapshot, events and owed effects together.
+"""What does a store keep? One record per attempt: snapshot, recorded events and outbox entries.
 
-A store never looks inside. It files a record under its key and its aliases, and replaces it only
-when the version is the one that was read.
+A store never looks inside. It files a record under its key and its aliases, and changes it only
+when the version is the one that was read. Deciding needs a part of a record whose size does not
+depend on the history (`for_deciding`); people need it whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
 
-from .events import Event
+from .errors import StoreUnavailable
+from .events import Event, EventIdentity
 from .intent import Intent
 from .lifecycle import Disposition
 
@@ -66,6 +69,7 @@ class OutboxEntry:
         subject: what it is about: a refund's id, a reason for attention, or nothing.
         next_at_ms: when it may next be started. A running one has its lease's end here.
         forced: a person asked for it again, so it is not dropped as overtaken.
+        given_up: how often it was given up; each time is an event of its own.
     """
 
     id: str
@@ -75,6 +79,7 @@ class OutboxEntry:
     tries: int = 0
     next_at_ms: int
     forced: bool = False
+    given_up: int = 0
     log: tuple[HandlerAttempt, ...] = ()
 
     def logged(self, entry: HandlerAttempt) -> tuple[HandlerAttempt, ...]:
@@ -84,7 +89,9 @@ class OutboxEntry:
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """Everything a store keeps about one attempt, or about news that is nobody's yet.
+    """What a store keeps about one attempt, or about news that is nobody's yet.
+
+    `load` gives one with the events and entries that deciding needs, `history` a whole one.
 
     Args:
         key: the primary key. Two attempts upon one receipt cannot share one, so the database
@@ -125,11 +132,11 @@ class Record:
 
 @attrs.frozen(kw_only=True)
 class Change:
-    """One atomic step of a store: put `record` where version `expected_version` is.
+    """One atomic step of a store: from version `expected_version` to `record`.
 
-    `record` is whole, so that a store of documents need not merge. `new_events`,
-    `changed_entries` and the two kinds of aliases say what differs, so that a store of rows need
-    not compare.
+    `record` has only those events and entries that were loaded, or are new. `new_events`,
+    `changed_entries` and the two kinds of aliases say what differs from the expected version: a
+    store of rows writes those, and a store of documents adds them with `appended`.
 
     Args:
         aliases_before: what the expected version is filed under; nothing if that is 0.
@@ -163,6 +170,55 @@ def change(before: Record, after: Record) -> Change:
         # What is not stored yet is filed nowhere, whatever it is going to be filed under.
         aliases_before=before.aliases if before.version else frozenset(),
     )
+
+
+# --- the two parts of a record -------------------------------------------------------------------
+
+
+def for_deciding(whole: Record, event: EventIdentity | None = None) -> Record:
+    """What `load` gives of a record, however long its history is.
+
+    A copy of an event changes nothing, and another content under its id is an event of its own
+    that is named. So of the recorded events deciding needs only whether `event` is among them, and
+    one with its id and another content. Entries that have ended were made due by what the
+    snapshot holds, so they cannot become due again.
+    """
+    pending = tuple(entry for entry in whole.outbox if entry.status == "pending")
+    return with_events(attrs.evolve(whole, outbox=pending), _alike(whole.events, event))
+
+
+def _alike(
+    events: Iterable[RecordedEvent], event: EventIdentity | None
+) -> tuple[RecordedEvent, ...]:
+    if event is None:
+        return ()
+    alike = [recorded for recorded in events if recorded.event.event_id == event.event_id]
+    copy = [recorded for recorded in alike if recorded.id == event.key]
+    return (*copy, *[recorded for recorded in alike if recorded.id != event.key][:1])
+
+
+def with_events(record: Record, events: tuple[RecordedEvent, ...]) -> Record:
+    """The record with these events, and with their identities as the evidence of its intent."""
+    intent, evidence = record.intent, frozenset([recorded.id for recorded in events])
+    if intent is not None and intent.evidence != evidence:
+        intent = attrs.evolve(intent, evidence=evidence)
+    return attrs.evolve(record, intent=intent, events=events)
+
+
+def appended(whole: Record, change: Change) -> Record:
+    """What `history` gives after `change`, and gave as `whole` before.
+
+    Raises:
+        StoreUnavailable: an event of the change is recorded already.
+    """
+    if twice := {recorded.id for recorded in change.new_events} & {r.id for r in whole.events}:
+        raise StoreUnavailable(f"nothing was changed: {min(twice)!a} is recorded already")
+    entries = {entry.id: entry for entry in (*whole.outbox, *change.changed_entries)}
+    record = attrs.evolve(change.record, outbox=tuple(entries.values()))
+    return with_events(record, (*whole.events, *change.new_events))
+
+
+# --- names ---------------------------------------------------------------------------------------
 
 
 def attempt_key(receipt_id: str, attempt: int) -> str:

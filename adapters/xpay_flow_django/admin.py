@@ -170,7 +170,7 @@ def _redeliver(flow: Any, entry: Any) -> None:
 
 
 def _timeline(payment: Intent) -> Timeline:
-    records = DjangoStore().reader().load(payment.record_key)
+    records = DjangoStore().reader().history(payment.record_key)
     return timeline_of(only(records, payment.record_key))
 
 

@@ -11,47 +11,47 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from django.db.models import F, IntegerField, QuerySet, Value, Window
-from django.db.models.functions import RowNumber
+from django.db.models import F, IntegerField, OuterRef, QuerySet, Subquery, Value
 
-from xpay_flow.ports import FOUND_MAX
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import FOUND_MAX, Lookup
 from xpay_flow.records import Record, Work
 from xpay_flow.stores.codec import from_texts
+from xpay_flow.stores.rows import alike
 
-from .models import Alias, Intent, OutboxEntry, RecordedEvent
+from .models import Intent, OutboxEntry, RecordedEvent
 
-HEAD, EVENT, ENTRY, NAME = range(4)
+HEAD, EVENT, ENTRY = range(3)
 
 # The record's seq, which part it is, that part's seq, its document.
 _Row: TypeAlias = tuple[int, int, int, str]
-# The documents of each part, and the names that were asked for.
+# The documents of each part.
 _Texts: TypeAlias = dict[int, list[str]]
 
 
-def named(alias: str, using: str) -> list[Record]:
-    """The records that are filed under a name, oldest first, not too many."""
-    heads = Intent.objects.using(using).filter(named__alias=alias).order_by("seq")[:FOUND_MAX]
-    return _whole(heads, using, "of_seq")
+def load(alias: str, event: EventIdentity | None, using: str) -> list[Record]:
+    """The records that are filed under a name, oldest first, as far as deciding needs them."""
+    heads = _named(alias, using)
+    pending = OutboxEntry.objects.using(using).filter(
+        record__seq__in=heads.values("seq"), status="pending"
+    )
+    contents = () if event is None else _alike(heads, event, using)
+    parts = [_rows(found, EVENT, F("record__seq")) for found in contents]
+    return _records(heads, [*parts, _rows(pending, ENTRY, F("record__seq"))], using, "of_seq")
 
 
-def named_many(aliases: Sequence[str], using: str) -> list[list[Record]]:
-    """What `named` finds under each of these names, which all differ."""
-    place = Window(RowNumber(), partition_by=F("alias"), order_by=F("record__seq").asc())
-    names = Alias.objects.using(using).filter(alias__in=aliases)
-    first = names.annotate(place=place).filter(place__lte=FOUND_MAX).values("record__seq")
-    result = names.filter(record__seq__in=first).annotate(document=F("alias"))
-    rows = _parts(first, using).union(_rows(result, NAME, F("record__seq")), all=True)
-    found: dict[str, list[Record]] = {alias: [] for alias in aliases}
-    for texts in _texts(rows.order_by("of_seq", "part", "seq")):
-        record = _record(texts)
-        for alias in texts[NAME]:
-            found[alias].append(record)
-    # One that many records have may have got some from another's first.
-    return [records[:FOUND_MAX] for records in found.values()]
+def load_many(lookups: Sequence[Lookup], using: str) -> list[list[Record]]:
+    """What `load` finds for each of these; what it saves is a hop into a thread for each."""
+    return [load(alias, event, using) for alias, event in lookups]
+
+
+def history(alias: str, using: str) -> list[Record]:
+    """The records that are filed under a name, oldest first, whole."""
+    return _whole(_named(alias, using), using, "of_seq")
 
 
 def recent(limit: int, using: str) -> list[Record]:
-    """The records that were first committed last, newest first."""
+    """The records that were first committed last, newest first, whole."""
     heads = Intent.objects.using(using).order_by("-seq")[:limit]
     return _whole(heads, using, "-of_seq")
 
@@ -63,20 +63,42 @@ def due(work: Work, now_ms: int, limit: int, using: str) -> list[str]:
     return list(ordered.values_list("record_key", flat=True))
 
 
+def _named(alias: str, using: str) -> QuerySet[Intent]:
+    return Intent.objects.using(using).filter(named__alias=alias).order_by("seq")[:FOUND_MAX]
+
+
+def _alike(
+    heads: QuerySet[Intent], event: EventIdentity, using: str
+) -> Iterator[QuerySet[RecordedEvent]]:
+    """The event itself, and for each record one other content under its id; see `alike`."""
+    sent, events = alike(event), RecordedEvent.objects.using(using)
+    within = heads.values("seq")
+    yield events.filter(record__seq__in=within, event_key=sent["key"])
+    others = events.filter(
+        record=OuterRef("record_key"),
+        event_key__gte=sent["first"],
+        event_key__lt=sent["beyond"],
+        event_id=sent["id"],
+    ).exclude(event_key=sent["key"])
+    first = Subquery(others.order_by("event_key").values("seq")[:1])
+    of_each = Intent.objects.using(using).filter(seq__in=within).annotate(other=first)
+    yield events.filter(seq__in=of_each.values("other"))
+
+
 def _whole(heads: QuerySet[Intent], using: str, order: str) -> list[Record]:
-    rows = _parts(heads.values("seq"), using).order_by(order, "part", "seq")
-    return [_record(texts) for texts in _texts(rows)]
+    within = heads.values("seq")
+    parts = [
+        _rows(model.objects.using(using).filter(record__seq__in=within), part, F("record__seq"))
+        for part, model in ((EVENT, RecordedEvent), (ENTRY, OutboxEntry))
+    ]
+    return _records(heads, parts, using, order)
 
 
-def _parts(within: QuerySet[Any, Any], using: str) -> Any:
-    """The records with these numbers, each as a row of its own and one for each of its parts."""
-    return _rows(Intent.objects.using(using).filter(seq__in=within), HEAD, F("seq")).union(
-        *(
-            _rows(model.objects.using(using).filter(record__seq__in=within), part, F("record__seq"))
-            for part, model in ((EVENT, RecordedEvent), (ENTRY, OutboxEntry))
-        ),
-        all=True,
-    )
+def _records(heads: QuerySet[Intent], parts: Sequence[Any], using: str, order: str) -> list[Record]:
+    """The records, each read as a row of its own and one for each of these parts."""
+    found = Intent.objects.using(using).filter(seq__in=heads.values("seq"))
+    rows = _rows(found, HEAD, F("seq")).union(*parts, all=True)
+    return [_record(texts) for texts in _texts(rows.order_by(order, "part", "seq"))]
 
 
 def _rows(parts: QuerySet[Any], part: int, of_seq: F) -> Any:
@@ -87,7 +109,7 @@ def _rows(parts: QuerySet[Any], part: int, of_seq: F) -> Any:
 def _texts(rows: Iterable[_Row]) -> Iterator[_Texts]:
     """What each record is made of."""
     for _, parts in groupby(rows, itemgetter(0)):
-        texts: _Texts = {HEAD: [], EVENT: [], ENTRY: [], NAME: []}
+        texts: _Texts = {HEAD: [], EVENT: [], ENTRY: []}
         for _, part, _, document in parts:
             texts[part].append(document)
         yield texts

@@ -15,7 +15,8 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import IntegrityError
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
-from xpay_flow.ports import HandlerRolledBack
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import HandlerRolledBack, Lookup
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
@@ -48,11 +49,17 @@ class DjangoReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         if not is_a_name(alias):
             return []
-        return self._database.read_only(partial(reading.named, alias, self._database.alias))
+        return self._database.read_only(partial(reading.load, alias, event, self._database.alias))
+
+    def history(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        if not is_a_name(alias):
+            return []
+        return self._database.read_only(partial(reading.history, alias, self._database.alias))
 
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
@@ -85,18 +92,24 @@ class DjangoStore:
         """A database of its own beside the one that `url` names, for the contract check."""
         return for_check(_named(url) or database_alias(), cls)
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         if not is_a_name(alias):
             return []
-        return self._database.read(partial(reading.named, alias, self._database.alias))
+        return self._database.read(partial(reading.load, alias, event, self._database.alias))
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+    def history(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        if not is_a_name(alias):
+            return []
+        return self._database.read(partial(reading.history, alias, self._database.alias))
+
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.BatchLoading`."""
         using = self._database.alias
         return look_up(
-            aliases,
-            lambda names: self._database.read(partial(reading.named_many, names, using)),
+            lookups,
+            lambda named: self._database.read(partial(reading.load_many, named, using)),
         )
 
     def recent(self, limit: int) -> Sequence[Record]:

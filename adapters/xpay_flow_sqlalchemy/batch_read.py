@@ -6,17 +6,19 @@ may find; where all of that is used up, each is looked up alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Table, Text, any_, bindparam, func, select
+from sqlalchemy import BigInteger, Connection, Text, bindparam, column, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from xpay_flow.ports import FOUND_MAX
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import FOUND_MAX, Lookup
 from xpay_flow.records import Record
 from xpay_flow.stores.codec import from_texts
+from xpay_flow.stores.rows import ALIKE, alike
 
-from .reading import Reading
+from .reading import PENDING, Reading, as_it_is, contents_alike, copies
 from .tables import Tables
 
 
@@ -26,40 +28,86 @@ class OneLook(Reading):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         intents, aliases = tables.intents, tables.aliases
-        self._together = (
-            select(
-                aliases.c.alias,
-                intents.c.document,
-                _documents(tables.events, intents),
-                _documents(tables.outbox, intents),
+        named = aliases.c.alias == bindparam("alias")
+        of_event: dict[str, Any] = {name: bindparam(name) for name in ALIKE}
+        owned = aliases.c.record_key == intents.c.record_key
+        self._one, self._one_for = (
+            select(intents.c.document, *_loaded(tables, event))
+            .join_from(aliases, intents, owned)
+            .where(named)
+            .order_by(intents.c.seq)
+            .limit(as_it_is(FOUND_MAX))
+            for event in (None, of_event)
+        )
+        asked: Any = (
+            func.unnest(*(bindparam(each, type_=ARRAY(Text)) for each in ("alias", *ALIKE)))
+            .table_valued(
+                *(column(each, Text) for each in ("alias", *ALIKE)),
+                with_ordinality="place",
+                name="asked",
             )
-            .join_from(aliases, intents, aliases.c.record_key == intents.c.record_key)
-            .where(aliases.c.alias == any_(bindparam("names", type_=ARRAY(Text))))
-            .order_by(aliases.c.alias, intents.c.seq)
+            .render_derived()
+        )
+        self._together = (
+            select(asked.c.place, intents.c.document, *_loaded(tables, asked.c))
+            .join_from(asked, aliases, aliases.c.alias == asked.c.alias)
+            .join(intents, owned)
+            .order_by(asked.c.place, intents.c.seq)
             .limit(bindparam("limit", type_=BigInteger))
         )
 
-    def load(self, connection: Connection, alias: str) -> Sequence[Record]:
-        """The records under one name."""
-        return self.load_many(connection, (alias,))[0]
+    def load(
+        self, connection: Connection, alias: str, event: EventIdentity | None = None
+    ) -> Sequence[Record]:
+        """The records under one name, to decide upon one event."""
+        values = {"alias": alias}
+        if event is None:
+            found = connection.execute(self._one, values).all()
+        else:
+            found = connection.execute(self._one_for, {**values, **alike(event)}).all()
+        return [_record(*parts) for parts in found]
 
     def load_many(
-        self, connection: Connection, aliases: Sequence[str]
+        self, connection: Connection, lookups: Sequence[Lookup]
     ) -> Sequence[Sequence[Record]]:
-        """The records under each of these names, which all differ."""
-        room = FOUND_MAX * len(aliases)
-        values = {"names": list(aliases), "limit": room}
-        rows = connection.execute(self._together, values).all()
-        if len(rows) == room and len(aliases) > 1:
-            return [self.load(connection, alias) for alias in aliases]
-        found: dict[str, list[Record]] = {alias: [] for alias in aliases}
-        for alias, head, events, outbox in rows:
-            if len(found[alias]) < FOUND_MAX:
-                found[alias].append(from_texts(head, events, outbox))
-        return list(found.values())
+        """What `load` finds for each of these look-ups, which all differ."""
+        if len(lookups) == 1:
+            return [self.load(connection, *lookups[0])]
+        room = FOUND_MAX * len(lookups)
+        rows = connection.execute(self._together, {**_sent(lookups), "limit": room}).all()
+        if len(rows) == room:
+            return [self.load(connection, *lookup) for lookup in lookups]
+        found: list[list[Record]] = [[] for _ in lookups]
+        for place, *parts in rows:
+            if len(found[place - 1]) < FOUND_MAX:
+                found[place - 1].append(_record(*parts))
+        return found
 
 
-def _documents(table: Table, intents: Table) -> Any:
-    """What the parts of a record say, in their order."""
-    parts = select(table.c.document).where(table.c.record_key == intents.c.record_key)
-    return func.array(parts.order_by(table.c.seq).scalar_subquery())
+def _loaded(tables: Tables, event: Mapping[str, Any] | Any | None) -> Iterable[Any]:
+    """What is loaded beside the record itself: pending entries, and the contents of one event."""
+    intents, outbox = tables.intents, tables.outbox
+    pending = select(outbox.c.document).where(
+        outbox.c.record_key == intents.c.record_key, outbox.c.status == PENDING
+    )
+    yield _array(pending.order_by(outbox.c.seq))
+    if event is not None:
+        yield _array(copies(tables, event))
+        yield _array(contents_alike(tables, event))
+
+
+def _array(documents: Any) -> Any:
+    return func.array(documents.scalar_subquery())
+
+
+def _sent(lookups: Sequence[Lookup]) -> dict[str, list[str | None]]:
+    """An array for each value; where no event is asked for, no content is found."""
+    events = [alike(event) if event is not None else {} for _, event in lookups]
+    of_event = {name: [event.get(name) for event in events] for name in ALIKE}
+    return {"alias": [alias for alias, _ in lookups], **of_event}
+
+
+def _record(
+    head: str, outbox: Sequence[str], copy: Sequence[str] = (), others: Sequence[str] = ()
+) -> Record:
+    return from_texts(head, (*copy, *others), outbox)

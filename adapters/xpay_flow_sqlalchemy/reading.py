@@ -6,17 +6,20 @@ version that is read, at any level of isolation and without a transaction around
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
     Integer,
+    Select,
     Table,
+    Text,
     bindparam,
     literal_column,
     select,
@@ -25,13 +28,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import CTE
 
-from xpay_flow.ports import FOUND_MAX
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import FOUND_MAX, Lookup
 from xpay_flow.records import Record, Work
 from xpay_flow.stores.codec import from_texts
+from xpay_flow.stores.rows import ALIKE, alike
 
 from .tables import Tables
 
 HEAD, EVENT, ENTRY = range(3)
+PENDING: Final = literal_column("'pending'", Text)
 
 
 class Reading:
@@ -47,17 +53,27 @@ class Reading:
             .limit(FOUND_MAX)
         )
         recent = heads.order_by(intents.c.seq.desc()).limit(bindparam("limit"))
-        self._named = _whole(tables, named, "record_seq, part, seq")
-        self._recent = _whole(tables, recent, "record_seq DESC, part, seq")
+        of_event: dict[str, Any] = {name: bindparam(name) for name in ALIKE}
+        self._history = _statement(tables, named, _all_events, _all_entries)
+        self._named = _statement(tables, named, _pending)
+        self._named_for = _statement(tables, named, partial(_alike, event=of_event), _pending)
+        self._recent = _statement(tables, recent, _all_events, _all_entries, newest_first=True)
         self._due = {work: _due(intents, work) for work in _WORKS}
 
-    def load(self, connection: Connection, alias: str) -> Sequence[Record]:
-        return _records(connection.execute(self._named, {"alias": alias}))
+    def load(
+        self, connection: Connection, alias: str, event: EventIdentity | None = None
+    ) -> Sequence[Record]:
+        if event is None:
+            return _records(connection.execute(self._named, {"alias": alias}))
+        return _records(connection.execute(self._named_for, {"alias": alias, **alike(event)}))
 
     def load_many(
-        self, connection: Connection, aliases: Sequence[str]
+        self, connection: Connection, lookups: Sequence[Lookup]
     ) -> Sequence[Sequence[Record]]:
-        return [self.load(connection, alias) for alias in aliases]
+        return [self.load(connection, *lookup) for lookup in lookups]
+
+    def history(self, connection: Connection, alias: str) -> Sequence[Record]:
+        return _records(connection.execute(self._history, {"alias": alias}))
 
     def recent(self, connection: Connection, limit: int) -> Sequence[Record]:
         return _records(connection.execute(self._recent, {"limit": limit}))
@@ -70,31 +86,84 @@ class Reading:
 _WORKS: Final[tuple[Work, ...]] = ("deliver", "reconcile")
 
 
-def _whole(tables: Tables, heads: Any, order: str) -> Executable:
-    """The records of `heads`, each as a row of its own and one for each of its parts."""
+def copies(tables: Tables, event: Any) -> Select[Any]:
+    """The document of the event itself, of the record in an enclosing statement."""
+    events = tables.events
+    return select(events.c.document).where(
+        events.c.record_key == tables.intents.c.record_key, events.c.event_key == event["key"]
+    )
+
+
+def contents_alike(tables: Tables, event: Any) -> Select[Any]:
+    """The document of one other content under its id; see `alike`."""
+    return _other(tables, tables.intents, tables.events.c.document, event)
+
+
+def _other(tables: Tables, record: Any, what: Any, event: Any) -> Select[Any]:
+    events = tables.events
+    others = select(what).where(
+        events.c.record_key == record.c.record_key,
+        events.c.event_key >= event["first"],
+        events.c.event_key < event["beyond"],
+        events.c.event_key != event["key"],
+        events.c.event_id == event["id"],
+    )
+    return others.order_by(events.c.event_key).limit(as_it_is(1))
+
+
+# What is read of the parts of the records that a statement has found, each as a row of its own.
+_Parts: TypeAlias = Callable[[Tables, CTE], Iterable[Any]]
+
+
+def _statement(
+    tables: Tables, heads: Any, *parts: _Parts, newest_first: bool = False
+) -> Executable:
+    """The records of `heads`, each as a row of its own and one for each of these parts."""
     found: CTE = heads.cte("found")
     head: Any = select(
         found.c.seq.label("record_seq"),
-        _number(HEAD).label("part"),
+        as_it_is(HEAD).label("part"),
         found.c.seq.label("seq"),
         found.c.document.label("document"),
     )
-    return union_all(
-        head,
-        _parts(found, EVENT, tables.events),
-        _parts(found, ENTRY, tables.outbox),
-    ).order_by(text(order))
+    selects = [each for part in parts for each in part(tables, found)]
+    order = "record_seq DESC, part, seq" if newest_first else "record_seq, part, seq"
+    return union_all(head, *selects).order_by(text(order))
 
 
-def _parts(found: CTE, part: int, table: Table) -> Any:
-    return select(found.c.seq, _number(part), table.c.seq, table.c.document).join_from(
+def _all_events(tables: Tables, found: CTE) -> Iterable[Any]:
+    yield _joined(found, EVENT, tables.events)
+
+
+def _all_entries(tables: Tables, found: CTE) -> Iterable[Any]:
+    yield _joined(found, ENTRY, tables.outbox)
+
+
+def _pending(tables: Tables, found: CTE) -> Iterable[Any]:
+    outbox = tables.outbox
+    yield _joined(found, ENTRY, outbox).where(outbox.c.status == PENDING)
+
+
+def _alike(tables: Tables, found: CTE, event: Any) -> Iterable[Any]:
+    """The event itself, and one other content under its id."""
+    events = tables.events
+    yield _joined(found, EVENT, events).where(events.c.event_key == event["key"])
+    other = _other(tables, found, events.c.seq, event).correlate(found).scalar_subquery()
+    numbers = select(found.c.seq.label("record_seq"), other.label("seq")).subquery()
+    yield select(numbers.c.record_seq, as_it_is(EVENT), events.c.seq, events.c.document).join_from(
+        numbers, events, events.c.seq == numbers.c.seq
+    )
+
+
+def _joined(found: CTE, part: int, table: Table) -> Any:
+    return select(found.c.seq, as_it_is(part), table.c.seq, table.c.document).join_from(
         found, table, table.c.record_key == found.c.record_key
     )
 
 
-def _number(part: int) -> ColumnElement[int]:
-    """As it is, in the statement's own text."""
-    return literal_column(str(part), Integer)
+def as_it_is(number: int) -> ColumnElement[int]:
+    """In the statement's own text, and not sent beside it."""
+    return literal_column(str(number), Integer)
 
 
 def _due(intents: Table, work: Work) -> Any:

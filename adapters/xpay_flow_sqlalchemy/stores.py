@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.ports import HandlerRolledBack
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import HandlerRolledBack, Lookup
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
@@ -59,11 +60,17 @@ class SQLAlchemyReader:
         self._database = database
         self._reading = reading
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         if not is_a_name(alias):
             return []
-        return self._database.read_only(partial(self._reading.load, alias=alias))
+        return self._database.read_only(partial(self._reading.load, alias=alias, event=event))
+
+    def history(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        if not is_a_name(alias):
+            return []
+        return self._database.read_only(partial(self._reading.history, alias=alias))
 
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
@@ -93,16 +100,22 @@ class _Store:
         self._database.read(refuse_autocommit)
         self._database.read(partial(schema.check, tables=self._tables))
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         if not is_a_name(alias):
             return []
-        return self._hot.read(partial(self._reading.load, alias=alias))
+        return self._hot.read(partial(self._reading.load, alias=alias, event=event))
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.BatchLoading`."""
         load_many = self._reading.load_many
-        return look_up(aliases, lambda names: self._hot.read(partial(load_many, aliases=names)))
+        return look_up(lookups, lambda named: self._hot.read(partial(load_many, lookups=named)))
+
+    def history(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        if not is_a_name(alias):
+            return []
+        return self._database.read(partial(self._reading.history, alias=alias))
 
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""

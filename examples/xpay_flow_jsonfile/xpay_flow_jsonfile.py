@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import from_document, to_document
 
 
@@ -17,7 +18,10 @@ class JSONFileReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in self.history(alias)]
+
+    def history(self, alias: str) -> Sequence[Record]:
         return [record for record in self._records() if alias in record.aliases][:FOUND_MAX]
 
     def recent(self, limit: int) -> Sequence[Record]:
@@ -37,12 +41,13 @@ class JSONFileStore(JSONFileReader):
         return cls(url.removeprefix("jsonfile:///"))
 
     def commit(self, change: Change) -> bool:
-        new = change.record
+        key = change.record.key
         with self._locked() as folder:
             records = {record.key: record for record in self._records()}
-            if records.get(new.key, Record(key=new.key)).version != change.expected_version:
+            old = records.get(key, Record(key=key))
+            if old.version != change.expected_version:
                 return False
-            records[new.key] = new  # where it was, or at the end
+            records[key] = appended(old, change)  # where it was, or at the end
             self._replace([to_document(record) for record in records.values()], folder)
         return True
 

@@ -23,7 +23,7 @@ from xpay_flow.endpoints import WebRequest
 from xpay_flow.events import Event
 from xpay_flow.intent import Intent
 from xpay_flow.payment import Payment, payment_of
-from xpay_flow.records import Change, OutboxEntry, Record, RecordedEvent, change, receipt_alias
+from xpay_flow.records import OutboxEntry, Record, RecordedEvent, change, receipt_alias
 
 KEY = Settings.sandbox().webhook_secrets[0].encode()
 LEASE_MS = 60_000
@@ -153,7 +153,7 @@ def payment(record: Record) -> Payment:
 
 
 async def load_order(news: dict[str, Any], ports: PlainPorts) -> list[Record]:
-    return list(await ports.store.load(receipt_alias(news["receiptId"])))
+    return list(await ports.store.history(receipt_alias(news["receiptId"])))
 
 
 async def settle(record: Record, entry: OutboxEntry, ports: PlainPorts) -> bool:
@@ -208,12 +208,20 @@ async def get_then_put(request: WebRequest, ports: PlainPorts) -> int:
     found = await load_order(news, ports) if news else []
     if (status := refused(news, found)) is not None or news is None:
         return status or 401
-    after = with_news(found[0], news, ports.clock.now_ms())
+    await put_over(found[0], with_news(found[0], news, ports.clock.now_ms()), ports)
+    return await fulfil(news, ports) if news["eventType"] == PAID else 200
+
+
+async def put_over(before: Record, after: Record, ports: PlainPorts) -> None:
+    """Save what became of a record over whatever is there by then."""
+    step = change(before, after)
     while True:
-        there = (await load_order(news, ports))[0]
-        written = attrs.evolve(after, version=there.version + 1)
-        if await ports.store.commit(Change(record=written, expected_version=there.version)):
-            return await fulfil(news, ports) if news["eventType"] == PAID else 200
+        there = (await ports.store.load(after.key))[0]
+        written = attrs.evolve(step.record, version=there.version + 1)
+        if await ports.store.commit(
+            attrs.evolve(step, record=written, expected_version=there.version)
+        ):
+            return
 
 
 async def dedupes_first(request: WebRequest, ports: PlainPorts) -> int:
@@ -248,7 +256,7 @@ async def locks_for_ever(request: WebRequest, ports: PlainPorts) -> int:
     if news is None:
         return 401
     name = f"lock:{news['receiptId']}"
-    found = await ports.store.load(name)
+    found = await ports.store.history(name)
     lock = found[0] if found else Record(key=name, aliases=frozenset({name}))
     held = OutboxEntry(id=name, name="on_attention", next_at_ms=0)
     if lock.outbox and lock.outbox[0].status == "pending":
@@ -258,7 +266,7 @@ async def locks_for_ever(request: WebRequest, ports: PlainPorts) -> int:
     try:
         return await correct(request, ports)
     finally:
-        lock = (await ports.store.load(name))[0]
+        lock = (await ports.store.history(name))[0]
         freed = attrs.evolve(held, status="done")
         await ports.store.commit(change(lock, attrs.evolve(lock, outbox=(freed,))))
 

@@ -49,7 +49,7 @@ def test_a_correct_shop_without_flows_is_exhausted(made: Made, scene: Scene) -> 
 @pytest.mark.parametrize(
     ("webhook", "scene", "promise", "faults"),
     [
-        (shops.get_then_put, EVENTS, "recorded_once", 0),
+        (shops.get_then_put, EVENTS, "order_does_not_matter", 0),
         (shops.dedupes_first, HANDLERS, "never_stuck", 1),
         (shops.answers_first, SUPERSEDED, "recorded_once", 0),
         (shops.locks_for_ever, HANDLERS, "never_stuck", 1),
@@ -93,14 +93,14 @@ async def only_records(request: WebRequest, ports: PlainPorts) -> int:
 def works_off(ports: PlainPorts) -> None:
     """A worker of the shop's own: claim, call, settle."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
-        record = ports.store.load(key)[0]
+        record = ports.store.history(key)[0]
         owed, now_ms = record.outbox[0], ports.clock.now_ms()
         if owed.status == "done" or owed.next_at_ms > now_ms:
             continue
         claimed = attrs.evolve(owed, next_at_ms=now_ms + shops.LEASE_MS)
         if ports.store.commit(shops.change(record, record.with_entry(claimed))):
             ports.handlers.on_success(shops.payment(record))
-            record = ports.store.load(key)[0]
+            record = ports.store.history(key)[0]
             done = attrs.evolve(record.outbox[0], status="done")
             ports.store.commit(shops.change(record, record.with_entry(done)))
 

@@ -37,9 +37,9 @@ def test_what_was_stored_later_is_gone(store: SQLiteSnapshots) -> None:
         assert store.commit(FIRST)
         full = store.snapshot()
         store.restore(empty)
-        assert [] == list(store.load("x:in_1"))
+        assert [] == list(store.history("x:in_1"))
         store.restore(full)
-        assert [FIRST.record] == list(store.load("x:in_1"))
+        assert [FIRST.record] == list(store.history("x:in_1"))
         assert not store.commit(FIRST)
         store.restore(empty)
 

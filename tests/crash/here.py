@@ -99,7 +99,7 @@ class ShopHere(Shop):
 
     def _intent_id(self) -> str:
         """Ours, of the last attempt; a process that stopped may have used up an id."""
-        (*_, last) = self.world.flow.store.load("receipt:order-42")
+        (*_, last) = self.world.flow.store.history("receipt:order-42")
         assert last.intent is not None
         return last.intent.id
 
@@ -107,7 +107,7 @@ class ShopHere(Shop):
         store = self.world.flow.store
         keys = sorted(timeline.key for timeline in self.world.flow.recent(100))
         return Books(
-            records=tuple(store.load(key)[0] for key in keys),
+            records=tuple(store.history(key)[0] for key in keys),
             xpay=self.xpay,
             keys=tuple(payment.idempotency_key for _, payment in self.world.calls),
             crashes=self.crashes,

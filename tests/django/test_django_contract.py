@@ -17,7 +17,8 @@ from xpay_flow import sample_records as b
 from xpay_flow.checker.contract import SCENES, ContractBound, ContractResult, Scene, check_store
 from xpay_flow.checker.contract.judging import Rule
 from xpay_flow.checker.contract.targets import contract_of
-from xpay_flow.records import Change, Record
+from xpay_flow.events import EventIdentity
+from xpay_flow.records import Change, Record, for_deciding
 from xpay_flow.stores.codec import from_texts
 from xpay_flow.stores.rows import entry_row, intent_row
 from xpay_flow_django import DjangoStore, writing
@@ -132,7 +133,10 @@ def _put_entries(change: Change, using: str) -> None:
 class TornLoad(DjangoStore):
     """Reads the row and then its parts, of which the second may be newer."""
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in self.history(alias)]
+
+    def history(self, alias: str) -> Sequence[Record]:
         found = Intent.objects.using(self._database.alias).filter(named__alias=alias)
         return [
             from_texts(

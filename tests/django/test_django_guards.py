@@ -42,18 +42,18 @@ def test_the_database_refuses_a_reader_that_writes(store: DjangoStore, alias: st
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=r"(?i)read.?only"):
             reader._database.read_only(lambda: Alias.objects.using(alias).all().delete())
-        assert [first] == list(reader.load(first.key))
+        assert [first] == list(reader.history(first.key))
     second = put(store, b.next_change(first, b.paid()))
-    assert [second] == list(reader.load(first.key))
+    assert [second] == list(reader.history(first.key))
 
 
 def test_a_reader_leaves_the_transaction_around_it_alone(store: DjangoStore, alias: str) -> None:
     """A view that asks how a payment stands can go on to write, also in an atomic block."""
     first = put(store, b.attempt())
     with transaction.atomic(using=alias):
-        assert [first] == list(store.reader().load(first.key))
+        assert [first] == list(store.reader().history(first.key))
         Alias.objects.using(alias).create(alias="written afterwards", record_id=first.key)
-    assert [first] == list(store.load("written afterwards"))
+    assert [first] == list(store.history("written afterwards"))
 
 
 def test_events_cannot_be_changed(store: DjangoStore, alias: str) -> None:
@@ -61,7 +61,7 @@ def test_events_cannot_be_changed(store: DjangoStore, alias: str) -> None:
     first = put(store, b.attempt())
     with pytest.raises(Exception, match="append-only"):
         RecordedEvent.objects.using(alias).update(why="x")
-    assert [first] == list(store.load(first.key))
+    assert [first] == list(store.history(first.key))
 
 
 def test_a_event_is_on_file_once(store: DjangoStore) -> None:
@@ -75,7 +75,7 @@ def test_a_event_is_on_file_once(store: DjangoStore) -> None:
         store.commit(twice)
     assert "secret=" not in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert [first] == list(store.load(first.key))
+    assert [first] == list(store.history(first.key))
 
 
 def test_names_are_compared_to_the_byte(store: DjangoStore) -> None:
@@ -83,7 +83,7 @@ def test_names_are_compared_to_the_byte(store: DjangoStore) -> None:
     names = ("order-1", "Order-1", "órder-1", "order-1 ", "order-1\u00a0")
     made = [put(store, b.attempt(name)) for name in names]
     for name, record in zip(names, made, strict=True):
-        assert [record] == list(store.load(attempt_key(name, 1)))
+        assert [record] == list(store.history(attempt_key(name, 1)))
 
 
 def test_people_can_query(store: DjangoStore, alias: str) -> None:
@@ -168,7 +168,7 @@ def test_a_thread_of_nobody_keeps_no_connection(store: DjangoStore, alias: str) 
 
     def work() -> Any:
         first = put(store, b.attempt())
-        store.load(first.key)
+        store.history(first.key)
         store.due("deliver", 2**53, 10)
         return connections[alias].connection
 
@@ -207,10 +207,10 @@ def test_looking_survives_a_lost_connection(postgresql: str) -> None:
     first = put(store, b.attempt())
     connections[postgresql].ensure_connection()
     ended()
-    assert [first] == list(store.load(first.key))
+    assert [first] == list(store.history(first.key))
     connections[postgresql].ensure_connection()
     ended()
-    assert [first] == list(store.reader().load(first.key))
+    assert [first] == list(store.reader().history(first.key))
 
 
 def test_writing_over_a_lost_connection_is_not_acknowledged(postgresql: str) -> None:
@@ -231,7 +231,7 @@ def test_a_closed_store_is_unavailable(store: DjangoStore) -> None:
     """Whoever uses it afterwards gets the one error that a store has for that."""
     reader = store.reader()
     store.close()
-    for use in (lambda: store.commit(b.attempt()), lambda: reader.load("x")):
+    for use in (lambda: store.commit(b.attempt()), lambda: reader.history("x")):
         with pytest.raises(StoreUnavailable, match="closed"):
             use()
 
@@ -241,7 +241,7 @@ def test_missing_tables_name_the_command(store: DjangoStore, alias: str) -> None
     with connections[alias].cursor() as cursor:
         cursor.execute("ALTER TABLE xpay_flow_alias RENAME TO hidden")
         try:
-            for use in (lambda: store.load("x"), lambda: store.commit(b.attempt())):
+            for use in (lambda: store.history("x"), lambda: store.commit(b.attempt())):
                 with pytest.raises(SchemaMismatch, match=r"manage\.py migrate"):
                     use()
         finally:

@@ -111,15 +111,15 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     with at_work(alias):
         new.migrate("0002")
     second = put(store, b.next_change(first, b.created()))
-    assert [second] == list(store.load(first.key))
+    assert [second] == list(store.history(first.key))
     assert (0, "[2]") == new.manage("find", first.key)
     assert (0, "[1]") == new.manage("put", "order-2")
 
     with at_work(alias):
         new.migrate("0001")
     third = put(store, b.next_change(second, b.paid()))
-    assert [third] == list(store.load(first.key))
-    assert 1 == len(store.load("receipt:order-2"))
+    assert [third] == list(store.history(first.key))
+    assert 1 == len(store.history("receipt:order-2"))
 
 
 @contextmanager

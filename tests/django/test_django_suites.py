@@ -13,9 +13,11 @@ from asgiref.sync import async_to_sync
 from django.db import connections
 from hypothesis import settings
 
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import (
     BatchCommitting,
     BatchLoading,
+    Lookup,
     RecentListing,
     RowLocking,
     Store,
@@ -33,8 +35,11 @@ class AwaitedReader:
     def __init__(self, reader: AsyncReader | AsyncDjangoStore) -> None:
         self._reader = reader
 
-    def load(self, alias: str) -> Sequence[Record]:
-        return async_to_sync(self._reader.load)(alias)
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return async_to_sync(self._reader.load)(alias, event)
+
+    def history(self, alias: str) -> Sequence[Record]:
+        return async_to_sync(self._reader.history)(alias)
 
     def recent(self, limit: int) -> Sequence[Record]:
         return async_to_sync(self._reader.recent)(limit)
@@ -50,8 +55,8 @@ class AwaitedStore(AwaitedReader):
     def commit(self, change: Change) -> bool:
         return async_to_sync(self.store.commit)(change)
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        return async_to_sync(self.store.load_many)(aliases)
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        return async_to_sync(self.store.load_many)(lookups)
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         return async_to_sync(self.store.commit_many)(changes)

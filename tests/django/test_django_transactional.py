@@ -45,9 +45,9 @@ def test_both_are_written_or_neither(alias: str) -> None:
 
     with pytest.raises(HandlerRolledBack, match="shelf"):
         store.commit_with(step, fail)
-    assert ([], [first]) == (packed(alias), list(store.load(first.key)))
+    assert ([], [first]) == (packed(alias), list(store.history(first.key)))
     assert store.commit_with(step, pack) is True
-    assert (["order-1"], [step.record]) == (packed(alias), list(store.load(first.key)))
+    assert (["order-1"], [step.record]) == (packed(alias), list(store.history(first.key)))
 
 
 def test_a_lost_race_calls_nobody(alias: str) -> None:
@@ -90,7 +90,7 @@ def test_a_spoilt_transaction_is_the_handlers_fault(
     first = put(store, b.attempt())
     with pytest.raises(HandlerRolledBack):
         store.commit_with(b.next_change(first, b.paid()), spoil)
-    assert ([], [first]) == (packed(alias), list(store.load(first.key)))
+    assert ([], [first]) == (packed(alias), list(store.history(first.key)))
 
 
 def test_an_error_that_postgresql_remembers_is_not_acknowledged(postgresql: str) -> None:
@@ -107,7 +107,7 @@ def test_an_error_that_postgresql_remembers_is_not_acknowledged(postgresql: str)
 
     with pytest.raises(HandlerRolledBack):
         store.commit_with(b.next_change(first, b.paid()), hide)
-    assert ([], [first]) == (packed(postgresql), list(store.load(first.key)))
+    assert ([], [first]) == (packed(postgresql), list(store.history(first.key)))
 
 
 def test_an_awaited_handler_writes_in_the_same_transaction(alias: str) -> None:

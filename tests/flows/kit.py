@@ -16,6 +16,7 @@ from xpay_flow import drive, messages
 from xpay_flow.drive import Ports
 from xpay_flow.effects import Command, Effect
 from xpay_flow.errors import SchemaMismatch, StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.flow import Flow
 from xpay_flow.ports import (
     HttpRequest,
@@ -150,8 +151,11 @@ class StoreBehind:
     def __init__(self, inner: Store) -> None:
         self.inner = inner
 
-    def load(self, alias: str) -> Sequence[Record]:
-        return self.inner.load(alias)
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return self.inner.load(alias, event)
+
+    def history(self, alias: str) -> Sequence[Record]:
+        return self.inner.history(alias)
 
     def commit(self, change: Change) -> bool:
         return self.inner.commit(change)
@@ -171,9 +175,13 @@ class CountingStore(StoreBehind):
         self.loads = 0
         self.changes: list[Change] = []
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         self.loads += 1
-        return super().load(alias)
+        return super().load(alias, event)
+
+    def history(self, alias: str) -> Sequence[Record]:
+        self.loads += 1
+        return super().history(alias)
 
     def commit(self, change: Change) -> bool:
         done = super().commit(change)
@@ -245,7 +253,7 @@ class RivalledStore(StoreBehind):
 
 def touch(store: Store, key: str) -> None:
     """Commit a record as it is: a rival whose news was not ours."""
-    record = store.load(key)[0]
+    record = store.history(key)[0]
     step = Change(
         record=attrs.evolve(record, version=record.version + 1), expected_version=record.version
     )
@@ -347,7 +355,7 @@ def success_of(world: World, x_intent_id: str | None, **fields: Any) -> dict[str
 
 def the_record(world: World, name: str = "receipt:order-42") -> Record:
     """The one record filed under an alias."""
-    (record,) = world.flow.store.load(name)
+    (record,) = world.flow.store.history(name)
     return record
 
 
@@ -420,10 +428,10 @@ class UnreadableRecord(StoreBehind):
 
     bad = ""
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         if self.bad and any(r.key == self.bad for r in super().load(alias)):
             raise SchemaMismatch("a stored Intent has a member that is not known to this version")
-        return super().load(alias)
+        return super().load(alias, event)
 
 
 class SettableClock(ManualClock):

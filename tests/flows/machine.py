@@ -138,7 +138,7 @@ class ShopMachine(RuleBasedStateMachine):
 
     def records(self) -> list[Record]:
         keys = [timeline.key for timeline in self.world.flow.recent(200)]
-        return [self.store.inner.load(key)[0] for key in keys]
+        return [self.store.inner.history(key)[0] for key in keys]
 
     def sold(self, pick: int) -> Sold | None:
         sold = self.world.xpay.intents()
@@ -429,7 +429,7 @@ class ShopMachine(RuleBasedStateMachine):
                 assert 1 == owned[event.event_id], "an event did not reach its intent once"
 
     def owner_is_known(self, x_intent_id: str) -> bool:
-        return any(record.intent for record in self.store.inner.load(f"x:{x_intent_id}"))
+        return any(record.intent for record in self.store.inner.history(f"x:{x_intent_id}"))
 
     def check_fulfilled(self, record: Record) -> None:
         """Exactly what was paid is fulfilled, and the books say so once."""

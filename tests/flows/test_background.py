@@ -84,7 +84,7 @@ def test_the_handler_runs_right_after_the_commit() -> None:
         tell(flow, world, world.start_checkout().x_intent_id)
         bell.wait_for_ring()
     assert ["pi_1:on_success"] == bell.keys
-    assert "done" == world.flow.store.load("receipt:order-42")[0].outbox[0].status
+    assert "done" == world.flow.store.history("receipt:order-42")[0].outbox[0].status
 
 
 def test_the_loop_survives_a_handler_that_fails() -> None:
@@ -129,7 +129,7 @@ def test_a_process_without_handlers_leaves_the_work_to_others() -> None:
     world = World()
     with open_shop(world) as flow:
         tell(flow, world, world.start_checkout().x_intent_id)
-    (entry,) = world.flow.store.load("receipt:order-42")[0].outbox
+    (entry,) = world.flow.store.history("receipt:order-42")[0].outbox
     assert ("pending", 0) == (entry.status, entry.tries)
 
 
@@ -149,7 +149,7 @@ def test_closing_waits_for_the_handler_that_is_running() -> None:
         assert begun.wait(DEADLINE_S)
         threading.Thread(target=let_go.set).start()
     assert ended.is_set()
-    assert "done" == world.flow.store.load("receipt:order-42")[0].outbox[0].status
+    assert "done" == world.flow.store.history("receipt:order-42")[0].outbox[0].status
 
 
 def test_what_a_dead_process_left_is_done_at_the_next_start() -> None:
@@ -216,7 +216,7 @@ def in_a_loop(story: Callable[[World, AsyncFlow], Any]) -> list[Record]:
                 await story(world, flow)
 
     asyncio.run(told())
-    return list(store.load("receipt:order-42"))
+    return list(store.history("receipt:order-42"))
 
 
 async def paid(world: World, flow: AsyncFlow) -> None:

@@ -14,7 +14,9 @@ from xpay_flow import sample_records as b
 from xpay_flow.drive import EFFECTS
 from xpay_flow.effects import Commit, Load
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
-from xpay_flow.records import Change, Record
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import Lookup
+from xpay_flow.records import Change, Record, for_deciding
 from xpay_flow.stores.awaited import AwaitedStore
 from xpay_flow.stores.coalescing import TOGETHER_MAX, coalesced_commit, coalesced_load
 from xpay_flow.stores.memory import MemoryStore
@@ -41,16 +43,17 @@ class Ledger:
         async with asyncio.timeout(OPENS_S):
             await self.gate.wait()
 
-    async def load(self, alias: str) -> Sequence[Record]:
-        (found,) = await self._found([alias])
+    async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        (found,) = await self._found([(alias, event)])
         return found
 
-    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        return await self._found(aliases)
+    async def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        return await self._found(lookups)
 
-    async def _found(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        self.looks.append(list(aliases))
-        found = [self.inner.load(alias) for alias in aliases]
+    async def _found(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        aliases = [alias for alias, _ in lookups]
+        self.looks.append(aliases)
+        found = [self.inner.load(*lookup) for lookup in lookups]
         await self.opens()  # The answer is on its way.
         if self.broken & set(aliases):
             raise StoreUnavailable(f"{aliases} cannot be read")
@@ -80,7 +83,7 @@ def committing(ledger: Ledger) -> Callable[[Change], Awaitable[bool]]:
     return coalesced_commit(store)
 
 
-def finding(ledger: Ledger) -> Callable[[str], Awaitable[Sequence[Record]]]:
+def finding(ledger: Ledger) -> Callable[..., Awaitable[Sequence[Record]]]:
     store: Any = ledger
     return coalesced_load(store)
 
@@ -181,7 +184,7 @@ def test_a_commit_whose_end_is_not_known_is_tried_again() -> None:
         ledger.gate.set()
         assert await first
         assert [False, False] == await asyncio.gather(*others)
-        assert all(ledger.inner.load(key(number)) for number in range(2))
+        assert all(ledger.inner.history(key(number)) for number in range(2))
 
     asyncio.run(story())
 
@@ -211,7 +214,7 @@ def test_who_gives_up_before_the_turn_is_left_out() -> None:
         ledger.gate.set()
         assert await first
         assert [True, True] == await asyncio.gather(others[0], others[2])
-        assert [] == list(ledger.inner.load(key(1)))
+        assert [] == list(ledger.inner.history(key(1)))
 
     asyncio.run(story())
 
@@ -258,7 +261,7 @@ def test_those_that_look_meanwhile_look_together() -> None:
 
     async def story() -> None:
         ledger = Ledger()
-        made = [put(ledger.inner, change) for change in attempts(5)]
+        made = [for_deciding(put(ledger.inner, change)) for change in attempts(5)]
         load = finding(ledger)
         ledger.gate.clear()
         looking = [asyncio.create_task(load(key(0)))]
@@ -286,7 +289,8 @@ def test_nobody_is_told_what_was_read_before_they_asked() -> None:
         late = asyncio.create_task(load(key(0)))
         await turn()
         ledger.gate.set()
-        assert [[first], [second]] == await asyncio.gather(early, late)
+        loaded = [[for_deciding(first)], [for_deciding(second)]]
+        assert loaded == await asyncio.gather(early, late)
 
     asyncio.run(story())
 
@@ -296,7 +300,7 @@ def test_one_that_cannot_be_read_does_not_keep_the_others() -> None:
 
     async def story() -> None:
         ledger = Ledger()
-        made = [put(ledger.inner, change) for change in attempts(3)]
+        made = [for_deciding(put(ledger.inner, change)) for change in attempts(3)]
         ledger.broken = {key(1)}
         load = finding(ledger)
         ledger.gate.clear()
@@ -318,12 +322,12 @@ def test_a_store_that_blocks_is_asked_for_many_in_one_hop(tmp_path: Path) -> Non
     class Counted(SQLiteStore):
         looks: ClassVar[list[int]] = []
 
-        def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-            self.looks.append(len(aliases))
-            return super().load_many(aliases)
+        def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+            self.looks.append(len(lookups))
+            return super().load_many(lookups)
 
     async def story(inner: SQLiteStore) -> None:
-        made = [put(inner, change) for change in attempts(4)]
+        made = [for_deciding(put(inner, change)) for change in attempts(4)]
         load = coalesced_load(AwaitedStore(inner))
         found = await asyncio.gather(*(load(key(number)) for number in range(4)))
         assert [[record] for record in made] == [*map(list, found)]

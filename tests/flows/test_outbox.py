@@ -20,6 +20,7 @@ from xpay_flow.errors import (
     UnknownIntent,
     error_text,
 )
+from xpay_flow.events import EventIdentity
 from xpay_flow.flow import AsyncFlow
 from xpay_flow.flows import FailedJob, HandlerResult
 from xpay_flow.payment import Payment
@@ -675,10 +676,10 @@ def test_error_text_is_for_a_log_line() -> None:
 class Unreadable(StoreBehind):
     """One record was written by a newer version: every attempt to load it fails."""
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         if alias in ("attempt:1:order-42", "receipt:order-42"):
             raise SchemaMismatch("written by a newer version")
-        return super().load(alias)
+        return super().load(alias, event)
 
 
 @pytest.mark.parametrize("work", ["deliver", "reconcile"])

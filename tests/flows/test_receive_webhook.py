@@ -190,7 +190,7 @@ def test_parked_news_is_recorded_once_however_often_it_comes() -> None:
     world = World(store)
     for event_id in ("whe_1", "whe_1", "whe_2", "whe_1"):
         tell(world, "intent.created", event_id, intentId="in_foreign")
-    (parked,) = store.load("x:in_foreign")
+    (parked,) = store.history("x:in_foreign")
     assert ["whe_1", "whe_2"] == recorded([parked])
     assert 2 == len(store.changes)
 
@@ -391,9 +391,9 @@ def test_nothing_is_acknowledged_that_was_not_committed(fields: dict[str, Any] |
     store.break_next("before")
     with pytest.raises(StoreUnavailable):
         tell(world, "intent.success", **fields)
-    assert [] == recorded(store.load(f"x:{fields['intentId']}"))
+    assert [] == recorded(store.history(f"x:{fields['intentId']}"))
     tell(world, "intent.success", **fields)
-    assert ["whe_hand"] == recorded(store.load(f"x:{fields['intentId']}"))
+    assert ["whe_hand"] == recorded(store.history(f"x:{fields['intentId']}"))
 
 
 def test_a_commit_that_took_effect_and_was_not_confirmed_is_recorded_once() -> None:
@@ -522,7 +522,7 @@ def test_receive_webhook_quarantines_no_personal_data() -> None:
         b'"intentId":"in_1","customerDetails":{"email":"ada@example.org"}}'
     )
     received = world.flow.receive_webhook(signed(body), body)
-    (record,) = world.flow.store.load(f"quarantine:{received.event_id.partition(':')[2]}")
+    (record,) = world.flow.store.history(f"quarantine:{received.event_id.partition(':')[2]}")
     payload = record.events[0].event.payload
     assert {"eventId": "whe_1", "eventTime": "2026-01-05T09:30:00Z"}.items() <= json.loads(
         payload

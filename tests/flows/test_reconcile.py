@@ -420,7 +420,7 @@ def test_parked_news_without_an_owner_is_looked_at_on_schedule_and_kept() -> Non
     assert [("unmatched", None)] == until_settled(world, 60)
     assert [] == until_settled(world, 10**6)
     assert [] == transport.requests
-    assert ["whe_hand"] == recorded(world.flow.store.load("x:in_foreign"))
+    assert ["whe_hand"] == recorded(world.flow.store.history("x:in_foreign"))
 
 
 def test_parked_news_is_adopted_by_the_reconciler() -> None:

@@ -22,6 +22,7 @@ from xpay_flow.errors import (
     XPayFlowError,
     XPayRefused,
 )
+from xpay_flow.events import EventIdentity
 from xpay_flow.flow import Flow
 from xpay_flow.flows.checkout import REPEATABLE_MS
 from xpay_flow.money import Money
@@ -125,7 +126,7 @@ def test_a_value_that_xpay_would_refuse_is_not_stored() -> None:
             callback_url="https://shop.example",
             customer={"phone": "1"},
         )
-    assert [] == world.flow.store.load("receipt:order-42")
+    assert [] == world.flow.store.history("receipt:order-42")
 
 
 # --- clicks --------------------------------------------------------------------------------------
@@ -150,8 +151,8 @@ class MeetingStore(StoreBehind):
         self._meeting = threading.Barrier(2)
         self._met = threading.local()
 
-    def load(self, alias: str) -> Sequence[Record]:
-        found = super().load(alias)
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        found = super().load(alias, event)
         if not hasattr(self._met, "yes"):
             self._met.yes = True
             self._meeting.wait(10)
@@ -196,7 +197,7 @@ def test_a_new_attempt_is_made_when_asked_for() -> None:
     assert first.intent_id != second.intent_id
     assert 2 == len(set(transport.keys))
     assert [1, 2] == [
-        r.intent.attempt for r in world.flow.store.load("receipt:order-42") if r.intent
+        r.intent.attempt for r in world.flow.store.history("receipt:order-42") if r.intent
     ]
 
 
@@ -428,7 +429,7 @@ def test_after_a_refusal_the_next_click_is_a_new_attempt() -> None:
     checkout = world.start_checkout(money=Money(1999, "USD"))
     assert ("created", False) == (checkout.state, checkout.resumed)
     assert [1, 2] == [
-        r.intent.attempt for r in world.flow.store.load("receipt:order-42") if r.intent
+        r.intent.attempt for r in world.flow.store.history("receipt:order-42") if r.intent
     ]
 
 
@@ -498,7 +499,7 @@ def test_a_store_that_breaks_at_any_commit_heals_by_calling_again(commit: int, w
     world.settle()
     assert "created" == checkout.state
     assert 1 == len(world.xpay.intents())
-    assert 1 == len(world.flow.store.load("receipt:order-42"))
+    assert 1 == len(world.flow.store.history("receipt:order-42"))
     assert 1 == story(world).count(("CREATED", "applied"))
 
 

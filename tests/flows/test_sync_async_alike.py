@@ -18,6 +18,7 @@ import pytest
 from xpay_flow import drive, effects
 from xpay_flow.effects import Command
 from xpay_flow.errors import OutcomeUnknown, XPayFlowError
+from xpay_flow.events import EventIdentity
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.money import Money
 from xpay_flow.payment import Payment
@@ -43,9 +44,12 @@ class AwaitedStore:
     def __init__(self, inner: Store) -> None:
         self._inner = inner
 
-    async def load(self, alias: str) -> Sequence[Record]:
+    async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         await asyncio.sleep(0)
-        return self._inner.load(alias)
+        return self._inner.load(alias, event)
+
+    async def history(self, alias: str) -> Sequence[Record]:
+        return self._inner.history(alias)
 
     async def recent(self, limit: int) -> Sequence[Record]:
         return self._inner.recent(limit)  # type: ignore[attr-defined,no-any-return]
@@ -265,6 +269,7 @@ def every_effect(world: World) -> list[effects.Effect]:
     request = HttpRequest("GET", world.settings.base_url + "/nowhere", {})
     return [
         effects.Load("receipt:order-42"),
+        effects.History("receipt:order-42"),
         effects.Recent(5),
         effects.Now(),
         effects.Pause(1.5),
@@ -287,7 +292,7 @@ def said_records(world: World) -> list[Record]:
 
 
 def _find() -> effects.Query[Sequence[Record]]:
-    return (yield from effects.load("receipt:order-42"))
+    return (yield from effects.history("receipt:order-42"))
 
 
 def test_every_effect_has_the_same_answer(makes: dict[str, Make]) -> None:
@@ -337,11 +342,11 @@ def test_an_error_of_a_port_reaches_the_flow_where_it_asked() -> None:
         return "no error"
 
     class Broken:
-        def load(self, alias: str) -> Sequence[Record]:
+        def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
             raise LookupError(alias)
 
     class AsyncBroken:
-        async def load(self, alias: str) -> Sequence[Record]:
+        async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
             raise LookupError(alias)
 
     world = World()

@@ -21,7 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from xpay_flow import flows, xpay_api
 from xpay_flow.effects import Command, commit, load, now
 from xpay_flow.errors import XPayFlowError
-from xpay_flow.events import Event
+from xpay_flow.events import Event, EventIdentity
 from xpay_flow.flow import Flow
 from xpay_flow.flows.webhook import WebhookResult
 from xpay_flow.ports import Store
@@ -81,9 +81,13 @@ class LazyStore(StoreBehind):
             self.inner.commit(promised)
         self._promised.clear()
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         self._write()
-        return super().load(alias)
+        return super().load(alias, event)
+
+    def history(self, alias: str) -> Sequence[Record]:
+        self._write()
+        return super().history(alias)
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         self._write()

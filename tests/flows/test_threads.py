@@ -86,7 +86,7 @@ def check(world: World, events: int) -> None:
     records = [
         record
         for number in range(ORDERS)
-        for record in world.flow.store.load(f"receipt:order-{number}")
+        for record in world.flow.store.history(f"receipt:order-{number}")
     ]
     assert ORDERS == len(records)
     heard = Counter(recorded(records))
@@ -113,6 +113,6 @@ def test_many_clicks_make_one_intent(name: str, tmp_path: Path) -> None:
 
     urls = set(within_s(120, *[press] * THREADS))
     assert (1, 1) == (len(urls), len(world.xpay.intents()))
-    assert 1 == len(world.flow.store.load("receipt:order-42"))
+    assert 1 == len(world.flow.store.history("receipt:order-42"))
     shut: Flow = world.flow
     shut.close()

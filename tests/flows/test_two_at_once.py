@@ -205,7 +205,7 @@ def test_parked_events_survive_a_death_at_any_step(dies: int) -> None:
                 next(steps, None)
         list(alive)
         was_parked = bool(
-            recorded(world.flow.store.load("x:" + world.xpay.intents()[0].x_intent_id))
+            recorded(world.flow.store.history("x:" + world.xpay.intents()[0].x_intent_id))
         )
         dead.close()
         for _ in range(12):

@@ -11,15 +11,17 @@ from xpay_flow.ports import (
     FOUND_MAX,
     BatchCommitting,
     BatchLoading,
+    Lookup,
     RecentListing,
     Transactional,
     is_locked,
 )
 from xpay_flow.records import Change, Record
-from xpay_flow.stores.memory import MemoryStore
+
+from .whole_memory import WholeMemory
 
 
-class Able(MemoryStore):
+class Able(WholeMemory):
     """Right: whatever a store may declare, in memory."""
 
     can_lock = True
@@ -28,8 +30,8 @@ class Able(MemoryStore):
         super().__init__()
         self._held: set[str] = set()
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        return [self.load(alias) for alias in aliases]
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        return [self.load(alias, event) for alias, event in lookups]
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         return [self.commit(change) for change in changes]
@@ -74,23 +76,23 @@ class Able(MemoryStore):
 class AnswersInTheirOwnOrder(Able):
     """The rows come as the database likes, and are dealt out to the names as they come."""
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        return super().load_many(sorted(aliases))
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        return super().load_many(sorted(lookups, key=repr))
 
 
 class NamesWithoutRowsLeftOut(Able):
     """Who has no row gets no answer, and so the next one's."""
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        return [found for found in super().load_many(aliases) if found]
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        return [found for found in super().load_many(lookups) if found]
 
 
 class OneLimitForAll(Able):
     """A name with very many records leaves nothing for those after it."""
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
         left, answers = FOUND_MAX, list[Sequence[Record]]()
-        for found in super().load_many(aliases):
+        for found in super().load_many(lookups):
             answers.append(found[:left])
             left -= len(answers[-1])
         return answers
@@ -101,19 +103,27 @@ class FoundTogetherIsRemembered(Able):
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: dict[str, Sequence[Record]] = {}
+        self._found: dict[Lookup, Sequence[Record]] = {}
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        return [self._found.setdefault(alias, self.load(alias)) for alias in aliases]
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        return [self._found.setdefault(each, self.load(*each)) for each in lookups]
+
+
+class OneEventForAName(Able):
+    """Of look-ups under one name the event of the last one is looked for."""
+
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        events = dict(lookups)
+        return super().load_many([(alias, events[alias]) for alias, _ in lookups])
 
 
 class SomeNameIsWanted(Able):
     """No name at all is a statement without values."""
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        if not aliases:
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        if not lookups:
             raise StoreUnavailable("syntax error at or near )")
-        return super().load_many(aliases)
+        return super().load_many(lookups)
 
 
 # --- batches -------------------------------------------------------------------------------------
@@ -285,7 +295,7 @@ class SuiteNamesLess(Able):
     declared = (RecentListing, BatchLoading, BatchCommitting, Transactional)
 
 
-class SuiteNamesMore(MemoryStore):
+class SuiteNamesMore(WholeMemory):
     """Its suite names a capability that the store has not."""
 
     declared = (RecentListing, Transactional)

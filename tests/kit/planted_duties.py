@@ -42,6 +42,11 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "test_a_nul_is_kept_or_refused_whole",
         "test_the_greatest_amounts_come_back",
     ),
+    "deciding": (
+        "test_what_is_loaded_is_bounded",
+        "test_a_load_knows_the_contents_of_an_event",
+        "test_an_event_is_not_recorded_twice",
+    ),
     "work": (
         "test_each_kind_of_work_is_due_by_its_own_time",
         "test_what_is_never_due_is_not_due",
@@ -75,6 +80,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "many names": (
         "test_many_names_find_what_each_finds",
         "test_many_names_find_what_is_there_now",
+        "test_many_events_are_loaded_as_each_is",
         "test_no_name_finds_nothing",
     ),
     "batches": (
@@ -157,6 +163,11 @@ PLANTED: Final[tuple[Planted, ...]] = (
         fails="names, keys",
     ),
     *_in("values", memory.OneKeyForBoth, fails="keys"),
+    *_in("deciding", memory.LoadsTheHistory, memory.LoadsAllContents, fails="what, a load"),
+    *_in("deciding", memory.LoadsWhatHasEnded, fails="what"),
+    *_in("deciding", memory.KnowsCopiesOnly, fails="what, a load"),
+    *_in("deciding", memory.TakesPrefixesForIds, fails="a load"),
+    *_in("deciding", memory.RecordsCopies, fails="an event"),
     *_in("work", memory.DueForgets, fails="each, the longest, integers, times are, times go"),
     *_in("work", memory.DueRarely, fails="each, the longest, integers, times are, times go"),
     *_in("work", memory.WorkMixedUp, fails="each"),
@@ -186,10 +197,12 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_in("listing", memory.LatestChangedListedFirst, fails="a change"),
     *_in(
         "many names",
-        *(able.AnswersInTheirOwnOrder, able.NamesWithoutRowsLeftOut, able.OneLimitForAll),
-        fails="many names find what each",
+        *(able.AnswersInTheirOwnOrder, able.NamesWithoutRowsLeftOut),
+        fails="many names find what each, many events",
     ),
+    *_in("many names", able.OneLimitForAll, fails="many names find what each"),
     *_in("many names", able.FoundTogetherIsRemembered, fails="many names find what is"),
+    *_in("many names", able.OneEventForAName, fails="many events"),
     *_in("many names", able.SomeNameIsWanted, fails="no name"),
     *_in("batches", able.FirstOfBatchOnly, fails="a batch, a lost"),
     *_in("batches", able.BatchEndsAtALoss, fails="a lost"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import count
 from threading import Barrier, BrokenBarrierError, Event
@@ -12,27 +12,30 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Reader
-from xpay_flow.records import Change, OutboxEntry, Record, Work, change
-from xpay_flow.stores.memory import MemoryReader, MemoryStore
+from xpay_flow.records import Change, Record, RecordedEvent, Work, change, for_deciding, with_events
+from xpay_flow.stores.memory import MemoryReader
+
+from .whole_memory import WholeMemory
 
 
-class MatchesLoosely(MemoryStore):
+class MatchesLoosely(WholeMemory):
     """A name matches in any case, as in a database with such a collation."""
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def named(self, alias: str) -> Sequence[Record]:
         names = [name for name in self._keys if name.lower() == alias.lower()]
-        return super().load(names[0]) if names else []
+        return super().named(names[0]) if names else []
 
 
-class ChokesOnNames(MemoryStore):
+class ChokesOnNames(WholeMemory):
     """A name goes to the driver as it came, and the driver cannot write half a character."""
 
-    def load(self, alias: str) -> Sequence[Record]:
-        return super().load(alias.encode().decode())
+    def named(self, alias: str) -> Sequence[Record]:
+        return super().named(alias.encode().decode())
 
 
-class FilesOnceOnly(MemoryStore):
+class FilesOnceOnly(WholeMemory):
     """Names are written with the first version of a record and never again."""
 
     def commit(self, change: Change) -> bool:
@@ -43,7 +46,7 @@ class FilesOnceOnly(MemoryStore):
         return won
 
 
-class KeepsOldNames(MemoryStore):
+class KeepsOldNames(WholeMemory):
     """A name, once given, is never taken away."""
 
     def commit(self, change: Change) -> bool:
@@ -54,7 +57,7 @@ class KeepsOldNames(MemoryStore):
         return won
 
 
-class LatestFirst(MemoryStore):
+class LatestFirst(WholeMemory):
     """A change moves a record to the end, as writing it anew does in many a database."""
 
     def __init__(self) -> None:
@@ -64,33 +67,33 @@ class LatestFirst(MemoryStore):
     def commit(self, change: Change) -> bool:
         won = super().commit(change)
         if won:
-            self._rows[change.record.key] = (next(self._writes), change.record)
+            self._rows[change.record.key] = (next(self._writes), self._rows[change.record.key][1])
         return won
 
 
-class SortedByKey(MemoryStore):
+class SortedByKey(WholeMemory):
     """Records come in the order of their keys."""
 
-    def load(self, alias: str) -> Sequence[Record]:
-        return sorted(super().load(alias), key=lambda record: record.key)
+    def named(self, alias: str) -> Sequence[Record]:
+        return sorted(super().named(alias), key=lambda record: record.key)
 
 
-class SortedByName(MemoryStore):
+class SortedByName(WholeMemory):
     """Records come in the order in which they got the name."""
 
-    def load(self, alias: str) -> Sequence[Record]:
-        return super().load(alias)[::-1] if alias == "x:shared" else super().load(alias)
+    def named(self, alias: str) -> Sequence[Record]:
+        return super().named(alias)[::-1] if alias == "x:shared" else super().named(alias)
 
 
-class FindsAll(MemoryStore):
+class FindsAll(WholeMemory):
     """A name finds a hundred thousand records, if there are so many."""
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def named(self, alias: str) -> Sequence[Record]:
         rows = sorted(self._rows[key] for key in self._keys.get(alias, ()))
         return [record for _, record in rows]
 
 
-class BlindOverwrite(MemoryStore):
+class BlindOverwrite(WholeMemory):
     """A first commit takes the place of what is there."""
 
     def commit(self, change: Change) -> bool:
@@ -99,35 +102,35 @@ class BlindOverwrite(MemoryStore):
         return super().commit(change)
 
 
-class VersionNotChecked(MemoryStore):
+class VersionNotChecked(WholeMemory):
     """The last writer wins."""
 
     def commit(self, change: Change) -> bool:
-        (current,) = super().load(change.record.key) or [Record(key=change.record.key)]
+        (current,) = super().named(change.record.key) or [Record(key=change.record.key)]
         return super().commit(attrs.evolve(change, expected_version=current.version))
 
 
-class AnyOlderVersion(MemoryStore):
+class AnyOlderVersion(WholeMemory):
     """The stored version must not be newer, but may be older, or missing."""
 
     def commit(self, change: Change) -> bool:
-        (current,) = super().load(change.record.key) or [Record(key=change.record.key)]
+        (current,) = super().named(change.record.key) or [Record(key=change.record.key)]
         if current.version > change.expected_version:
             return False
         return super().commit(attrs.evolve(change, expected_version=current.version))
 
 
-class EqualVersionsPass(MemoryStore):
+class EqualVersionsPass(WholeMemory):
     """Whoever writes the version that is stored is let through: two that read the same both win."""
 
     def commit(self, change: Change) -> bool:
-        (current,) = super().load(change.record.key) or [Record(key=change.record.key)]
+        (current,) = super().named(change.record.key) or [Record(key=change.record.key)]
         if current.version == change.record.version:
             change = attrs.evolve(change, expected_version=current.version)
         return super().commit(change)
 
 
-class ConflictSwallowed(MemoryStore):
+class ConflictSwallowed(WholeMemory):
     """A lost race is reported as a commit."""
 
     def commit(self, change: Change) -> bool:
@@ -135,7 +138,7 @@ class ConflictSwallowed(MemoryStore):
         return True
 
 
-class HalfUndone(MemoryStore):
+class HalfUndone(WholeMemory):
     """A lost race changes nothing, but for the names that were written first."""
 
     def commit(self, change: Change) -> bool:
@@ -146,40 +149,36 @@ class HalfUndone(MemoryStore):
         return won
 
 
-class EventsLost(MemoryStore):
+class EventsLost(WholeMemory):
     """Only the events of the last commit are kept."""
 
-    def commit(self, change: Change) -> bool:
-        return super().commit(
-            attrs.evolve(change, record=attrs.evolve(change.record, events=change.new_events))
-        )
+    def after(self, whole: Record, change: Change) -> Record:
+        return with_events(super().after(whole, change), change.new_events)
 
 
-class EventsSorted(MemoryStore):
+class EventsSorted(WholeMemory):
     """Facts come back in the order of their ids."""
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def named(self, alias: str) -> Sequence[Record]:
         return [
             attrs.evolve(
                 record, events=tuple(sorted(record.events, key=lambda recorded: recorded.id))
             )
-            for record in super().load(alias)
+            for record in super().named(alias)
         ]
 
 
-class EntriesAppended(MemoryStore):
+class EntriesAppended(WholeMemory):
     """A changed effect is written behind the others, as a row of its own."""
 
-    def commit(self, change: Change) -> bool:
+    def after(self, whole: Record, change: Change) -> Record:
         changed = {entry.id for entry in change.changed_entries}
-        kept = tuple(e for e in change.record.outbox if e.id not in changed)
-        outbox: tuple[OutboxEntry, ...] = (*kept, *change.changed_entries)
-        return super().commit(
-            attrs.evolve(change, record=attrs.evolve(change.record, outbox=outbox))
-        )
+        kept = (entry for entry in whole.outbox if entry.id not in changed)
+        outbox = (*kept, *change.changed_entries)
+        return attrs.evolve(super().after(whole, change), outbox=outbox)
 
 
-class SmallIntegers(MemoryStore):
+class SmallIntegers(WholeMemory):
     """Amounts are kept in 32 bits."""
 
     def commit(self, change: Change) -> bool:
@@ -191,14 +190,14 @@ class SmallIntegers(MemoryStore):
         return super().commit(attrs.evolve(change, record=record))
 
 
-class DueForgets(MemoryStore):
+class DueForgets(WholeMemory):
     """What is due this very millisecond is not due yet."""
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return super().due(work, now_ms - 1, limit)
 
 
-class WorkMixedUp(MemoryStore):
+class WorkMixedUp(WholeMemory):
     """There is one time for all work."""
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
@@ -206,7 +205,7 @@ class WorkMixedUp(MemoryStore):
         return list(dict.fromkeys(both))[:limit]
 
 
-class NeverIsNow(MemoryStore):
+class NeverIsNow(WholeMemory):
     """A record that waits for nothing counts as due since the beginning of time."""
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
@@ -214,28 +213,28 @@ class NeverIsNow(MemoryStore):
         return [key for at_ms, key in sorted(waiting) if at_ms <= now_ms][:limit]
 
 
-class NewestWorkFirst(MemoryStore):
+class NewestWorkFirst(WholeMemory):
     """The longest due come last, and so never, when there is much to do."""
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return super().due(work, now_ms, 2**31)[::-1][:limit]
 
 
-class NoLimit(MemoryStore):
+class NoLimit(WholeMemory):
     """All that is due comes at once."""
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return super().due(work, now_ms, 2**31)
 
 
-class DueByRow(MemoryStore):
+class DueByRow(WholeMemory):
     """`due` gives names of its own that `load` does not know."""
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return [f"row:{key}" for key in super().due(work, now_ms, limit)]
 
 
-class LooksThenWrites(MemoryStore):
+class LooksThenWrites(WholeMemory):
     """The version is compared before the lock is taken. A barrier makes the two meet."""
 
     def __init__(self) -> None:
@@ -243,7 +242,7 @@ class LooksThenWrites(MemoryStore):
         self._meeting = Barrier(2)
 
     def commit(self, change: Change) -> bool:
-        (current,) = super().load(change.record.key) or [Record(key=change.record.key)]
+        (current,) = super().named(change.record.key) or [Record(key=change.record.key)]
         if current.version != change.expected_version:
             return False
         try:
@@ -251,13 +250,13 @@ class LooksThenWrites(MemoryStore):
         except BrokenBarrierError:
             self._meeting.reset()
         with self._lock:
-            self._rows[change.record.key] = (0, change.record)
+            self._rows[change.record.key] = (0, self.after(current, change))
             for alias in change.record.aliases:
                 self._keys[alias] = frozenset({change.record.key})
         return True
 
 
-class TornReads(MemoryStore):
+class TornReads(WholeMemory):
     """The snapshot is read in one transaction and the events in the next, after others' commits."""
 
     def __init__(self) -> None:
@@ -269,49 +268,120 @@ class TornReads(MemoryStore):
         self._committed.set()
         return won
 
-    def load(self, alias: str) -> Sequence[Record]:
-        early = super().load(alias)
+    def named(self, alias: str) -> Sequence[Record]:
+        early = super().named(alias)
         self._committed.clear()
         self._committed.wait(0.05)
-        late = {record.key: record.events for record in super().load(alias)}
+        late = {record.key: record.events for record in super().named(alias)}
         return [attrs.evolve(record, events=late[record.key]) for record in early]
 
 
-class StaleReader(MemoryStore):
+class LoadsTheHistory(WholeMemory):
+    """What is loaded to decide is all that was ever recorded."""
+
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return self.named(alias)
+
+
+class LoadsAllContents(WholeMemory):
+    """Whatever is recorded under the event's id is loaded, however much that is."""
+
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [
+            with_events(
+                for_deciding(record),
+                tuple(
+                    recorded
+                    for recorded in record.events
+                    if event is not None and recorded.event.event_id == event.event_id
+                ),
+            )
+            for record in self.named(alias)
+        ]
+
+
+class LoadsWhatHasEnded(WholeMemory):
+    """Outbox entries that are done come along for ever."""
+
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [
+            attrs.evolve(for_deciding(record, event), outbox=record.outbox)
+            for record in self.named(alias)
+        ]
+
+
+class KnowsCopiesOnly(WholeMemory):
+    """Another content under the event's id is not looked for."""
+
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [
+            with_events(record, tuple(r for r in record.events if event and r.id == event.key))
+            for record in super().load(alias, event)
+        ]
+
+
+class TakesPrefixesForIds(WholeMemory):
+    """The keys that begin with the id and a # are taken for the contents of that id."""
+
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [
+            with_events(for_deciding(record), self._alike(record.events, event))
+            for record in self.named(alias)
+        ]
+
+    def _alike(
+        self, events: Iterable[RecordedEvent], event: EventIdentity | None
+    ) -> tuple[RecordedEvent, ...]:
+        if event is None:
+            return ()
+        alike = [r for r in events if r.id.startswith(f"{event.event_id}#")]
+        copy = [recorded for recorded in alike if recorded.id == event.key]
+        return (*copy, *[r for r in alike if r.id != event.key][:1])
+
+
+class RecordsCopies(WholeMemory):
+    """No constraint keeps an event from being recorded twice."""
+
+    def after(self, whole: Record, change: Change) -> Record:
+        after = super().after(whole, attrs.evolve(change, new_events=()))
+        return with_events(after, (*after.events, *change.new_events))
+
+
+class StaleReader(WholeMemory):
     """A reader goes on seeing what was there when it was made."""
 
     def reader(self) -> MemoryReader:
-        frozen = MemoryStore()
+        frozen = WholeMemory()
         frozen.restore(self.snapshot())
         return frozen.reader()
 
 
-class ReaderIsTheStore(MemoryStore):
+class ReaderIsTheStore(WholeMemory):
     """A reader is the store, by another name."""
 
     def reader(self) -> Reader:  # type: ignore[override]
         return self
 
 
-class OldestListedFirst(MemoryStore):
+class OldestListedFirst(WholeMemory):
     """The list begins with the first record there ever was."""
 
     def recent(self, limit: int) -> Sequence[Record]:
         return super().recent(2**31)[::-1][:limit]
 
 
-class KeepsNothing(MemoryStore):
+class KeepsNothing(WholeMemory):
     """It says that it keeps records beyond its process."""
 
-    def reopened(self) -> MemoryStore:
+    def reopened(self) -> WholeMemory:
         return KeepsNothing()
 
 
-class LosesDueTimes(MemoryStore):
+class LosesDueTimes(WholeMemory):
     """It keeps records beyond its process, and forgets when they are due."""
 
-    def reopened(self) -> MemoryStore:
-        again = MemoryStore()
+    def reopened(self) -> WholeMemory:
+        again = WholeMemory()
         for _, record in self._rows.values():
             again.commit(change(Record(key=record.key), attrs.evolve(record, reconcile_at_ms=None)))
         return again
@@ -320,26 +390,27 @@ class LosesDueTimes(MemoryStore):
 # --- what a value may suffer ---------------------------------------------------------------------
 
 
-def with_error_code(record: Record, spoilt: Callable[[str], str]) -> Record:
-    """The record, with what a declined charge says passed through `spoilt`."""
-    events = tuple(
+def with_error_code(
+    events: Iterable[RecordedEvent], spoilt: Callable[[str], str]
+) -> tuple[RecordedEvent, ...]:
+    """The events, with what a declined charge says passed through `spoilt`."""
+    return tuple(
         attrs.evolve(recorded, event=attrs.evolve(recorded.event, error_code=spoilt(code)))
         if (code := recorded.event.error_code)
         else recorded
-        for recorded in record.events
+        for recorded in events
     )
-    return attrs.evolve(record, events=events)
 
 
-class SpoilsText(MemoryStore):
+class SpoilsText(WholeMemory):
     """Passes text through something on its way in."""
 
     def spoilt(self, text: str) -> str:
         raise NotImplementedError
 
     def commit(self, change: Change) -> bool:
-        spoilt = with_error_code(change.record, self.spoilt)
-        return super().commit(attrs.evolve(change, record=spoilt))
+        spoilt = with_error_code(change.new_events, self.spoilt)
+        return super().commit(attrs.evolve(change, new_events=spoilt))
 
 
 class WesternLetters(SpoilsText):
@@ -377,17 +448,17 @@ class CutsAtNul(SpoilsText):
         return text.partition("\0")[0]
 
 
-class FoldsNames(MemoryStore):
+class FoldsNames(WholeMemory):
     """Names are filed and looked for in one form."""
 
     def folded(self, name: str) -> str:
         raise NotImplementedError
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def named(self, alias: str) -> Sequence[Record]:
         wanted = self.folded(alias)
         names = [name for name in self._keys if self.folded(name) == wanted]
         found = {
-            record.key: record for name in names for record in super(FoldsNames, self).load(name)
+            record.key: record for name in names for record in super(FoldsNames, self).named(name)
         }
         return list(found.values())
 
@@ -406,7 +477,7 @@ class PassesOverAccents(FoldsNames):
         return "".join(letter for letter in normalize("NFD", name) if not combining(letter))
 
 
-class OneKeyForBoth(MemoryStore):
+class OneKeyForBoth(WholeMemory):
     """The primary key is compared in any case; names are not."""
 
     def commit(self, change: Change) -> bool:
@@ -419,7 +490,7 @@ class OneKeyForBoth(MemoryStore):
 # --- what a time may suffer ----------------------------------------------------------------------
 
 
-class SpoilsTimes(MemoryStore):
+class SpoilsTimes(WholeMemory):
     """Keeps the times for `due` in a type of its own, and asks with that."""
 
     def kept(self, at_ms: int) -> Any:
@@ -467,7 +538,7 @@ class TimesOnTheWall(SpoilsTimes):
         return there.replace(tzinfo=None, microsecond=at_ms % 1000 * 1000)
 
 
-class DueRarely(MemoryStore):
+class DueRarely(WholeMemory):
     """Work is told of once, and if whoever asked has died, never again."""
 
     def __init__(self) -> None:
@@ -480,7 +551,7 @@ class DueRarely(MemoryStore):
         return news
 
 
-class LatestChangedListedFirst(MemoryStore):
+class LatestChangedListedFirst(WholeMemory):
     """The list goes by the last change."""
 
     def __init__(self) -> None:

@@ -96,9 +96,9 @@ class NamesRemembered(Plain):
         super().__init__(path)
         self._found: dict[str, list[str]] = {}
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def history(self, alias: str) -> Sequence[Record]:
         if alias not in self._found:
-            self._found[alias] = [record.key for record in super().load(alias)]
+            self._found[alias] = [record.key for record in super().history(alias)]
         keys = self._found[alias]
         return [record for record in self._all() if record.key in keys]
 

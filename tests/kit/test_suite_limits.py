@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import xpay_flow.checker.contract  # noqa: F401  (the duty imports it, which takes a while)
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Store
 from xpay_flow.records import Record
 from xpay_flow.stores.sqlite import SQLiteStore
@@ -29,9 +30,9 @@ def stay_away() -> None:
 class LockedOut(SQLiteStore):
     """Opened once more, it waits for what a dead process holds."""
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         stay_away()
-        return super().load(alias)
+        return super().load(alias, event)
 
 
 class OnLockedOut(StoreSuite):

@@ -46,7 +46,7 @@ class Site:
 
     def learn(self, event: Event) -> None:
         """More news, which did not come by way of the webhook."""
-        (record,) = self.store.load("x:in_1")
+        (record,) = self.store.history("x:in_1")
         assert self.store.commit(b.next_change(record, event))
 
     def route(self, request: WebRequest) -> ReadRoute | WriteRoute:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xpay_flow.endpoints import WebRequest
+from xpay_flow.events import EventIdentity
 from xpay_flow.records import Change, Record
 from xpay_flow.sandbox import Delivery
 from xpay_flow.stores.memory import MemoryStore
@@ -17,10 +18,10 @@ class SlowStore(MemoryStore):
     world: World | None = None
     commits = 0
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         if self.world is not None:
             self.world.advance(2)
-        return super().load(alias)
+        return super().load(alias, event)
 
     def commit(self, change: Change) -> bool:
         self.commits += 1

@@ -90,7 +90,7 @@ def test_one_answer_is_shown(news: tuple[ev.Event, ...], looks: int, shown: str)
 def test_a_payment_that_can_never_be_made_is_failed_at_once() -> None:
     """xPay refused the creation, so no success can follow and nothing is waited for."""
     site = Site()
-    (record,) = site.store.load("x:in_1")
+    (record,) = site.store.history("x:in_1")
     assert record.intent is not None
     rejected = attrs.evolve(record.intent, state="rejected")
     step = b.next_change(record, b.webhook("unknown", "whe_x"))

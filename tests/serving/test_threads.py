@@ -79,7 +79,7 @@ def test_slow_handlers_do_not_keep_the_store_waiting() -> None:
         await asyncio.sleep(0)
         try:
             async with asyncio.timeout(10):
-                return list(await flow.ports.store.load(b.attempt().record.key))
+                return list(await flow.ports.store.history(b.attempt().record.key))
         finally:
             free.set()
             await asyncio.gather(*slow)

@@ -15,6 +15,8 @@ import servers
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import Lookup
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedReader as AsyncReader
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, migrating
@@ -126,8 +128,11 @@ class BlockingReader:
     def __init__(self, reader: AsyncReader | AsyncSQLAlchemyStore, loop: _Loop) -> None:
         self._reader, self._loop = reader, loop
 
-    def load(self, alias: str) -> Sequence[Record]:
-        return self._loop.result(self._reader.load(alias))
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return self._loop.result(self._reader.load(alias, event))
+
+    def history(self, alias: str) -> Sequence[Record]:
+        return self._loop.result(self._reader.history(alias))
 
     def recent(self, limit: int) -> Sequence[Record]:
         return self._loop.result(self._reader.recent(limit))
@@ -150,8 +155,8 @@ class BlockingStore(BlockingReader):
         self.can_lock = self.store.can_lock
         super().__init__(self.store, self.loop)
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
-        return self.loop.result(self.store.load_many(aliases))
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        return self.loop.result(self.store.load_many(lookups))
 
     def commit(self, change: Change) -> bool:
         return self.loop.result(self.store.commit(change))

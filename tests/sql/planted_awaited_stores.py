@@ -14,8 +14,9 @@ import asyncpg
 from checker.stores.planted_sqlite import due_among
 
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import AsyncReader
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import Change, Record, Work, for_deciding
 from xpay_flow.stores.codec import to_document
 
 from .kit import Place
@@ -54,7 +55,10 @@ class Plain:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    async def load(self, alias: str) -> Sequence[Record]:
+    async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in await self.history(alias)]
+
+    async def history(self, alias: str) -> Sequence[Record]:
         async with self._transaction() as connection:
             return await self._load(connection, alias)
 

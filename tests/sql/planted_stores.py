@@ -18,8 +18,9 @@ import pymysql
 from checker.stores.planted_sqlite import due_among
 
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Reader
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import Change, Record, Work, for_deciding
 from xpay_flow.stores.codec import Document, from_document, to_document, to_text
 
 from .kit import MARIADB, Place
@@ -91,7 +92,10 @@ class Plain:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in self.history(alias)]
+
+    def history(self, alias: str) -> Sequence[Record]:
         with self._transaction() as cursor:
             return self._load(cursor, alias)
 

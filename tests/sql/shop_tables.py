@@ -53,7 +53,7 @@ class Shop:
         return self.entry(receipt_id).id
 
     def entry(self, receipt_id: str = "order-42") -> OutboxEntry:
-        (record,) = self.world.flow.store.load(f"receipt:{receipt_id}")
+        (record,) = self.world.flow.store.history(f"receipt:{receipt_id}")
         (entry,) = (e for e in record.outbox if e.name == "on_success")
         return entry
 

@@ -96,10 +96,10 @@ def test_a_statement_outlives_a_change_of_the_tables(postgresql: Place) -> None:
         first = b.attempt()
         assert await store.commit(first)
         for kind in kinds:
-            assert [first.record] == list(await store.load(first.record.key))
+            assert [first.record] == list(await store.history(first.record.key))
             change = f"ALTER TABLE xpay_flow_events ALTER COLUMN document TYPE {kind}"
             await fetched(store, change.replace("events", "intents"))
-        assert [first.record] == list(await store.load(first.record.key))
+        assert [first.record] == list(await store.history(first.record.key))
         assert await store.commit(b.next_change(first.record, b.paid()))
 
     told(postgresql, story)
@@ -116,7 +116,7 @@ def test_nothing_is_prepared_where_the_url_says_so(
     async def story(store: AsyncSQLAlchemyStore) -> None:
         first = b.attempt()
         assert await store.commit(first)
-        assert [first.record] == list(await store.load(first.record.key))
+        assert [first.record] == list(await store.history(first.record.key))
         prepared = await fetched(store, "SELECT name FROM pg_prepared_statements WHERE name <> ''")
         assert some is any("xpay" in name or "asyncpg" in name for (name,) in prepared)
 
@@ -150,7 +150,7 @@ def test_a_forked_process_leaves_the_parents_connections_alone(postgresql: Place
     first = b.attempt()
 
     async def is_found() -> bool:
-        return [first.record] == list(await store.load(first.record.key))
+        return [first.record] == list(await store.history(first.record.key))
 
     with asyncio.Runner() as runner:
         assert runner.run(store.commit(first))
@@ -202,7 +202,7 @@ def test_an_answer_that_never_comes_is_not_waited_for(
                 await store.commit(step)
         # It may have been written, and then this is a copy.
         await store.commit(step)
-        assert [step.record] == list(await store.load(first.record.key))
+        assert [step.record] == list(await store.history(first.record.key))
 
     told(postgresql, story)
 

@@ -53,9 +53,9 @@ def test_the_database_refuses_a_reader_that_writes(store: SQLAlchemyStore) -> No
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=r"(?i)read.?only"):
             reader._database.read_only(told("DELETE FROM xpay_flow_aliases"))
-        assert [first] == list(reader.load(first.key))
+        assert [first] == list(reader.history(first.key))
     second = put(store, b.next_change(first, b.paid()))
-    assert [second] == list(reader.load(first.key)), "the same connections write for others"
+    assert [second] == list(reader.history(first.key)), "the same connections write for others"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_events_cannot_be_changed(store: SQLAlchemyStore, statement: str) -> Non
     first = put(store, b.attempt())
     with pytest.raises(StoreUnavailable, match="append-only"):
         store._database.write(told(statement))
-    assert [first] == list(store.load(first.key))
+    assert [first] == list(store.history(first.key))
 
 
 def test_a_event_is_on_file_once(store: SQLAlchemyStore) -> None:
@@ -82,7 +82,7 @@ def test_a_event_is_on_file_once(store: SQLAlchemyStore) -> None:
     )
     with pytest.raises(StoreUnavailable, match="nothing was changed"):
         store.commit(twice)
-    assert [first] == list(store.load(first.key))
+    assert [first] == list(store.history(first.key))
 
 
 def test_a_part_belongs_to_a_record(store: SQLAlchemyStore) -> None:
@@ -97,7 +97,7 @@ def test_names_are_compared_to_the_byte(store: SQLAlchemyStore) -> None:
     names = ("order-1", "Order-1", "órder-1", "order-1 ", "order-1\u00a0")
     made = [put(store, b.attempt(name)) for name in names]
     for name, record in zip(names, made, strict=True):
-        assert [record] == list(store.load(attempt_key(name, 1)))
+        assert [record] == list(store.history(attempt_key(name, 1)))
 
 
 def test_the_longest_names_fit(store: SQLAlchemyStore) -> None:
@@ -106,7 +106,7 @@ def test_the_longest_names_fit(store: SQLAlchemyStore) -> None:
     record = put(store, b.attempt(name))
     event = b.webhook("intent.success", name, x_intent_id=name, amount_minor=1999, currency="USD")
     record = put(store, b.next_change(record, event))
-    assert [record] == list(store.load(f"x:{name}"))
+    assert [record] == list(store.history(f"x:{name}"))
 
 
 def test_people_can_query(store: SQLAlchemyStore) -> None:
@@ -236,9 +236,9 @@ def test_looking_survives_a_lost_connection(postgresql: Place, driver: str) -> N
     store = opened(postgresql.by(driver))
     first = put(store, b.attempt())
     ended(postgresql)
-    assert [first] == list(store.load(first.key))
+    assert [first] == list(store.history(first.key))
     ended(postgresql)
-    assert [first] == list(store.reader().load(first.key))
+    assert [first] == list(store.reader().history(first.key))
     put(store, b.next_change(first, b.paid()))
     store.close()
 

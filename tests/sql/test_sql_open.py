@@ -224,7 +224,7 @@ def test_an_awaited_engine_of_the_shops(postgresql: Place) -> None:
         engine = create_async_engine(postgresql.by("postgresql+asyncpg"), poolclass=NullPool)
         async with AsyncSQLAlchemyStore(engine, tables) as store:
             await store.commit(b.attempt())
-            return [record.key for record in await store.load("receipt:order-1")]
+            return [record.key for record in await store.history("receipt:order-1")]
 
     assert ["attempt:1:order-1"] == asyncio.run(use(Tables()))
     with pytest.raises(SchemaMismatch):
@@ -270,7 +270,7 @@ def test_a_forked_process_has_connections_of_its_own(store: SQLAlchemyStore) -> 
         finally:
             os._exit(code)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    (second,) = store.load(first.key)
+    (second,) = store.history(first.key)
     assert 2 == second.version
     put(store, b.next_change(second, b.refunded()))
 

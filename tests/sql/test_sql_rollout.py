@@ -69,7 +69,7 @@ FINDS = """
 import sys
 from xpay_flow_sqlalchemy import SQLAlchemyStore, schema
 with SQLAlchemyStore.from_url(sys.argv[1]) as store:
-    print(f"code {schema.CODE} finds {[record.version for record in store.load(sys.argv[2])]}")
+    print(f"code {schema.CODE} finds {[record.version for record in store.history(sys.argv[2])]}")
 """
 KINDS = {
     "sqlite": ["sqlalchemy+sqlite"],
@@ -158,7 +158,7 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     for driver, store in stores.items():
         second = put(store, b.next_change(first[driver], b.created(f"in_{driver}")))
         again = opened(url, driver)
-        assert [second] == list(again.load(second.key))
+        assert [second] == list(again.history(second.key))
         first[driver] = put(again, b.next_change(second, b.paid(x_intent_id=f"in_{driver}")))
         discard(again)
     assert (0, "This xpay-flow can work on the database.\n") == db("check", "--store", url)
@@ -169,7 +169,7 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
         assert (0, "The database has schema 1.") == said_last(new, "downgrade", url, "--to=1")
         done.wait_for_more()
     for driver, store in stores.items():
-        assert [first[driver]] == list(store.load(first[driver].key))
+        assert [first[driver]] == list(store.history(first[driver].key))
         discard(store)
     assert new.run("-c", FINDS, url, key)[0]
     assert (0, "This xpay-flow can work on the database.\n") == db("check", "--store", url)
@@ -188,7 +188,7 @@ def test_code_that_a_schema_has_left_behind_is_refused(url: str, tmp_path: Path)
     assert (1, True) == (code, words in said)
     assert (0, "The database has schema 2.") == said_last(newest, "downgrade", url, "--to=2")
     with SQLAlchemyStore.from_url(url) as store:
-        assert [first] == list(store.load(first.key))
+        assert [first] == list(store.history(first.key))
 
 
 def said_last(of: Release, act: str, url: str, *words: str) -> tuple[int, str]:

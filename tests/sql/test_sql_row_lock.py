@@ -145,7 +145,7 @@ def test_news_does_not_wait_for_a_hold(shop: Shop) -> None:
             assert not again
     with store.lock(first.key) as again:
         assert again
-    assert [second] == list(store.load(first.key))
+    assert [second] == list(store.history(first.key))
 
 
 def test_two_workers_share_the_work(shop: Shop) -> None:

@@ -184,7 +184,7 @@ def test_a_schema_that_only_grew_is_fine(url: str, engine: Engine) -> None:
         connection.execute(text("INSERT INTO xpay_flow_schema VALUES (2, 1)"))
     with SQLAlchemyStore.from_url(url) as store:
         last = put(store, *b.history(b.created(), b.paid()))
-        assert [last] == list(store.load(last.key))
+        assert [last] == list(store.history(last.key))
 
 
 def test_a_schema_that_lost_something_is_refused(url: str, engine: Engine) -> None:
@@ -207,7 +207,7 @@ def test_payments_are_not_deleted_by_a_downgrade(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"holds 1 record.*by hand"):
         migrating.downgrade(url, to=0)
     with SQLAlchemyStore.from_url(url) as store:
-        assert [first] == list(store.load(first.key))
+        assert [first] == list(store.history(first.key))
 
 
 def test_empty_tables_can_be_taken_back(url: str, engine: Engine) -> None:
@@ -289,7 +289,7 @@ def test_a_shop_takes_the_steps_in_its_own_tree(
     command.upgrade(tree, "heads")
     assert [] == differences(engine, Tables())
     with SQLAlchemyStore.from_url(url) as store:
-        assert [] == list(store.load("receipt:order-1"))
+        assert [] == list(store.history("receipt:order-1"))
     command.downgrade(tree, "base")
     assert 0 == migrating.current(url)
 

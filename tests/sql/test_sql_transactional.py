@@ -93,11 +93,11 @@ def test_a_lost_race_is_run_again_on_what_won(shop: Shop) -> None:
     store.commit_with = raced
     shop.world.flow.on_success(transactional=True)(fulfil)
     key = shop.paid()
-    (record,) = store.load("receipt:order-42")
+    (record,) = store.history("receipt:order-42")
     x_intent_id = record.intent.x_intent_ids[0]
     assert ("done", "") == outcomes(shop)[0]
     assert [key] == shop.rows() == called
-    (record,) = store.load("receipt:order-42")
+    (record,) = store.history("receipt:order-42")
     assert ("done", 10) == (shop.entry().status, record.intent.refunded_minor)
 
 
@@ -267,7 +267,7 @@ def test_a_connection_lost_before_the_commit_is_known_to_have_changed_nothing(
         with store, pytest.raises(StoreUnavailable, match="nothing was changed"):
             store.commit_with(b.attempt("order-1"), lose)
         assert [] == shop.rows()
-        assert [] == list(shop.world.flow.store.load("receipt:order-1"))
+        assert [] == list(shop.world.flow.store.history("receipt:order-1"))
 
 
 # --- awaited -------------------------------------------------------------------------------------

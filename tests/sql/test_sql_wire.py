@@ -48,7 +48,7 @@ def warmed(store: Store) -> None:
         if n % 2 == 0:
             # Several events at once make another statement than one.
             put(store, b.next_change(record, b.refunded(), b.refunded("rf_2")))
-        store.load(f"receipt:warm-{n}")
+        store.history(f"receipt:warm-{n}")
 
 
 @pytest.mark.parametrize("driver", PG_DRIVERS)
@@ -59,7 +59,7 @@ def test_reading_and_writing_are_one_round_trip_each(
     store = opened(postgresql, driver, pg_wire)
     warmed(store)
     before = pg_wire.turns
-    (record,) = store.load("receipt:warm-1")
+    (record,) = store.history("receipt:warm-1")
     assert 1 == pg_wire.turns - before
     put(store, b.next_change(record, b.refunded(), b.refunded("rf_2")))
     assert 2 == pg_wire.turns - before
@@ -133,5 +133,5 @@ def _loses_an_answer(store: SQLAlchemyStore | BlockingStore, wire: Wire, words: 
     assert wire.was_cut
     # The answer was written, and read by nobody: the change is there.
     assert store.commit(step) is False
-    assert [step.record] == list(store.load(step.record.key))
+    assert [step.record] == list(store.history(step.record.key))
     store.close()

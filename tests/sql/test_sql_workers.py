@@ -108,7 +108,7 @@ def test_several_workers_do_each_job_once(shop: Shop, tmp_path: Path) -> None:
 
 
 def _order(shop: Shop, told: dict[str, str]) -> str:
-    (record,) = shop.world.flow.store.load(f"intent:{told['intent_id']}")
+    (record,) = shop.world.flow.store.history(f"intent:{told['intent_id']}")
     assert record.intent is not None
     return record.intent.receipt_id
 

@@ -11,6 +11,7 @@ import pytest
 from xpay_flow import AsyncFlow, Flow, Settings
 from xpay_flow.cli.stores import existing_store
 from xpay_flow.errors import ConfigurationError
+from xpay_flow.events import EventIdentity
 from xpay_flow.records import Change, Record
 from xpay_flow.stores import blocking_store
 from xpay_flow.stores.memory import MemoryStore
@@ -24,15 +25,19 @@ class AwaitedStore(MemoryStore):
     async def commit(self, change: Change) -> bool:  # type: ignore[override]
         return super().commit(change)
 
-    async def load(self, alias: str) -> Sequence[Record]:  # type: ignore[override]
-        return super().load(alias)
+    async def load(  # type: ignore[override]
+        self, alias: str, event: EventIdentity | None = None
+    ) -> Sequence[Record]:
+        return super().load(alias, event)
 
 
 class HalfAwaited(MemoryStore):
     """A store whose author has forgotten an `async`."""
 
-    async def load(self, alias: str) -> Sequence[Record]:  # type: ignore[override]
-        return super().load(alias)
+    async def load(  # type: ignore[override]
+        self, alias: str, event: EventIdentity | None = None
+    ) -> Sequence[Record]:
+        return super().load(alias, event)
 
 
 def test_a_blocking_flow_refuses_a_store_that_is_awaited() -> None:

@@ -28,8 +28,8 @@ def test_a_snapshot_is_untouched_by_what_follows() -> None:
         assert store.commit(b.next_change(first, b.created(), b.paid()))
         assert store.commit(b.attempt("order-2"))
         store.restore(before)
-        assert [first] == list(store.load(first.key))
-        assert [] == list(store.load("x:in_1"))
+        assert [first] == list(store.history(first.key))
+        assert [] == list(store.history("x:in_1"))
         assert [first] == list(store.recent(10))
 
 

@@ -29,6 +29,7 @@ from xpay_flow.ports import (
 )
 from xpay_flow.records import Record, Work, change
 from xpay_flow.stores import sqlite, sqlite_pool, sqlite_schema
+from xpay_flow.stores.rows import ALIKE
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.sqlite_durability import write_ahead
 from xpay_flow.stores.sqlite_pool import IDLE_MAX, Pool
@@ -110,18 +111,26 @@ def test_a_commit_writes_what_is_new(store: SQLiteStore) -> None:
 
 
 # How the parts of a record, which were found by an index, become one text.
-GATHERED = ("CORRELATED SCALAR SUBQUERY", "CO-ROUTINE (subquery-", "SCAN (subquery-", "USE TEMP")
+GATHERED = (
+    *("CORRELATED SCALAR SUBQUERY", "CO-ROUTINE (subquery-", "SCAN (subquery-", "USE TEMP"),
+    *("COMPOUND QUERY", "LEFT-MOST SUBQUERY", "UNION ALL"),
+)
 
 
-@pytest.mark.parametrize("query", [sqlite._LOAD, sqlite._DROP_ALIAS, sqlite._RECENT])
+@pytest.mark.parametrize(
+    "query",
+    [sqlite._LOAD, sqlite._LOAD_FOR, sqlite._HISTORY, sqlite._RECENT, sqlite._DROP_ALIAS],
+)
 def test_a_look_up_uses_an_index(store: SQLiteStore, path: Path, query: str) -> None:
-    """Finding a record does not get slower with the number of records."""
+    """Finding a record, or one event of it, does not get slower with the number of them."""
     with plain(path) as connection:
-        values = ("x",) * query.count("?")
+        values: Any = ("x",) * query.count("?") or dict.fromkeys(("alias", "limit", *ALIKE), "x")
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
     # The newest records are read off the end of the table, as many as are asked for.
     scans = ["SCAN i"] if query == sqlite._RECENT else []
     assert scans == [step for step in plan if not step.startswith(("SEARCH ", *GATHERED))]
+    found = [step for step in plan if step.startswith("SEARCH events") and "event_key" in step]
+    assert (2 if query == sqlite._LOAD_FOR else 0) == len(found), plan
 
 
 @pytest.mark.parametrize("work", ["deliver", "reconcile"])
@@ -177,7 +186,9 @@ def test_sums_beyond_a_column_are_kept(store: SQLiteStore, path: Path) -> None:
     refunds = tuple(Refund(f"rf_{n}", AMOUNT_MINOR_MAX) for n in range(9300))
     many = attrs.evolve(first, intent=attrs.evolve(first.intent, refunds=refunds))
     record = put(store, change(Record(key=first.key), many))
-    assert [many] == [attrs.evolve(found, version=many.version) for found in store.load(record.key)]
+    assert [many] == [
+        attrs.evolve(found, version=many.version) for found in store.history(record.key)
+    ]
     assert [(2**63 - 1,)] == answer(path, "SELECT refunded_minor FROM intents")
 
 
@@ -211,7 +222,7 @@ def test_the_database_refuses_a_reader_that_writes(store: SQLiteStore, belt: str
         connection.execute(belt)
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             connection.execute("DELETE FROM aliases")
-    assert [first] == list(store.load(first.key))
+    assert [first] == list(store.history(first.key))
 
 
 # --- several at once -----------------------------------------------------------------------------
@@ -221,17 +232,17 @@ def test_two_stores_share_a_file(store: SQLiteStore, path: Path) -> None:
     """Two processes upon one file see each other's commits, and win or lose by the version."""
     with SQLiteStore(path) as other:
         first = put(store, b.attempt())
-        assert [first] == list(other.load(first.key))
+        assert [first] == list(other.history(first.key))
         second = put(other, b.next_change(first, b.paid()))
         assert store.commit(b.next_change(first, b.failed())) is False
-        assert [second] == list(store.load(first.key))
+        assert [second] == list(store.history(first.key))
 
 
 def test_a_store_can_be_opened_by_all_workers_at_once(path: Path) -> None:
     """The first start of several workers makes one database, whoever comes first."""
     stores = together(*[lambda: SQLiteStore(path)] * 4)
     first = put(stores[0], b.attempt())
-    assert [[first]] * 4 == [list(store.load(first.key)) for store in stores]
+    assert [[first]] * 4 == [list(store.history(first.key)) for store in stores]
     for store in stores:
         store.close()
 
@@ -317,7 +328,7 @@ def test_a_forked_process_has_connections_of_its_own(store: SQLiteStore, path: P
         finally:
             os._exit(code)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    (second,) = store.load(first.key)
+    (second,) = store.history(first.key)
     assert 2 == second.version
     put(store, b.next_change(second, b.refunded()))
     assert [("ok",)] == answer(path, "PRAGMA integrity_check")
@@ -368,7 +379,7 @@ def test_a_commit_that_fails_has_an_unknown_outcome(
     with pytest.raises(StoreUnavailable, match="not known"):
         store.commit(second)
     store._pool._opened = usual
-    assert [second.record if broken.took_effect else first] == list(store.load(first.key))
+    assert [second.record if broken.took_effect else first] == list(store.history(first.key))
     assert broken.took_effect is not store.commit(second), "the next try settles it"
 
 
@@ -508,7 +519,7 @@ def test_odd_names_of_files_are_names(tmp_path: Path) -> None:
     for name in ("100%25.db", "a#b.db", "zahlungen-ä-₹.db", "a b.db"):
         with SQLiteStore.from_url(f"sqlite:///{tmp_path}/{name}") as store:
             first = put(store, b.attempt())
-            assert [first] == list(store.reader().load(first.key))
+            assert [first] == list(store.reader().history(first.key))
         assert (tmp_path / name).exists()
 
 
@@ -604,7 +615,7 @@ def test_an_older_schema_is_brought_up_to_date(
     )
     for _ in range(2):
         with SQLiteStore(path) as newer:
-            assert [first] == list(newer.load(first.key))
+            assert [first] == list(newer.history(first.key))
     assert [(None,)] == answer(path, "SELECT note FROM intents")
 
 

@@ -65,12 +65,12 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(tmp_path: Pa
             done.wait_for_more()
         second = put(store, b.next_change(first, b.created()))
         with SQLiteStore(path) as again:
-            assert [second] == list(again.load(second.key))
+            assert [second] == list(again.history(second.key))
             third = put(again, b.next_change(second, b.paid()))
         assert (0, "code 2\n") == works(new, path, "order-new-2")
-        assert [third] == list(store.load(third.key))
+        assert [third] == list(store.history(third.key))
         for order in ("order-new-1", "order-now", "order-new-2"):
-            assert 1 == len(store.load(f"receipt:{order}")), order
+            assert 1 == len(store.history(f"receipt:{order}")), order
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_code_that_a_schema_has_left_behind_is_refused(tmp_path: Path) -> None:
         with pytest.raises(SchemaMismatch, match=words):
             SQLiteStore(path)
         assert (0, "code 2\n") == works(middle, path)
-        assert [first] == list(store.load(first.key))
+        assert [first] == list(store.history(first.key))
 
 
 def works(of: Release, path: Path, *orders: str) -> tuple[int, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Load, Recent
+from xpay_flow.effects import Commit, Due, History, Load, Recent
 from xpay_flow.errors import StoreError
 from xpay_flow.records import Change, OutboxEntry, Record, RecordedEvent, Work
 
@@ -112,8 +112,19 @@ class Contents:
         value = ask(self._store, op)
         after = self._number() if isinstance(op, Commit) else content
         if value.__class__ is tuple and value and isinstance(value[0], Record):
-            value = tuple(attrs.evolve(record, version=self._version(record)) for record in value)
+            value = self._as_versioned(content, value)
         return self._answered(value, after)
+
+    def _as_versioned(self, content: int, found: tuple[Record, ...]) -> tuple[Record, ...]:
+        """These records with the versions that stand for what the store holds of them.
+
+        A loaded record is a part of one; what stands for a version is the whole.
+        """
+        versions = {stored.key: self._version(stored) for stored in self.records[content]}
+        return tuple(
+            attrs.evolve(record, version=versions.get(record.key, record.version))
+            for record in found
+        )
 
     def _answered(self, value: Any, after: int) -> Answered:
         alike = repr(value) if isinstance(value, Raised) else key_of(value, self._essence)
@@ -171,8 +182,10 @@ def ask(store: SnapshotStore, op: Any) -> Any:
     """One operation of the real store; an error of its own is an answer, too."""
     try:
         match op:
-            case Load(alias):
-                return tuple(store.load(alias))
+            case Load(alias, event):
+                return tuple(store.load(alias, event))
+            case History(alias):
+                return tuple(store.history(alias))
             case Commit(change):
                 return store.commit(change)
             case Due(work, now_ms, limit):

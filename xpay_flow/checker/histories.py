@@ -20,6 +20,7 @@ from xpay_flow.effects import (
     Count,
     Due,
     Exchange,
+    History,
     Load,
     NewId,
     Now,
@@ -178,7 +179,7 @@ def _asked(op: Any) -> Hashable:
     if isinstance(op, Exchange):
         request = op.request
         return request.method, request.url, tuple(request.headers.items()), request.body
-    return op if isinstance(op, Load | Due | Recent) else repr(op)
+    return op if isinstance(op, Load | History | Due | Recent) else repr(op)
 
 
 def advance(node: Node, generator: AnyFlow) -> None:

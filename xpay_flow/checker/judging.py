@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xpay_flow import messages as m
-from xpay_flow.effects import Load, Now, Pause
+from xpay_flow.effects import History, Load, Now, Pause
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.records import Record
 
@@ -50,7 +50,7 @@ def _asked(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> s
                     effect = flow.send(now_ms)
                 case Pause():
                     effect = flow.send(None)
-                case Load():
+                case Load() | History():
                     answer = ask(store, effect)
                     failed = isinstance(answer, Raised)
                     effect = flow.throw(answer.error) if failed else flow.send(answer)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
-from xpay_flow.effects import Commit, Due, Exchange, Load, Recent, RunHandler
+from xpay_flow.effects import Commit, Due, Exchange, History, Load, Recent, RunHandler
 
 from .lanes import Lanes
 from .story import Step
 
 # Such an effect leaves no trace.
-READS = (Load, Due, Recent)
+READS = (Load, History, Due, Recent)
 
 Clash = Callable[[Step, Step], bool]
 

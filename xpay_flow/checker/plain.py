@@ -27,6 +27,7 @@ from xpay_flow.effects import (
     Commit,
     Due,
     Exchange,
+    History,
     Load,
     NewId,
     Now,
@@ -34,6 +35,7 @@ from xpay_flow.effects import (
     Recent,
     RunHandler,
 )
+from xpay_flow.events import EventIdentity
 from xpay_flow.payment import Payment
 from xpay_flow.ports import HttpRequest
 from xpay_flow.records import Change, HandlerName, Work
@@ -86,8 +88,11 @@ class StorePort:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
 
-    def load(self, alias: str) -> Any:
-        return self._ask(Load(alias))
+    def load(self, alias: str, event: EventIdentity | None = None) -> Any:
+        return self._ask(Load(alias, event))
+
+    def history(self, alias: str) -> Any:
+        return self._ask(History(alias))
 
     def commit(self, change: Change) -> Any:
         return self._ask(Commit(change))
@@ -108,8 +113,11 @@ class ReaderPort:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
 
-    def load(self, alias: str) -> Any:
-        return self._ask(Load(alias))
+    def load(self, alias: str, event: EventIdentity | None = None) -> Any:
+        return self._ask(Load(alias, event))
+
+    def history(self, alias: str) -> Any:
+        return self._ask(History(alias))
 
     def recent(self, limit: int) -> Any:
         return self._ask(Recent(limit))

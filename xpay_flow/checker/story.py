@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Exchange, Load, RunHandler, RunInTransaction
+from xpay_flow.effects import Commit, Due, Exchange, History, Load, RunHandler, RunInTransaction
 from xpay_flow.flows import Checkout
 from xpay_flow.records import Record
 
@@ -86,7 +86,7 @@ class Step:
         if isinstance(self.answer, Raised):
             return f"{type(self.answer.error).__name__} ({self.how})"
         match self.op:
-            case Load():
+            case Load() | History():
                 found = ", ".join(f"{r.key} v{r.version}" for r in self.answer)
                 return found or "nothing"
             case Due():
@@ -139,6 +139,7 @@ class Step:
         """
         to: dict[Any, str] = {
             Load: "Store",
+            History: "Store",
             Commit: "Store",
             Due: "Store",
             RunInTransaction: "Store",
@@ -162,6 +163,8 @@ def _told(op: Any) -> str:
     match op:
         case Load(alias):
             return f"load {alias}"
+        case History(alias):
+            return f"history of {alias}"
         case Commit(change):
             intent = change.record.intent
             state = f", {intent.state}" if intent else ""

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Load, Ran, Recent, RunHandler, RunInTransaction
+from xpay_flow.effects import Commit, Due, History, Load, Ran, Recent, RunHandler, RunInTransaction
 from xpay_flow.errors import StoreUnavailable, XPayFlowError
 from xpay_flow.flows import Checkout
 
@@ -29,7 +29,7 @@ from .outside import Happening
 from .shop import Shop
 from .story import HANDLER_FAILED, LOST, How, Step
 
-READS = (Load, Due, Recent)
+READS = (Load, History, Due, Recent)
 # Somebody waits for the end of these.
 AWAITED = ("click", "webhook")
 # More reads in a row than these are a flow that waits for others: they come between then.

@@ -18,6 +18,7 @@ from ..effects import (
     Ran,
     commit,
     count,
+    history,
     load,
     now,
     orphaned,
@@ -295,8 +296,11 @@ def _call_in_transaction(
 def _claimed_record(key: str, claimed: OutboxEntry) -> Command[tuple[Record, Intent, OutboxEntry]]:
     """The record as it is now, its intent, and what has become of a call that was claimed."""
     record = (yield from load(key))[0]
-    assert record.intent is not None
+    if record.entry(claimed.id) is None:
+        # It has ended meanwhile, and so is not loaded to decide upon.
+        record = (yield from history(key))[0]
     current = record.entry(claimed.id)
+    assert record.intent is not None
     assert current is not None
     return record, record.intent, current
 
@@ -349,22 +353,18 @@ def _given_up(
     record: Record, intent: Intent, entry: OutboxEntry, now_ms: int, context: FlowContext
 ) -> Record:
     """No more tries, and a person is told."""
-    given_up = record.with_entry(attrs.evolve(entry, status="gave_up"))
+    given_up = record.with_entry(attrs.evolve(entry, status="gave_up", given_up=entry.given_up + 1))
     if entry.name == "on_attention":
         # Nobody is left to tell; it stays visible on the timeline and in the intent's attention.
         return given_up
-    event = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=_gave_up_subject(record, entry))
+    event = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=_gave_up_subject(entry))
     return with_decision(given_up, decide(intent, event, context.lifecycle), now_ms, context)
 
 
-def _gave_up_subject(record: Record, entry: OutboxEntry) -> str:
+def _gave_up_subject(entry: OutboxEntry) -> str:
     """Which call was given up, and for which time: each time a person must hear of it."""
     subject = f"{entry.name}:{entry.subject}" if entry.subject else entry.name
-    before = sum(
-        recorded.event.kind == ev.HANDLER_GAVE_UP and recorded.event.digest.split("#")[0] == subject
-        for recorded in record.events
-    )
-    return f"{subject}#{before + 1}" if before else subject
+    return f"{subject}#{entry.given_up + 1}" if entry.given_up else subject
 
 
 def redeliver(name: str, entry_id: str, context: FlowContext) -> Command[OutboxEntry]:

@@ -6,12 +6,12 @@ becomes known, or when a reconciliation of the parked record is due.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from ..decide import decide
-from ..effects import Command, commit, load, now
+from ..effects import Command, commit, history, load, now
 from ..events import Event
 from ..records import Record, RecordedEvent, change, intent_alias, receipt_alias, x_intent_alias
 from .context import FlowContext, retry
@@ -23,19 +23,22 @@ from .recording import next_reconcile_ms, record_event, with_decision
 def find_owner(event: Event) -> Command[Record | None]:
     """Whose event is this? Our id in the metadata, then xPay's id, then a receipt that fits one.
 
+    The record is loaded to decide upon this event.
+
     Only what is proven to be for this merchant may claim an intent by a name that others can
     write: with an ECDSA signature alone, any merchant could put our id into their metadata.
     """
+    identity = event.identity
     if event.intent_id and event.is_for_this_merchant:
-        found = yield from load(intent_alias(event.intent_id))
+        found = yield from load(intent_alias(event.intent_id), identity)
         if owner := _only(list(found)):
             return owner
     if event.x_intent_id:
-        found = yield from load(x_intent_alias(event.x_intent_id))
+        found = yield from load(x_intent_alias(event.x_intent_id), identity)
         if owner := _only([r for r in found if r.intent is not None]):
             return owner
     if event.receipt_id and event.x_intent_id and event.is_for_this_merchant:
-        found = yield from load(receipt_alias(event.receipt_id))
+        found = yield from load(receipt_alias(event.receipt_id), identity)
         return _only([r for r in found if _fits(r, event)])
     return None
 
@@ -87,7 +90,7 @@ def append_unmatched(
     key: str, aliases: frozenset[str], recorded: RecordedEvent, reconcile_at_ms: int | None
 ) -> Command[bool]:
     """Add an event to a record without an intent; one that is recorded already costs no write."""
-    found = yield from load(key)
+    found = yield from load(key, recorded.event.identity)
     record = found[0] if found else Record(key=key, aliases=aliases)
     if any(known.id == recorded.id for known in record.events):
         return True
@@ -114,11 +117,14 @@ def attach_parked(x_intent_id: str, context: FlowContext) -> Command[None]:
 
 
 def _try_to_attach(x_intent_id: str, context: FlowContext) -> Command[bool]:
-    found = yield from load(x_intent_alias(x_intent_id))
-    owners = [r for r in found if r.intent is not None]
-    parked = [r for r in found if r.intent is None]
-    if len(owners) != 1 or not parked:
+    name = x_intent_alias(x_intent_id)
+    if not _can_attach((yield from load(name))):
         return True
+    # Rare, so the whole history may be read: the parked events, and which the owner has.
+    found = yield from history(name)
+    if not _can_attach(found):
+        return True
+    owners, parked = _owners_and_parked(found)
     events = [recorded.event for record in parked for recorded in record.events]
     if not (yield from _attach(owners[0], events, context)):
         return False
@@ -126,8 +132,22 @@ def _try_to_attach(x_intent_id: str, context: FlowContext) -> Command[bool]:
     return True
 
 
+def _can_attach(found: Sequence[Record]) -> bool:
+    """Events are parked under this name, and it is clear whose they are."""
+    owners, parked = _owners_and_parked(found)
+    return len(owners) == 1 and bool(parked)
+
+
+def _owners_and_parked(found: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    return [r for r in found if r.intent is not None], [r for r in found if r.intent is None]
+
+
 def _attach(record: Record, events: Iterable[Event], context: FlowContext) -> Command[bool]:
-    """Record several events in one commit; events that are recorded already add nothing."""
+    """Record several events in one commit; events that are recorded already add nothing.
+
+    Args:
+        record: with its whole history.
+    """
     now_ms = yield from now()
     after = record
     for event in events:
@@ -146,7 +166,8 @@ def _close(parked: Iterable[Record]) -> Command[None]:
 
 def attach_to_late_owner(parked: Record, context: FlowContext) -> Command[Record | None]:
     """The intent of parked events, if it has appeared meanwhile; then it has the events."""
-    for recorded in parked.events:
+    (whole,) = yield from history(parked.key)
+    for recorded in whole.events:
         owner = yield from find_owner(recorded.event)
         if owner is None:
             continue

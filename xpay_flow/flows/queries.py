@@ -11,7 +11,7 @@ from typing import Literal
 
 import attrs
 
-from ..effects import Query, load, now, pause, recent
+from ..effects import Query, history, load, now, pause, recent
 from ..errors import UnknownIntent
 from ..intent import Intent
 from ..records import Record, intent_alias, receipt_alias, x_intent_alias
@@ -84,13 +84,13 @@ def public_status(intent: Intent) -> PaymentStatus:
 
 
 def find(name: str) -> Query[Sequence[Record]]:
-    """The records with this intent id, xPay id, receipt id or key.
+    """The records with this intent id, xPay id, receipt id or key, each with its history.
 
     Raises:
         UnknownIntent: there is none.
     """
     for alias in (name, intent_alias(name), x_intent_alias(name), receipt_alias(name)):
-        found = yield from load(alias)
+        found = yield from history(alias)
         if found:
             return found
     raise UnknownIntent(name)

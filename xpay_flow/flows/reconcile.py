@@ -126,12 +126,15 @@ def _try_to_end(key: str, context: FlowContext) -> Command[bool]:
 
 
 def _open_question(intent: Intent | None) -> str | None:
-    """What a person must ask xPay, since we got no answer."""
+    """What a person must ask xPay, since we got no answer; None if that is recorded already."""
     if intent is None:
         return None
+    question = None
     if intent.is_paid and not intent.is_settled:
-        return ev.AMOUNT_UNRESOLVED
-    return ev.CREATE_UNRESOLVED if intent.state == "initiated" else None
+        question = ev.AMOUNT_UNRESOLVED
+    elif intent.state == "initiated":
+        question = ev.CREATE_UNRESOLVED
+    return None if question in intent.kinds else question
 
 
 def _asked(record: Record, outcome: str) -> ReconcileResult:

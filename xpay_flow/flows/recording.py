@@ -37,7 +37,7 @@ def record_event(name: str, event: Event, context: FlowContext) -> Command[Recor
     """
 
     def attempt() -> Command[RecordResult | None]:
-        record, intent = yield from load_intent(name)
+        record, intent = yield from load_intent(name, event)
         return (yield from try_to_record(record, intent, event, context))
 
     return (yield from retry(context, name, attempt))
@@ -58,9 +58,10 @@ def record_own_event(intent_id: str, kind: str, context: FlowContext) -> Command
     return result.intent.state
 
 
-def load_intent(name: str) -> Command[tuple[Record, Intent]]:
-    """The one record with an intent that is filed under `name`."""
-    found = [r for r in (yield from load(name)) if r.intent is not None]
+def load_intent(name: str, event: Event | None = None) -> Command[tuple[Record, Intent]]:
+    """The one record with an intent that is filed under `name`, to decide upon `event`."""
+    loaded = yield from load(name, event.identity if event is not None else None)
+    found = [r for r in loaded if r.intent is not None]
     if len(found) != 1 or found[0].intent is None:
         raise UnknownIntent(name)
     return found[0], found[0].intent
@@ -69,7 +70,11 @@ def load_intent(name: str) -> Command[tuple[Record, Intent]]:
 def try_to_record(
     record: Record, intent: Intent, event: Event, context: FlowContext
 ) -> Command[RecordResult | None]:
-    """One try: None is a lost race. News that is on file already costs no write."""
+    """One try: None is a lost race. An event that is recorded already costs no write.
+
+    Args:
+        record: as it was loaded for this event.
+    """
     now_ms = yield from now()
     decision = decide(intent, event, context.lifecycle)
     if decision.event is None:

@@ -8,10 +8,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 from xpay_flow.errors import ConfigurationError
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import (
     AsyncStore,
     BatchCommitting,
     BatchLoading,
+    Lookup,
     Reader,
     RecentListing,
     RowLocking,
@@ -40,10 +42,15 @@ class AwaitedReader:
         self._reader = reader
         self._call: Call = call or Threads("xpay-flow store").call
 
-    async def load(self, alias: str) -> Sequence[Record]:
+    async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
-        found: Sequence[Record] = await self._call(self._reader.load, alias)
+        found: Sequence[Record] = await self._call(self._reader.load, alias, event)
         return found
+
+    async def history(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        whole: Sequence[Record] = await self._call(self._reader.history, alias)
+        return whole
 
     async def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
@@ -71,13 +78,17 @@ class AwaitedStore(Generic[S]):
         """Call the store for something that a webhook waits for."""
         return await self._call(function, *args, **options)
 
-    async def load(self, alias: str) -> Sequence[Record]:
+    async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
-        return await self._call_soon(self._store.load, alias)
+        return await self._call_soon(self._store.load, alias, event)
 
-    async def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+    async def history(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        return await self._call(self._store.history, alias)
+
+    async def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.BatchLoading`."""
-        return await self._call_soon(cast(BatchLoading, self._store).load_many, aliases)
+        return await self._call_soon(cast(BatchLoading, self._store).load_many, lookups)
 
     async def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""

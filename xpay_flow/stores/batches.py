@@ -1,22 +1,23 @@
-"""How do many names, and many changes, go to a database at once? For the stores on SQL."""
+"""How do many look-ups, and many changes, go to a database at once? For the stores on SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from xpay_flow.ports import Lookup
 from xpay_flow.records import Change, Record
 
 from .codec import is_a_name
 
 
 def look_up(
-    aliases: Sequence[str], look: Callable[[Sequence[str]], Iterable[Sequence[Record]]]
+    lookups: Sequence[Lookup], look: Callable[[Sequence[Lookup]], Iterable[Sequence[Record]]]
 ) -> list[Sequence[Record]]:
-    """What `look` finds under each of these, if it can be a name at all."""
-    found: dict[str, Sequence[Record]] = {}
-    if names := [alias for alias in aliases if is_a_name(alias)]:
-        found = dict(zip(names, look(names), strict=True))
-    return [found.get(alias, ()) for alias in aliases]
+    """What `look` finds for each of these, if it asks for a name at all."""
+    found: dict[Lookup, Sequence[Record]] = {}
+    if named := [lookup for lookup in lookups if is_a_name(lookup[0])]:
+        found = dict(zip(named, look(named), strict=True))
+    return [found.get(lookup, ()) for lookup in lookups]
 
 
 def put_each(changes: Sequence[Change], put: Callable[[Change], bool]) -> list[bool]:

@@ -15,6 +15,7 @@ import attrs
 
 from xpay_flow.effects import Commit, Load
 from xpay_flow.errors import ConfigurationError
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import (
     AsyncBatchCommitting,
     AsyncBatchLoading,
@@ -47,7 +48,7 @@ def coalesced_effects(
     rows: dict[type, Callable[[Any, Any], object]] = {}
     if isinstance(store, BatchLoading):
         load = coalesced_load(awaited)
-        rows[Load] = lambda effect, _: load(effect.alias)
+        rows[Load] = lambda effect, _: load(effect.alias, effect.event)
     can_commit = isinstance(store, BatchCommitting)
     if group_commit and not can_commit:
         raise ConfigurationError(
@@ -67,10 +68,17 @@ def coalesced_commit(store: AsyncStore) -> Callable[[Change], Awaitable[bool]]:
     return Coalescing(store.commit, store.commit_many, lambda change: change.record.key).call
 
 
-def coalesced_load(store: AsyncStore) -> Callable[[str], Awaitable[Sequence[Record]]]:
+def coalesced_load(
+    store: AsyncStore,
+) -> Callable[[str, EventIdentity | None], Awaitable[Sequence[Record]]]:
     """`load` of a store that is `AsyncBatchLoading`."""
     assert isinstance(store, AsyncBatchLoading)
-    return Coalescing(store.load, store.load_many, lambda alias: alias).call
+    many = Coalescing(lambda lookup: store.load(*lookup), store.load_many, lambda lookup: lookup)
+
+    async def load(alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return await many.call((alias, event))
+
+    return load
 
 
 @attrs.define(eq=False)

@@ -31,7 +31,7 @@ _encode: Final = json.JSONEncoder(
 ).encode
 
 # The checkout's address opens the page, so it is a secret; the snapshot keeps the one in use.
-# Evidence follows from the events on file, and those and the outbox are parts of their own.
+# Evidence follows from the events beside it, and those and the outbox are parts of their own.
 _NOT_WRITTEN: Final[dict[type, tuple[str, ...]]] = {
     Event: ("url",),
     Intent: ("evidence",),
@@ -40,7 +40,7 @@ _NOT_WRITTEN: Final[dict[type, tuple[str, ...]]] = {
 
 
 def to_document(record: Record) -> Document:
-    """The whole record. What `from_document` makes of it equals `record`."""
+    """The record with its events and outbox. What `from_document` makes of it equals `record`."""
     return {
         **head_to_document(record),
         "events": [_written(recorded) for recorded in record.events],
@@ -50,12 +50,7 @@ def to_document(record: Record) -> Document:
 
 def head_to_document(record: Record) -> Document:
     """The record without its events and outbox, for a store that keeps each in a row."""
-    document = _object(record)
-    intent, snapshot = record.intent, document.get("intent")
-    # Events that are kept and not believed are on file, but no evidence; they are rare.
-    if intent and isinstance(snapshot, dict) and intent.evidence != _ids(record.events):
-        snapshot["evidence"] = _written(intent.evidence)
-    return document
+    return _object(record)
 
 
 def part_to_document(part: RecordedEvent | OutboxEntry) -> Document:
@@ -71,9 +66,8 @@ def from_document(document: Document) -> Record:
             it needs, or holds something else than this version writes.
     """
     record: Record = _read_object(Record, document)
-    snapshot = document.get("intent")
-    if record.intent and isinstance(snapshot, dict) and "evidence" not in snapshot:
-        # No other code has the snapshot yet, and making both anew would take 10 µs.
+    if record.intent and record.events:
+        # No other code has seen the snapshot yet, and making both anew would take 10 µs.
         object.__setattr__(record.intent, "evidence", _ids(record.events))
     return record
 

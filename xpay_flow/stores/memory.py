@@ -8,12 +8,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from threading import Lock
+from typing import TypeAlias
 
-from xpay_flow.errors import ConfigurationError
+import attrs
+
+from xpay_flow.errors import ConfigurationError, StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import (
+    Change,
+    OutboxEntry,
+    Record,
+    RecordedEvent,
+    Work,
+    for_deciding,
+    with_events,
+)
 
-Snapshot = tuple[dict[str, tuple[int, Record]], dict[str, frozenset[str]]]
+
+@attrs.frozen(order=True)
+class _Row:
+    """One record: when it was first stored, counted from 0, what `load` gives, and the history."""
+
+    born: int
+    head: Record = attrs.field(order=False)
+    events: tuple[RecordedEvent, ...] = attrs.field(default=(), order=False)
+    outbox: tuple[OutboxEntry, ...] = attrs.field(default=(), order=False)
+
+    @property
+    def whole(self) -> Record:
+        return with_events(attrs.evolve(self.head, outbox=self.outbox), self.events)
+
+
+# The recorded events with one event id of one record, by their keys.
+_Contents: TypeAlias = dict[tuple[str, str], dict[str, RecordedEvent]]
+Snapshot: TypeAlias = tuple[dict[str, _Row], _Contents, dict[str, frozenset[str]]]
 
 
 class MemoryReader:
@@ -22,20 +51,23 @@ class MemoryReader:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    def load(self, alias: str) -> Sequence[Record]:
-        return self._store.load(alias)
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return self._store.load(alias, event)
+
+    def history(self, alias: str) -> Sequence[Record]:
+        return self._store.history(alias)
 
     def recent(self, limit: int) -> Sequence[Record]:
         return self._store.recent(limit)
 
 
 class MemoryStore:
-    """Records in two dictionaries behind one lock. See `xpay_flow.ports.Store`."""
+    """Records in three dictionaries behind one lock. See `xpay_flow.ports.Store`."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        # By key: when it was first stored, counted from 0, and the record as it stands.
-        self._rows: dict[str, tuple[int, Record]] = {}
+        self._rows: dict[str, _Row] = {}  # by key
+        self._contents: _Contents = {}
         self._keys: dict[str, frozenset[str]] = {}  # by alias
 
     @classmethod
@@ -45,42 +77,72 @@ class MemoryStore:
             raise ConfigurationError("write memory:// alone: no name makes two of them share")
         return cls()
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         with self._lock:
-            rows = sorted(self._rows[key] for key in self._keys.get(alias, ()))
-        return [record for _, record in rows[:FOUND_MAX]]
+            heads = [row.head for row in self._named(alias)]
+            return heads if event is None else [self._with_alike(head, event) for head in heads]
+
+    def history(self, alias: str) -> Sequence[Record]:
+        with self._lock:
+            rows = self._named(alias)
+        return [row.whole for row in rows]
 
     def commit(self, change: Change) -> bool:
         new = change.record
         with self._lock:
-            born, old = self._rows.get(new.key, (len(self._rows), Record(key=new.key)))
-            if old.version != change.expected_version:
+            old = self._rows.get(new.key) or _Row(len(self._rows), Record(key=new.key))
+            if old.head.version != change.expected_version:
                 return False
-            self._rows[new.key] = (born, new)
-            for alias in old.aliases ^ new.aliases:
+            self._append_contents(new.key, change.new_events)
+            entries = {entry.id: entry for entry in (*old.outbox, *change.changed_entries)}
+            outbox = tuple(entries.values())
+            head = for_deciding(attrs.evolve(new, outbox=outbox))
+            events = (*old.events, *change.new_events)
+            self._rows[new.key] = _Row(old.born, head, events, outbox)
+            for alias in old.head.aliases ^ new.aliases:
                 self._keys[alias] = self._keys.get(alias, frozenset()) ^ {new.key}
             return True
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         with self._lock:
-            waiting = [(r.due_at_ms(work), r.key) for _, r in self._rows.values()]
+            waiting = [(row.head.due_at_ms(work), key) for key, row in self._rows.items()]
         late = sorted((at_ms, key) for at_ms, key in waiting if at_ms is not None)
         return [key for at_ms, key in late if at_ms <= now_ms][:limit]
 
     def recent(self, limit: int) -> Sequence[Record]:
         with self._lock:
-            return [record for _, record in islice(reversed(self._rows.values()), limit)]
+            rows = list(islice(reversed(self._rows.values()), limit))
+        return [row.whole for row in rows]
 
     def reader(self) -> MemoryReader:
         return MemoryReader(self)
 
+    def _named(self, alias: str) -> list[_Row]:
+        return sorted(self._rows[key] for key in self._keys.get(alias, ()))[:FOUND_MAX]
+
+    def _with_alike(self, head: Record, event: EventIdentity) -> Record:
+        """The head with the event itself, and with one of another content under its id."""
+        contents = self._contents.get((head.key, event.event_id), {})
+        others = [contents[key] for key in islice(contents, 2) if key != event.key]
+        copy = [contents[event.key]] if event.key in contents else []
+        return with_events(head, (*copy, *others[:1])) if contents else head
+
+    def _append_contents(self, key: str, events: Sequence[RecordedEvent]) -> None:
+        for recorded in events:
+            place = (key, recorded.event.event_id)
+            if recorded.id in self._contents.get(place, ()):
+                raise StoreUnavailable(f"nothing was changed: {recorded.id!a} is recorded already")
+        for recorded in events:
+            place = (key, recorded.event.event_id)
+            self._contents[place] = {**self._contents.get(place, {}), recorded.id: recorded}
+
     def snapshot(self) -> Snapshot:
-        """Everything, as a value for `restore`: two shallow copies, since records are frozen."""
+        """Everything, as a value for `restore`: shallow copies, since what they hold is frozen."""
         with self._lock:
-            return dict(self._rows), dict(self._keys)
+            return dict(self._rows), dict(self._contents), dict(self._keys)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Be as when `snapshot` was taken; it may be restored any number of times."""
-        rows, keys = snapshot
+        rows, contents, keys = snapshot
         with self._lock:
-            self._rows, self._keys = dict(rows), dict(keys)
+            self._rows, self._contents, self._keys = dict(rows), dict(contents), dict(keys)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Final, TypeAlias
 
+from xpay_flow.events import EventIdentity
 from xpay_flow.intent import Intent
 from xpay_flow.ports import LOCKED
 from xpay_flow.records import OutboxEntry, Record, RecordedEvent
@@ -112,6 +113,25 @@ def event_row(record_key: str, recorded: RecordedEvent) -> Row:
         "disposition": recorded.disposition,
         "why": recorded.why,
         "document": to_text(part_to_document(recorded)),
+    }
+
+
+# What is sent to find an event's contents; see `alike`.
+ALIKE: Final = ("key", "id", "first", "beyond")
+
+
+def alike(event: EventIdentity) -> dict[str, str]:
+    """How the keys of an event's contents are found: its own key, and a range of an index.
+
+    Keys are compared byte by byte. So those that begin with the id and "#" are the ones from there
+    to the id and "$", which is the next character; ids that hold a "#" themselves are told apart
+    by `id`.
+    """
+    return {
+        "key": event.key,
+        "id": event.event_id,
+        "first": f"{event.event_id}#",
+        "beyond": f"{event.event_id}$",
     }
 
 

@@ -16,11 +16,20 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
-from xpay_flow.ports import FOUND_MAX, HandlerRolledBack
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import FOUND_MAX, HandlerRolledBack, Lookup
 from xpay_flow.records import Change, Record, Work
 
 from .codec import from_texts
-from .rows import EVENT_COLUMNS, INTENT_COLUMNS, OUTBOX_COLUMNS, entry_row, event_row, intent_row
+from .rows import (
+    EVENT_COLUMNS,
+    INTENT_COLUMNS,
+    OUTBOX_COLUMNS,
+    alike,
+    entry_row,
+    event_row,
+    intent_row,
+)
 from .sqlite_durability import keep_commits, write_ahead
 from .sqlite_handler_guard import alone_with
 from .sqlite_pool import WAIT_S, Pool
@@ -29,22 +38,42 @@ from .sqlite_schema import migrate
 _PREFIX: Final = "sqlite:///"
 
 
-def _parts(table: str) -> str:
-    """All documents of a record in one table, oldest first, as one text."""
+def _joined(documents: str) -> str:
+    """The documents that a subquery finds, in its order, as one text."""
     # SQLite keeps the order of a subquery for an aggregate to which it matters.
-    return f"""
-        (SELECT group_concat(document) FROM (
-            SELECT document FROM {table} WHERE record_key = i.record_key ORDER BY seq
-        ))
+    return f"(SELECT group_concat(document) FROM ({documents}))"
+
+
+def _parts(table: str, which: str = "") -> str:
+    """Documents of a record in one table, oldest first, as one text."""
+    return _joined(
+        f"SELECT document FROM {table} WHERE record_key = i.record_key {which} ORDER BY seq"
+    )
+
+
+# Of the events that are recorded: the one that is asked for, and another content under its id.
+# The keys of an id's contents follow each other in the index; see `rows.alike`.
+_ALIKE: Final = _joined(
     """
-
-
-_HEADS: Final = f"SELECT i.document, {_parts('events')}, {_parts('outbox')}"
-_LOAD: Final = f"""
-    {_HEADS} FROM aliases AS a JOIN intents AS i USING (record_key)
-    WHERE a.alias = ? ORDER BY i.seq LIMIT ?
+    SELECT document FROM events WHERE record_key = i.record_key AND event_key = :key
+    UNION ALL SELECT * FROM (
+        SELECT document FROM events
+        WHERE record_key = i.record_key AND event_key >= :first AND event_key < :beyond
+            AND event_key <> :key AND event_id = :id
+        LIMIT 1
+    )
+    """
+)
+_PENDING: Final = _parts("outbox", "AND status = 'pending'")
+_NAMED: Final = """
+    FROM aliases AS a JOIN intents AS i USING (record_key)
+    WHERE a.alias = :alias ORDER BY i.seq LIMIT :limit
 """
-_RECENT: Final = f"{_HEADS} FROM intents AS i ORDER BY i.seq DESC LIMIT ?"
+_WHOLE: Final = f"SELECT i.document, {_parts('events')}, {_parts('outbox')}"
+_LOAD: Final = f"SELECT i.document, NULL, {_PENDING} {_NAMED}"
+_LOAD_FOR: Final = f"SELECT i.document, {_ALIKE}, {_PENDING} {_NAMED}"
+_HISTORY: Final = f"{_WHOLE} {_NAMED}"
+_RECENT: Final = f"{_WHOLE} FROM intents AS i ORDER BY i.seq DESC LIMIT :limit"
 _DUE: Final[dict[Work, str]] = {
     "deliver": """
         SELECT record_key FROM intents WHERE deliver_at_ms <= ?
@@ -92,15 +121,22 @@ class SQLiteReader:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
-        return self._records(_LOAD, (alias, FOUND_MAX))
+        named: dict[str, str | int] = {"alias": alias, "limit": FOUND_MAX}
+        if event is None:
+            return self._records(_LOAD, named)
+        return self._records(_LOAD_FOR, {**named, **alike(event)})
+
+    def history(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Reader`."""
+        return self._records(_HISTORY, {"alias": alias, "limit": FOUND_MAX})
 
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._records(_RECENT, (limit,))
+        return self._records(_RECENT, {"limit": limit})
 
-    def _records(self, query: str, values: tuple[object, ...]) -> list[Record]:
+    def _records(self, query: str, values: dict[str, str | int]) -> list[Record]:
         # One statement: the events must be those of the very version that is read.
         with self._pool.reading() as connection:
             try:
@@ -148,9 +184,9 @@ class SQLiteStore(SQLiteReader):
             raise ConfigurationError("the SQLite store takes no options after a question mark")
         return cls(path)
 
-    def load_many(self, aliases: Sequence[str]) -> Sequence[Sequence[Record]]:
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.BatchLoading`; what it saves is a hop into a thread for each."""
-        return [self.load(alias) for alias in aliases]
+        return [self.load(alias, event) for alias, event in lookups]
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""

@@ -30,6 +30,7 @@ from xpay_flow import messages as m
 from xpay_flow import sample_records as b
 from xpay_flow.endpoints import Header, Pages, RequestHandler
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.ports import HttpRequest, HttpResponse
 from xpay_flow.records import Change, Record
@@ -305,10 +306,10 @@ class CountingStore(MemoryStore):
         self.commits = 0
         self.down = False
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         if self.down:
             raise StoreUnavailable("down, as the test wants it")
-        return super().load(alias)
+        return super().load(alias, event)
 
     def commit(self, change: Change) -> bool:
         self.commits += 1

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 import pytest
 
 from xpay_flow import sample_records as b
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import (
     FOUND_MAX,
     LOCKED,
     BatchCommitting,
     BatchLoading,
     HandlerRolledBack,
+    Lookup,
     RecentListing,
     RowLocking,
     Store,
     Transactional,
     is_locked,
 )
-from xpay_flow.records import Record, receipt_alias
+from xpay_flow.records import Record, for_deciding, receipt_alias, with_events
 
 from .store_making import Making, needs
-from .store_steps import put, together, tried
+from .store_steps import found, put, together, tried
 
 
 class _Spoilt(Exception):
@@ -79,18 +82,33 @@ class Capabilities(Making):
         many = [put(store, b.attempt("order-3", n)) for n in range(FOUND_MAX + 1)]
         receipts = [receipt_alias(f"order-{n}") for n in (3, 1)]
         names = (other.key, receipts[0], "missing", receipts[1], pair[0].key, "\0", "\ud800")
-        found = [[other], many[:FOUND_MAX], [], pair, pair[:1], [], []]
-        assert found == [list(records) for records in finding.load_many(names)]
-        assert found[::-1] == [list(records) for records in finding.load_many(names[::-1])]
+        expected = [[other], many[:FOUND_MAX], [], pair, pair[:1], [], []]
+        assert expected == _whole(finding, names)
+        assert expected[::-1] == _whole(finding, names[::-1])
 
     @needs(BatchLoading)
     def test_many_names_find_what_is_there_now(self, store: Store) -> None:
         """What has been committed is found together as it is found alone."""
         finding = capable(store, BatchLoading)
         first, other = (put(store, b.attempt(f"order-{n}")) for n in (1, 2))
-        assert [[first], [other]] == [*map(list, finding.load_many((first.key, other.key)))]
+        assert [[first], [other]] == _whole(finding, (first.key, other.key))
         second = put(store, b.next_change(first, b.created(), b.paid()))
-        assert [[second], [other]] == [*map(list, finding.load_many((first.key, other.key)))]
+        assert [[second], [other]] == _whole(finding, (first.key, other.key))
+
+    @needs(BatchLoading)
+    def test_many_events_are_loaded_as_each_is(self, store: Store) -> None:
+        """Each look-up is answered for its own event, also where two have one name."""
+        finding = capable(store, BatchLoading)
+        news = [b.failed(f"whe_{n % 3}", digest=str(n)) for n in range(6)]
+        key = put(store, *b.history(*news)).key
+        events = (*news, b.failed("whe_1"), b.paid())
+        lookups: list[Lookup] = [(key, event.identity) for event in events]
+        lookups += [(key, None), ("nobody", news[0].identity)]
+        alone = [[_loaded(r, e) for r in store.load(name, e)] for name, e in lookups]
+        together = finding.load_many(lookups)
+        assert len(lookups) == len(together)
+        pairs = zip(lookups, together, strict=True)
+        assert alone == [[_loaded(r, event) for r in records] for (_, event), records in pairs]
 
     @needs(BatchLoading)
     def test_no_name_finds_nothing(self, store: Store) -> None:
@@ -108,7 +126,7 @@ class Capabilities(Making):
         assert [True, True] == list(batching.commit_many(steps))
         for step in steps:
             for alias in step.record.aliases:
-                assert [step.record] == list(store.load(alias))
+                assert [step.record] == found(store, alias)
         assert [first.key] == list(store.due("deliver", 2 * b.NOW_MS, 10))
 
     @needs(BatchCommitting)
@@ -119,9 +137,9 @@ class Capabilities(Making):
         second = put(store, b.next_change(first, b.created()))
         steps = [b.attempt("order-2"), b.next_change(first, b.failed()), b.attempt("order-3")]
         assert [True, False, True] == list(batching.commit_many(steps))
-        assert [second] == list(store.load(first.key))
+        assert [second] == found(store, first.key)
         for step in (steps[0], steps[2]):
-            assert [step.record] == list(store.load(step.record.key))
+            assert [step.record] == found(store, step.record.key)
 
     @needs(BatchCommitting)
     def test_an_empty_batch_is_nothing(self, store: Store) -> None:
@@ -139,7 +157,7 @@ class Capabilities(Making):
         assert transactional.commit_with(step, given.append) is True
         assert 1 == len(given)
         assert given[0] is not None
-        assert [step.record] == list(store.load(step.record.key))
+        assert [step.record] == found(store, step.record.key)
 
     @needs(Transactional)
     def test_work_is_not_called_when_the_race_is_lost(self, store: Store) -> None:
@@ -150,7 +168,7 @@ class Capabilities(Making):
         given: list[Any] = []
         assert transactional.commit_with(b.next_change(first, b.paid()), given.append) is False
         assert [] == given
-        assert [second] == list(store.load(first.key))
+        assert [second] == found(store, first.key)
 
     @needs(Transactional)
     @pytest.mark.parametrize("raised", [HandlerRolledBack, _Spoilt])
@@ -167,8 +185,8 @@ class Capabilities(Making):
 
         with pytest.raises(raised):
             transactional.commit_with(step, spoil)
-        assert [first] == list(store.load(first.key))
-        assert [] == list(store.load("x:in_7"))
+        assert [first] == found(store, first.key)
+        assert [] == found(store, "x:in_7")
         assert [] == list(store.due("deliver", 2 * b.NOW_MS, 10))
         assert step.record == put(store, step)
 
@@ -207,7 +225,7 @@ class Capabilities(Making):
         first = put(store, b.attempt())
         with claiming.lock(first.key):
             (second,) = together(lambda: put(store, b.next_change(first, b.paid())))
-            assert [second] == list(store.load(first.key))
+            assert [second] == found(store, first.key)
 
     @needs(RowLocking)
     def test_what_a_worker_has_left_is_abandoned(self, store: Store) -> None:
@@ -237,6 +255,24 @@ def capable(store: Store, capability: type[Any]) -> Any:
     """The store, as one that has this."""
     assert isinstance(store, capability), f"{type(store).__name__} is no {capability.__name__}"
     return store
+
+
+def _whole(finding: BatchLoading, names: Sequence[str]) -> list[list[Record]]:
+    """What is loaded for these names, if it is a part of what is recorded."""
+    answers: list[list[Record]] = []
+    loaded = finding.load_many([(name, None) for name in names])
+    assert len(names) == len(loaded)
+    for name, records in zip(names, loaded, strict=True):
+        whole = [each for record in records for each in cast(Store, finding).history(record.key)]
+        assert [for_deciding(record) for record in whole] == list(records), name
+        answers.append(whole)
+    return answers
+
+
+def _loaded(record: Record, event: EventIdentity | None) -> tuple[object, ...]:
+    """What matters of a loaded record: which other content came with it does not."""
+    ids = [recorded.id for recorded in record.events]
+    return with_events(record, ()), len(ids), event is not None and event.key in ids
 
 
 def with_lock(store: Store) -> RowLocking:

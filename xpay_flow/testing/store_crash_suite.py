@@ -22,7 +22,7 @@ from xpay_flow.records import Change, Record
 
 from .limits import DUTY_S, within_s
 from .store_making import DRIVER, REOPENED, Making, needs
-from .store_steps import WORKS, due, put
+from .store_steps import WORKS, due, found, put
 
 if TYPE_CHECKING:
     from xpay_flow.checker.contract import Cut
@@ -179,22 +179,22 @@ def _judge(store: Store, case: Case, cut: Cut) -> None:
 def _is_there(store: Store, case: Case, step: Change, words: str) -> bool:
     """Whether the change has happened, which must be so in all of its parts."""
     key, before, after = step.record.key, case.stored(step.record.key), [step.record]
-    found = list(store.load(key))
-    assert found in (before, after), f"{words}: neither the old record nor the new one"
-    names = {alias for record in found for alias in record.aliases}
+    there = found(store, key)
+    assert there in (before, after), f"{words}: neither the old record nor the new one"
+    names = {alias for record in there for alias in record.aliases}
     for alias in {alias for record in (*before, *after) for alias in record.aliases}:
         keys = [record.key for record in store.load(alias)]
         assert (key in keys) is (alias in names), f"{words}: {alias} finds {keys}"
     for work in WORKS:
-        is_due = any(record.due_at_ms(work) is not None for record in found)
+        is_due = any(record.due_at_ms(work) is not None for record in there)
         assert is_due is (key in due(store, work)), f"{words}: what is due for {work} is not so"
-    return found == after
+    return there == after
 
 
 def _others_are_untouched(store: Store, case: Case, words: str) -> None:
     changed = {step.record.key for step in case.steps}
     for key in {step.record.key for step in case.before} - changed:
-        assert case.stored(key) == list(store.load(key)), f"{words}: {key} has changed"
+        assert case.stored(key) == found(store, key), f"{words}: {key} has changed"
 
 
 def _goes_on(store: Store, case: Case, done: bool, words: str) -> None:

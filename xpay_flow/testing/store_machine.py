@@ -19,7 +19,7 @@ from xpay_flow.ports import RecentListing, Store
 from xpay_flow.records import Change, HandlerAttempt, Record, RecordedEvent, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
-from .store_steps import WORKS, tried
+from .store_steps import WORKS, as_loaded, found, tried
 
 # Few of everything, so that histories meet.
 RECEIPTS: Final = st.sampled_from(["order-1", "order-2"])
@@ -126,9 +126,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _compare_due(self, work: Work, now_ms: int, limit: int) -> None:
         expected = self.reference.due(work, now_ms, limit)
-        found = self.store.due(work, now_ms, limit)
-        assert self._times(work, expected) == self._times(work, found)
-        assert len(set(found)) == len(found), f"a key comes twice in {found}"
+        keys = self.store.due(work, now_ms, limit)
+        assert self._times(work, expected) == self._times(work, keys)
+        assert len(set(keys)) == len(keys), f"a key comes twice in {keys}"
 
     def _compare_due_of(self, record: Record) -> None:
         """At the very millisecond at which the record is due, and just before."""
@@ -146,16 +146,16 @@ class StoreMachine(RuleBasedStateMachine):
     def _commit(self, step: Change) -> None:
         names = sorted(
             alias
-            for record in (*self.reference.load(step.record.key), step.record)
+            for record in (*self.reference.history(step.record.key), step.record)
             for alias in record.aliases
         )
-        won = self.reference.commit(step)
-        assert won is self.store.commit(step)
+        won = self.reference.commit(as_loaded(step))
+        assert won is self.store.commit(as_loaded(step))
         if won:
             self.versions.append(step.record)
             self._compare_due_of(step.record)
         for alias in names:
-            assert list(self.reference.load(alias)) == list(self.store.load(alias)), alias
+            assert found(self.reference, alias) == found(self.store, alias), alias
 
     def _some_version(self, data: st.DataObject) -> Record:
         """Often the last one. Counted from the end, so that a failure shrinks to no race."""

@@ -14,7 +14,16 @@ from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import Event
 from xpay_flow.money import Money
 from xpay_flow.ports import Reader, Store
-from xpay_flow.records import Change, HandlerAttempt, OutboxEntry, Record, Work, change
+from xpay_flow.records import (
+    Change,
+    HandlerAttempt,
+    OutboxEntry,
+    Record,
+    Work,
+    change,
+    for_deciding,
+    with_events,
+)
 
 from .limits import TOGETHER_S, within_s
 
@@ -28,8 +37,23 @@ TRIES_MAX: Final = 500
 def put(store: Store, *steps: Change) -> Record:
     """Commit these, and give back the last record."""
     for step in steps:
-        assert store.commit(step) is True, f"version {step.record.version} was not taken"
+        assert store.commit(as_loaded(step)) is True, f"version {step.record.version} was not taken"
     return steps[-1].record
+
+
+def as_loaded(step: Change) -> Change:
+    """The change as a flow makes it: of what was there, its record has only what was loaded."""
+    changed = {entry.id for entry in step.changed_entries}
+    outbox = (e for e in step.record.outbox if e.status == "pending" or e.id in changed)
+    record = attrs.evolve(step.record, outbox=tuple(outbox))
+    return attrs.evolve(step, record=with_events(record, step.new_events))
+
+
+def found(store: Reader, alias: str) -> list[Record]:
+    """The records with this name, whole; what is loaded of them must be a part of that."""
+    whole = list(store.history(alias))
+    assert [for_deciding(record) for record in whole] == list(store.load(alias)), alias
+    return whole
 
 
 def due(store: Store, work: Work) -> list[str]:
@@ -123,7 +147,7 @@ def together(*calls: Callable[[], T]) -> list[T]:
 def add(store: Store, key: str, event: Event) -> None:
     """Read, decide and commit, again and again until the race is won."""
     for _ in range(TRIES_MAX):
-        (record,) = store.load(key)
+        (record,) = store.load(key, event.identity)
         try:
             if store.commit(b.next_change(record, event)):
                 return
@@ -134,5 +158,5 @@ def add(store: Store, key: str, event: Event) -> None:
 
 def event_keys(store: Reader, key: str) -> list[str]:
     """The events on file, in their order."""
-    (record,) = store.load(key)
+    (record,) = store.history(key)
     return [recorded.id for recorded in record.events]

@@ -17,6 +17,7 @@ not declare are not collected; nor, without `reopen_store`, those about processe
 from __future__ import annotations
 
 import threading
+from itertools import chain
 from typing import ClassVar, Final
 
 import attrs
@@ -26,15 +27,16 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreError
+from xpay_flow.events import Event
 from xpay_flow.money import AMOUNT_MINOR_MAX, Money
 from xpay_flow.ports import FOUND_MAX, Store
-from xpay_flow.records import Record, Work, change, receipt_alias
+from xpay_flow.records import Record, Work, change, for_deciding, receipt_alias, with_events
 
 from .store_capability_suite import Capabilities
 from .store_crash_suite import Crashes
 from .store_machine import StoreMachine
 from .store_making import KEPT, needs
-from .store_steps import WORKS, due, named, put, samples, soon, together, tried, waiting
+from .store_steps import WORKS, due, found, named, put, samples, soon, together, tried, waiting
 from .store_together_suite import AmongSeveral
 
 RACES: Final = 10
@@ -88,6 +90,10 @@ CLOCK_CHANGES_MS: Final = (
 )
 
 
+# Contents under one event id: more than a load may give.
+CONTENTS: Final = 8
+
+
 class StoreSuite(AmongSeveral, Capabilities, Crashes):
     """Subclass it and define `make_store`."""
 
@@ -106,14 +112,14 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         """Looking for what is not there gives nothing, whatever the name looks like."""
         put(store, b.attempt())
         for alias in HOSTILE_ALIASES:
-            assert [] == list(store.load(alias)), alias
+            assert [] == found(store, alias), alias
 
     def test_every_alias_finds_the_record(self, store: Store) -> None:
         """A record is found under each of its names, also those that it got later."""
         last = put(store, *b.history(b.created("in_7"), b.paid(x_intent_id="in_7")))
         assert 4 == len(last.aliases)
         for alias in last.aliases:
-            assert [last] == list(store.load(alias)), alias
+            assert [last] == found(store, alias), alias
 
     def test_an_alias_taken_away_finds_nothing(self, store: Store) -> None:
         """A record is not found under a name that it has lost, and still under the others."""
@@ -121,27 +127,27 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         kept = frozenset({first.key})
         last = put(store, change(first, attrs.evolve(first, aliases=kept)))
         for alias in first.aliases - kept:
-            assert [] == list(store.load(alias)), alias
-        assert [last] == list(store.load(first.key))
+            assert [] == found(store, alias), alias
+        assert [last] == found(store, first.key)
 
     def test_attempts_of_one_receipt_come_oldest_first(self, store: Store) -> None:
         """Records under one name come in the order of their first commit, whatever came later."""
         # In no order of their keys, and the oldest is changed last.
         first, *others = [put(store, b.attempt("order-1", n)) for n in (2, 3, 1)]
         first = put(store, b.next_change(first, b.failed()))
-        assert [first, *others] == list(store.load(receipt_alias("order-1")))
+        assert [first, *others] == found(store, receipt_alias("order-1"))
 
     def test_age_is_that_of_the_record_not_of_the_alias(self, store: Store) -> None:
         """A record that gets a name late still comes before younger ones that had it."""
         older, younger = put(store, b.attempt("order-1")), put(store, b.attempt("order-2"))
         younger = put(store, named(younger, "x:shared"))
         older = put(store, named(older, "x:shared"))
-        assert [older, younger] == list(store.load("x:shared"))
+        assert [older, younger] == found(store, "x:shared")
 
     def test_a_name_finds_a_bounded_number(self, store: Store) -> None:
         """Of very many records under one name, the oldest hundred are found."""
         made = [put(store, b.attempt("order-1", n)) for n in range(FOUND_MAX + 1)]
-        assert made[:FOUND_MAX] == list(store.load(receipt_alias("order-1")))
+        assert made[:FOUND_MAX] == found(store, receipt_alias("order-1"))
 
     # --- committing ------------------------------------------------------------------------------
 
@@ -149,7 +155,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         """Two attempts in one place: the second is refused, and the first is untouched."""
         first = put(store, b.attempt())
         assert store.commit(b.attempt(money=Money(5, "EUR"))) is False
-        assert [first] == list(store.load(first.key))
+        assert [first] == found(store, first.key)
 
     def test_a_stale_version_is_refused_and_changes_nothing(self, store: Store) -> None:
         """A change that is based on an older version leaves no trace of itself."""
@@ -158,8 +164,8 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         stale = b.next_change(first, b.created("in_stale"), b.paid(), b.refunded())
         due_before = {work: due(store, work) for work in WORKS}
         assert store.commit(stale) is False
-        assert [current] == list(store.load(first.key))
-        assert [] == list(store.load("x:in_stale"))
+        assert [current] == found(store, first.key)
+        assert [] == found(store, "x:in_stale")
         assert due_before == {work: due(store, work) for work in WORKS}
 
     def test_a_version_that_is_not_there_is_refused(self, store: Store) -> None:
@@ -168,20 +174,20 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         second = b.next_change(first.record, b.created())
         third = b.next_change(second.record, b.paid())
         assert store.commit(second) is False
-        assert [] == list(store.load(first.record.key))
+        assert [] == found(store, first.record.key)
         put(store, first)
         assert store.commit(third) is False
-        assert [first.record] == list(store.load(first.record.key))
+        assert [first.record] == found(store, first.record.key)
 
     def test_events_are_only_added(self, store: Store) -> None:
         """Each commit adds its events behind those on file, and none is ever lost."""
         events = [b.created(), b.failed("whe_1"), b.failed("whe_2"), b.paid(), b.refunded()]
         done = put(store, *b.history(*events))
-        (found,) = store.load(done.key)
+        (whole,) = found(store, done.key)
         ids = ["own/stored#", *(event.event_key for event in events)]
-        assert ids == [recorded.id for recorded in found.events]
-        assert found.intent is not None
-        assert frozenset(ids) == found.intent.evidence
+        assert ids == [recorded.id for recorded in whole.events]
+        assert whole.intent is not None
+        assert frozenset(ids) == whole.intent.evidence
 
     def test_entries_are_kept_in_place(self, store: Store) -> None:
         """A changed outbox entry replaces itself: none comes twice, moves or gets lost."""
@@ -189,14 +195,14 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         assert 3 <= len(last.outbox)
         last = put(store, tried(last, last.outbox[1], "failed", "ReadTimeout: …"))
         last = put(store, tried(last, last.outbox[1], "done"))
-        (found,) = store.load(last.key)
-        assert last.outbox == found.outbox
+        (whole,) = found(store, last.key)
+        assert last.outbox == whole.outbox
 
     def test_what_is_read_is_what_was_put(self, store: Store) -> None:
         """Every part of a record comes back as it was, with any text and the greatest amounts."""
         for step in samples():
             record = put(store, step)
-            assert [record] == list(store.load(record.key))
+            assert [record] == found(store, record.key)
 
     @pytest.mark.parametrize("text", TEXTS)
     def test_any_text_comes_back(self, store: Store, text: str) -> None:
@@ -207,7 +213,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         first = put(store, change(first, attrs.evolve(first, intent=noted)))
         last = put(store, b.next_change(first, b.failed(error_code=text), b.paid()))
         last = put(store, tried(last, last.outbox[0], "failed", text))
-        assert [last] == list(store.load(last.key))
+        assert [last] == found(store, last.key)
 
     def test_names_that_look_alike_are_apart(self, store: Store) -> None:
         """Names are compared character by character: no case, accent or blank is passed over."""
@@ -216,13 +222,13 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
             for n, name in enumerate(LOOK_ALIKES)
         }
         for name, record in made.items():
-            assert [record] == list(store.load(name)), ascii(name)
+            assert [record] == found(store, name), ascii(name)
 
     def test_keys_that_look_alike_are_apart(self, store: Store) -> None:
         """Two receipts that differ in case, accent or blank are two payments."""
         made = [put(store, b.attempt(name)) for name in LOOK_ALIKES]
         for record in made:
-            assert [record] == list(store.load(record.key)), ascii(record.key)
+            assert [record] == found(store, record.key), ascii(record.key)
 
     def test_a_nul_is_kept_or_refused_whole(self, store: Store) -> None:
         """No text is cut at a character that a database has no place for."""
@@ -232,13 +238,13 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
             expected = step.record if store.commit(step) else first
         except StoreError:
             expected = first
-        assert [expected] == list(store.load(first.key))
+        assert [expected] == found(store, first.key)
 
     @pytest.mark.parametrize("number", BIG_INTEGERS)
     def test_integers_have_64_bits(self, store: Store, number: int) -> None:
         """A time, however far, is kept to the last bit, and compared to the last bit."""
         record = put(store, waiting(b.attempt(), deliver_at_ms=number, reconcile_at_ms=number))
-        assert [record] == list(store.load(record.key))
+        assert [record] == found(store, record.key)
         for work in WORKS:
             assert [] == list(store.due(work, number - 1, 10))
             assert [record.key] == list(store.due(work, number, 10))
@@ -250,10 +256,51 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         last = put(store, b.next_change(first, b.paid(money=price)))
         last = put(store, b.next_change(last, b.refunded("rf_1", AMOUNT_MINOR_MAX - 2)))
         last = put(store, b.next_change(last, b.refunded("rf_2", 1)))
-        (found,) = store.load(last.key)
-        assert last == found
-        assert found.intent is not None
-        assert price.amount_minor == found.intent.refunded_minor
+        (whole,) = found(store, last.key)
+        assert last == whole
+        assert whole.intent is not None
+        assert price.amount_minor == whole.intent.refunded_minor
+
+    # --- deciding --------------------------------------------------------------------------------
+
+    def test_what_is_loaded_is_bounded(self, store: Store) -> None:
+        """However long the history, a load gives what is pending, and of the events at most two."""
+        event, last = b.failed("whe_0"), put(store, *b.history(b.created(), b.paid()))
+        last = put(store, tried(last, last.outbox[0], "done"))
+        (young,) = store.load(last.key, event.identity)
+        others = [b.failed("whe_0", digest=f"{n:032}") for n in range(1, CONTENTS)]
+        news = [*others, *(b.failed(f"whe_{n}") for n in range(1, CONTENTS)), event]
+        last = put(store, b.next_change(last, *news))
+        for entry in last.outbox:
+            last = put(store, tried(last, entry, "done"))
+        (old,) = store.load(last.key, event.identity)
+        assert 2 == len(old.events)
+        assert ((), ()) == (young.outbox, old.outbox)
+        assert () == young.events
+        for loaded in (store.load(last.key), store.load(last.key, b.failed("whe_new").identity)):
+            assert [()] == [record.events for record in loaded]
+        assert last == found(store, last.key)[0]
+
+    def test_a_load_knows_the_contents_of_an_event(self, store: Store) -> None:
+        """An event is loaded if it is recorded, and so is another content under the same id."""
+        ids = ("whe_1", "WHE_1", "whe_1#", "whe_1#1", "whe_1$", "whe_", "whe_11", "wh\u00e9_1", "")
+        news = {
+            name: [b.failed(name, digest=str(n)) for n in range(contents)]
+            for contents, name in enumerate(ids)
+        }
+        last = put(store, *b.history(*chain.from_iterable(news.values())))
+        for name, recorded in news.items():
+            for event in (*recorded, b.failed(name, digest="new"), b.failed(name, digest="")):
+                _is_loaded(store, last, event, [each.event_key for each in recorded])
+
+    def test_an_event_is_not_recorded_twice(self, store: Store) -> None:
+        """A change that holds a recorded event once more is refused, and changes nothing."""
+        last = put(store, *b.history(b.created(), b.failed("whe_1")))
+        again = b.next_change(for_deciding(last), b.failed("whe_1"), b.paid())
+        with pytest.raises(StoreError):
+            store.commit(again)
+        assert [last] == list(store.history(last.key))
+        assert last.version + 1 == put(store, b.next_change(last, b.paid())).version
 
     # --- what needs work -------------------------------------------------------------------------
 
@@ -318,8 +365,8 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
     def test_a_due_key_finds_its_record(self, store: Store) -> None:
         """What `due` gives can be given to `load`."""
         made = [put(store, b.attempt()), put(store, b.parked(b.paid(x_intent_id="in_9")))]
-        found = [store.load(key) for key in store.due("reconcile", 2 * b.NOW_MS, 10)]
-        assert {r.key for r in made} == {r.key for records in found for r in records}
+        loaded = [store.load(key) for key in store.due("reconcile", 2 * b.NOW_MS, 10)]
+        assert {r.key for r in made} == {r.key for records in loaded for r in records}
 
     # --- several at once -------------------------------------------------------------------------
 
@@ -330,7 +377,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
             steps = [b.next_change(first, b.failed(f"whe_{i}")) for i in range(2)]
             won = together(*(lambda step=step: store.commit(step) for step in steps))
             assert [False, True] == sorted(won)
-            assert [steps[won.index(True)].record] == list(store.load(first.key))
+            assert [steps[won.index(True)].record] == found(store, first.key)
 
     def test_one_of_two_makers_wins(self, store: Store) -> None:
         """Of two threads that make the same attempt, exactly one receives True."""
@@ -338,10 +385,10 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
             steps = [b.attempt(f"order-{n}", money=Money(i + 1, "USD")) for i in range(2)]
             won = together(*(lambda step=step: store.commit(step) for step in steps))
             assert [False, True] == sorted(won)
-            assert [steps[won.index(True)].record] == list(store.load(steps[0].record.key))
+            assert [steps[won.index(True)].record] == found(store, steps[0].record.key)
 
     def test_a_load_sees_one_version(self, store: Store) -> None:
-        """While others commit, a load gives the parts of one version and never a mixture."""
+        """While others commit, what is read is the parts of one version and never a mixture."""
         steps = b.history(*(b.failed(f"whe_{n}") for n in range(30)))
         wanted = {step.record.version: step.record for step in steps}
         put(store, steps[0])
@@ -357,7 +404,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
             seen: list[Record] = []
             while not ended.is_set():
                 loading.set()
-                seen += store.load(steps[0].record.key)
+                seen += store.history(steps[0].record.key)
             return seen
 
         written, seen = together(write, read)
@@ -370,9 +417,9 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         """A reader finds what was committed before it was made, and after."""
         first = put(store, b.attempt())
         reader = store.reader()
-        assert [first] == list(reader.load(first.key))
+        assert [first] == found(reader, first.key)
         second = put(store, b.next_change(first, b.paid()))
-        assert [second] == list(reader.load(first.key))
+        assert [second] == found(reader, first.key)
 
     def test_a_reader_cannot_write(self, store: Store) -> None:
         """A reader has no method that changes anything."""
@@ -388,7 +435,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         due_before = {work: due(store, work) for work in WORKS}
         again = self.reopen(store)
         for record in made:
-            assert [record] == list(again.load(record.key))
+            assert [record] == found(again, record.key)
         assert due_before == {work: due(again, work) for work in WORKS}
         self.discard(again)
 
@@ -403,3 +450,17 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
                 super().__init__(suite.make_store(), suite.discard)
 
         run_state_machine_as_test(Machine, settings=self.histories)
+
+
+def _is_loaded(store: Store, whole: Record, event: Event, recorded: list[str]) -> None:
+    """Of these contents of an event's id, it is loaded with the right ones."""
+    expected = for_deciding(whole, event.identity)
+    (loaded,) = store.load(whole.key, event.identity)
+    ids = [each.id for each in loaded.events]
+    assert (event.event_key in recorded) is (event.event_key in ids), event
+    assert set(ids) <= set(recorded), event
+    assert len(expected.events) == len(ids) == len(set(ids)), event
+    # Which other content is loaded makes no difference.
+    assert expected == with_events(loaded, expected.events)
+    assert loaded.intent is not None
+    assert frozenset(ids) == loaded.intent.evidence

@@ -19,7 +19,7 @@ from xpay_flow.stores.awaited import AwaitedStore
 from .limits import TOGETHER_S, within_s
 from .store_making import REOPENED, Making, needs
 from .store_processes import add_each, commit_each, in_processes
-from .store_steps import TRIES_MAX, WORKS, add, due, event_keys, put, together
+from .store_steps import TRIES_MAX, WORKS, add, due, event_keys, found, put, together
 
 WRITERS: Final = 3
 EVENTS_EACH: Final = 4
@@ -69,11 +69,11 @@ class AmongSeveral(Making):
         other = self.reopen_store(store)()
         try:
             first = put(store, b.attempt())
-            assert [first] == list(other.load(first.key))
+            assert [first] == found(other, first.key)
             second = put(store, b.next_change(first, b.created()))
             assert other.commit(b.next_change(first, b.failed())) is False
             assert other.commit(b.attempt(money=Money(5, "EUR"))) is False
-            assert [second] == list(other.load(first.key))
+            assert [second] == found(other, first.key)
         finally:
             self.discard(other)
 
@@ -90,7 +90,7 @@ class AmongSeveral(Making):
         for n, won in enumerate(zip(*reports, strict=True)):
             assert [False, True] == sorted(won), f"meeting {n}: both received the same"
             winner: Change = steps[won.index(True)][n]
-            assert [winner.record] == list(store.load(winner.record.key))
+            assert [winner.record] == found(store, winner.record.key)
 
     @needs(REOPENED)
     def test_processes_that_try_again_lose_nothing(self, store: Store) -> None:
@@ -120,7 +120,7 @@ async def _add_in_tasks(store: AwaitedStore[Store], key: str) -> None:
 async def _add_awaited(store: AwaitedStore[Store], key: str, events: Sequence[Event]) -> None:
     for event in events:
         for _ in range(TRIES_MAX):
-            (record,) = await store.load(key)
+            (record,) = await store.load(key, event.identity)
             try:
                 if await store.commit(b.next_change(record, event)):
                     break
@@ -146,5 +146,5 @@ def _paid(first: Record) -> Change:
 def _agree(store: Store, other: Store, record: Record, *gone: str) -> None:
     for one in (store, other, other.reader()):
         for alias in {*gone, *record.aliases}:
-            assert [record] * (alias in record.aliases) == list(one.load(alias)), alias
+            assert [record] * (alias in record.aliases) == found(one, alias), alias
     assert [due(store, work) for work in WORKS] == [due(other, work) for work in WORKS]

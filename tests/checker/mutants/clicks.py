@@ -12,7 +12,7 @@ from xpay_flow import flows, xpay_api
 from xpay_flow.checker.bounds import BEGINNING, SILENCE
 from xpay_flow.checker.shop import AnyFlow
 from xpay_flow.checkout_request import CheckoutRequest
-from xpay_flow.effects import Commit, Exchange, commit, load, new_id, now, run_handler
+from xpay_flow.effects import Commit, Exchange, commit, history, load, new_id, now, run_handler
 from xpay_flow.flows import Checkout, FlowContext
 from xpay_flow.payment import payment_of
 from xpay_flow.records import Change, change, intent_alias, receipt_alias
@@ -126,7 +126,7 @@ def _put(wanted: Change) -> AnyFlow:
 def forgets_the_page(request: CheckoutRequest, context: FlowContext) -> AnyFlow:
     """The address of the page is in the session only, so the next click makes another intent."""
     for _ in range(5):
-        found = yield from load(receipt_alias(request.receipt_id))
+        found = yield from history(receipt_alias(request.receipt_id))
         if not found:
             return (yield from flows.start_checkout(request, context))
         intent = found[0].intent
@@ -255,7 +255,7 @@ CLICKS = (
         "https://github.com/chethanac15/eStore/issues/182",
     ),
     _part("lost race for the attempt", ignores_a_lost_race, (_checkout, "commit")),
-    _click("created over paid", writes_created_blindly, "recorded_once", 0, "is not on file"),
+    _click("created over paid", writes_created_blindly, "order_does_not_matter", 0, "lead to"),
     _click(
         "page forgotten",
         forgets_the_page,
@@ -264,7 +264,7 @@ CLICKS = (
         PAYS_TWO,
         "https://github.com/Automattic/woocommerce-payments/issues/5678",
     ),
-    _forward("forwarded over paid", forwards_blindly, "recorded_once", "is not on file"),
+    _forward("forwarded over paid", forwards_blindly, "order_does_not_matter", "lead to"),
     _forward(
         "fulfilled on the way", fulfils_on_the_way, "wrong_money_is_never_paid", "was not paid"
     ),

@@ -19,7 +19,7 @@ from xpay_flow.checker.shop import Shop
 from xpay_flow.checkout_request import CheckoutRequest
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.records import Change, Record, change
+from xpay_flow.records import Record, change
 from xpay_flow.xpay_api import Created
 
 from .. import plain_shops as by_hand
@@ -52,16 +52,8 @@ async def puts_what_it_got(request: WebRequest, ports: PlainPorts) -> int:
     if news is None or record is None:
         return status
     if not by_hand.knows(record, news):
-        await _put(by_hand.with_news(record, news, ports.clock.now_ms()), ports)
+        await by_hand.put_over(record, by_hand.with_news(record, news, ports.clock.now_ms()), ports)
     return await by_hand.fulfil(news, ports) if news["eventType"] == PAID else 200
-
-
-async def _put(after: Record, ports: PlainPorts) -> None:
-    while True:
-        there = (await ports.store.load(after.key))[0]
-        written = attrs.evolve(after, version=there.version + 1)
-        if await ports.store.commit(Change(record=written, expected_version=there.version)):
-            return
 
 
 async def looks_at_no_id(request: WebRequest, ports: PlainPorts) -> int:
@@ -241,7 +233,7 @@ async def only_records(request: WebRequest, ports: PlainPorts) -> int:
 def works_off_unclaimed(ports: PlainPorts) -> None:
     """A blocking worker calls whatever is owed, as does the one beside it."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
-        record = ports.store.load(key)[0]
+        record = ports.store.history(key)[0]
         if record.outbox[0].status == "pending":
             ports.handlers.on_success(by_hand.payment(record))
             done = attrs.evolve(record.outbox[0], status="done")
@@ -251,14 +243,14 @@ def works_off_unclaimed(ports: PlainPorts) -> None:
 def asks_and_fulfils(ports: PlainPorts) -> None:
     """The job that asks xPay fulfils what is paid under a key of its own."""
     for key in ports.store.due("reconcile", ports.clock.now_ms(), 10):
-        record = ports.store.load(key)[0]
+        record = ports.store.history(key)[0]
         if record.intent is None or record.intent.x_intent_id is None:
             continue
         answer = ports.xpay.get_intent(record.intent.x_intent_id)
         if answer.status == "SUCCESS":
             paid = attrs.evolve(by_hand.payment(record), idempotency_key=f"asked:{key}")
             ports.handlers.on_success(paid)
-        there = ports.store.load(key)[0]
+        there = ports.store.history(key)[0]
         later_ms = ports.clock.now_ms() + 3_600_000
         ports.store.commit(change(there, attrs.evolve(there, reconcile_at_ms=later_ms)))
 
@@ -323,10 +315,10 @@ HANDWRITTEN = (
     _webhook(
         "get, then put",
         puts_what_it_got,
-        "recorded_once",
+        "order_does_not_matter",
         0,
         EVENTS,
-        ON_FILE,
+        "the facts on file lead to",
         "https://github.com/Pinelab-studio/pinelab-vendure-plugins/issues/620",
         blocks=True,
     ),
@@ -363,10 +355,10 @@ HANDWRITTEN = (
     _webhook(
         "no id compared",
         looks_at_no_id,
-        "recorded_once",
+        "handlers_are_called_once",
         0,
         EVENTS,
-        "holds one fact twice",
+        "called twice though nothing failed",
         "https://github.com/webrenew/memories/issues/396",
         blocks=True,
     ),

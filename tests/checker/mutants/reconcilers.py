@@ -11,7 +11,7 @@ from xpay_flow import flows, xpay_api
 from xpay_flow.checker.bounds import SILENCE
 from xpay_flow.checker.shop import AnyFlow
 from xpay_flow.decide import decide
-from xpay_flow.effects import Exchange, commit, due, load, now, run_handler
+from xpay_flow.effects import Exchange, commit, due, history, now, run_handler
 from xpay_flow.flows import FlowContext, recording
 from xpay_flow.payment import payment_of
 from xpay_flow.ports import NoAnswer
@@ -31,7 +31,7 @@ def _asked(context: FlowContext) -> AnyFlow:
     """Every record that is due, with xPay's answer; the next question is an hour later."""
     answers = []
     for key in (yield from due("reconcile", (yield from now()), 10)):
-        record = (yield from load(key))[0]
+        record = (yield from history(key))[0]
         x_intent_id = record.intent.x_intent_id if record.intent else None
         if x_intent_id is None:
             yield from _put_off(key)
@@ -43,7 +43,7 @@ def _asked(context: FlowContext) -> AnyFlow:
 
 def _put_off(key: str) -> AnyFlow:
     for _ in range(5):
-        record = (yield from load(key))[0]
+        record = (yield from history(key))[0]
         if record.reconcile_at_ms is None:
             return
         later_ms = (yield from now()) + 3_600_000
@@ -55,7 +55,7 @@ def writes_back_what_it_read(context: FlowContext) -> AnyFlow:
     """The record is read, xPay is asked, and the record is saved whole over what came meanwhile."""
     for record, _ in (yield from _asked(context)):
         later_ms = (yield from now()) + 3_600_000
-        there = (yield from load(record.key))[0]
+        there = (yield from history(record.key))[0]
         written = attrs.evolve(record, reconcile_at_ms=later_ms, version=there.version + 1)
         yield from commit(Change(record=written, expected_version=there.version))
 
@@ -151,7 +151,7 @@ RECONCILERS = (
         "https://github.com/aasmanj/altarwed/issues/209",
     ),
     _reconciler(
-        "writes back what it read", writes_back_what_it_read, "recorded_once", 0, "is not on file"
+        "writes back what it read", writes_back_what_it_read, "order_does_not_matter", 0, "lead to"
     ),
     _reconciler(
         "fulfils by itself", fulfils_by_itself, "handlers_are_called_once", 0, "called twice"

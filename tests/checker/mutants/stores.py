@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import attrs
 
+from tests.kit.whole_memory import WholeMemory
 from xpay_flow.checker.bounds import BEGINNING, EVENTS, HANDLERS, SUPERSEDED
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import Change, Record, Work, with_events
 from xpay_flow.stores.memory import MemoryStore
 
 from .mutant import Mutant, shop
@@ -26,7 +27,7 @@ class ForgetsEffects(MemoryStore):
     """What is owed is saved in a second operation, which never comes."""
 
     def commit(self, change: Change) -> bool:
-        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, outbox=())))
+        return super().commit(attrs.evolve(change, changed_entries=()))
 
 
 class FindsNoWork(MemoryStore):
@@ -58,24 +59,31 @@ class SaysNoToWinners(MemoryStore):
         return super().commit(change) and change.expected_version == 0
 
 
-class KeepsSnapshotsOnly(MemoryStore):
+class KeepsSnapshotsOnly(WholeMemory):
     """Saving a record replaces the facts that it held."""
 
-    def commit(self, change: Change) -> bool:
-        events = change.new_events
-        return super().commit(
-            attrs.evolve(change, record=attrs.evolve(change.record, events=events))
-        )
+    def after(self, whole: Record, change: Change) -> Record:
+        return with_events(super().after(whole, change), change.new_events)
 
 
-class NoUniqueKey(MemoryStore):
+class NoUniqueKey(WholeMemory):
     """The table has no unique key, so a second insert of one order replaces the first."""
 
     def commit(self, change: Change) -> bool:
         stored = self.load(change.record.key)
-        if change.expected_version == 0 and stored:
-            return super().commit(attrs.evolve(change, expected_version=stored[0].version))
+        if _is_insert(change) and stored:
+            version = stored[0].version
+            record = attrs.evolve(change.record, version=version + 1)
+            change = attrs.evolve(change, record=record, expected_version=version)
         return super().commit(change)
+
+    def after(self, whole: Record, change: Change) -> Record:
+        before = Record(key=whole.key) if _is_insert(change) else whole
+        return super().after(before, change)
+
+
+def _is_insert(change: Change) -> bool:
+    return not change.aliases_before
 
 
 class ForgetsNamesOnUpdate(MemoryStore):
@@ -89,20 +97,20 @@ class ForgetsNamesOnUpdate(MemoryStore):
         )
 
 
-class CutsTheHistory(MemoryStore):
+class CutsTheHistory(WholeMemory):
     """Only the latest facts of a record fit its column, and older ones fall out."""
 
-    def commit(self, change: Change) -> bool:
-        kept = change.record.events[-3:]
-        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, events=kept)))
+    def after(self, whole: Record, change: Change) -> Record:
+        after = super().after(whole, change)
+        return with_events(after, after.events[-3:])
 
 
-class KeepsOneEffect(MemoryStore):
+class KeepsOneEffect(WholeMemory):
     """There is one column for what is owed, and what is owed later replaces it."""
 
-    def commit(self, change: Change) -> bool:
-        kept = change.record.outbox[:1]
-        return super().commit(attrs.evolve(change, record=attrs.evolve(change.record, outbox=kept)))
+    def after(self, whole: Record, change: Change) -> Record:
+        after = super().after(whole, change)
+        return attrs.evolve(after, outbox=after.outbox[:1])
 
 
 class KeepsNoLease(MemoryStore):
@@ -110,23 +118,22 @@ class KeepsNoLease(MemoryStore):
 
     def commit(self, change: Change) -> bool:
         stored = self.load(change.record.key)
-        return super().commit(attrs.evolve(change, record=_with_old_times(change.record, stored)))
-
-
-def _with_old_times(record: Record, stored: Sequence[Record]) -> Record:
-    times = {e.id: e.next_at_ms for r in stored for e in r.outbox}
-    outbox = (attrs.evolve(e, next_at_ms=times.get(e.id, e.next_at_ms)) for e in record.outbox)
-    return attrs.evolve(record, outbox=tuple(outbox))
+        times = {entry.id: entry.next_at_ms for record in stored for entry in record.outbox}
+        changed = tuple(
+            attrs.evolve(entry, next_at_ms=times.get(entry.id, entry.next_at_ms))
+            for entry in change.changed_entries
+        )
+        return super().commit(attrs.evolve(change, changed_entries=changed))
 
 
 STORES = (
     Mutant(
         name="newest wins",
         bug=NewestWins,
-        promise="recorded_once",
+        promise="order_does_not_matter",
         faults=0,
         scene=EVENTS,
-        says="was acknowledged and is not on file",
+        says="the facts on file lead to",
         make=lambda: shop(NewestWins()),
         reference="https://github.com/jazzband/django-payments/pull/249",
     ),

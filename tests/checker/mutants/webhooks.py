@@ -17,7 +17,7 @@ from xpay_flow import messages as m
 from xpay_flow.checker.bounds import CANCELLED, EVENTS, HANDLERS, Scene
 from xpay_flow.checker.shop import AnyFlow, answering
 from xpay_flow.decide import decide
-from xpay_flow.effects import Commit, Load, commit, load, now, run_handler
+from xpay_flow.effects import Commit, Load, commit, history, load, now, run_handler
 from xpay_flow.endpoints import WebRequest, json_response
 from xpay_flow.errors import StoreError, StoreUnavailable
 from xpay_flow.events import Event
@@ -38,7 +38,7 @@ def _is_news(request: WebRequest) -> bool:
 
 def _order() -> Any:
     """The record of the one order."""
-    return (yield from load(receipt_alias("order-42")))[0]
+    return (yield from history(receipt_alias("order-42")))[0]
 
 
 def _fulfils(record: Record, key: str) -> AnyFlow:
@@ -136,7 +136,7 @@ def chokes_on_new_types(request: WebRequest, context: FlowContext) -> AnyFlow:
 def one_event_an_intent(request: WebRequest, context: FlowContext) -> AnyFlow:
     """Copies are told by the intent and not by the event, so the second event counts as one."""
     if _is_news(request):
-        found = yield from load(receipt_alias("order-42"))
+        found = yield from history(receipt_alias("order-42"))
         if any(
             recorded.event.source == "webhook" for record in found for recorded in record.events
         ):
@@ -148,7 +148,7 @@ def one_event_a_type(request: WebRequest, context: FlowContext) -> AnyFlow:
     """Copies are told by intent and type, so the second failed charge counts as one."""
     if _is_news(request):
         told = json.loads(request.body)["eventType"]
-        found = yield from load(receipt_alias("order-42"))
+        found = yield from history(receipt_alias("order-42"))
         if any(recorded.event.type == told for record in found for recorded in record.events):
             return json_response(200, {})
     return (yield from answering(request, context))
@@ -220,7 +220,7 @@ def believes_anybody(*_: object) -> Authenticity:
 
 def takes_it_for_the_latest_order(event: Event) -> AnyFlow:
     """An event is applied to the order of that moment and not to the one that it names."""
-    found = yield from load(receipt_alias("order-42"))
+    found = yield from history(receipt_alias("order-42"))
     return found[-1] if found else None
 
 
@@ -246,7 +246,7 @@ def saves_what_is_due_later(
     if not (yield from commit(change(record, attrs.evolve(whole, outbox=record.outbox)))):
         return None
     for _ in range(COMMIT_TRIES):
-        now_there = (yield from load(record.key))[0]
+        now_there = (yield from history(record.key))[0]
         known = {effect.id for effect in now_there.outbox}
         more = tuple(effect for effect in whole.outbox if effect.id not in known)
         after = attrs.evolve(now_there, outbox=(*now_there.outbox, *more))

@@ -10,7 +10,7 @@ import attrs
 from xpay_flow import flows
 from xpay_flow.checker.bounds import HANDLERS, SUPERSEDED, Scene
 from xpay_flow.checker.shop import AnyFlow
-from xpay_flow.effects import Ran, commit, due, load, now, run_handler
+from xpay_flow.effects import Ran, commit, due, history, now, run_handler
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flows import FlowContext, outbox
 from xpay_flow.payment import payment_of
@@ -24,7 +24,7 @@ def _due_records() -> AnyFlow:
     keys = yield from due("deliver", (yield from now()), 10)
     found = []
     for key in keys:
-        found.extend((yield from load(key)))
+        found.extend((yield from history(key)))
     return found
 
 
@@ -52,7 +52,7 @@ def _claim(record: Record, entry: OutboxEntry, context: FlowContext) -> AnyFlow:
 
 def _put(record: Record) -> AnyFlow:
     """Over whatever is there by then."""
-    there = (yield from load(record.key))[0]
+    there = (yield from history(record.key))[0]
     written = attrs.evolve(record, version=there.version + 1)
     return (yield from commit(Change(record=written, expected_version=there.version)))
 
@@ -80,7 +80,7 @@ def looks_at_no_race(context: FlowContext) -> AnyFlow:
 def _settled(record: Record, entry: OutboxEntry) -> AnyFlow:
     """The call marked as done, however often others are faster."""
     for _ in range(5):
-        there = (yield from load(record.key))[0]
+        there = (yield from history(record.key))[0]
         mine = there.entry(entry.id)
         assert mine is not None
         if (yield from commit(change(there, _with(there, mine, status="done")))):
@@ -102,7 +102,7 @@ class LooksForNewWorkOnly(MemoryStore):
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         keys = super().due(work, now_ms, limit)
-        begun = (e.tries for key in keys for r in self.load(key) for e in r.outbox)
+        begun = (e.tries for key in keys for r in self.history(key) for e in r.outbox)
         return () if work == "deliver" and any(begun) else keys
 
 
@@ -150,7 +150,7 @@ def settles_all_at_once(context: FlowContext) -> AnyFlow:
 
 def _all_settled(record: Record) -> AnyFlow:
     for _ in range(5):
-        there = (yield from load(record.key))[0]
+        there = (yield from history(record.key))[0]
         outbox = tuple(attrs.evolve(e, status="done") for e in there.outbox)
         if (yield from commit(change(there, attrs.evolve(there, outbox=outbox)))):
             return
@@ -199,7 +199,7 @@ def never_tries_again(context: FlowContext) -> AnyFlow:
             if ran.outcome == "done":
                 yield from _settled(record, entry)
             else:
-                there = (yield from load(record.key))[0]
+                there = (yield from history(record.key))[0]
                 yield from commit(change(there, _with(there, entry, status="gave_up")))
 
 
@@ -295,9 +295,9 @@ WORKERS = (
     _worker(
         "settles what it read",
         settles_what_it_read_before,
-        "recorded_once",
+        "order_does_not_matter",
         0,
-        "is not on file",
+        "lead to",
         scene=SUPERSEDED,
     ),
     _worker(

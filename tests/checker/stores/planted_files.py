@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Reader
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import from_document, to_document, to_text
 
 from .planted_sqlite import due_among
@@ -37,7 +38,10 @@ class Documents:
             except (OSError, ValueError) as error:
                 raise StoreUnavailable(str(error)) from error
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in self.history(alias)]
+
+    def history(self, alias: str) -> Sequence[Record]:
         with self._locked() as records:
             return [record for record in records if alias in record.aliases]
 
@@ -51,11 +55,13 @@ class Documents:
     def commit(self, change: Change) -> bool:
         with self._locked() as records:
             numbers = {record.key: number for number, record in enumerate(records)}
-            versions = {record.key: record.version for record in records}
-            if versions.get(change.record.key, 0) != change.expected_version:
+            key = change.record.key
+            number = numbers.get(key, len(records))
+            old = records[number] if number < len(records) else Record(key=key)
+            if old.version != change.expected_version:
                 return False
-            number = numbers.get(change.record.key, len(records))
-            self._write(self._folder / f"{number:04}.json", to_text(to_document(change.record)))
+            text = to_text(to_document(appended(old, change)))
+            self._write(self._folder / f"{number:04}.json", text)
             return True
 
     def _write(self, path: Path, text: str) -> None:

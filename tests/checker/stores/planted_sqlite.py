@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import attrs
+
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Reader
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import Document, from_document, to_document, to_text
 
 TABLES = """
@@ -65,7 +68,10 @@ class Plain:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in self.history(alias)]
+
+    def history(self, alias: str) -> Sequence[Record]:
         with self._transaction(self.begin_reading) as connection:
             return self._load(connection, alias)
 
@@ -114,17 +120,33 @@ class Plain:
         return (row[0] if row else 0) == change.expected_version
 
     def _put(self, connection: sqlite3.Connection, change: Change) -> None:
-        document = to_document(change.record)
-        document.pop("outbox", None)
-        text = to_text(document)
+        text = self._text(connection, change)
         connection.execute(PUT, (change.record.key, change.record.version, text))
 
+    def _text(self, connection: sqlite3.Connection, change: Change) -> str:
+        """The document after the change, without the outbox."""
+        found = "SELECT document FROM records WHERE key = ?"
+        document = to_document(appended(self._stored(connection, found, change), change))
+        document.pop("outbox")
+        return to_text(document)
+
     def _put_entries(self, connection: sqlite3.Connection, change: Change) -> None:
-        outbox = json.dumps(to_document(change.record).get("outbox", []))
+        found = (
+            """SELECT json_object('key', key, 'outbox', json(outbox)) FROM parts WHERE key = ?"""
+        )
+        # The events are in the document.
+        entries = attrs.evolve(change, new_events=())
+        after = to_document(appended(self._stored(connection, found, change), entries))
         connection.execute(
             "INSERT INTO parts VALUES (?, ?) ON CONFLICT DO UPDATE SET outbox = excluded.outbox",
-            (change.record.key, outbox),
+            (change.record.key, json.dumps(after["outbox"])),
         )
+
+    def _stored(self, connection: sqlite3.Connection, found: str, change: Change) -> Record:
+        """What is stored before the change; nothing before the first one."""
+        key = change.record.key
+        row = connection.execute(found, (key,)).fetchone() if change.expected_version else None
+        return from_document(json.loads(row[0])) if row else Record(key=key)
 
     def _put_aliases(self, connection: sqlite3.Connection, change: Change) -> None:
         key = change.record.key
@@ -220,7 +242,7 @@ class NoTransaction(Plain):
 
     def commit(self, change: Change) -> bool:
         with self._connection() as connection:
-            text = to_text({k: v for k, v in to_document(change.record).items() if k != "outbox"})
+            text = self._text(connection, change)
             key, version = change.record.key, change.record.version
             if change.expected_version:
                 sql = "UPDATE records SET version = ?, document = ? WHERE key = ? AND version = ?"
@@ -241,7 +263,7 @@ class NoTransaction(Plain):
 class TornLoad(Plain):
     """A load reads the row and then its outbox, outside of a transaction."""
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def history(self, alias: str) -> Sequence[Record]:
         with self._connection() as connection:
             return self._load(connection, alias)
 
@@ -284,9 +306,9 @@ class AnswersFirst(Plain):
         self._open = connection
         return True
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def history(self, alias: str) -> Sequence[Record]:
         self.close()
-        return super().load(alias)
+        return super().history(alias)
 
     def close(self) -> None:
         pending, self._open = self._open, None
@@ -306,9 +328,9 @@ class Remembers(Plain):
         super().__init__(path)
         self._known: dict[str, Sequence[Record]] = {}
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def history(self, alias: str) -> Sequence[Record]:
         if alias not in self._known:
-            self._known[alias] = super().load(alias)
+            self._known[alias] = super().history(alias)
         return self._known[alias]
 
     def commit(self, change: Change) -> bool:

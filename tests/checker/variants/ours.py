@@ -20,12 +20,12 @@ from xpay_flow.checker.bounds import (
     Scene,
 )
 from xpay_flow.checker.shop import AnyFlow, Shop, answering
-from xpay_flow.effects import commit, due, load, now, run_handler
+from xpay_flow.effects import commit, due, history, now, run_handler
 from xpay_flow.endpoints import WebRequest, json_response
-from xpay_flow.events import from_report
+from xpay_flow.events import EventIdentity, from_report
 from xpay_flow.flows import FlowContext, recording
 from xpay_flow.payment import Payment, payment_of
-from xpay_flow.records import Change, OutboxEntry, Record, Work, change
+from xpay_flow.records import Change, OutboxEntry, Record, Work, change, for_deciding
 from xpay_flow.stores.memory import MemoryStore
 
 from ..mutants import shop
@@ -72,16 +72,21 @@ class TwoTables(MemoryStore):
 
     def commit(self, change: Change) -> bool:
         record = attrs.evolve(change.record, outbox=())
-        won = super().commit(attrs.evolve(change, record=record))
+        won = super().commit(attrs.evolve(change, record=record, changed_entries=()))
         if won:
-            self._effects[record.key] = change.record.outbox
+            known = {entry.id: entry for entry in self._effects.get(record.key, ())}
+            known |= {entry.id: entry for entry in change.changed_entries}
+            self._effects[record.key] = tuple(known.values())
         return won
 
     def _whole(self, record: Record) -> Record:
         return attrs.evolve(record, outbox=self._effects.get(record.key, ()))
 
-    def load(self, alias: str) -> Sequence[Record]:
-        return [self._whole(record) for record in super().load(alias)]
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in self.history(alias)]
+
+    def history(self, alias: str) -> Sequence[Record]:
+        return [self._whole(record) for record in super().history(alias)]
 
     def recent(self, limit: int) -> Sequence[Record]:
         return [self._whole(record) for record in super().recent(limit)]
@@ -103,14 +108,14 @@ class TwoTables(MemoryStore):
 def leases_with_fencing(context: FlowContext) -> AnyFlow:
     """A worker of the shop's own: a claim has a number, and only its holder may settle."""
     for key in (yield from due("deliver", (yield from now()), 10)):
-        record = (yield from load(key))[0]
+        record = (yield from history(key))[0]
         for effect in record.outbox:
             yield from _under_a_lease(record.key, effect.id, context)
 
 
 def _under_a_lease(key: str, entry_id: str, context: FlowContext) -> AnyFlow:
     now_ms = yield from now()
-    record = (yield from load(key))[0]
+    record = (yield from history(key))[0]
     effect = record.entry(entry_id)
     assert effect is not None
     if effect.status != "pending" or effect.next_at_ms > now_ms:
@@ -123,7 +128,7 @@ def _under_a_lease(key: str, entry_id: str, context: FlowContext) -> AnyFlow:
     paid = payment_of(record.intent, effect.name, effect.subject, effect.id, ())
     ran = yield from run_handler(effect.name, paid)
     for _ in range(5):
-        record = (yield from load(key))[0]
+        record = (yield from history(key))[0]
         held = record.entry(entry_id)
         assert held is not None
         if ran.outcome != "done" or held.tries != fence or held.status != "pending":
@@ -136,7 +141,7 @@ def _under_a_lease(key: str, entry_id: str, context: FlowContext) -> AnyFlow:
 def asks_for_ever(context: FlowContext) -> AnyFlow:
     """A job of the shop's own: it asks every hour until it knows."""
     for key in (yield from due("reconcile", (yield from now()), 10)):
-        record = (yield from load(key))[0]
+        record = (yield from history(key))[0]
         later_ms = (yield from now()) + 3_600_000
         if (yield from commit(change(record, attrs.evolve(record, reconcile_at_ms=later_ms)))):
             yield from _asked(record, context)

@@ -57,7 +57,7 @@ async def locks_the_row(request: WebRequest, ports: PlainPorts) -> int:
 
 
 async def _lock(name: str, ports: PlainPorts) -> Record:
-    found = await ports.store.load(name)
+    found = await ports.store.history(name)
     return found[0] if found else Record(key=name, aliases=frozenset({name}))
 
 
@@ -82,7 +82,7 @@ async def _unlocked(name: str, ports: PlainPorts) -> None:
 def works_off(ports: PlainPorts) -> None:
     """Claim with a lease, call, settle."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
-        record, now_ms = ports.store.load(key)[0], ports.clock.now_ms()
+        record, now_ms = ports.store.history(key)[0], ports.clock.now_ms()
         owed = record.outbox[0]
         if owed.status == "done" or owed.next_at_ms > now_ms:
             continue
@@ -94,7 +94,7 @@ def works_off(ports: PlainPorts) -> None:
 
 def _ticked_off(key: str, ports: PlainPorts) -> None:
     for _ in range(5):
-        record = ports.store.load(key)[0]
+        record = ports.store.history(key)[0]
         done = attrs.evolve(record.outbox[0], status="done")
         if ports.store.commit(change(record, record.with_entry(done))):
             return
@@ -109,7 +109,7 @@ async def gathers_its_reads(request: WebRequest, ports: PlainPorts) -> int:
     if news is None:
         return 401
     await asyncio.gather(
-        by_hand.load_order(news, ports), ports.store.load(f"customer:{news['receiptId']}")
+        by_hand.load_order(news, ports), ports.store.history(f"customer:{news['receiptId']}")
     )
     return await by_hand.correct(request, ports)
 

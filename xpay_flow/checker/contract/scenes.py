@@ -72,14 +72,14 @@ class Scene:
 
     def found(self, store: Store) -> tuple[Any, ...]:
         """All of a store that this scene can change, in a form that can be compared."""
-        loaded = tuple((name, tuple(store.load(name))) for name in self.names)
+        loaded = tuple((name, tuple(store.history(name))) for name in self.names)
         works: tuple[Work, ...] = ("deliver", "reconcile")
         due = tuple((work, tuple(store.due(work, _LATE_MS, _MANY))) for work in works)
         return loaded + due
 
     def glanced(self, store: Store) -> tuple[Any, ...]:
         """The records alone."""
-        return tuple(tuple(store.load(key)) for key in self.keys)
+        return tuple(tuple(store.history(key)) for key in self.keys)
 
     def prepare(self, store: Store) -> None:
         """Put there what is stored before."""
@@ -109,7 +109,13 @@ def commit(words: str, step: Change) -> Call:
 
 
 def load(words: str, alias: str) -> Call:
-    return Call(words=f"load({words})", ask=lambda store: tuple(store.load(alias)))
+    """As a webhook that is decided upon once more."""
+    event = b.paid().identity
+    return Call(words=f"load({words})", ask=lambda store: tuple(store.load(alias, event)))
+
+
+def history(words: str, alias: str) -> Call:
+    return Call(words=f"history({words})", ask=lambda store: tuple(store.history(alias)))
 
 
 def due(work: Work) -> Call:
@@ -159,6 +165,7 @@ _REFUND = commit("v2→v3, refunded", _REFUNDED)
 _DELIVER = commit("v2→v3, delivered", _delivered(_PAID.record))
 _RENAME = commit("v1→v2, a name more and one less", _renamed(_PAID))
 _LOAD = load("receipt", _RECEIPT)
+_HISTORY = history("receipt", _RECEIPT)
 _LOAD_X = load("x intent", "x:in_1")
 _LOAD_OLD = load("intent", intent_alias("pi_order-1_1"))
 
@@ -181,7 +188,7 @@ SCENES: Final[tuple[Scene, ...]] = (
     _scene("a maker and a reader", (), [_MAKE], [_LOAD]),
     _scene("a writer and a worker", (_NEW,), [_PAY], [due("deliver")]),
     _scene("a writer and a list", (_NEW,), [_PAY], [due("reconcile"), RECENT]),
-    _scene("a reader who looks twice", (_NEW,), [_PAY], [_LOAD, _LOAD], small=False),
+    _scene("a reader who looks twice", (_NEW,), [_PAY], [_HISTORY, _LOAD], small=False),
     _scene("each reads what it wrote", (_NEW,), [_PAY, _LOAD], [_FAIL, _LOAD], small=False),
     _scene("two writers and a reader", (_NEW,), [_PAY], [_FAIL], [_LOAD], small=False),
     _scene("two makers and a list", (), [_MAKE], [_MAKE_OTHER], [RECENT], small=False),

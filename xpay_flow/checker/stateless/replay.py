@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Store
 from xpay_flow.records import Change, Record, Work
 
@@ -32,9 +33,14 @@ class ResetStore:
         # Whether the store holds what `_changes` lead to; put back only once somebody looks.
         self._stands = False
 
-    def load(self, alias: str) -> Sequence[Record]:
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Store`."""
-        found: Sequence[Record] = self._standing().load(alias)
+        found: Sequence[Record] = self._standing().load(alias, event)
+        return found
+
+    def history(self, alias: str) -> Sequence[Record]:
+        """See `xpay_flow.ports.Store`."""
+        found: Sequence[Record] = self._standing().history(alias)
         return found
 
     def commit(self, change: Change) -> bool:

@@ -15,6 +15,7 @@ from xpay_flow.effects import (
     Commit,
     Due,
     Exchange,
+    History,
     Load,
     Orphaned,
     Recent,
@@ -100,7 +101,7 @@ def of_effect(op: object, how: How, known: Iterable[str] = ()) -> Touch:
     if how == "not applied":
         return NOTHING
     match op:
-        case Load(alias):
+        case Load(alias) | History(alias):
             return _read(alias)
         case Due() | Recent():
             return _read(RECORDS)

@@ -1,0 +1,58 @@
+"""A right store that keeps each record whole: what wrong ones are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from xpay_flow.events import EventIdentity
+from xpay_flow.ports import FOUND_MAX
+from xpay_flow.records import Change, Record, Work, appended, for_deciding
+from xpay_flow.stores.memory import MemoryStore
+
+
+class WholeMemory(MemoryStore):
+    """Right: one dictionary of whole records, as a store of documents has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By key: when it was first stored, counted from 0, and the whole record as it stands.
+        self._rows: dict[str, tuple[int, Record]] = {}
+
+    def named(self, alias: str) -> Sequence[Record]:
+        """The whole records under this name."""
+        with self._lock:
+            rows = sorted(self._rows[key] for key in self._keys.get(alias, ()))
+        return [record for _, record in rows[:FOUND_MAX]]
+
+    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
+        return [for_deciding(record, event) for record in self.named(alias)]
+
+    def history(self, alias: str) -> Sequence[Record]:
+        return self.named(alias)
+
+    def after(self, whole: Record, change: Change) -> Record:
+        """The whole record after this change."""
+        return appended(whole, change)
+
+    def commit(self, change: Change) -> bool:
+        key = change.record.key
+        with self._lock:
+            born, old = self._rows.get(key, (len(self._rows), Record(key=key)))
+            if old.version != change.expected_version:
+                return False
+            new = self.after(old, change)
+            self._rows[key] = (born, new)
+            for alias in old.aliases ^ new.aliases:
+                self._keys[alias] = self._keys.get(alias, frozenset()) ^ {key}
+            return True
+
+    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+        with self._lock:
+            waiting = [(r.due_at_ms(work), r.key) for _, r in self._rows.values()]
+        late = sorted((at_ms, key) for at_ms, key in waiting if at_ms is not None)
+        return [key for at_ms, key in late if at_ms <= now_ms][:limit]
+
+    def recent(self, limit: int) -> Sequence[Record]:
+        with self._lock:
+            return [record for _, record in islice(reversed(self._rows.values()), limit)]
