@@ -48,7 +48,7 @@ class XPayHandler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
     def _read(self, body: Body) -> bool:
-        """Read as much as is wanted; False if nothing says where the body ends."""
+        """Read as much as is wanted; False if the body's end is unknown."""
         length = self.headers.get("Content-Length", "")
         if length.isascii() and length.isdigit():
             body.add(self.rfile.read(min(int(length[:18]), body.wanted)))

@@ -34,7 +34,7 @@ EVENTS = [
 
 
 class Surprise(Exception):
-    """xPay did something else than its documentation says."""
+    """xPay did not behave as documented."""
 
 
 def expect(expected, found, what):
@@ -136,7 +136,7 @@ def play_customer(browser, fwd_url):
     declined = fill_in(browser, page, outcome="decline", decline_code="insufficient_funds")
     expect(303, declined.status_code, "declined attempt")
     page = browser.get(page.url.join(declined.headers["location"]))
-    expect(True, "enough funds" in page.text, "the page says why")
+    expect(True, "enough funds" in page.text, "the page shows the reason")
     paid = fill_in(browser, page)
     expect(303, paid.status_code, "paid attempt")
     return paid.headers["location"]
@@ -165,9 +165,9 @@ def trade(api, browser, receiver):
 
     query = {"expand": ["charge_attempts", "succeeded_charge"]}
     read = api.get(f"/payments/v2/get-intent/{x_intent_id}", params=query).json()
-    expect("SUCCESS", read["status"], "status when asked")
+    expect("SUCCESS", read["status"], "status of get-intent")
     attempts = [charge["status"] for charge in read["chargeAttempts"]]
-    expect(["FAILED", "SUCCESS"], attempts, "attempts when asked")
+    expect(["FAILED", "SUCCESS"], attempts, "attempts of get-intent")
     listed = api.get("/payments/intents", params={"limit": 10, "statuses": "SUCCESS"}).json()
     expect(True, x_intent_id in [one["xIntentId"] for one in listed["data"]], "listed as paid")
     give_back(api, receiver, x_intent_id)
@@ -178,8 +178,8 @@ def give_back(api, receiver, x_intent_id):
     part = {"xIntentId": x_intent_id, "amount": "599"}
     refund = api.post("/payments/merchant/refund", json=part).json()
     expect((x_intent_id, 599), (refund["intentId"], refund["amount"]), "partial refund")
-    told = receiver.wait_for("intent.refunded")
-    expect((refund["refundId"], 599), (told["refundId"], told["amount"]), "refund event")
+    event = receiver.wait_for("intent.refunded")
+    expect((refund["refundId"], 599), (event["refundId"], event["amount"]), "refund event")
     rest = api.post("/payments/merchant/refund", json={"xIntentId": x_intent_id}).json()
     expect(AMOUNT_MINOR - 599, rest["amount"], "refund of the rest")
     refunds = api.get(f"/payments/refunds/{x_intent_id}").json()

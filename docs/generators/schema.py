@@ -93,7 +93,7 @@ def _servers() -> str:
     return (
         "## PostgreSQL, MariaDB and MySQL\n\n"
         "The same columns under other table names; each means what it means above.\n"
-        f"This is version {CODE} of that schema, which `{tables.schema_versions.name}` says: one "
+        f"This is version {CODE} of that schema, recorded in `{tables.schema_versions.name}`: one "
         "row for each version, with the oldest code that can work on it.\n"
         'Names are compared byte by byte: `COLLATE "C"` on PostgreSQL, `utf8mb4_nopad_bin` on '
         "MariaDB, `utf8mb4_0900_bin` on MySQL.\n\n"

@@ -47,7 +47,7 @@ class Scene:
         disputes: the customer's bank may ask for the money.
         cancels: the intent may be cancelled at xPay, and be paid all the same.
         rotates: xPay may come to sign with the shop's second secret.
-        tells_creation: xPay also sends `intent.created`, which can overtake its answer.
+        reports_creation: xPay also sends `intent.created`, which can overtake its answer.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Scene:
     disputes: bool = False
     cancels: bool = False
     rotates: bool = False
-    tells_creation: bool = False
+    reports_creation: bool = False
 
     @property
     def has_time(self) -> bool:
@@ -117,7 +117,7 @@ BEGINNING = Scene(
     faults=frozenset({"silence", "store", "death"}),
     begun=False,
     clicks=2,
-    tells_creation=True,
+    reports_creation=True,
 )
 EVENTS = Scene(
     name="events",

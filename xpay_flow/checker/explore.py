@@ -51,7 +51,7 @@ class Search:
         self._scene = scene
         self._contents = Contents(shop.store, alike=reductions.versions, whole=shop.reads_all)
         self.begun: tuple[Step, ...] = ()
-        first = Outside(tells_creation=scene.tells_creation)
+        first = Outside(reports_creation=scene.reports_creation)
         self._promises = promises or promises_of(scene)
         self.moves = Moves(shop, scene, self._contents, first, reductions, promises=self._promises)
         if scene.begun:

@@ -23,7 +23,7 @@ def view_of(shop: Shop, store: SnapshotStore, outside: Outside) -> View:
         records=held(store),
         outside=outside,
         lifecycle=shop.context.lifecycle,
-        told=tuple(word or "" for word in told),
+        shown=tuple(word or "" for word in told),
         wrote=None in told,
     )
 
@@ -93,7 +93,7 @@ class Judge:
             records=self._contents.records[content],
             outside=outside,
             lifecycle=self._shop.context.lifecycle,
-            told=tuple(word or "" for word in told),
+            shown=tuple(word or "" for word in told),
             wrote=None in told,
         )
 

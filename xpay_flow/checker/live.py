@@ -46,7 +46,7 @@ def confirm(
         HiddenState: it ends otherwise, so the code depends on something that is not an answer.
     """
     shop.store.restore(empty)
-    first = Outside(tells_creation=scene.tells_creation)
+    first = Outside(reports_creation=scene.reports_creation)
     promises = promises or promises_of(scene)
     changes = violation.promise in promises.of_changes
     told, now, views = list[Step](), first, [view_of(shop, shop.store, first)]

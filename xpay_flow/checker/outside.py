@@ -107,7 +107,7 @@ class Outside:
         clicks: how often Pay was pressed.
         news: every event of xPay's, and whether it still owes its delivery.
         calls: (handler, idempotency key, how often it was called to the end).
-        tells_creation: xPay sends `intent.created`.
+        reports_creation: xPay sends `intent.created`.
         key: which of the shop's webhook secrets xPay signs with.
         crashed: an error that escaped from a flow and is none of ours.
     """
@@ -118,7 +118,7 @@ class Outside:
     intents: tuple[XIntent, ...] = ()
     news: tuple[tuple[News, Delivery], ...] = ()
     calls: tuple[tuple[str, str, int], ...] = ()
-    tells_creation: bool = False
+    reports_creation: bool = False
     key: int = 0
     crashed: str = ""
 
@@ -259,7 +259,7 @@ def _created(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outs
     else:
         intent = XIntent(len(outside.intents) + 1, key, request.body.decode())
         after = attrs.evolve(outside, intents=(*outside.intents, intent))
-        if outside.tells_creation:
+        if outside.reports_creation:
             after = after.with_news(News(m.INTENT_CREATED, intent.number))
     # A repeat is answered with the first answer, so the status is the one at creation.
     told = _told(intent) | {"status": m.STATUS_CREATED, "fwdUrl": fwd_url(intent)}

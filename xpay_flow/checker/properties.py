@@ -25,14 +25,14 @@ class View:
     """One moment: what the shop has stored, and the world outside.
 
     Args:
-        told: what the status query would tell a browser now, for each intent at xPay.
-        wrote: a status query asked for something that writes.
+        shown: the answer of a status query now, for each intent at xPay.
+        wrote: a status query yielded an effect that writes.
     """
 
     records: tuple[Record, ...]
     outside: Outside
     lifecycle: Lifecycle
-    told: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     wrote: bool = False
 
     @property
@@ -171,7 +171,7 @@ def redirects_are_read_only(view: View) -> str | None:
     """The status query reads, and says SUCCESS only of what is paid."""
     if view.wrote:
         return "the status query asked for something that writes"
-    if "SUCCESS" in view.told and not view.really_paid:
+    if "SUCCESS" in view.shown and not view.really_paid:
         return "the browser is told SUCCESS before anybody paid"
     return None
 
@@ -224,7 +224,7 @@ def events_are_acknowledged(view: View) -> bool:
 
 def customer_sees_success(view: View) -> bool:
     """The browser is told SUCCESS of what is paid."""
-    return not view.really_paid or bool(view.refunds) or "SUCCESS" in view.told
+    return not view.really_paid or bool(view.refunds) or "SUCCESS" in view.shown
 
 
 STUCK = "it is paid at xPay, and can never be fulfilled here"

@@ -50,7 +50,7 @@ def sliced(
         empty: a snapshot of the store as it was before the search.
         promises: among which the broken one is; None is the design's.
     """
-    first = Outside(tells_creation=scene.tells_creation)
+    first = Outside(reports_creation=scene.reports_creation)
     shop.store.restore(empty)
     ending = _told(violation.story, shop, first)
     # The story as it came is confirmed by whoever gives it; one that cannot happen is left alone.

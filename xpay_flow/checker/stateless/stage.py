@@ -52,7 +52,7 @@ class Stage:
         self.open_store, self._idle, self.reset = open_store, list[Seat](), reset
         reset()
         self.store: Any = open_store()
-        self.first = Outside(tells_creation=scene.tells_creation)
+        self.first = Outside(reports_creation=scene.reports_creation)
         self.watching = Watching(self.store)
         self.moves = Moves(shop, scene, self.watching, self.first, NONE, promises=promises)
         self.choice = touches.of_choice(scene)
