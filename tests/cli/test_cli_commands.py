@@ -183,8 +183,26 @@ def test_looking_makes_no_database(tmp_path: Path) -> None:
 
 
 def test_a_store_must_be_named() -> None:
-    """Without a store it is the command line that is wrong."""
-    assert 2 == run("timeline", "order-42").exit_code
+    """Without --store and XPAY_STORE, the usage is wrong, and the error names both."""
+    for command in (("timeline", "order-42"), ("db", "current")):
+        result = run(*command)
+        assert 2 == result.exit_code
+        assert "name the store: --store" in result.stderr
+        assert "or XPAY_STORE" in result.stderr
+
+
+def test_check_store_takes_no_target() -> None:
+    """`check --store URL` checks a store, so it refuses a flow as well."""
+    result = run("check", "shop.payments:build", "--store", "memory://")
+    assert 2 == result.exit_code
+    assert "choose one of MODULE:BUILD and --store" in result.stderr
+
+
+def test_demo_store_must_be_sqlite() -> None:
+    """`demo --store` takes an SQLite file only, and no variable can name the shop's own store."""
+    result = run("demo", "--once", "--store", "postgresql://db/shop")
+    assert 2 == result.exit_code
+    assert "sqlite:///shop.db" in result.stderr
 
 
 def test_two_forms_at_once_are_refused(store_url: str) -> None:

@@ -48,6 +48,11 @@ SHOP = """
     async def make_wrong():
         return made()
 
+    def made_on_the_store_of_the_environment():
+        flow = Flow.open(settings=Settings.sandbox(), background=False)
+        flow.on_success(lambda payment: packed.append(payment.receipt_id))
+        return flow
+
     def without_handlers():
         return Flow.open(URL, Settings.sandbox(), background=False)
 
@@ -56,7 +61,7 @@ SHOP = """
 
 
 def paid(path: Path, *order_ids: str) -> None:
-    """Orders that are paid in the store, with handlers owed that nobody has called."""
+    """Orders that are paid in the store, with handler calls that are due."""
     with SQLiteStore(path) as store:
         world = World(store)
         for order_id in order_ids:
@@ -91,6 +96,23 @@ def shop(db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 def work(name: str, *options: str) -> Result:
     return CliRunner().invoke(xpay_flow, ["worker", name, "--once", *options])
+
+
+# --- the store -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["--store", "XPAY_STORE"])
+def test_worker_store_is_the_one_of_flow_open_without_a_url(
+    way: str, shop: str, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`worker --store URL`, like XPAY_STORE, names the store of a `Flow.open()` without a URL."""
+    url = f"sqlite:///{db}"
+    monkeypatch.setenv("XPAY_STORE", url if way == "XPAY_STORE" else "sqlite:///another.db")
+    options = ("--store", url) if way == "--store" else ()
+    result = work(f"{shop}:made_on_the_store_of_the_environment", *options)
+    assert 0 == result.exit_code
+    assert ["done"] == outbox(db, "order-1")
+    assert not Path("another.db").exists()
 
 
 # --- one pass --------------------------------------------------------------------------------

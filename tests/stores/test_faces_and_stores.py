@@ -40,6 +40,29 @@ class HalfAwaited(MemoryStore):
         return super().load(alias, event)
 
 
+@pytest.mark.parametrize("kind", [Flow, AsyncFlow])
+def test_open_without_a_url_reads_xpay_store(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open() opens the store of XPAY_STORE with the settings of the other variables."""
+    monkeypatch.setenv("XPAY_STORE", f"sqlite:///{tmp_path / 'payments.db'}")
+    monkeypatch.setattr("xpay_flow.settings.Settings.from_env", lambda: SETTINGS)
+    flow = kind.open(background=False)
+    assert (tmp_path / "payments.db").exists()
+    assert SETTINGS is flow.settings
+    flow.store.close()
+
+
+@pytest.mark.parametrize("kind", [Flow, AsyncFlow])
+def test_open_without_a_url_and_without_xpay_store(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open() without a URL and without XPAY_STORE names the variable in its error."""
+    monkeypatch.delenv("XPAY_STORE", raising=False)
+    with pytest.raises(ConfigurationError, match="set XPAY_STORE to its URL"):
+        kind.open(settings=SETTINGS)
+
+
 def test_a_blocking_flow_refuses_a_store_that_is_awaited() -> None:
     """Its commit would be a coroutine that nobody awaits, and so true."""
     store: Any = AwaitedStore()

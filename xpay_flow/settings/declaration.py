@@ -190,7 +190,7 @@ class Settings:
         default=20,
         metadata=_about(
             "RECONCILE_BATCH",
-            "How many open payments one pass of the reconciler asks about.",
+            "How many open payments one pass of the reconciler queries.",
             checks.whole(1, 1000),
             read_int,
         ),
