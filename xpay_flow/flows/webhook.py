@@ -1,4 +1,4 @@
-"""xPay says that something happened: what do we make of it?
+"""What becomes of one webhook?
 
 Verify, parse, load, decide, one commit, and only then is it acknowledged. No user code runs here
 and xPay is not called: it gives up after two seconds.
@@ -25,11 +25,11 @@ from .recording import try_to_record
 
 @attrs.frozen(kw_only=True)
 class WebhookResult:
-    """What was decided upon one webhook. Whatever it is, it is durable and to be answered 200.
+    """The result of one webhook. In every case it is durable, and the answer is 200.
 
     Args:
-        intent_id, state: of the intent it is about; None while the news is nobody's.
-        owes: handler calls that became due.
+        intent_id, state: of the event's intent; None for a parked or quarantined event.
+        handlers_due: how many handler calls became due.
     """
 
     event_id: str
@@ -42,7 +42,7 @@ class WebhookResult:
 
 
 def receive_webhook(headers: Headers, body: bytes, context: FlowContext) -> Command[WebhookResult]:
-    """Authenticate, record and decide upon one delivery.
+    """Authenticate, decide and record one delivery.
 
     Args:
         headers: pairs or a mapping; names in any case.
