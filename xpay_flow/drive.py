@@ -37,8 +37,8 @@ from .effects import (
     WithLock,
 )
 from .errors import ConfigurationError, StoreUnavailable
+from .flows.webhook import REFUSED
 from .handlers import Handlers
-from .payment import Payment
 from .ports import (
     AsyncClock,
     AsyncReader,
@@ -57,7 +57,7 @@ from .ports import (
     Transport,
 )
 from .rate_limit import RateLimiter
-from .records import Change, HandlerName
+from .refusal_log import RefusalLog
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -73,9 +73,12 @@ class Shared:
     ids: Ids
     rate_limiter: RateLimiter
     counters: Counter[str] = attrs.Factory(Counter[str])
+    refusals: RefusalLog = attrs.Factory(RefusalLog)
 
-    def count(self, name: str) -> None:
+    def count(self, name: str, now_ms: int) -> None:
         self.counters[name] += 1
+        if name.startswith(REFUSED):
+            self.refusals.add(name.removeprefix(REFUSED), now_ms)
 
 
 @attrs.define(kw_only=True)
@@ -97,11 +100,11 @@ class Ports:
     def acquire_rate_limit(self, patience_s: float) -> float:
         return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
 
-    def run_handler(self, name: HandlerName, payment: Payment) -> Ran:
-        return h.run_handler(name, payment, self.handlers)
+    def run_handler(self, call: RunHandler) -> Ran:
+        return h.run_handler(call, self.handlers, self.clock.now_ms)
 
-    def run_in_transaction(self, name: HandlerName, payment: Payment, change: Change) -> Ran:
-        return h.run_in_transaction(name, payment, change, self.handlers, self.store)
+    def run_in_transaction(self, call: RunInTransaction) -> Ran:
+        return h.run_in_transaction(call, self.handlers, self.store, self.clock.now_ms)
 
     def with_lock(self, key: str, flow: Command[T]) -> T | None:
         store = _locking(self.store)
@@ -136,11 +139,11 @@ class AsyncPorts:
     def acquire_rate_limit(self, patience_s: float) -> float:
         return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
 
-    async def run_handler(self, name: HandlerName, payment: Payment) -> Ran:
-        return await h.arun_handler(name, payment, self.handlers)
+    async def run_handler(self, call: RunHandler) -> Ran:
+        return await h.arun_handler(call, self.handlers, self.clock.now_ms)
 
-    async def run_in_transaction(self, name: HandlerName, payment: Payment, change: Change) -> Ran:
-        return await h.arun_in_transaction(name, payment, change, self.handlers, self.store)
+    async def run_in_transaction(self, call: RunInTransaction) -> Ran:
+        return await h.arun_in_transaction(call, self.handlers, self.store, self.clock.now_ms)
 
     async def with_lock(self, key: str, flow: Command[T]) -> T | None:
         store = cast(AsyncRowLocking, _locking(self.store))
@@ -196,14 +199,11 @@ WRITES: Final[EffectTable] = dict(
         _write(Orphaned, lambda it, ports: _locking(ports.store).orphaned(it.now_ms, it.limit)),
         _write(WithLock, lambda it, ports: ports.with_lock(it.key, it.flow)),
         _write(Exchange, lambda it, ports: ports.exchange(it.request)),
-        _write(RunHandler, lambda it, ports: ports.run_handler(it.name, it.payment)),
-        _write(
-            RunInTransaction,
-            lambda it, ports: ports.run_in_transaction(it.name, it.payment, it.change),
-        ),
+        _write(RunHandler, lambda it, ports: ports.run_handler(it)),
+        _write(RunInTransaction, lambda it, ports: ports.run_in_transaction(it)),
         _write(NewId, lambda it, ports: ports.shared.ids.new(it.prefix)),
         _write(AcquireRateLimit, lambda it, ports: ports.acquire_rate_limit(it.patience_s)),
-        _write(Count, lambda it, ports: ports.shared.count(it.name)),
+        _write(Count, lambda it, ports: ports.shared.count(it.name, ports.clock.now_ms())),
     )
 )
 EFFECTS: Final[EffectTable] = {

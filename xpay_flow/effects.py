@@ -109,11 +109,25 @@ class Count:
 
 
 @attrs.frozen
+class HandlerTry:
+    """Which try of one handler call this is, and what follows if it fails.
+
+    Args:
+        number: 1 is the first.
+        retry_s: seconds from a failure to the next try; None where this is the last one.
+    """
+
+    number: int = 1
+    retry_s: int | None = None
+
+
+@attrs.frozen
 class RunHandler:
-    """Call the user's handler; whatever it raises becomes a `Ran`."""
+    """Call the user's handler; whatever it raises becomes a `Ran`, and is logged."""
 
     name: HandlerName
     payment: Payment
+    current: HandlerTry = HandlerTry()
 
 
 @attrs.frozen
@@ -127,6 +141,7 @@ class RunInTransaction:
     name: HandlerName
     payment: Payment
     change: Change
+    current: HandlerTry = HandlerTry()
 
 
 @attrs.frozen
@@ -231,13 +246,17 @@ def count(name: str) -> Command[None]:
     yield Count(name)
 
 
-def run_handler(name: HandlerName, payment: Payment) -> Command[Ran]:
-    ran: Ran = yield RunHandler(name, payment)
+def run_handler(
+    name: HandlerName, payment: Payment, current: HandlerTry = HandlerTry()
+) -> Command[Ran]:
+    ran: Ran = yield RunHandler(name, payment, current)
     return ran
 
 
-def run_in_transaction(name: HandlerName, payment: Payment, change: Change) -> Command[Ran]:
-    ran: Ran = yield RunInTransaction(name, payment, change)
+def run_in_transaction(
+    name: HandlerName, payment: Payment, change: Change, current: HandlerTry = HandlerTry()
+) -> Command[Ran]:
+    ran: Ran = yield RunInTransaction(name, payment, change, current)
     return ran
 
 

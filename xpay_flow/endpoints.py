@@ -27,6 +27,7 @@ from .effects import Command, Query, count
 from .errors import InvalidValue, StoreError, UntrustedMessage
 from .flows import FlowContext, PaymentStatus, receive_webhook, status
 from .flows.queries import UNKNOWN_PAYMENT, PublicStatus
+from .flows.webhook import REFUSED
 from .settings import Settings
 from .signing import REASONS as SIGNATURE_REASONS
 
@@ -125,7 +126,7 @@ def route(request: WebRequest, context: FlowContext, pages: Pages) -> ReadRoute 
 def _webhook(request: WebRequest, context: FlowContext) -> Command[WebResponse]:
     """Everything authenticated gets 200. A refusal never quotes the request."""
     if len(request.body) > context.settings.body_bytes_max:
-        yield from count("webhook.refused.too-large")
+        yield from count(f"{REFUSED}too-large")
         return json_response(413, {"received": False, "error": "too-large"})
     try:
         yield from receive_webhook(request.headers, request.body, context)

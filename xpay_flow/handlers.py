@@ -1,23 +1,28 @@
 """Which handlers has this process, and how is one called?
 
 One table holds them all: `name -> Handler(call, transactional)`. Whatever a handler raises becomes
-a `Ran`, so that its failure is recorded and it is called again.
+a `Ran`, so that its failure is recorded and it is called again, and is logged with its traceback.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, cast
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol, TypeAlias, cast
 
 import attrs
 
-from .effects import Ran
+from .effects import HandlerTry, Ran, RunHandler, RunInTransaction
 from .errors import ConfigurationError, error_text
 from .payment import Payment
 from .ports import AsyncTransactional, HandlerRolledBack, Transactional
-from .records import Change, HandlerName
+from .records import HandlerName
+
+log = logging.getLogger("xpay_flow.handlers")
 
 NOT_AWAITED = "the handler returned something to await; use AsyncFlow, or a plain function"
 NOT_TRANSACTIONAL = "this store has no transaction for handlers; it has no method `commit_with`"
@@ -43,40 +48,53 @@ class Handler:
 
 
 Handlers: TypeAlias = dict[HandlerName, Handler]
+NowMs: TypeAlias = Callable[[], int]
 
 
-def run_handler(name: HandlerName, payment: Payment, handlers: Handlers) -> Ran:
+class Failed(Protocol):
+    """Makes a `Ran` of a failure, and a line of the log."""
+
+    def __call__(self, text: str, error: BaseException | None = None, /) -> Ran: ...
+
+
+def run_handler(call: RunHandler, handlers: Handlers, now_ms: NowMs) -> Ran:
     """Call the handler of this name, blocking."""
-    handler = handlers.get(name)
-    return _cannot_run(handler) or _called(lambda: cast(Handler, handler).call(payment))
+    handler = handlers.get(call.name)
+    failed = partial(_failed, call, now_ms)
+    if (cannot := _cannot_run(handler, failed)) is not None:
+        return cannot
+    return _called(lambda: cast(Handler, handler).call(call.payment), failed)
 
 
-async def arun_handler(name: HandlerName, payment: Payment, handlers: Handlers) -> Ran:
+async def arun_handler(call: RunHandler, handlers: Handlers, now_ms: NowMs) -> Ran:
     """Call the handler of this name, awaiting."""
-    handler = handlers.get(name)
-    return _cannot_run(handler) or await _awaited(lambda: cast(Handler, handler).call(payment))
+    handler = handlers.get(call.name)
+    failed = partial(_failed, call, now_ms)
+    if (cannot := _cannot_run(handler, failed)) is not None:
+        return cannot
+    return await _awaited(lambda: cast(Handler, handler).call(call.payment), failed)
 
 
-def _cannot_run(handler: Handler | None) -> Ran | None:
+def _cannot_run(handler: Handler | None, failed: Failed) -> Ran | None:
     if handler is None:
         return Ran("missing")
-    return Ran("failed", ONLY_IN_TRANSACTION) if handler.transactional else None
+    return failed(ONLY_IN_TRANSACTION) if handler.transactional else None
 
 
-def _called(call: Callable[[], object]) -> Ran:
+def _called(call: Callable[[], object], failed: Failed) -> Ran:
     try:
         returned = call()
     except (Exception, SystemExit) as error:
         # A handler that wants to exit has failed; it must not end the thread that delivers.
-        return Ran("failed", error_text(error))
+        return failed(error_text(error), error)
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
-        return Ran("failed", NOT_AWAITED)
+        return failed(NOT_AWAITED)
     return Ran("done")
 
 
-async def _awaited(call: Callable[[], Awaitable[object]]) -> Ran:
+async def _awaited(call: Callable[[], Awaitable[object]], failed: Failed) -> Ran:
     try:
         await call()
     except asyncio.CancelledError as error:
@@ -84,41 +102,69 @@ async def _awaited(call: Callable[[], Awaitable[object]]) -> Ran:
         if task is None or task.cancelling():
             raise
         # Something inside the handler was cancelled, not this task.
-        return Ran("failed", error_text(error))
+        return failed(error_text(error), error)
     except (Exception, SystemExit) as error:
-        return Ran("failed", error_text(error))
+        return failed(error_text(error), error)
     return Ran("done")
+
+
+def _failed(
+    call: RunHandler | RunInTransaction,
+    now_ms: NowMs,
+    text: str,
+    error: BaseException | None = None,
+) -> Ran:
+    """A failure as a value for the flow, and in the log with its traceback: only here is it had."""
+    log.error(
+        "%s for %s failed at attempt %d, %s: %s",
+        call.name,
+        call.payment.intent_id,
+        call.current.number,
+        _what_follows(call.current, now_ms),
+        text,
+        exc_info=error,
+    )
+    return Ran("failed", text)
+
+
+def _what_follows(current: HandlerTry, now_ms: NowMs) -> str:
+    if current.retry_s is None:
+        return "given up"
+    next_at = datetime.fromtimestamp(now_ms() // 1000 + current.retry_s, UTC)
+    return f"next attempt at {next_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 # --- within a transaction ------------------------------------------------------------------------
 
 
 def run_in_transaction(
-    name: HandlerName, payment: Payment, change: Change, handlers: Handlers, store: object
+    call: RunInTransaction, handlers: Handlers, store: object, now_ms: NowMs
 ) -> Ran:
-    """Commit `change` together with what the handler writes, blocking."""
-    handler = _transactional(name, handlers)
+    """Commit the change together with what the handler writes, blocking."""
+    handler = _transactional(call.name, handlers)
     if not isinstance(store, Transactional):
         raise ConfigurationError(NOT_TRANSACTIONAL)
+    failed = partial(_failed, call, now_ms)
     try:
-        won = store.commit_with(change, _work(handler, payment))
+        won = store.commit_with(call.change, _work(handler, call.payment, failed))
     except HandlerRolledBack as undone:
-        return Ran("failed", str(undone))
+        return _rolled_back(undone, failed)
     return Ran("done" if won else "lost")
 
 
 async def arun_in_transaction(
-    name: HandlerName, payment: Payment, change: Change, handlers: Handlers, store: object
+    call: RunInTransaction, handlers: Handlers, store: object, now_ms: NowMs
 ) -> Ran:
-    """Commit `change` together with what the handler writes, awaiting."""
-    handler = _transactional(name, handlers)
+    """Commit the change together with what the handler writes, awaiting."""
+    handler = _transactional(call.name, handlers)
     if not isinstance(store, AsyncTransactional):
         raise ConfigurationError(NOT_TRANSACTIONAL)
+    failed = partial(_failed, call, now_ms)
     work = _awork if inspect.iscoroutinefunction(handler) else _work
     try:
-        won = await store.commit_with(change, work(handler, payment))
+        won = await store.commit_with(call.change, work(handler, call.payment, failed))
     except HandlerRolledBack as undone:
-        return Ran("failed", str(undone))
+        return _rolled_back(undone, failed)
     return Ran("done" if won else "lost")
 
 
@@ -129,25 +175,38 @@ def _transactional(name: HandlerName, handlers: Handlers) -> Callable[..., Any]:
     return handler.call
 
 
-def _work(handler: TransactionalHandler, payment: Payment) -> Callable[[Any], Any]:
+def _work(handler: TransactionalHandler, payment: Payment, failed: Failed) -> Callable[[Any], Any]:
     """The handler as a store calls it: whatever it raises rolls everything back."""
 
     def work(transaction: Any) -> None:
-        _or_rolled_back(_called(lambda: handler(payment, transaction)))
+        _or_rolled_back(_called(lambda: handler(payment, transaction), failed))
 
     return work
 
 
-def _awork(handler: TransactionalHandler, payment: Payment) -> Callable[[Any], Awaitable[object]]:
+def _awork(
+    handler: TransactionalHandler, payment: Payment, failed: Failed
+) -> Callable[[Any], Awaitable[object]]:
     """The same for a handler that is awaited."""
 
     async def work(transaction: Any) -> None:
         call = cast(Callable[[Payment, Any], Awaitable[object]], handler)
-        _or_rolled_back(await _awaited(lambda: call(payment, transaction)))
+        _or_rolled_back(await _awaited(lambda: call(payment, transaction), failed))
 
     return work
 
 
+class _HandlerFailed(HandlerRolledBack):
+    """The handler has failed by itself, and this is in the log."""
+
+
 def _or_rolled_back(ran: Ran) -> None:
     if ran.outcome != "done":
-        raise HandlerRolledBack(ran.error)
+        raise _HandlerFailed(ran.error)
+
+
+def _rolled_back(undone: HandlerRolledBack, failed: Failed) -> Ran:
+    if isinstance(undone, _HandlerFailed):
+        return Ran("failed", str(undone))
+    # The store refused to commit what the handler left behind.
+    return failed(str(undone), undone)

@@ -15,6 +15,7 @@ from .. import events as ev
 from ..decide import decide, superseded_by
 from ..effects import (
     Command,
+    HandlerTry,
     Ran,
     commit,
     count,
@@ -142,7 +143,7 @@ def _delivered(
             if entry.name in capabilities.transactional:
                 outcome = yield from _call_in_transaction(key, entry, payment, context)
             else:
-                ran = yield from _call(entry, payment)
+                ran = yield from _call(entry, payment, context)
                 outcome = yield from _settle(key, entry, ran, context)
         else:
             outcome = _outcome(entry, intent, entry.status, entry.log[-1].error)
@@ -262,12 +263,22 @@ def _payment(
     return payment_of(intent, entry.name, entry.subject, entry.id, also_paid)
 
 
-def _call(entry: OutboxEntry, payment: Payment) -> Command[Ran]:
-    ran = yield from run_handler(entry.name, payment)
+def _call(entry: OutboxEntry, payment: Payment, context: FlowContext) -> Command[Ran]:
+    ran = yield from run_handler(entry.name, payment, _current(entry, context))
     if ran.outcome == "missing" and entry.name == "on_success":
         # Never forgotten: the order would be paid and not fulfilled.
         return Ran("failed", NO_ON_SUCCESS)
     return ran
+
+
+def _current(claimed: OutboxEntry, context: FlowContext) -> HandlerTry:
+    return HandlerTry(number=claimed.tries, retry_s=_retry_s(claimed, context))
+
+
+def _retry_s(claimed: OutboxEntry, context: FlowContext) -> int | None:
+    """Seconds until the next try, should this one fail; None where it is the last."""
+    schedule = context.settings.retry_schedule_s
+    return schedule[claimed.tries - 1] if claimed.tries <= len(schedule) else None
 
 
 def _call_in_transaction(
@@ -285,7 +296,9 @@ def _call_in_transaction(
             # Our claim ran out and another process has taken over.
             return _outcome(claimed, intent, current.status)
         after = _settled(record, intent, current, Ran("done"), now_ms, context)
-        ran = yield from run_in_transaction(claimed.name, payment, change(record, after))
+        ran = yield from run_in_transaction(
+            claimed.name, payment, change(record, after), _current(claimed, context)
+        )
         if ran.outcome == "done":
             return _outcome(claimed, intent, "done")
         return None if ran.outcome == "lost" else (yield from _settle(key, claimed, ran, context))
@@ -342,9 +355,9 @@ def _settled(
     if ran.outcome != "failed":
         status: EntryStatus = "done" if ran.outcome == "done" else "dropped"
         return record.with_entry(attrs.evolve(entry, status=status, log=log))
-    schedule = context.settings.retry_schedule_s
-    if entry.tries <= len(schedule):
-        next_at_ms = now_ms + schedule[entry.tries - 1] * 1000
+    retry_s = _retry_s(entry, context)
+    if retry_s is not None:
+        next_at_ms = now_ms + retry_s * 1000
         return record.with_entry(attrs.evolve(entry, next_at_ms=next_at_ms, log=log))
     return _given_up(record, intent, attrs.evolve(entry, log=log), now_ms, context)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import sha256
+from typing import Final
 
 import attrs
 
@@ -21,6 +22,9 @@ from ..wire import canonical_json, parse_object, read_webhook, without_secrets
 from .context import FlowContext, retry
 from .parking import append_unmatched, find_owner, park
 from .recording import try_to_record
+
+# Counters of webhooks of which nothing is stored; the reason follows.
+REFUSED: Final = "webhook.refused."
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +59,7 @@ def receive_webhook(headers: Headers, body: bytes, context: FlowContext) -> Comm
     try:
         proven = authenticate(headers, body, context.settings.signature_policy)
     except UntrustedMessage as error:
-        yield from count(f"webhook.refused.{error.reason}")
+        yield from count(REFUSED + error.reason)
         raise
     try:
         message = read_webhook(body)
