@@ -87,6 +87,13 @@ def is_async(flow: RequestHandler | AsyncRequestHandler) -> TypeGuard[AsyncReque
     return inspect.iscoroutinefunction(flow.handle)
 
 
+async def start(flow: RequestHandler | AsyncRequestHandler) -> None:
+    """Have the flow begin with what is due; for frameworks that have a start-up."""
+    begun = flow.start()
+    if inspect.isawaitable(begun):
+        await begun
+
+
 def blocking(flow: RequestHandler | AsyncRequestHandler) -> Blocking:
     """`flow` for servers that give each request a thread.
 

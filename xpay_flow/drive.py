@@ -7,6 +7,7 @@ flow reads like ordinary code. `NoAnswer` is a value: silence is an answer that 
 from __future__ import annotations
 
 import inspect
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -57,6 +58,7 @@ from .ports import (
     Transport,
 )
 from .rate_limit import RateLimiter
+from .records import Change
 from .refusal_log import RefusalLog
 
 T = TypeVar("T")
@@ -64,6 +66,33 @@ E = TypeVar("E")
 
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
 NOT_ROW_LOCKING = "this store locks no records for a worker; it has no method `lock`"
+
+
+# More would be a backlog, which is not left to the end of a process.
+RECORDED_MAX: Final = 10_000
+
+
+class Recorded:
+    """Records with a handler call that is due since a commit of this process."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+        self._lock = threading.Lock()
+
+    def add(self, change: Change) -> None:
+        """This change is durable now."""
+        key = change.record.key
+        with self._lock:
+            self._keys.pop(key, None)
+            if change.record.deliver_at_ms is not None:
+                self._keys[key] = None
+                if len(self._keys) > RECORDED_MAX:
+                    del self._keys[next(iter(self._keys))]
+
+    def keys(self) -> tuple[str, ...]:
+        """Longest recorded first."""
+        with self._lock:
+            return tuple(self._keys)
 
 
 @attrs.define(kw_only=True)
@@ -74,6 +103,7 @@ class Shared:
     rate_limiter: RateLimiter
     counters: Counter[str] = attrs.Factory(Counter[str])
     refusals: RefusalLog = attrs.Factory(RefusalLog)
+    recorded: Recorded = attrs.Factory(Recorded)
 
     def count(self, name: str, now_ms: int) -> None:
         self.counters[name] += 1
@@ -214,7 +244,9 @@ EFFECTS: Final[EffectTable] = {
 
 def perform(effect: Effect, ports: Ports) -> object:
     """Perform one effect in the synchronous world and return its answer."""
-    return EFFECTS[type(effect)](effect, ports)
+    answer = EFFECTS[type(effect)](effect, ports)
+    _note(effect, answer, ports.shared)
+    return answer
 
 
 def perform_read(effect: ReadEffect, reader: Reader, clock: Clock) -> object:
@@ -224,12 +256,19 @@ def perform_read(effect: ReadEffect, reader: Reader, clock: Clock) -> object:
 
 async def aperform(effect: Effect, ports: AsyncPorts) -> object:
     """Perform one effect in the asynchronous world and return its answer."""
-    return await _awaited(ports.table[type(effect)](effect, ports))
+    answer = await _awaited(ports.table[type(effect)](effect, ports))
+    _note(effect, answer, ports.shared)
+    return answer
 
 
 async def aperform_read(effect: ReadEffect, reader: AsyncReader, clock: AsyncClock) -> object:
     """Perform one reading effect in the asynchronous world and return its answer."""
     return await _awaited(_reading(effect)(effect, reader, clock))
+
+
+def _note(effect: Effect, answer: object, shared: Shared) -> None:
+    if isinstance(effect, Commit | RunInTransaction) and answer in (True, Ran("done")):
+        shared.recorded.add(effect.change)
 
 
 async def _awaited(answer: object) -> object:

@@ -80,6 +80,8 @@ class RequestHandler(Protocol):
 
     def handle(self, request: WebRequest) -> WebResponse: ...
 
+    def start(self) -> None: ...
+
 
 class AsyncRequestHandler(Protocol):
     """What an adapter needs of an `AsyncFlow`."""
@@ -88,6 +90,8 @@ class AsyncRequestHandler(Protocol):
     def settings(self) -> Settings: ...
 
     def handle(self, request: WebRequest) -> Awaitable[WebResponse]: ...
+
+    def start(self) -> Awaitable[None]: ...
 
 
 @attrs.frozen

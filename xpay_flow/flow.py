@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from . import drive, flows, timeline
-from .background import POLL_S, background_tasks, background_threads
+from .background import POLL_S, background_tasks, background_threads, end_all
 from .checkout_request import CheckoutRequest, Customer
 from .default_ports import awaited_ports, blocking_ports
 from .drive import AsyncPorts, Ports
@@ -168,6 +168,7 @@ class Flow(HandlerRegistration):
 
     def status(self, x_intent_id: str, *, wait_s: float = 0) -> PaymentStatus:
         """How the payment stands, for the customer's browser. Cannot write."""
+        self.start()
         return self.query(flows.status(x_intent_id, wait_s=wait_s))
 
     def timeline(self, name: str) -> Timeline:
@@ -184,12 +185,18 @@ class Flow(HandlerRegistration):
         return tuple(timeline.timeline_of(record) for record in records)
 
     def deliver(self, *, limit: int = 100) -> tuple[HandlerResult | FailedJob, ...]:
-        """Call the handlers that are owed now.
+        """Call the handlers that are due now.
+
+        Calls that a background thread has begun have ended, too, when this comes back, or
+        `settings.close_timeout_s` is over: the process may end, or be frozen.
 
         A process that has not registered `on_success` leaves what it has no handler for to those
         that have; register all handlers wherever you register that one.
         """
-        return self.run(flows.deliver(self.context, limit=limit, capabilities=self.capabilities))
+        results = self.run(flows.deliver(self.context, limit=limit, capabilities=self.capabilities))
+        for loop in self._loops[:1]:
+            loop.wait_idle(self.settings.close_timeout_s)
+        return results
 
     def reconcile(self, *, limit: int | None = None) -> tuple[ReconcileResult | FailedJob, ...]:
         """Ask xPay about the intents that are due, within the rate limit."""
@@ -215,6 +222,7 @@ class Flow(HandlerRegistration):
         """
         answer = route(request, self.context, self.pages)
         if isinstance(answer, ReadRoute):
+            self.start()
             return self.query(answer.flow)
         deadline_ms = self.ports.clock.now_ms() + int(self.settings.webhook_deadline_s * 1000)
         response = drive.run(answer.flow, self.ports, deadline_ms=deadline_ms)
@@ -224,14 +232,21 @@ class Flow(HandlerRegistration):
         return response
 
     def start(self) -> None:
-        """Start the background threads now rather than at the first news: call it at start-up."""
+        """Start the background threads now rather than with the first request.
+
+        Call it where your server starts, after a fork; `routes(flow)` does so where the framework
+        has a start-up. May be called twice.
+        """
         for loop in self._loops:
-            loop.nudge()
+            loop.start()
 
     def close(self) -> None:
-        """Let the background threads finish, and close the store and the transport."""
-        for loop in self._loops:
-            loop.stop()
+        """Deliver what this process has recorded, and close the store and the transport.
+
+        With background threads only, and within `settings.close_timeout_s`: a handler under way
+        ends, then what this process made due is delivered. The rest stays due for others.
+        """
+        end_all(self._loops, self.settings.close_timeout_s)
         for port in (self.ports.transport, self._reader, self.store):
             if callable(close := getattr(port, "close", None)):
                 close()
@@ -358,6 +373,7 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def status(self, x_intent_id: str, *, wait_s: float = 0) -> PaymentStatus:
         """See `Flow.status`."""
+        await self.start()
         return await self.query(flows.status(x_intent_id, wait_s=wait_s))
 
     async def timeline(self, name: str) -> Timeline:
@@ -371,9 +387,12 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def deliver(self, *, limit: int = 100) -> tuple[HandlerResult | FailedJob, ...]:
         """See `Flow.deliver`."""
-        return await self.run(
+        results = await self.run(
             flows.deliver(self.context, limit=limit, capabilities=self.capabilities)
         )
+        for loop in self._loops[:1]:
+            await loop.wait_idle(self.settings.close_timeout_s)
+        return results
 
     async def reconcile(
         self, *, limit: int | None = None
@@ -398,6 +417,7 @@ class AsyncFlow(AsyncHandlerRegistration):
         """See `Flow.handle`. A webhook is answered 503 before xPay stops listening."""
         answer = route(request, self.context, self.pages)
         if isinstance(answer, ReadRoute):
+            await self.start()
             return await self.query(answer.flow)
         try:
             async with asyncio.timeout(self.settings.webhook_deadline_s):
@@ -410,12 +430,15 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def start(self) -> None:
         """See `Flow.start`."""
-        self._nudge()
+        for loop in self._loops:
+            loop.start()
 
     async def close(self) -> None:
         """See `Flow.close`."""
         for loop in self._loops:
-            await loop.stop()
+            loop.end(self.settings.close_timeout_s)
+        for loop in self._loops:
+            await loop.wait_end()
         for port in (self.ports.transport, self._reader, self.store):
             for name in ("aclose", "close"):
                 if callable(close := getattr(port, name, None)):

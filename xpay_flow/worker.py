@@ -73,10 +73,12 @@ def one_pass(
 def work_until(
     stop: Event, one: Callable[[], int], poll_s: float | None, say: Callable[[str], object]
 ) -> None:
-    """Pass after pass, each of which returns how much it found; None for `poll_s` is one pass.
+    """Pass after pass, each of which returns how much it found, until one finds nothing.
+
+    Then it pauses for `poll_s` and begins again; with None it ends.
 
     Raises:
-        StoreError: in the only pass. Otherwise a store that is away for a while is no reason to
+        StoreError: without a `poll_s`. Otherwise a store that is away for a while is no reason to
             end; what is due stays due.
     """
     while not stop.is_set():
@@ -87,9 +89,9 @@ def work_until(
             if poll_s is None:
                 raise
             say(trying_again(error))
-        if poll_s is None:
-            return
         if not found:
+            if poll_s is None:
+                return
             stop.wait(poll_s)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
-from xpay_flow.adapter_kit import Body, answering, below, checked_prefix, parse_query
+from xpay_flow.adapter_kit import Body, answering, below, checked_prefix, parse_query, start
 from xpay_flow.endpoints import AsyncRequestHandler, Header, RequestHandler, WebRequest, WebResponse
 from xpay_flow.errors import ConfigurationError
 
@@ -77,9 +77,11 @@ class _App:
         if scope["type"] == "http" and (ours is not None or self._otherwise is None):
             await self._serve(ours or "/", scope, receive, send)
         elif self._otherwise is not None:
+            if scope["type"] == "lifespan":
+                receive = _starting(self._flow, receive)
             await self._otherwise({**scope, FLOW_KEY: self._flow}, receive, send)
         elif scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _live(_starting(self._flow, receive), send)
         else:
             await send({"type": "websocket.close", "code": 1000})
 
@@ -147,8 +149,23 @@ async def _respond(response: WebResponse, send: Send) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
+def _starting(flow: RequestHandler | AsyncRequestHandler, receive: Receive) -> Receive:
+    """`receive`, which has the flow begin to deliver at the server's start-up.
+
+    So a shop that was killed goes on when it is started, and not with its first request.
+    """
+
+    async def received() -> Message:
+        event = await receive()
+        if event["type"] == "lifespan.startup":
+            await start(flow)
+        return event
+
+    return received
+
+
 async def _live(receive: Receive, send: Send) -> None:
-    """Nothing to start or stop here: the app that made the flow closes it."""
+    """Nothing to stop here: the app that made the flow closes it."""
     while True:
         event = cast(str, (await receive())["type"])
         await send({"type": f"{event}.complete"})

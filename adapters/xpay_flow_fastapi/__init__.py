@@ -10,10 +10,11 @@ This only translates; `xpay_flow.endpoints` decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from xpay_flow.adapter_kit import Body, answering, parse_query
+from xpay_flow.adapter_kit import Body, answering, parse_query, start
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest
 from xpay_flow.errors import ConfigurationError, MissingExtra
 
@@ -60,11 +61,13 @@ _STATUS_DOCS: Final[dict[int | str, dict[str, Any]]] = {
 def routes(flow: RequestHandler | AsyncRequestHandler) -> APIRouter:
     """A router with the library's routes, for `app.include_router(…, prefix=…)`.
 
+    The flow begins to deliver at the app's start-up, and not with its first request only.
+
     Args:
         flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
     """
     served = _Served(flow)
-    router = APIRouter()
+    router = APIRouter(lifespan=served.lifespan)
     router.add_api_route(
         "/payment-status",
         served.status,
@@ -118,6 +121,12 @@ class _Served:
     def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
         self.flow = flow
         self._answer = answering(flow)
+
+    @asynccontextmanager
+    async def lifespan(self, _: object) -> AsyncGenerator[None, None]:
+        """The program that made the flow closes it."""
+        await start(self.flow)
+        yield
 
     async def status(self, request: Request) -> Response:
         return await self.answer("/payment-status", request)

@@ -122,11 +122,37 @@ async def talk(app: adapter.ASGIApp, scope: Any, *messages: Any) -> list[Any]:
     return sent
 
 
-def test_lifespan_is_answered_and_does_nothing() -> None:
+LIFESPAN = ({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
+
+
+def test_lifespan_is_answered() -> None:
     """A server that asks whether the app is ready gets the answer it waits for."""
-    events = ({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
-    said = asyncio.run(talk(adapter.routes(flow()), {"type": "lifespan"}, *events))
+    said = asyncio.run(talk(adapter.routes(flow()), {"type": "lifespan"}, *LIFESPAN))
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [s["type"] for s in said]
+
+
+class Started:
+    """A flow that counts its starts."""
+
+    def __init__(self, flow: Any) -> None:
+        self.settings, self.handle, self.starts = flow.settings, flow.handle, 0
+
+    def start(self) -> None:
+        self.starts += 1
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_routes_start_the_flow_with_the_server(around: bool) -> None:
+    """A shop that was killed delivers when it is started, and not with its first request."""
+    started, seen = Started(flow()), list[str]()
+
+    async def shop(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend([(await receive())["type"], (await receive())["type"]])
+
+    app = adapter.routes(started, otherwise=shop if around else None)
+    asyncio.run(talk(app, {"type": "lifespan"}, *LIFESPAN))
+    assert 1 == started.starts
+    assert (["lifespan.startup", "lifespan.shutdown"] if around else []) == seen
 
 
 def test_a_websocket_is_closed() -> None:

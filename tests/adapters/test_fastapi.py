@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
@@ -43,6 +46,33 @@ class TestInAMountedApp(AdapterSuite):
         inner = FastAPI()
         inner.include_router(adapter.routes(flow))
         return asgi_client(Starlette(routes=[Mount(prefix, inner)]) if prefix else inner)
+
+
+def test_routes_start_the_flow_with_the_app() -> None:
+    """A shop that was killed delivers when it is started; the shop's own lifespan is kept."""
+    seen: list[str] = []
+
+    class Started:
+        flow = World("").async_flow()
+        settings, handle = flow.settings, flow.handle
+
+        async def start(self) -> None:
+            seen.append("started")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
+        seen.append("shop begins")
+        yield
+        seen.append("shop ends")
+
+    async def live() -> None:
+        app = FastAPI(lifespan=lifespan)
+        app.include_router(adapter.routes(Started()), prefix="/xpay")
+        async with app.router.lifespan_context(app):
+            seen.append("serving")
+
+    asyncio.run(live())
+    assert ["shop begins", "started", "serving", "shop ends"] == seen
 
 
 def test_a_route_of_the_shop_gets_the_flow() -> None:

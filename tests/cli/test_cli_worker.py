@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.system import SystemClock
 from xpay_flow.testing.world import World
 from xpay_flow.worker import Result as WorkResult
-from xpay_flow.worker import one_pass
+from xpay_flow.worker import one_pass, work_until
 
 SHOP = """
     from xpay_flow import AsyncFlow, Flow, Settings
@@ -157,6 +158,15 @@ def test_a_pass_with_nothing_due_does_nothing() -> None:
     assert 0 == world.flow.run(
         one_pass(world.flow.context, world.flow.capabilities, lambda: False, lambda _: None)
     )
+
+
+def test_work_until_goes_on_while_passes_find_something() -> None:
+    """`--once` does all that is due, and not one pass of it."""
+    found = iter([100, 3, 0])
+
+    work_until(threading.Event(), lambda: next(found), None, lambda _: None)
+
+    assert [] == list(found)
 
 
 # --- the command -----------------------------------------------------------------------------

@@ -6,6 +6,8 @@ Nobody sleeps here: each test waits for an event that the handler sets, with a d
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from xpay_flow import drive
 from xpay_flow.background import BackgroundTask, BackgroundThread
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.flow import AsyncFlow, Flow
@@ -200,8 +203,8 @@ def test_a_nudge_during_the_work_is_not_lost() -> None:
 
 def in_a_loop(story: Callable[[World, AsyncFlow], Any]) -> list[Record]:
     """Run a story in an event loop, with a flow that works in the background."""
-    world = World()
     store = MemoryStore()
+    world = World(store)
 
     async def told() -> None:
         async with AsyncFlow(
@@ -330,8 +333,287 @@ def test_background_is_not_woken_by_hostile_bytes() -> None:
         def nudge(self) -> None:
             self.times += 1
 
+        start = nudge
+
     world, loop = quiet_world(), Woken()
     world.flow._loops = (loop,)  # type: ignore[list-item]
     response = world.flow.handle(WebRequest(method="POST", path="/webhook", body=b"{}"))
     assert 401 == response.status
     assert 0 == loop.times
+
+
+# --- until nothing is due ------------------------------------------------------------------------
+
+# More than two passes of `background.PASS`.
+BACKLOG = 201
+
+
+def backlog(world: World, orders: int = BACKLOG) -> None:
+    """Orders that are paid, by a process that called no handler."""
+    for number in range(orders):
+        checkout = world.start_checkout(f"order-{number}")
+        tell(world.flow, world, checkout.x_intent_id)
+
+
+def test_background_thread_goes_on_while_passes_find_something() -> None:
+    """A pass that found something is followed by the next one, and not by a sleep."""
+    found, idle = iter([True, 3, False]), threading.Event()
+
+    def work() -> object:
+        try:
+            return next(found)
+        finally:
+            if found.__length_hint__() == 0:
+                idle.set()
+
+    loop = BackgroundThread("test", work, NEVER_S)
+    loop.nudge()
+    assert idle.wait(DEADLINE_S)
+    loop.stop()
+
+
+def test_a_backlog_is_delivered_without_waiting_for_a_poll() -> None:
+    """After an outage, passes follow each other until nothing is due."""
+    world = quiet_world()
+    backlog(world)
+    all_called, calls = threading.Event(), list[str]()
+
+    def fulfil(payment: Payment) -> None:
+        calls.append(payment.idempotency_key)
+        if len(calls) == BACKLOG:
+            all_called.set()
+
+    with open_shop(world) as flow:
+        flow.on_success(fulfil)
+        flow.start()
+        assert all_called.wait(DEADLINE_S)
+    assert BACKLOG == len(set(calls)) == len(calls)
+
+
+def test_a_backlog_is_delivered_by_an_async_flow_without_waiting_for_a_poll() -> None:
+    """The same in an event loop."""
+    calls: list[str] = []
+
+    async def story(world: World, flow: AsyncFlow) -> None:
+        all_called = asyncio.Event()
+
+        async def fulfil(payment: Payment) -> None:
+            calls.append(payment.idempotency_key)
+            if len(calls) == BACKLOG:
+                all_called.set()
+
+        backlog(world)
+        flow.on_success(fulfil)
+        await flow.start()
+        async with asyncio.timeout(DEADLINE_S):
+            await all_called.wait()
+
+    in_a_loop(story)
+    assert BACKLOG == len(set(calls)) == len(calls)
+
+
+# --- short lives ---------------------------------------------------------------------------------
+
+
+def has_passed_too_early(flow: Flow) -> None:
+    """The loop's pass looked before the webhook came, and the next one would come too late."""
+    flow._loops[0]._work = lambda: False  # type: ignore[attr-defined]
+
+
+def test_close_delivers_what_this_process_recorded() -> None:
+    """A process that lives for one webhook fulfils the order before it ends."""
+    world = World()
+    with open_shop(world) as flow:
+        has_passed_too_early(flow)
+        bell = Bell()
+        flow.on_success(bell)
+        tell(flow, world, world.start_checkout().x_intent_id)
+    assert ["pi_1:on_success"] == bell.keys
+    assert "done" == world.flow.store.load("receipt:order-42")[0].outbox[0].status
+
+
+def test_close_delivers_what_a_request_made_due() -> None:
+    """`handle` counts as `receive_webhook` does."""
+    world = World()
+    with open_shop(world) as flow:
+        has_passed_too_early(flow)
+        bell = Bell()
+        flow.on_success(bell)
+        body = body_of("intent.success", **success_of(world, world.start_checkout().x_intent_id))
+        headers = tuple(signed(body).items())
+        request = WebRequest(method="POST", path="/webhook", headers=headers, body=body)
+        assert 200 == flow.handle(request).status
+    assert ["pi_1:on_success"] == bell.keys
+
+
+def test_close_leaves_what_others_recorded() -> None:
+    """The end of a process takes no longer because others have left a backlog."""
+    world = World()
+    tell(world.flow, world, world.start_checkout("order-1").x_intent_id)
+    with open_shop(world) as flow:
+        has_passed_too_early(flow)
+        bell = Bell()
+        flow.on_success(bell)
+        tell(flow, world, world.start_checkout("order-2").x_intent_id)
+    assert ["pi_2:on_success"] == bell.keys
+
+
+def test_close_begins_no_handler_after_close_timeout_s() -> None:
+    """What is left stays due, without a claim that has to run out."""
+    world = World(close_timeout_s=0)
+    with open_shop(world) as flow:
+        has_passed_too_early(flow)
+        bell = Bell()
+        flow.on_success(bell)
+        tell(flow, world, world.start_checkout().x_intent_id)
+    (entry,) = world.flow.store.load("receipt:order-42")[0].outbox
+    assert ([], "pending", 0) == (bell.keys, entry.status, entry.tries)
+
+
+def test_close_of_an_async_flow_delivers_what_this_process_recorded() -> None:
+    """The same in an event loop."""
+    keys: list[str] = []
+
+    async def story(world: World, flow: AsyncFlow) -> None:
+        async def too_early() -> bool:
+            return False
+
+        async def fulfil(payment: Payment) -> None:
+            keys.append(payment.idempotency_key)
+
+        flow._loops[0]._work = too_early
+        flow.on_success(fulfil)
+        await paid(world, flow)
+
+    (record,) = in_a_loop(story)
+    assert ["pi_1:on_success"] == keys
+    assert "done" == record.outbox[0].status
+
+
+def test_recorded_forgets_what_is_done_and_the_oldest_of_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The list of a process that lives for years stays short."""
+    monkeypatch.setattr(drive, "RECORDED_MAX", 2)
+    world = World()
+    recorded = world.flow.ports.shared.recorded
+    for order in ("order-1", "order-2", "order-3"):
+        tell(world.flow, world, world.start_checkout(order).x_intent_id)
+    assert ("attempt:1:order-2", "attempt:1:order-3") == recorded.keys()
+    world.flow.deliver()
+    assert () == recorded.keys()
+
+
+class LetsGo(threading.Event):
+    """Sets another event when it is waited for."""
+
+    def __init__(self, other: threading.Event) -> None:
+        super().__init__()
+        self._other = other
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._other.set()
+        return super().wait(timeout)
+
+
+def test_deliver_comes_back_after_the_call_that_a_thread_has_begun() -> None:
+    """A program that ends after `deliver` takes no handler with it."""
+    world = World()
+    begun, let_go = threading.Event(), threading.Event()
+
+    def slow(payment: Payment) -> None:
+        begun.set()
+        assert let_go.wait(DEADLINE_S)
+
+    with open_shop(world) as flow:
+        flow._loops[0]._idle = LetsGo(let_go)
+        flow.on_success(slow)
+        tell(flow, world, world.start_checkout().x_intent_id)
+        assert begun.wait(DEADLINE_S)
+        flow.deliver()
+        status = flow.store.load("receipt:order-42")[0].outbox[0].status
+        let_go.set()
+    assert "done" == status
+
+
+def test_deliver_within_a_handler_does_not_wait_for_itself() -> None:
+    """The thread that delivers is not waited for by itself."""
+    world = World()
+    bell = Bell()
+    with open_shop(world) as flow:
+
+        def delivers(payment: Payment) -> None:
+            flow.deliver()
+            bell(payment)
+
+        flow.on_success(delivers)
+        tell(flow, world, world.start_checkout().x_intent_id)
+        bell.wait_for_ring()
+    assert ["pi_1:on_success"] == bell.keys
+
+
+ENDS_WITHOUT_CLOSE = """
+import sys
+from xpay_flow import Flow, Settings
+from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.testing.world import World
+from tests.flows.test_background import body_of, signed, success_of
+
+world = World()
+flow = Flow(MemoryStore(), Settings.sandbox(), transport=world.flow.ports.transport, poll_s=3600)
+flow._loops[0]._work = lambda: False
+flow.on_success(lambda payment: print("FULFILLED", flush=True))
+world.flow = flow
+body = body_of("intent.success", **success_of(world, world.start_checkout().x_intent_id))
+flow.receive_webhook(signed(body), body)
+"""
+
+
+def test_a_program_that_ends_without_close_delivers_what_it_recorded() -> None:
+    """A script whose author forgot `close` fulfils the order as well."""
+    command = [sys.executable, "-c", ENDS_WITHOUT_CLOSE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "FULFILLED\n" == done.stdout, done.stderr
+
+
+# --- the first request ---------------------------------------------------------------------------
+
+FIRST: dict[str, Callable[[Flow], object]] = {
+    "the script": lambda flow: flow.handle(WebRequest(method="GET", path="/xpay-flow.js")),
+    "a look": lambda flow: flow.status("in_unknown"),
+    "nothing here": lambda flow: flow.handle(WebRequest(method="GET", path="/elsewhere")),
+}
+
+
+@pytest.mark.parametrize("how", FIRST)
+def test_the_first_request_of_any_kind_begins_with_what_is_due(how: str) -> None:
+    """A shop that was killed goes on before the next payment comes."""
+    world = World()
+    tell(world.flow, world, world.start_checkout().x_intent_id)
+    with open_shop(world) as flow:
+        bell = Bell()
+        flow.on_success(bell)
+        FIRST[how](flow)
+        bell.wait_for_ring()
+    assert ["pi_1:on_success"] == bell.keys
+
+
+def test_the_first_request_begins_with_what_is_due_in_an_event_loop() -> None:
+    """The same for an AsyncFlow."""
+    keys: list[str] = []
+
+    async def story(world: World, flow: AsyncFlow) -> None:
+        rung = asyncio.Event()
+
+        async def fulfil(payment: Payment) -> None:
+            keys.append(payment.idempotency_key)
+            rung.set()
+
+        backlog(world, 1)
+        flow.on_success(fulfil)
+        await flow.handle(WebRequest(method="GET", path="/xpay-flow.js"))
+        async with asyncio.timeout(DEADLINE_S):
+            await rung.wait()
+
+    in_a_loop(story)
+    assert 1 == len(keys)

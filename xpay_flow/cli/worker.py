@@ -32,7 +32,7 @@ from .stores import store_option
 
 @attrs.frozen(kw_only=True)
 class _Job:
-    """How to work; without `poll_s`, once."""
+    """How to work; without `poll_s`, until nothing is due."""
 
     name: str
     poll_s: float | None
@@ -42,7 +42,7 @@ class _Job:
 @click.command(short_help="Call the handlers that are due, reconcile open payments.")
 @click.argument("flow", metavar="MODULE:FLOW")
 @store_option
-@click.option("--once", is_flag=True, help="Do what is due now, and end.")
+@click.option("--once", is_flag=True, help="Work until nothing is due, and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print each result as a line of JSON.")
 @click.option(
     "--poll",
@@ -118,9 +118,9 @@ async def _work_until(stop: asyncio.Event, flow: AsyncFlow, job: _Job) -> None:
             if job.poll_s is None:
                 raise
             _say(trying_again(error))
-        if job.poll_s is None:
-            return
         if not found:
+            if job.poll_s is None:
+                return
             await _wait(stop, job.poll_s)
 
 

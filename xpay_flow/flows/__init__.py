@@ -7,7 +7,7 @@ decide, commit. `parking` keeps events that belong to no intent. All are given a
 
 from .checkout import Checkout, send_to_checkout, start_checkout
 from .context import FlowContext
-from .outbox import HandlerResult, deliver, redeliver
+from .outbox import HandlerResult, deliver, deliver_records, redeliver
 from .queries import PaymentStatus, find, recent_records, status
 from .reconcile import ReconcileResult, reconcile
 from .recording import RecordResult, record_event, record_own_event
@@ -24,6 +24,7 @@ __all__ = [
     "RecordResult",
     "WebhookResult",
     "deliver",
+    "deliver_records",
     "find",
     "receive_webhook",
     "recent_records",

@@ -7,7 +7,7 @@ within the store's transaction is settled by that very transaction, and so takes
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import attrs
 
@@ -43,7 +43,7 @@ from ..records import (
 from .context import FlowContext, retry
 from .queries import find
 from .recording import record_event, with_decision
-from .work_queue import FailedJob, work_on, work_through
+from .work_queue import FailedJob, never, work_on, work_through
 
 HandlerNames = Collection[HandlerName]
 
@@ -90,12 +90,14 @@ def deliver(
     limit: int = 100,
     handlers: HandlerNames | None = None,
     capabilities: WorkerCapabilities = ALL,
+    stopping: Callable[[], bool] = never,
 ) -> Command[tuple[HandlerResult | FailedJob, ...]]:
     """Call every handler that is owed now, on at most `limit` intents, longest due first.
 
     Args:
         able: the handlers that this process has; None is all. See `deliver_record`.
         means: the same and more.
+        stopping: no further intent is begun once it answers true.
     """
     capabilities = (
         capabilities if handlers is None else attrs.evolve(capabilities, handlers=handlers)
@@ -106,8 +108,28 @@ def deliver(
 
     left: tuple[HandlerResult | FailedJob, ...] = ()
     if capabilities.row_locks:
-        left = yield from work_on("deliver", (yield from orphaned_records(limit)), do)
-    return (*left, *(yield from work_through("deliver", do, limit)))
+        keys = yield from orphaned_records(limit)
+        left = yield from work_on("deliver", keys, do, stopping=stopping)
+    return (*left, *(yield from work_through("deliver", do, limit, stopping=stopping)))
+
+
+def deliver_records(
+    keys: Sequence[str],
+    context: FlowContext,
+    capabilities: WorkerCapabilities = ALL,
+    *,
+    stopping: Callable[[], bool] = never,
+) -> Command[tuple[HandlerResult | FailedJob, ...]]:
+    """Call every handler that is due now for these records, and no other.
+
+    Args:
+        stopping: no further record is begun once it answers true.
+    """
+
+    def do(key: str) -> Command[Sequence[HandlerResult]]:
+        return deliver_record(key, context, capabilities)
+
+    return (yield from work_on("deliver", keys, do, stopping=stopping))
 
 
 def orphaned_records(limit: int) -> Command[Sequence[str]]:

@@ -213,6 +213,17 @@ class Settings:
             read_int,
         ),
     )
+    # Servers that restart wait 10 to 30 s before they kill.
+    close_timeout_s: float = attrs.field(
+        default=10.0,
+        metadata=_about(
+            "CLOSE_TIMEOUT_S",
+            "How long the end of a process may take: a handler under way ends, and what the "
+            "process itself has recorded is delivered.",
+            checks.seconds(0, 600),
+            read_float,
+        ),
+    )
     create_lease_s: int = attrs.field(
         default=30,
         metadata=_about(
