@@ -429,7 +429,7 @@ def test_close_delivers_what_this_process_recorded() -> None:
         flow.on_success(bell)
         tell(flow, world, world.start_checkout().x_intent_id)
     assert ["pi_1:on_success"] == bell.keys
-    assert "done" == world.flow.store.load("receipt:order-42")[0].outbox[0].status
+    assert "done" == world.flow.store.history("receipt:order-42")[0].outbox[0].status
 
 
 def test_close_delivers_what_a_request_made_due() -> None:
@@ -466,7 +466,7 @@ def test_close_begins_no_handler_after_close_timeout_s() -> None:
         bell = Bell()
         flow.on_success(bell)
         tell(flow, world, world.start_checkout().x_intent_id)
-    (entry,) = world.flow.store.load("receipt:order-42")[0].outbox
+    (entry,) = world.flow.store.history("receipt:order-42")[0].outbox
     assert ([], "pending", 0) == (bell.keys, entry.status, entry.tries)
 
 
@@ -531,7 +531,7 @@ def test_deliver_comes_back_after_the_call_that_a_thread_has_begun() -> None:
         tell(flow, world, world.start_checkout().x_intent_id)
         assert begun.wait(DEADLINE_S)
         flow.deliver()
-        status = flow.store.load("receipt:order-42")[0].outbox[0].status
+        status = flow.store.history("receipt:order-42")[0].outbox[0].status
         let_go.set()
     assert "done" == status
 

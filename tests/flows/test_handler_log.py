@@ -55,7 +55,7 @@ def test_run_handler_logs_the_time_at_which_it_is_due_again(
     world.flow.on_success(reach_into_the_stock)
     paid_order(world, "order-42")
     world.flow.deliver()
-    (entry,) = world.flow.store.load("receipt:order-42")[0].outbox
+    (entry,) = world.flow.store.history("receipt:order-42")[0].outbox
     (record,) = errors_in(caplog)
     assert world.clock.now_ms() + 60_000 == entry.next_at_ms
     due = datetime.fromtimestamp(entry.next_at_ms // 1000, UTC)
