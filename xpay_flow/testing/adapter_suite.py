@@ -172,7 +172,7 @@ class AdapterSuite:
         answers = within_s(TOGETHER_S, *(partial(world.deliver, body) for body in bodies))
         assert [200] * len(bodies) == [answer.status for answer in answers]
         for n in range(len(bodies)):
-            (record,) = world.store.load(f"x:in_other_{n}")
+            (record,) = world.store.history(f"x:in_other_{n}")
             assert [f"whe_{n}"] == [recorded.event.event_id for recorded in record.events]
 
     # --- the status query ---
