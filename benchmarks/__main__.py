@@ -28,17 +28,17 @@ from .table import as_json, print_table
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure everything, show it, and draw it."""
-    asked = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     facts = machine.described()
     with tempfile.TemporaryDirectory(prefix="xpay-flow-bench-") as folder:
-        groups = measured(SHORT if asked.short else FULL, Path(folder))
-    asked.picture.parent.mkdir(parents=True, exist_ok=True)
-    asked.picture.write_text(drawn(groups, facts), encoding="utf-8")
-    if asked.json:
+        groups = measured(SHORT if options.short else FULL, Path(folder))
+    options.picture.parent.mkdir(parents=True, exist_ok=True)
+    options.picture.write_text(drawn(groups, facts), encoding="utf-8")
+    if options.json:
         print(json.dumps(as_json(groups, facts)))
     else:
         print_table(groups, facts)
-        print(f"Drawn in {asked.picture}")
+        print(f"Drawn in {options.picture}")
 
 
 def measured(size: Size, folder: Path) -> list[Group]:

@@ -1,8 +1,8 @@
 """What would a careful shop write itself? The opponent: one table, one version check.
 
-It verifies the signature, reads the row, compares the money, and updates the row if nobody else
-did so meanwhile, in WAL with a full flush like ours. The shop that keeps a history also stores each
-event once and the call that it owes, in the same transaction.
+It verifies the signature, reads the row, compares the money, and updates the row unless another
+writer did so meanwhile, in WAL with a full flush like ours. The shop that keeps a history also
+stores each event once and the handler call that it makes due, in the same transaction.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _SCHEMA: Final = """
         currency TEXT NOT NULL, state TEXT NOT NULL, version INTEGER NOT NULL
     );
     CREATE TABLE events (event_id TEXT PRIMARY KEY, x_intent_id TEXT NOT NULL, body TEXT NOT NULL);
-    CREATE TABLE owed (
+    CREATE TABLE calls (
         id TEXT PRIMARY KEY, x_intent_id TEXT NOT NULL, status TEXT NOT NULL, tries INTEGER NOT NULL
     );
-    CREATE INDEX due_now ON owed (status, x_intent_id);
+    CREATE INDEX due_now ON calls (status, x_intent_id);
 """
 _READ: Final = "SELECT amount, currency, state, version FROM payments WHERE x_intent_id = ?"
 _PAY: Final = (
     "UPDATE payments SET state = 'success', version = version + 1"
     " WHERE x_intent_id = ? AND version = ?"
 )
-_OWED: Final = "SELECT id, tries FROM owed WHERE status = 'owed' AND x_intent_id = ?"
-_CLAIM: Final = "UPDATE owed SET status = 'running', tries = tries + 1 WHERE id = ? AND tries = ?"
+_PENDING: Final = "SELECT id, tries FROM calls WHERE status = 'pending' AND x_intent_id = ?"
+_CLAIM: Final = "UPDATE calls SET status = 'running', tries = tries + 1 WHERE id = ? AND tries = ?"
 
 
 class Shop:
@@ -101,14 +101,14 @@ class Shop:
     def _keep(self, event_id: str, x_intent_id: str, body: bytes) -> None:
         values = (event_id, x_intent_id, body.decode())
         self._connection.execute("INSERT INTO events VALUES (?, ?, ?)", values)
-        owed = (f"{x_intent_id}:on_success", x_intent_id)
-        self._connection.execute("INSERT INTO owed VALUES (?, ?, 'owed', 0)", owed)
+        call = (f"{x_intent_id}:on_success", x_intent_id)
+        self._connection.execute("INSERT INTO calls VALUES (?, ?, 'pending', 0)", call)
 
     def claim(self, x_intent_id: str) -> bool:
-        """Take the call that an order is owed, so that nobody else makes it."""
+        """Claim the pending call of an order, so that no other process makes it."""
         with self._lock:
-            (owed,) = self._connection.execute(_OWED, (x_intent_id,)).fetchall()
-            return self._connection.execute(_CLAIM, owed).rowcount == 1
+            (call,) = self._connection.execute(_PENDING, (x_intent_id,)).fetchall()
+            return self._connection.execute(_CLAIM, call).rowcount == 1
 
     def unpaid(self) -> int:
         """How many orders are not paid."""

@@ -3,7 +3,7 @@
 Beside Hypothesis, which walks at random through the very same steps (`checker.machine`): one after
 the other, and all promises looked at after each. What it costs is counted by states: what is
 stored, what has happened outside, and who is at work where in their code. Both are counted as the
-walks tell them apart; the search needs to visit fewer, since it knows which of them are alike.
+walks distinguish them; the search needs to visit fewer, since it knows which of them are alike.
 """
 
 from __future__ import annotations
@@ -114,18 +114,18 @@ def _by_bounds(size: Size) -> Group:
     rows: list[Row] = []
     notes: list[str] = []
     for faults in size.faults:
-        told = _alone(faults)
+        figures = _alone(faults)
         against = rows[0] if rows else None
-        rows.append(Row(name=_named(faults), turns=((told["seconds"],),), against=against))
-        notes.extend(_in_words(faults, told))
+        rows.append(Row(name=_named(faults), turns=((figures["seconds"],),), against=against))
+        notes.extend(_in_words(faults, figures))
     return Group(title="the shipped flow, searched to its end", rows=(*rows,), notes=(*notes,))
 
 
 def _alone(faults: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.one_search", str(faults)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 def _named(faults: int) -> str:
@@ -133,10 +133,10 @@ def _named(faults: int) -> str:
     return f"any {faults} fault(s){''.join(named)}"
 
 
-def _in_words(faults: int, told: dict[str, Any]) -> tuple[str, str]:
-    rate = told["transitions"] / told["seconds"]
+def _in_words(faults: int, figures: dict[str, Any]) -> tuple[str, str]:
+    rate = figures["transitions"] / figures["seconds"]
     return (
-        f"{_named(faults)}: {told['states']:,} states, {told['transitions']:,} transitions, "
-        f"{rate:,.0f} a second, {told['peak_mb']:.0f} MB",
-        f"for real: {told['resumptions']:,} resumptions, {told['store_calls']:,} store calls",
+        f"{_named(faults)}: {figures['states']:,} states, {figures['transitions']:,} transitions, "
+        f"{rate:,.0f} a second, {figures['peak_mb']:.0f} MB",
+        f"for real: {figures['resumptions']:,} resumptions, {figures['store_calls']:,} store calls",
     )

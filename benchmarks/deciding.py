@@ -1,8 +1,8 @@
 """How many decisions a second? Beside two state machines that only move a state.
 
-All are told the same five pieces of news of one payment: created, opened, failed, paid, and a
+All receive the same five events of one payment: created, opened, failed, paid, and a
 second failure that comes late. `decide` also compares money, recognises copies, collects evidence,
-and says what is owed and why.
+and explains which handler calls are due.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ class Order:
 
 def measured(size: Size) -> list[Group]:
     """Seconds for one decision."""
-    tellers: dict[str, Callable[[Sequence[Event]], str]] = {
+    folds: dict[str, Callable[[Sequence[Event]], str]] = {
         OPPONENT: looked_up(),
         "transitions, moving a model": moved_model(),
         "decide": decided,
     }
-    contestants = {name: _telling(tell, EVENTS, size) for name, tell in tellers.items()}
-    contestants["decide, each piece twice"] = _telling(decided, [*EVENTS, *EVENTS], size)
+    contestants = {name: _folding(fold, EVENTS, size) for name, fold in folds.items()}
+    contestants["decide, each event twice"] = _folding(decided, [*EVENTS, *EVENTS], size)
     return [compared("one decision", contestants, size.turns, opponent=OPPONENT)]
 
 
-def _telling(
-    tell: Callable[[Sequence[Event]], str], news: Sequence[Event], size: Size
+def _folding(
+    fold: Callable[[Sequence[Event]], str], events: Sequence[Event], size: Size
 ) -> Contestant:
     def turn() -> list[float]:
         began = perf_counter()
-        ends = [tell(news) for _ in range(size.stories_a_turn)]
+        ends = [fold(events) for _ in range(size.stories_a_turn)]
         took = perf_counter() - began
         if set(ends) != {"success"}:
             raise Refused(f"the stories ended in {set(ends)}")
-        return [took / (size.stories_a_turn * len(news))]
+        return [took / (size.stories_a_turn * len(events))]
 
     return turn
 
@@ -66,13 +66,13 @@ def looked_up() -> Callable[[Sequence[Event]], str]:
     """The least that can be done: one dictionary, no checks."""
     table = {pair: move.target for pair, move in LIFECYCLE.cells.items()}
 
-    def tell(news: Sequence[Event]) -> str:
+    def fold(events: Sequence[Event]) -> str:
         state = "initiated"
-        for event in news:
+        for event in events:
             state = table[state, event.kind]
         return state
 
-    return tell
+    return fold
 
 
 def moved_model() -> Callable[[Sequence[Event]], str]:
@@ -93,19 +93,19 @@ def moved_model() -> Callable[[Sequence[Event]], str]:
         ],
     )
 
-    def tell(news: Sequence[Event]) -> str:
+    def fold(events: Sequence[Event]) -> str:
         machine.set_state("initiated", order)
-        for event in news:
+        for event in events:
             machine.events[event.kind].trigger(order)
         return order.state
 
-    return tell
+    return fold
 
 
-def decided(news: Sequence[Event]) -> str:
+def decided(events: Sequence[Event]) -> str:
     """The same through the pure core."""
     intent = INTENT
-    for event in news:
+    for event in events:
         intent = decide(intent, event).intent
     return intent.state
 

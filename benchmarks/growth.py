@@ -106,7 +106,7 @@ def _others() -> Change:
 
 
 def _mine(given: Sequence[Order]) -> list[Change]:
-    """The orders themselves, each to be asked about some time."""
+    """The orders themselves, each due for reconciliation some time."""
     records = (attrs.evolve(order.record, reconcile_at_ms=n + 1) for n, order in enumerate(given))
     return [first_commit(record) for record in records]
 

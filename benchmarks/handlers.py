@@ -31,11 +31,11 @@ _PATIENCE_S: Final = 5.0
 
 
 class StampingStore(SQLiteStore):
-    """Notes when a webhook is durable, and tells when a call is recorded as done."""
+    """Notes when a webhook is durable, and signals when a call is recorded as done."""
 
-    def __init__(self, path: Path, told: Callable[[], object]) -> None:
+    def __init__(self, path: Path, on_done: Callable[[], object]) -> None:
         super().__init__(path)
-        self._told = told
+        self._on_done = on_done
         self.committed_at: dict[str, float] = {}  # by receipt id
 
     def commit(self, change: Change) -> bool:
@@ -55,7 +55,7 @@ class StampingStore(SQLiteStore):
             assert change.record.intent is not None
             self.committed_at[change.record.intent.receipt_id] = at
         if any(effect.status == "done" for effect in change.changed_entries):
-            self._told()
+            self._on_done()
 
 
 def measured(size: Size, folder: Path) -> list[Group]:
@@ -119,8 +119,8 @@ class _InLoop:
         self._done = asyncio.Semaphore(0)
         self._called_at: dict[str, float] = {}
         # The store commits in threads.
-        told = partial(runner.get_loop().call_soon_threadsafe, self._done.release)
-        self._store = _filled(path, given, told)
+        on_done = partial(runner.get_loop().call_soon_threadsafe, self._done.release)
+        self._store = _filled(path, given, on_done)
         self._left, self._runner = list(given), runner
         self._flow = AsyncFlow(self._store, SETTINGS)
         self._flow.on_success(self._handler)
@@ -146,9 +146,9 @@ class _InLoop:
         self._runner.run(self._flow.close())
 
 
-def _filled(path: Path, given: Sequence[Order], told: Callable[[], object]) -> StampingStore:
+def _filled(path: Path, given: Sequence[Order], on_done: Callable[[], object]) -> StampingStore:
     fill(path, given)
-    store = StampingStore(path, told)
+    store = StampingStore(path, on_done)
     wear_in_ours(store, path)
     return store
 

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-# Does one turn's work, and says how many seconds each operation took.
+# Does one turn's work; returns how many seconds each operation took.
 Contestant: TypeAlias = Callable[[], Sequence[float]]
 Turns: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -29,7 +29,7 @@ class Size:
     Args:
         searches: turns of what takes seconds.
         buyers: how large the world is that SPIN searches, too.
-        stories: how many Hypothesis tells in a turn.
+        stories: how many Hypothesis generates in a turn.
         faults: with how many the shipped flow is searched.
         rush_turns: of `rush_a_turn` webhooks, many at a time.
         paced: how many come at a steady pace.

@@ -29,15 +29,15 @@ def main(faults: int) -> None:
     if result.verdict != "EXHAUSTED":
         raise Refused(result.as_text())
     counted = ("states", "transitions", "resumptions", "store_calls")
-    told = {name: sum(getattr(s, name) for s in result.searched) for name in counted}
-    print(json.dumps({**told, "seconds": seconds, "peak_mb": _peak_mb() - before}))
+    figures = {name: sum(getattr(s, name) for s in result.searched) for name in counted}
+    print(json.dumps({**figures, "seconds": seconds, "peak_mb": _peak_mb() - before}))
 
 
 def _peak_mb() -> float:
     """The most memory that this process ever had."""
     status = Path("/proc/self/status")
     if status.exists():
-        # What `resource` tells on Linux may be the parent's.
+        # On Linux the value of `resource` may be the parent's.
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024)

@@ -27,7 +27,7 @@ SETTINGS: Final = Settings.sandbox()
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """A stored attempt that waits for news, and the news that it is paid."""
+    """A stored attempt that waits for events, and the event that it is paid."""
 
     record: Record
     headers: tuple[tuple[str, str], ...]
@@ -57,14 +57,14 @@ def _order(world: World, receipt_id: str) -> Order:
     world.xpay.pay(checkout.x_intent_id)
     (record,) = world.flow.store.load(f"receipt:{receipt_id}")
     (success,) = (d for d in world.xpay.due() if d.event_type == messages.INTENT_SUCCESS)
-    # Carried to nobody, so that they are not due again.
+    # Marked as delivered, so that they are not due again.
     world.xpay.deliver_due(lambda _: 200)
     return Order(record=record, headers=tuple(success.headers), body=success.body)
 
 
 def fill(path: Path, given: Sequence[Order]) -> None:
     """Make a database of ours with all these orders, none of them paid."""
-    # Nothing is to be asked: there is no xPay behind the benchmarks.
+    # No reconciliation: there is no xPay behind the benchmarks.
     store_at_once(path, (attrs.evolve(order.record, reconcile_at_ms=None) for order in given))
 
 

@@ -37,7 +37,7 @@ class Server:
         """The URLs of so many empty databases, gone afterwards.
 
         Args:
-            commit_delay_us: how long whoever flushes waits before it does, with the lock in its
+            commit_delay_us: how long a flush waits before it starts, with the lock in its
                 hands. PostgreSQL's own setting; it lets those that commit meanwhile come along,
                 which a slow disk does not, and so is kinder to many transactions than that.
         """

@@ -48,8 +48,8 @@ def drawn(groups: Sequence[Group], facts: Facts) -> str:
         for note in group.notes:
             parts.append(_text(_MARGIN, y + _BAR - 2, note, "fact"))
             y += _ROW
-    told = " · ".join(f"{name} {value}" for name, value in facts.items())
-    parts.append(_text(_MARGIN, y + _ROW, told, "fact"))
+    caption = " · ".join(f"{name} {value}" for name, value in facts.items())
+    parts.append(_text(_MARGIN, y + _ROW, caption, "fact"))
     height = y + _ROW + _MARGIN
     return "\n".join(
         (

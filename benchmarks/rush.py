@@ -2,7 +2,7 @@
 
 One uvicorn process for each contestant and one client with 32 connections, all on this machine's
 loopback. Beside the opponent by hand runs an app that answers 200 and does nothing: what it takes
-nobody can save. It is measured again with flushes that take longer, as on a disk of the network or
+cannot be saved. It is measured again with flushes that take longer, as on a disk of the network or
 with a standby that must have each commit.
 """
 
@@ -40,7 +40,7 @@ from .measure import (
 from .orders import Order, orders
 from .places import Server, served_by, server_in
 from .rush_shops import BY_HAND, CONTESTANTS, FLOOR
-from .served import _GOODBYE_S, Connection, _connected, _line
+from .served import _SHUTDOWN_S, Connection, _connected, _line
 from .served import Server as Listening
 from .table import duration, print_table
 
@@ -53,10 +53,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rush", description=__doc__)
     parser.add_argument("--short", action="store_true", help="about half a minute")
     parser.add_argument("--postgresql", metavar="URL", help="a server where databases may be made")
-    asked = parser.parse_args()
-    size = SHORT if asked.short else FULL
+    options = parser.parse_args()
+    size = SHORT if options.short else FULL
     with tempfile.TemporaryDirectory(prefix="xpay-flow-bench-") as folder:
-        print_table(measured(size, Path(folder), asked.postgresql), machine.described())
+        print_table(measured(size, Path(folder), options.postgresql), machine.described())
 
 
 def measured(size: Size, folder: Path, url: str | None = None) -> list[Group]:
@@ -238,7 +238,7 @@ def _serving(
     finally:
         for process in processes.values():
             process.kill()
-            process.wait(_GOODBYE_S)
+            process.wait(_SHUTDOWN_S)
 
 
 if __name__ == "__main__":

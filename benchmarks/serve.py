@@ -1,7 +1,7 @@
 """One contestant on a real server: `python -m benchmarks.serve NAME FILE ORDERS`.
 
 A process of its own, so that the client does not share its interpreter. It prints its port, ends
-when its standard input does, and so cannot outlive whoever started it, and then prints how many of
+when its standard input does, and so cannot outlive its parent process, and then prints how many of
 the orders are not paid.
 """
 
@@ -24,11 +24,11 @@ from .shops import SERVED_SHOPS
 
 HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 64
-_GOODBYE_S: Final = 2
+_SHUTDOWN_S: Final = 2
 
 
 class _Server(uvicorn.Server):
-    """Ends when it is told to, and not by a signal meant for the benchmark."""
+    """Ends with its standard input, and not by a signal meant for the benchmark."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -43,7 +43,7 @@ async def served(name: str, path: Path, count: int) -> None:
         log_level="warning",
         access_log=False,
         lifespan="off",
-        timeout_graceful_shutdown=_GOODBYE_S,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
     )
     server = _Server(config)
     # The protocol is named, since only then does asyncio send small answers without delay.

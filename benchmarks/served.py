@@ -32,11 +32,11 @@ AT_ONCE: Final = 8
 _TURN_TIMEOUT_S: Final = 10.0
 # Handlers run after the answer, and must not slow down the contestant whose turn is next.
 _SETTLING_S: Final = 0.06
-_GOODBYE_S: Final = 10.0
+_SHUTDOWN_S: Final = 10.0
 # A server counts its orders before it answers.
 _ANSWER_S: Final = 120.0
 
-# Sends these webhooks to a port and says how long each took.
+# Sends these webhooks to a port; returns how long each took.
 _Sending: TypeAlias = Callable[[int, Sequence[Order]], Coroutine[Any, Any, list[float]]]
 
 
@@ -116,8 +116,8 @@ class Connection:
         headers = (*order.headers, ("host", HOST), ("content-length", str(len(order.body))))
         lines = [f"POST {PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
         self.writer.write("\r\n".join([*lines, "", ""]).encode() + order.body)
-        status, *told = (await self.reader.readuntil(b"\r\n\r\n")).decode().splitlines()
-        length = dict(line.lower().split(": ", 1) for line in told if line)["content-length"]
+        status, *rest = (await self.reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        length = dict(line.lower().split(": ", 1) for line in rest if line)["content-length"]
         await self.reader.readexactly(int(length))
         if not status.startswith("HTTP/1.1 200 "):
             raise Refused(f"a server answered {status}")
@@ -165,7 +165,7 @@ def _started(name: str, path: Path, count: int) -> Generator[subprocess.Popen[st
         try:
             yield process
             # What `Popen` would close for us, but only after waiting.
-            process.wait(_GOODBYE_S)
+            process.wait(_SHUTDOWN_S)
         finally:
             process.kill()
 

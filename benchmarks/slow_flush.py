@@ -1,7 +1,7 @@
-"""How fast is a program on a disk whose flushes take longer? Asked of Linux and a C compiler.
+"""How fast is a program on a disk whose flushes take longer? Needs Linux and a C compiler.
 
 SQLite has no setting for that, so a small library stands between a process and the system's own
-`fsync`. Unlike a disk it makes nobody else wait, and so it is kind to whoever flushes often.
+`fsync`. Unlike a disk it makes no other process wait, and so it favours frequent flushes.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def _compiled(folder: Path, count: int) -> pan.Pan:
 
 def _each_of_pan(twin: pan.Pan) -> list[float]:
     began = perf_counter()
-    told = twin.run("-A")
-    return [(perf_counter() - began) / told.states]
+    counts = twin.run("-A")
+    return [(perf_counter() - began) / counts.states]
 
 
 def _each_state(count: int) -> list[float]:
@@ -89,7 +89,7 @@ def delivery(number: int) -> Flow:
     yield put(**{f"begun_{number}": 1})
     paid = yield Get("paid")
     yield put(paid=paid + 1)
-    yield put(**{f"owed_{number}": 1})
+    yield put(**{f"pending_{number}": 1})
     yield put(**{f"log_{number}": 1})
 
 
@@ -147,9 +147,9 @@ def _all_of_frontrun(executions: list[int]) -> list[float]:
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, check=True, timeout=60
     )
-    told = json.loads(done.stdout)
-    executions.append(told["executions"])
-    return [told["seconds"]]
+    figures = json.loads(done.stdout)
+    executions.append(figures["executions"])
+    return [figures["seconds"]]
 
 
 # --- ours ----------------------------------------------------------------------------------------

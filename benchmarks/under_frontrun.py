@@ -33,7 +33,7 @@ def delivery(number: int, shop: Shop) -> None:
     mine.begun = 1  # type: ignore[attr-defined]
     paid = shop.paid
     shop.paid = paid + 1
-    mine.owed = 1  # type: ignore[attr-defined]
+    mine.pending = 1  # type: ignore[attr-defined]
     mine.log = 1  # type: ignore[attr-defined]
 
 

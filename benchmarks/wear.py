@@ -20,7 +20,7 @@ _LOG_BYTES: Final = 5 * 1024 * 1024
 def wear_in(path: Path) -> None:
     """Give the file a log that has its full size and is to be written over.
 
-    Somebody else must have the file open: the last to close it deletes the log.
+    Another connection must keep the file open: the last to close it deletes the log.
     """
     connection = sqlite3.connect(path, isolation_level=None)
     try:
@@ -35,5 +35,5 @@ def wear_in(path: Path) -> None:
 
 def wear_in_ours(store: SQLiteStore, path: Path) -> None:
     """The same for a store of ours, which opens its file when it is first used."""
-    assert not store.load("nobody")
+    assert not store.load("unknown")
     wear_in(path)

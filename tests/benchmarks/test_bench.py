@@ -24,12 +24,12 @@ pytestmark = pytest.mark.slow
 class Run:
     """What one short run has left."""
 
-    told: dict[str, Any]
+    report: dict[str, Any]
     picture: Path
 
     @property
     def groups(self) -> dict[str, list[dict[str, Any]]]:
-        return {group["title"]: group["rows"] for group in self.told["groups"]}
+        return {group["title"]: group["rows"] for group in self.report["groups"]}
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def test_every_question_is_answered(run: Run) -> None:
         "a state of the scene news": "the search: a state",
         "the shipped flow, searched to its end": "any 1 fault(s)",
     }
-    notes = [note for group in run.told["groups"] for note in group["notes"]]
+    notes = [note for group in run.report["groups"] for note in group["notes"]]
     if "slower flushes are measured on Linux, with a C compiler" in notes:
         del wanted["webhooks on SQLite, flushes 1 ms longer, 32 at a time"]
     assert list(wanted) == list(run.groups)

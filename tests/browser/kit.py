@@ -56,12 +56,12 @@ def demo() -> Generator[Urls, None, None]:
         [*command, "--port", "0", "--xpay-port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         try:
-            said = ""
-            while "Ctrl+C" not in said:
+            printed = ""
+            while "Ctrl+C" not in printed:
                 line = line_of(process.stdout, "the demo")
                 assert line, "the demo ended before it served"
-                said += line
-            yield Urls(*re.findall(r"(http://[\d.:]+)/(?:\n|_sandbox)", said))
+                printed += line
+            yield Urls(*re.findall(r"(http://[\d.:]+)/(?:\n|_sandbox)", printed))
         finally:
             process.terminate()
             process.wait(20)

@@ -89,7 +89,7 @@ def test_the_audit_finds_what_it_looks_for(shopper: Shopper, page: str, complain
 
     found = shopper.page.evaluate(AUDIT)
 
-    assert [said for said in found if complaint in said]
+    assert [complaint_text for complaint_text in found if complaint in complaint_text]
 
 
 def test_a_violated_policy_is_a_complaint(shopper: Shopper) -> None:

@@ -35,9 +35,9 @@ SHOWN_MAX = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, show, and say by the exit code whether all is well."""
-    asked = _parser().parse_args(arguments)
-    size = LONG if asked.long else SHORT
-    given = {name: value for name in _NUMBERS if (value := getattr(asked, name)) is not None}
+    options = _parser().parse_args(arguments)
+    size = LONG if options.long else SHORT
+    given = {name: value for name in _NUMBERS if (value := getattr(options, name)) is not None}
     # What the local xPay logs of its own faults is no news.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("ended before its time; nothing was compared", file=sys.stderr)
         return 130
-    print(json.dumps(as_json(report)) if asked.json else as_text(report))
+    print(json.dumps(as_json(report)) if options.json else as_text(report))
     return 1 if report.faults else 0
 
 

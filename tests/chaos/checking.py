@@ -50,7 +50,7 @@ KINDS: Final = (
 
 def faults(plan: Plan, evidence: Evidence) -> list[Fault]:
     """Everything that is wrong; nothing, if all is well."""
-    endings = {order: expected(told) for order, told in plan.by_order().items()}
+    endings = {order: expected(events) for order, events in plan.by_order().items()}
     return [
         *_pages(endings, evidence),
         *_creations(evidence),
@@ -95,8 +95,8 @@ def _refusals(evidence: Evidence) -> Iterator[Fault]:
     """What xPay has refused, and nothing else, is closed as refused."""
     for stored in evidence.intents:
         if (stored.asked in evidence.refused) != (stored.state == "rejected"):
-            told = "refused" if stored.asked in evidence.refused else "did not refuse"
-            yield Fault("refusal mistaken", stored.order, f"xPay {told} {stored}")
+            events = "refused" if stored.asked in evidence.refused else "did not refuse"
+            yield Fault("refusal mistaken", stored.order, f"xPay {events} {stored}")
     for refusal in {*evidence.refused} - {stored.asked for stored in evidence.intents}:
         yield Fault("refusal mistaken", refusal.order, f"{refusal} is not in the books")
 

@@ -138,10 +138,10 @@ class Plan:
 
     def by_order(self) -> dict[str, list[Event]]:
         """The events about each order's payment."""
-        told: dict[str, list[Event]] = {order(n): [] for n in range(self.intents)}
+        sent: dict[str, list[Event]] = {order(n): [] for n in range(self.intents)}
         for event in self.events:
-            told[event.order].append(event)
-        return told
+            sent[event.order].append(event)
+        return sent
 
 
 def planned(intents: int, deliveries: int, seed: int) -> Plan:
@@ -175,12 +175,12 @@ def planned(intents: int, deliveries: int, seed: int) -> Plan:
 
 def _events(stories: Sequence[tuple[str, ...]], wanted: int, chance: random.Random) -> list[Event]:
     """So many events: each payment's own story, and then more of the same."""
-    told = [(number, word) for number, story in enumerate(stories) for word in story]
-    while len(told) < wanted:
+    sent = [(number, word) for number, story in enumerate(stories) for word in story]
+    while len(sent) < wanted:
         number = chance.randrange(len(stories))
         again = [word for word in AGAIN if word in stories[number]]
-        told += [(number, word) for word in again[:1]]
-    return [Event(f"whe_{at:06}", number, word) for at, (number, word) in enumerate(told)]
+        sent += [(number, word) for word in again[:1]]
+    return [Event(f"whe_{at:06}", number, word) for at, (number, word) in enumerate(sent)]
 
 
 def order(number: int) -> str:
@@ -193,7 +193,7 @@ def refund_id(number: int) -> str:
 
 
 # A refund that is told before its payment has the shop ask xPay, and that answer has no details.
-ASKED: Final = ("on_attention", "refund_without_details")
+WITHOUT_DETAILS: Final = ("on_attention", "refund_without_details")
 
 
 @attrs.frozen
@@ -221,13 +221,13 @@ LEFT: Final = Expected(
 )
 
 
-def expected(told: Sequence[Event]) -> Expected:
+def expected(sent: Sequence[Event]) -> Expected:
     """How the payment must end of which this was told, in whatever order."""
-    if not told:
+    if not sent:
         return LEFT
-    words = {event.word for event in told}
+    words = {event.word for event in sent}
     is_paid = "success" in words
-    refunds = [event for event in told if event.word == "refunded"]
+    refunds = [event for event in sent if event.word == "refunded"]
     # Who stays is sent to the page, and the shop has noted that before.
     state = "success" if is_paid else "failed" if "failed" in words else "redirected"
     return Expected(
@@ -254,4 +254,4 @@ def _overtaken_or_asked(words: set[str]) -> Iterator[tuple[str, str]]:
     if {"success", "failed"} <= words:
         yield "on_failed", ""
     if "refunded" in words:
-        yield ASKED
+        yield WITHOUT_DETAILS

@@ -92,10 +92,10 @@ def _believing(app: ASGIApp, url: str) -> ASGIApp:
     async def believing(scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive)
         await app(scope, _saying(body), send)
-        told: dict[str, Any] = json.loads(body)
-        if state := _STATES.get(told["eventType"]):
+        event: dict[str, Any] = json.loads(body)
+        if state := _STATES.get(event["eventType"]):
             async with engine.begin() as connection:
-                await connection.execute(_OVERWRITE, {"state": state, "x": told["intentId"]})
+                await connection.execute(_OVERWRITE, {"state": state, "x": event["intentId"]})
 
     return believing
 

@@ -94,7 +94,7 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def run(size: Size, tell: Tell = to_stderr, plant: str = "") -> Report:
+def run(size: Size, print_line: Tell = to_stderr, plant: str = "") -> Report:
     """One run from an empty server to the verdict; it leaves nothing behind.
 
     Args:
@@ -108,11 +108,11 @@ def run(size: Size, tell: Tell = to_stderr, plant: str = "") -> Report:
     """
     plan = planned(size.intents, size.deliveries, size.seed)
     with _folder() as folder, xpay.at_work() as their:
-        tell(f"{IN_FOLDER}{folder}")
+        print_line(f"{IN_FOLDER}{folder}")
         home = folder / "postgresql"
         home.mkdir(mode=0o755)
         server = Server(home)
-        scene = Scene(size, plan, folder, server, their, tell, plant)
+        scene = Scene(size, plan, folder, server, their, print_line, plant)
         try:
             server.start()
             books.open_books(server.url("psycopg"))
@@ -148,10 +148,10 @@ class Scene:
         folder: Path,
         server: Server,
         xpay: XPay,
-        tell: Tell,
+        print_line: Tell,
         plant: str,
     ) -> None:
-        self.size, self.plan, self.server, self.tell = size, plan, server, tell
+        self.size, self.plan, self.server, self.tell = size, plan, server, print_line
         self._xpay, self._folder = xpay, folder
         self._ports = [servers.free_port() for _ in range(WEBS)]
         self._customers = Customers(plan, self._ports, size.seconds, folder / PAGES, xpay)

@@ -26,7 +26,7 @@ def page_of(order: str) -> str:
 
 def evidence_of(plan: Plan) -> Evidence:
     """What a shop without a fault leaves behind."""
-    endings = {order: expected(told) for order, told in plan.by_order().items()}
+    endings = {order: expected(sent) for order, sent in plan.by_order().items()}
     calls = [
         Call(handler, order, subject, f"{order}:{handler}:{subject}")
         for order, ending in endings.items()
@@ -81,13 +81,13 @@ def one_of(word: str) -> str:
 
 
 def unpaid() -> str:
-    told = PLAN.by_order()
-    return next(order for order in told if told[order] and not expected(told[order]).is_paid)
+    sent = PLAN.by_order()
+    return next(order for order in sent if sent[order] and not expected(sent[order]).is_paid)
 
 
 def left() -> str:
     """An order whose customer has left after the first click."""
-    return next(order for order, told in PLAN.by_order().items() if not told)
+    return next(order for order, sent in PLAN.by_order().items() if not sent)
 
 
 def call(**changes: str) -> tuple[Call, ...]:
@@ -262,12 +262,12 @@ def test_a_shop_without_a_fault_is_not_accused() -> None:
 
 def test_a_call_that_is_made_again_under_its_key_is_no_fault() -> None:
     """Outside the database a handler is called at least once; so it is with overtaken news."""
-    overtaken = next(
+    superseded = next(
         order
-        for order, told in PLAN.by_order().items()
-        if {"failed", "success"} <= {event.word for event in told}
+        for order, sent in PLAN.by_order().items()
+        if {"failed", "success"} <= {event.word for event in sent}
     )
-    late = Call("on_failed", overtaken, "", f"{overtaken}:on_failed:")
+    late = Call("on_failed", superseded, "", f"{superseded}:on_failed:")
     assert [] == faults(PLAN, attrs.evolve(SOUND, calls=(*twice(SOUND.calls), late)))
 
 
@@ -346,8 +346,8 @@ def test_what_is_expected_follows_from_what_was_told(
     words: tuple[str, ...], states: set[str], is_paid: bool
 ) -> None:
     """The expectation is a few plain lines, and these are their cases."""
-    told = [Event(f"e{at}", 7, word) for at, word in enumerate(words)]
-    assert (frozenset(states), is_paid) == (expected(told).states, expected(told).is_paid)
+    sent = [Event(f"e{at}", 7, word) for at, word in enumerate(words)]
+    assert (frozenset(states), is_paid) == (expected(sent).states, expected(sent).is_paid)
 
 
 def test_of_whom_nothing_is_told_need_not_be_in_the_books() -> None:
@@ -376,7 +376,7 @@ def test_customers_come_in_the_order_of_their_news_and_some_click_twice() -> Non
     assert set(range(400)) == {customer.number for customer in plan.customers}
     twice_at_once = sum(customer.clicks == 2 for customer in plan.customers)
     assert abs(twice_at_once - 400 * IMPATIENT) < 40
-    assert {o for o, told in plan.by_order().items() if not told} == {
+    assert {o for o, sent in plan.by_order().items() if not sent} == {
         order(customer.number) for customer in plan.customers if not customer.stays
     }
     place = {customer.number: at for at, customer in enumerate(plan.customers)}

@@ -132,12 +132,12 @@ def test_timeline_tells_a_payments_story(store_url: str) -> None:
 
 def test_timeline_can_be_asked_for_by_every_name(store_url: str) -> None:
     """Receipt id, our id and xPay's id tell the same story."""
-    told = json.loads(run("timeline", "order-42", "--store", store_url, "--json").output)
-    intent = told["intent"]
+    printed = json.loads(run("timeline", "order-42", "--store", store_url, "--json").output)
+    intent = printed["intent"]
 
     for name in (intent["intent_id"], intent["x_intent_id"]):
         again = run("timeline", name, "--store", store_url, "--json").output
-        assert told == json.loads(again)
+        assert printed == json.loads(again)
     assert "success" == intent["state"]
 
 

@@ -124,13 +124,13 @@ def test_a_pass_delivers_asks_and_delivers_what_asking_due() -> None:
     world = World(faults=FaultPlan(webhooks=(WebhookFault(fault="lose"),)))
     world.xpay.pay(world.start_checkout().x_intent_id or "")
     world.advance(3600)
-    told: list[WorkResult] = []
+    results: list[WorkResult] = []
 
     count = world.flow.run(
-        one_pass(world.flow.context, world.flow.capabilities, lambda: False, told.append)
+        one_pass(world.flow.context, world.flow.capabilities, lambda: False, results.append)
     )
 
-    assert [ReconcileResult, HandlerResult] == [type(result) for result in told]
+    assert [ReconcileResult, HandlerResult] == [type(result) for result in results]
     assert 2 == count
     assert ["pi_1:on_success"] == world.called("on_success")
 
@@ -141,13 +141,13 @@ def test_a_pass_that_is_told_to_stop_takes_no_further_job() -> None:
     for order_id in ("order-1", "order-2"):
         world.xpay.pay(world.start_checkout(order_id, Money(500, "USD")).x_intent_id or "")
     world.deliver_webhooks()
-    told: list[WorkResult] = []
+    results: list[WorkResult] = []
 
     world.flow.run(
-        one_pass(world.flow.context, world.flow.capabilities, lambda: bool(told), told.append)
+        one_pass(world.flow.context, world.flow.capabilities, lambda: bool(results), results.append)
     )
 
-    assert 1 == len(told)
+    assert 1 == len(results)
     assert 1 == len(world.called("on_success"))
 
 

@@ -23,10 +23,10 @@ from .oracle import RANKS, SPEAKS_FOR, Call, Truth, Word, truth_of
 
 Decider: TypeAlias = Callable[[Intent, Event], Decision]
 
-ASKED = Money(2500, "USD")
+REQUESTED = Money(2500, "USD")
 
 
-def an_intent(money: Money = ASKED) -> Intent:
+def an_intent(money: Money = REQUESTED) -> Intent:
     """An attempt as it stands before any news."""
     return Intent(
         id="int_1",
@@ -177,13 +177,13 @@ def check_all_subsets(
 
 def _grow(
     decide: Decider,
-    asked: Money,
+    requested: Money,
     alphabet: Sequence[Event],
     members: frozenset[int],
     snapshot: Intent,
     larger: dict[frozenset[int], Intent],
 ) -> None:
-    truth = truth_of(asked, [alphabet[i] for i in members])
+    truth = truth_of(requested, [alphabet[i] for i in members])
     assert truth == seen_in(snapshot)
     for i, event in enumerate(alphabet):
         decision = decide(snapshot, event)

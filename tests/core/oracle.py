@@ -88,19 +88,19 @@ class Truth:
 
 
 def truth_of(
-    asked: Money,
-    news: Iterable[Event],
+    requested: Money,
+    received: Iterable[Event],
     *,
     ranks: tuple[str, ...] = RANKS,
     speaks_for: Mapping[str, str] = SPEAKS_FOR,
 ) -> Truth:
     """What is true of an intent over `asked`, of which `news` (in any order, with copies) came."""
-    events = tuple({(event.event_id, event.digest): event for event in news}.values())
-    misread = {event.event_id + event.digest for event in events if is_other_money(asked, event)}
+    events = tuple({(event.event_id, event.digest): event for event in received}.values())
+    misread = {event.event_id + event.digest for event in events if is_other_money(requested, event)}
     believed = tuple(e for e in events if e.event_id + e.digest not in misread)
     refunds = told_refunds(believed)
     disputes = told_disputes(events)
-    reasons = attention(asked, events, believed, refunds, disputes)
+    reasons = attention(requested, events, believed, refunds, disputes)
     checked = any(event.kind in SHOWS_AMOUNT_PAID for event in believed)
     paid = [e for e in believed if e.kind in SHOWS_AMOUNT_PAID | {"intent.refunded"}]
     reached = {"initiated"} | {speaks_for[e.kind] for e in believed}
@@ -109,7 +109,7 @@ def truth_of(
         money_checked=checked,
         refunds=frozenset((r, greatest(amounts)) for r, amounts in refunds.items()),
         refunded_minor=sum(greatest(amounts) or 0 for amounts in refunds.values()),
-        refund_status=refund_status(asked, believed, refunds),
+        refund_status=refund_status(requested, believed, refunds),
         disputes=frozenset((d, frozenset(seen)) for d, seen in disputes.items()),
         dispute_status=dispute_status(disputes),
         attention=reasons,
@@ -118,8 +118,8 @@ def truth_of(
         x_intent_ids=frozenset(e.x_intent_id for e in events if e.x_intent_id is not None),
         kinds=frozenset(
             {e.kind for e in believed}
-            | {"paid_other_money" for e in events if shows_other_amount(asked, e)}
-            | {"refunded_other_money" for e in events if is_foreign_refund(asked, e)}
+            | {"paid_other_money" for e in events if shows_other_amount(requested, e)}
+            | {"refunded_other_money" for e in events if is_foreign_refund(requested, e)}
         ),
         evidence=frozenset(f"{e.event_id}#{e.digest}" for e in events),
         request_is_kept=not paid and not any(e.url or e.kind == "create_refused" for e in events),
@@ -132,19 +132,19 @@ def truth_of(
     )
 
 
-def is_other_money(asked: Money, event: Event) -> bool:
+def is_other_money(requested: Money, event: Event) -> bool:
     """Authentic, but about money that was not asked for, so that it counts for little."""
-    return shows_other_amount(asked, event) or is_foreign_refund(asked, event)
+    return shows_other_amount(requested, event) or is_foreign_refund(requested, event)
 
 
-def shows_other_amount(asked: Money, event: Event) -> bool:
+def shows_other_amount(requested: Money, event: Event) -> bool:
     return event.kind in SHOWS_AMOUNT_PAID and not (
-        event.amount_minor == asked.amount_minor and event.currency == asked.currency
+        event.amount_minor == requested.amount_minor and event.currency == requested.currency
     )
 
 
-def is_foreign_refund(asked: Money, event: Event) -> bool:
-    return event.kind == "intent.refunded" and event.currency != asked.currency
+def is_foreign_refund(requested: Money, event: Event) -> bool:
+    return event.kind == "intent.refunded" and event.currency != requested.currency
 
 
 def is_failure(event: Event) -> bool:
@@ -165,8 +165,8 @@ def told_disputes(events: Iterable[Event]) -> dict[str, set[str]]:
     disputes: dict[str, set[str]] = {}
     for event in events:
         if event.kind in DISPUTE_NEWS:
-            told = disputes.setdefault(event.dispute_id or "unnamed", set())
-            told.add(DISPUTE_NEWS[event.kind])
+            statuses = disputes.setdefault(event.dispute_id or "unnamed", set())
+            statuses.add(DISPUTE_NEWS[event.kind])
     return disputes
 
 
@@ -174,18 +174,18 @@ def greatest(amounts: Iterable[int | None]) -> int | None:
     return max((amount for amount in amounts if amount is not None), default=None)
 
 
-def latest(said: Iterable[tuple[Event, str | None]]) -> Word | None:
+def latest(values: Iterable[tuple[Event, str | None]]) -> Word | None:
     # An answer of the API does not say when.
-    stamped = ((e.at_ms if e.source == "webhook" else 0, w) for e, w in said if w is not None)
+    stamped = ((e.at_ms if e.source == "webhook" else 0, w) for e, w in values if w is not None)
     return max(stamped, default=None)
 
 
 def refund_status(
-    asked: Money, believed: Iterable[Event], refunds: Mapping[str, set[int | None]]
+    requested: Money, believed: Iterable[Event], refunds: Mapping[str, set[int | None]]
 ) -> str:
     total = sum(greatest(amounts) or 0 for amounts in refunds.values())
     reports = {e.kind for e in believed}
-    if "report.refunded" in reports or (refunds and total >= asked.amount_minor):
+    if "report.refunded" in reports or (refunds and total >= requested.amount_minor):
         return "full"
     return "partial" if refunds or "report.partially_refunded" in reports else "none"
 
@@ -215,7 +215,7 @@ SAYS_NOTHING_OF_XPAY = frozenset(
 
 
 def attention(
-    asked: Money,
+    requested: Money,
     events: tuple[Event, ...],
     believed: tuple[Event, ...],
     refunds: Mapping[str, set[int | None]],
@@ -233,14 +233,14 @@ def attention(
     total = sum(greatest(amounts) or 0 for amounts in refunds.values())
     reports = {e.kind for e in believed} & {"report.refunded", "report.partially_refunded"}
     plain = {
-        "wrong_money": any(shows_other_amount(asked, e) for e in events),
-        "refund_in_other_currency": any(is_foreign_refund(asked, e) for e in events),
+        "wrong_money": any(shows_other_amount(requested, e) for e in events),
+        "refund_in_other_currency": any(is_foreign_refund(requested, e) for e in events),
         "paid_late": paid and "report.cancelled" in kinds,
         "refused_yet_real": "create_refused" in kinds and bool(kinds - SAYS_NOTHING_OF_XPAY),
         "second_xpay_intent": len(x_ids) > 1,
         "create_unresolved": "create_unresolved" in kinds,
         "amount_unresolved": "amount_unresolved" in kinds,
-        "refund_exceeds_payment": total > asked.amount_minor,
+        "refund_exceeds_payment": total > requested.amount_minor,
         "refund_without_details": bool(reports),
     }
     return frozenset(

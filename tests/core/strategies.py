@@ -217,7 +217,7 @@ _TOPICS: Final = (
     st.sampled_from(ALPHABET),
     st.sampled_from(AFTERMATH),
 )
-news = st.one_of(_TOPICS)
+an_event = st.one_of(_TOPICS)
 
 
 @st.composite

@@ -240,11 +240,11 @@ def test_of_several_amounts_of_one_refund_the_greatest_counts(
     amounts: Sequence[int | None],
 ) -> None:
     """Amounts that differ are put up for attention, and the shop is not told of too little."""
-    told = [refunded(f"e{amount}", "rf_1", amount) for amount in amounts]
-    intent = after(*told)
+    refunds = [refunded(f"e{amount}", "rf_1", amount) for amount in amounts]
+    intent = after(*refunds)
     assert (Refund("rf_1", 1500),) == intent.refunds
     assert ("refund_contradiction:rf_1", "refund_without_amount:rf_1") == intent.attention
-    assert 1 == sum(name == "on_refunded" for name, _ in due_after(*told))
+    assert 1 == sum(name == "on_refunded" for name, _ in due_after(*refunds))
 
 
 def test_a_refund_in_another_currency_is_not_counted() -> None:
@@ -394,9 +394,9 @@ def test_ids_are_collected_and_sorted() -> None:
 
 def test_the_request_is_kept_until_the_address_is_known() -> None:
     """A webhook that overtakes xPay's answer does not yet spare us the repeat of the creation."""
-    overtaken = after(OPENED)
-    assert (an_intent().request, None) == (overtaken.request, overtaken.checkout_url)
-    answered = decide(overtaken, created()).intent
+    opened_first = after(OPENED)
+    assert (an_intent().request, None) == (opened_first.request, opened_first.checkout_url)
+    answered = decide(opened_first, created()).intent
     assert (None, "https://pay.example/in_A") == (answered.request, answered.checkout_url)
 
 

@@ -25,7 +25,7 @@ from .folding import (
     check_small_multisets,
     fold,
 )
-from .strategies import AFTERMATH, ALPHABET, histories, news, two_orders
+from .strategies import AFTERMATH, ALPHABET, histories, an_event, two_orders
 
 
 def changed(decision: Decision, **fields: Any) -> Decision:
@@ -72,10 +72,10 @@ def unknown_type_is_dropped(intent: Intent, event: Event) -> Decision:
 
 
 def money_is_not_compared(intent: Intent, event: Event) -> Decision:
-    asked = attrs.evolve(
+    altered = attrs.evolve(
         event, amount_minor=intent.money.amount_minor, currency=intent.money.currency
     )
-    return decide(intent, asked if event.kind == "intent.success" else event)
+    return decide(intent, altered if event.kind == "intent.success" else event)
 
 
 def currency_is_not_compared(intent: Intent, event: Event) -> Decision:
@@ -149,8 +149,8 @@ def last_refund_amount_wins(intent: Intent, event: Event) -> Decision:
 
 def last_dispute_stage_wins(intent: Intent, event: Event) -> Decision:
     right = decide(intent, event)
-    told = decide(an_intent(), event).intent.disputes
-    by_id = {d.dispute_id: d for d in (*right.intent.disputes, *told)}
+    found = decide(an_intent(), event).intent.disputes
+    by_id = {d.dispute_id: d for d in (*right.intent.disputes, *found)}
     disputes: tuple[Dispute, ...] = tuple(by_id[name] for name in sorted(by_id))
     return changed(right, disputes=disputes)
 
@@ -345,7 +345,7 @@ def test_the_check_of_one_step_catches_an_impure_decider(decider: Decider) -> No
         check_one_step(decider, an_intent(), ALPHABET[0])
 
 
-@given(histories(), news)
+@given(histories(), an_event)
 @settings(max_examples=20, deadline=None)
 def test_the_check_of_one_step_lets_the_right_decider_pass(
     history: list[Event], event: Event

@@ -41,7 +41,7 @@ from .strategies import (
     failed,
     histories,
     moneys,
-    news,
+    an_event,
     own,
     paid,
     report,
@@ -55,22 +55,22 @@ Orders = tuple[Sequence[Event], Sequence[Event]]
 @settings(max_examples=400, deadline=None)
 @given(two_orders(), moneys)
 @pytest.mark.slow
-def test_two_orders_of_the_same_events_end_alike(orders: Orders, asked: Money) -> None:
+def test_two_orders_of_the_same_events_end_alike(orders: Orders, requested: Money) -> None:
     """Any two orders of the same news, with any copies, end alike and owe the same calls once."""
-    check_orders_agree(decide, an_intent(asked), *orders)
+    check_orders_agree(decide, an_intent(requested), *orders)
 
 
 @settings(max_examples=400, deadline=None)
 @given(two_orders(), moneys)
 @pytest.mark.slow
-def test_a_history_ends_where_the_set_of_its_events_leads(orders: Orders, asked: Money) -> None:
+def test_a_history_ends_where_the_set_of_its_events_leads(orders: Orders, requested: Money) -> None:
     """The end of any history is a function of the set of its news, computed without an order."""
-    check_against_oracle(decide, an_intent(asked), orders[0])
-    check_against_oracle(decide, an_intent(asked), orders[1])
+    check_against_oracle(decide, an_intent(requested), orders[0])
+    check_against_oracle(decide, an_intent(requested), orders[1])
 
 
 @settings(max_examples=200, deadline=None)
-@given(histories(), news)
+@given(histories(), an_event)
 def test_deciding_is_pure_and_learns_nothing_twice(history: list[Event], event: Event) -> None:
     """After any history, deciding mutates nothing, answers the same again, and ignores a copy."""
     check_one_step(decide, fold(decide, an_intent(), history).intent, event)

@@ -442,7 +442,7 @@ def test_required_fields(name: str) -> None:
 
 def test_unknown_events() -> None:
     """A type that we do not know passes, even without a time, and keeps all its fields."""
-    body = webhook_without("eventTime", eventType="intent.teleported", news={"x": [1]})
+    body = webhook_without("eventTime", eventType="intent.teleported", extra={"x": [1]})
     message = wire.read_webhook(body)
     assert ("intent.teleported", 0) == (message.event_type, message.event_time_ms)
     assert {"x": [1]} == message.raw["news"]

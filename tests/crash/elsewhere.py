@@ -91,10 +91,10 @@ class Address:
             def answer(self) -> None:
                 url = urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                asked = Request(
+                request = Request(
                     self.command, url.path, url.query, tuple(self.headers.items()), body
                 )
-                response = address.sandbox.handle(asked)
+                response = address.sandbox.handle(request)
                 if response is NO_ANSWER:
                     self.close_connection = True
                     return

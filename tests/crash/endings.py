@@ -37,7 +37,7 @@ class Ending:
     intents: tuple[Truth, ...]
     outbox: tuple[tuple[str, str], ...]
     ledger: frozenset[str]
-    news: tuple[tuple[int, str], ...]
+    webhooks: tuple[tuple[int, str], ...]
 
 
 def ending(books: Books) -> Ending:
@@ -59,7 +59,7 @@ def ending(books: Books) -> Ending:
         intents=tuple(timeless(r.intent) for r in attempts if r.intent),
         outbox=tuple(sorted((placed(e.id), e.status) for r in attempts for e in r.outbox)),
         ledger=frozenset(placed(key) for key in books.keys),
-        news=tuple(sorted((place, e.event_id) for place, e in events if e.source == "webhook")),
+        webhooks=tuple(sorted((place, e.event_id) for place, e in events if e.source == "webhook")),
     )
 
 

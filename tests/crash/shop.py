@@ -146,8 +146,8 @@ def serve(line: socket.socket) -> None:
     with line.makefile("rw", encoding="utf-8") as talk:
         shop = Shop(json.loads(talk.readline()))
         for text in talk:
-            said = shop.answer(json.loads(text))
-            reply = {"said": said, "now_ms": shop.clock.at_ms, "outbox": count()}
+            result = shop.answer(json.loads(text))
+            reply = {"said": result, "now_ms": shop.clock.at_ms, "outbox": count()}
             talk.write(json.dumps(reply) + "\n")
             talk.flush()
     shop.flow.close()

@@ -29,7 +29,7 @@ def address() -> Iterator[Address]:
         yield address
 
 
-def told(
+def played(
     story: Story, stable: Stable, address: Address, folder: Path, kill_at: int | None = None
 ) -> tuple[Ending, ShopElsewhere]:
     folder.mkdir()
@@ -47,9 +47,9 @@ def test_a_process_killed_before_any_effect_leaves_nothing_undone(
     story: Story, stable: Stable, address: Address, tmp_path: Path
 ) -> None:
     """The next process opens the file, and the story ends as if nobody had died."""
-    expected, whole = told(story, stable, address, tmp_path / "whole")
+    expected, whole = played(story, stable, address, tmp_path / "whole")
     for kill_at in range(whole.outbox):
-        found, shop = told(story, stable, address, tmp_path / str(kill_at), kill_at)
+        found, shop = played(story, stable, address, tmp_path / str(kill_at), kill_at)
         assert 1 == shop.crashes, kill_at
         assert expected == found, kill_at
     sys.stderr.write(f"{story.__name__}: {whole.outbox} processes killed\n")

@@ -14,24 +14,24 @@ from xpay_flow.demo.once import PurchaseFailed, purchase
 from xpay_flow.demo.serve import Demo, listening, running
 
 
-def bought(db: Path, said: list[str]) -> Timeline:
+def bought(db: Path, lines: list[str]) -> Timeline:
     async def buy() -> Timeline:
         async with running(db, 0, 0) as demo:
-            return await purchase(demo, said.append)
+            return await purchase(demo, lines.append)
 
     return asyncio.run(buy())
 
 
 def test_one_purchase_through_real_http(tmp_path: Path) -> None:
     """From the page of mugs to the parcel, and the story tells it."""
-    said: list[str] = []
+    lines: list[str] = []
 
-    timeline = bought(tmp_path / "p.db", said)
+    timeline = bought(tmp_path / "p.db", lines)
 
     assert timeline.intent is not None
     assert "success" == timeline.intent.state
     assert ["done"] == [entry.status for entry in timeline.outbox]
-    assert "the mug is packed, once" == said[-1]
+    assert "the mug is packed, once" == lines[-1]
 
 
 def test_payments_survive_a_restart(tmp_path: Path) -> None:

@@ -122,13 +122,13 @@ def said_of(alias: str, **changes: Any) -> Generator[None]:
         connections.settings[alias].update(before)
 
 
-def opened_anywhere(alias: str, said: dict[str, Any]) -> DjangoStore:
+def opened_anywhere(alias: str, overrides: dict[str, Any]) -> DjangoStore:
     """A store on the database of which another process said this."""
     with suppress(DatabaseError):
         connections[alias].close()
     # A new process has none of a dead one's connections, however those ended.
     del connections[alias]
-    connections.settings[alias].update(said)
+    connections.settings[alias].update(overrides)
     return DjangoStore(alias)
 
 

@@ -111,8 +111,8 @@ def test_nobody_can_edit(world: World) -> None:
 
 def redeliver_handlers(client: Client) -> Any:
     chosen = [payment.pk for payment in Intent.objects.all()]
-    asked = {"action": "redeliver_handlers", "_selected_action": chosen}
-    return client.post(LIST, asked, follow=True)
+    form = {"action": "redeliver_handlers", "_selected_action": chosen}
+    return client.post(LIST, form, follow=True)
 
 
 @pytest.mark.parametrize("atomic", [False, True], ids=["", "ATOMIC_REQUESTS"])

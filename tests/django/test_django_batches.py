@@ -44,10 +44,10 @@ def test_names_are_looked_up_with_one_statement(store: DjangoStore, alias: str) 
     """However many there are, and in whatever order they are asked for."""
     made = [put(store, b.attempt(f"order-{number}")) for number in range(9)]
     keys = [record.key for record in reversed(made)]
-    with CaptureQueriesContext(connections[alias]) as said:
+    with CaptureQueriesContext(connections[alias]) as queries:
         found = store.load_many([*keys, "nobody", "receipt:order-3"])
     assert [*([record] for record in reversed(made)), [], [made[3]]] == list(map(list, found))
-    assert 1 == len(said)
+    assert 1 == len(queries)
 
 
 def test_a_name_of_many_records_finds_the_first(store: DjangoStore) -> None:

@@ -80,8 +80,8 @@ def test_settings(project: ExitStack, changes: dict[str, Any], expected: list[st
 
 def test_no_message_quotes_a_key(project: ExitStack) -> None:
     """A key may stand in the wrong place, and a message goes to a log."""
-    said = {**GOOD, "MODE": "sk_0123456789abcdef", "PRIVATE_KEY": "a key with spaces"}
-    project.enter_context(override_settings(XPAY_FLOW=said))
+    given = {**GOOD, "MODE": "sk_0123456789abcdef", "PRIVATE_KEY": "a key with spaces"}
+    project.enter_context(override_settings(XPAY_FLOW=given))
     text = " ".join(message.msg for message in run_checks(tags=["xpay_flow"]))
     assert "MODE" in text.upper()
     assert "sk_" not in text
@@ -142,8 +142,8 @@ def test_a_postgresql_that_forgets(
     project: ExitStack, postgresql: str, options: str, expected: list[str]
 ) -> None:
     """What the server says of this connection decides."""
-    said = {**GOOD, "DATABASE": postgresql}
-    project.enter_context(override_settings(XPAY_FLOW=said))
+    given = {**GOOD, "DATABASE": postgresql}
+    project.enter_context(override_settings(XPAY_FLOW=given))
     project.enter_context(kit.said_of(postgresql, OPTIONS={"options": options}))
     with connections[postgresql].cursor() as cursor:
         cursor.execute("SHOW fsync")
@@ -154,8 +154,8 @@ def test_a_postgresql_that_forgets(
 
 def test_a_database_that_does_not_answer(project: ExitStack) -> None:
     """A server that is not there is an error in words, and no trace."""
-    said = {**GOOD, "DATABASE": kit.POSTGRESQL}
-    project.enter_context(override_settings(XPAY_FLOW=said))
+    given = {**GOOD, "DATABASE": kit.POSTGRESQL}
+    project.enter_context(override_settings(XPAY_FLOW=given))
     nowhere = {"HOST": "127.0.0.1", "PORT": "1", "NAME": "x"}
     project.enter_context(kit.said_of(kit.POSTGRESQL, **nowhere))
     assert ["E008"] == found(kit.POSTGRESQL)

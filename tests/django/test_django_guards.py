@@ -192,12 +192,12 @@ def test_a_connection_that_was_open_stays_open(store: DjangoStore, alias: str) -
 
 def ended() -> None:
     """End all connections to the database, as an operator or a failover would."""
-    said = connections.settings[kit.POSTGRESQL]
-    where = {"host": said["HOST"], "port": said["PORT"], "user": said["USER"]}
+    declared = connections.settings[kit.POSTGRESQL]
+    where = {"host": declared["HOST"], "port": declared["PORT"], "user": declared["USER"]}
     with psycopg.connect(**where, dbname="postgres", autocommit=True) as admin:
         admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-            [said["NAME"]],
+            [declared["NAME"]],
         )
 
 

@@ -74,9 +74,9 @@ class Shop:
             {"migrations/0002_newer.py": MIGRATION},
         )
         (folder / "manage.py").write_text(MANAGE)
-        said = connections.settings[alias]
+        declared = connections.settings[alias]
         words = ("ENGINE", "NAME", "HOST", "PORT", "USER", "PASSWORD")
-        shown = {word: said[word] for word in words if said.get(word)}
+        shown = {word: declared[word] for word in words if declared.get(word)}
         if alias == kit.SQLITE:
             # Who migrates a file waits for those who write to it, as one who writes does.
             shown["OPTIONS"] = {"timeout": ENDS_S, "transaction_mode": "IMMEDIATE"}
@@ -84,12 +84,12 @@ class Shop:
 
     def manage(self, *words: str) -> tuple[int, str]:
         """`manage.py …` of the next release: the exit code, and the last line of what it said."""
-        code, said = self._release.run("manage.py", *words, SHOP_DATABASE=self._said)
-        return code, (said.strip().splitlines() or [""])[-1]
+        code, declared = self._release.run("manage.py", *words, SHOP_DATABASE=self._said)
+        return code, (declared.strip().splitlines() or [""])[-1]
 
     def migrate(self, number: str) -> None:
-        code, said = self.manage("migrate", "xpay_flow", number, "-v0")
-        assert 0 == code, said
+        code, declared = self.manage("migrate", "xpay_flow", number, "-v0")
+        assert 0 == code, declared
 
 
 def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
@@ -104,8 +104,8 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     new, store = Shop(folder, alias), DjangoStore(alias)
     first = put(store, b.attempt())
 
-    code, said = new.manage("put", "order-2")
-    assert (1, True) == (code, "run manage.py migrate" in said), said
+    code, declared = new.manage("put", "order-2")
+    assert (1, True) == (code, "run manage.py migrate" in declared), declared
     assert 1 == new.manage("migrate", "--check")[0]
 
     with at_work(alias):

@@ -59,10 +59,10 @@ def paid(alias: str) -> str:
 @contextmanager
 def worker_at_work(alias: str) -> Generator[subprocess.Popen[bytes]]:
     """A process that has begun to call a handler."""
-    said = json.dumps(connections.settings[alias], default=str)
+    declared = json.dumps(connections.settings[alias], default=str)
     path = json.dumps([str(HERE), str(HERE.parent)])
     with subprocess.Popen(
-        [sys.executable, "-c", AT_WORK, path, said], stdout=subprocess.PIPE
+        [sys.executable, "-c", AT_WORK, path, declared], stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         try:

@@ -137,7 +137,7 @@ def waiting_for_payment(alias: str) -> None:
         assert DjangoStore(alias).commit(step)
 
 
-def news() -> dict[str, Any]:
+def webhook() -> dict[str, Any]:
     name, value = signature(ODD_SPELLING)
     return {"data": ODD_SPELLING, "content_type": "application/json", "headers": {name: value}}
 
@@ -161,7 +161,7 @@ def test_200_means_that_the_commit_is_over(alias: str, atomic: bool) -> None:
         kit.said_of(alias, ATOMIC_REQUESTS=atomic),
         override_settings(ROOT_URLCONF=kit.urlconf(kit.mounted(routes(paying(alias))))),
     ):
-        answer = DjangoClient().post("/xpay/webhook", **news())
+        answer = DjangoClient().post("/xpay/webhook", **webhook())
         assert (200, "success") == (answer.status_code, state_elsewhere(alias))
 
 
@@ -180,7 +180,7 @@ def test_a_webhook_is_not_answered_200_inside_a_transaction(alias: str) -> None:
         override_settings(ROOT_URLCONF=kit.urlconf(path("webhook", wrapped))),
         pytest.raises(ConfigurationError, match="non_atomic_requests"),
     ):
-        DjangoClient().post("/webhook", **news())
+        DjangoClient().post("/webhook", **webhook())
     assert "created" == state_elsewhere(alias)
 
 
@@ -249,7 +249,7 @@ def asgi_server(urlconf: str) -> Iterator[int]:
         thread.join(READY_S)
 
 
-def asked(port: int, method: str, where: str, headers: Any = (), body: bytes = b"") -> Any:
+def requested(port: int, method: str, where: str, headers: Any = (), body: bytes = b"") -> Any:
     connection = HTTPConnection("127.0.0.1", port, timeout=READY_S)
     try:
         connection.request(method, where, body, dict(headers))
@@ -272,12 +272,12 @@ def test_a_purchase_over_a_real_server(alias: str, face: str) -> None:
     query = urlencode({"xpay_intent_id": "in_1"})
     forged: Header = (signature(b"")[0], signature(b"other")[1])
     with serve(kit.urlconf(kit.mounted(routes(flow)))) as port:
-        assert 401 == asked(port, "POST", "/xpay/webhook", [forged], ODD_SPELLING)[0]
-        assert b"PENDING" in asked(port, "GET", f"/xpay/payment-status?{query}")[1]
-        sent = asked(port, "POST", "/xpay/webhook", [signature(ODD_SPELLING)], ODD_SPELLING)
+        assert 401 == requested(port, "POST", "/xpay/webhook", [forged], ODD_SPELLING)[0]
+        assert b"PENDING" in requested(port, "GET", f"/xpay/payment-status?{query}")[1]
+        sent = requested(port, "POST", "/xpay/webhook", [signature(ODD_SPELLING)], ODD_SPELLING)
         assert (200, b'{"received": true}') == sent
-        assert b"SUCCESS" in asked(port, "GET", f"/xpay/payment-status?{query}")[1]
-        assert 200 == asked(port, "GET", f"/xpay/return?{query}")[0]
-        assert 200 == asked(port, "GET", "/xpay/xpay-flow.js")[0]
+        assert b"SUCCESS" in requested(port, "GET", f"/xpay/payment-status?{query}")[1]
+        assert 200 == requested(port, "GET", f"/xpay/return?{query}")[0]
+        assert 200 == requested(port, "GET", "/xpay/xpay-flow.js")[0]
     assert "success" == state_elsewhere(alias)
     connections.close_all()

@@ -27,8 +27,8 @@ from xpay_flow_django import AsyncDjangoStore, DjangoStore, routes
 def paid(alias: str, *receipts: str) -> None:
     """Orders that are paid, whose handlers nobody has called."""
     for receipt in receipts:
-        news = b.paid(f"whe_{receipt}", x_intent_id=f"in_{receipt}")
-        put(DjangoStore(alias), *b.history(b.created(f"in_{receipt}"), news, receipt_id=receipt))
+        event = b.paid(f"whe_{receipt}", x_intent_id=f"in_{receipt}")
+        put(DjangoStore(alias), *b.history(b.created(f"in_{receipt}"), event, receipt_id=receipt))
 
 
 @contextmanager
@@ -55,9 +55,9 @@ def test_once_does_all_that_is_due(alias: str) -> None:
     """Each handler that is owed is called, and told in a line; the second time nothing is."""
     paid(alias, "order-1", "order-2", "order-3")
     flow, packed = shop(DjangoStore(alias))
-    told, _ = work(flow, once=True)
+    printed, _ = work(flow, once=True)
     assert ["order-1", "order-2", "order-3"] == sorted(packed)
-    assert 3 == len([line for line in told.splitlines() if line.endswith(": done")])
+    assert 3 == len([line for line in printed.splitlines() if line.endswith(": done")])
     assert "on_success" not in work(flow, once=True)[0]
     assert 3 == len(packed)
 
@@ -65,9 +65,9 @@ def test_once_does_all_that_is_due(alias: str) -> None:
 def test_each_result_can_be_a_line_of_json(sqlite: str) -> None:
     """What a program is told is what `xpay-flow worker --json` tells."""
     paid(sqlite, "order-1")
-    told, _ = work(shop(DjangoStore(sqlite))[0], once=True, json=True)
+    printed, _ = work(shop(DjangoStore(sqlite))[0], once=True, json=True)
     (delivered,) = [
-        line for line in map(json.loads, told.splitlines()) if line["kind"] == "delivered"
+        line for line in map(json.loads, printed.splitlines()) if line["kind"] == "delivered"
     ]
     assert ("on_success", "done", "pi_order-1_1") == (
         delivered["name"],
@@ -112,9 +112,9 @@ def test_a_worker_that_is_told_to_stop_finishes_its_call(sqlite: str) -> None:
         packed.append(payment.receipt_id)
 
     before = signal.getsignal(signal.SIGTERM)
-    told, _ = work(flow, poll=3600)
+    printed, _ = work(flow, poll=3600)
     assert 1 == len(packed)
-    assert 1 == told.count(": done")
+    assert 1 == printed.count(": done")
     assert before is signal.getsignal(signal.SIGTERM)
 
 
@@ -137,8 +137,8 @@ def test_a_database_that_is_away_is_waited_for(sqlite: str) -> None:
     """A worker outlives an outage, and does afterwards what is due."""
     paid(sqlite, "order-1")
     flow, packed = shop(SometimesAway(sqlite))
-    _, said = work(flow, poll=0.001)
-    assert 2 == said.count("trying again: away")
+    _, errors = work(flow, poll=0.001)
+    assert 2 == errors.count("trying again: away")
     assert ["order-1"] == packed
     with pytest.raises(CommandError, match="away"):
         work(shop(SometimesAway(sqlite))[0], once=True)

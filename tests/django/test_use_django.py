@@ -34,7 +34,7 @@ class Reader:
 
     def __init__(self, python: Path, folder: Path, ports: running.Ports) -> None:
         self.python, self.folder, self.ports = python, folder, ports
-        self.said = ""
+        self.output = ""
 
     def follow(self, block: Block) -> None:
         if block.language == "sh":
@@ -58,7 +58,7 @@ class Reader:
                 self.words(line), **self.where(), capture_output=True, check=False, timeout=120
             )
             assert 0 == done.returncode, done.stdout + done.stderr
-            self.said += done.stdout
+            self.output += done.stdout
 
     def words(self, line: str) -> list[str]:
         program, *arguments = line.split()
@@ -126,21 +126,21 @@ def test_the_page_can_be_followed(
     reader: Reader, terminals: dict[str, subprocess.Popen[str]]
 ) -> None:
     """An empty folder becomes a project whose order is paid through a local xPay."""
-    assert "System check identified no issues" in reader.said
-    assert "Ready to take payments." in reader.said
+    assert "System check identified no issues" in reader.output
+    assert "Ready to take payments." in reader.output
     for port in (reader.ports.sandbox, reader.ports.shop):
         until(lambda port=port: is_there(port), f"nobody listens on port {port}")
     with httpx.Client(base_url=f"http://127.0.0.1:{reader.ports.shop}", timeout=NEWS_S) as browser:
         token = re.search(r'value="(\w+)"', browser.get("/").text)
         assert token is not None
-        asked = browser.post("/buy", data={"csrfmiddlewaretoken": token[1]})
-        assert 302 == asked.status_code, asked.text
+        bought = browser.post("/buy", data={"csrfmiddlewaretoken": token[1]})
+        assert 302 == bought.status_code, bought.text
         back = httpx.post(
-            asked.headers["location"], data=FORM, follow_redirects=True, timeout=NEWS_S
+            bought.headers["location"], data=FORM, follow_redirects=True, timeout=NEWS_S
         )
         assert ("/xpay/return", reader.ports.shop) == (back.url.path, back.url.port)
         until(lambda: ": paid</p>" in browser.get("/").text, "the order is not paid")
     worker = terminals["xpay_worker"]
     worker.terminate()
-    said, _ = worker.communicate(timeout=NEWS_S)
-    assert (0, True) == (worker.returncode, "on_success for pi_" in said), said
+    output, _ = worker.communicate(timeout=NEWS_S)
+    assert (0, True) == (worker.returncode, "on_success for pi_" in output), output

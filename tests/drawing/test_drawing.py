@@ -58,7 +58,7 @@ def story() -> Timeline:
     return world.flow.timeline("order-42")
 
 
-def told(*entries: Entry) -> Timeline:
+def timeline_of(*entries: Entry) -> Timeline:
     return Timeline(key="k", intent=None, entries=entries, outbox=())
 
 
@@ -200,7 +200,7 @@ def test_a_handler_is_called_and_answers() -> None:
 
 def test_a_call_that_was_never_made_stays_within_the_shop() -> None:
     """A dropped effect has no arrow to the handlers, and no lane for them."""
-    dropped = told(entry("on_failed", "handler", "dropped"))
+    dropped = timeline_of(entry("on_failed", "handler", "dropped"))
 
     assert [("Shop", "Shop")] == [(a.source, a.target) for a in arrows_of(dropped)]
     assert "Handlers" not in texts_in(sequence_svg(dropped))
@@ -244,9 +244,9 @@ def test_elapsed_times_are_written_for_people(expected: str, ms: int) -> None:
 )
 def test_a_verdict_has_a_colour_a_sign_and_a_word(tone: str, verdict: str) -> None:
     """Nobody needs to see colours to tell verdicts apart."""
-    svg = sequence_svg(told(entry("intent.success", "xPay", verdict)))
+    svg = sequence_svg(timeline_of(entry("intent.success", "xPay", verdict)))
     signs = {
-        each: re.findall(r'd="(M[^"]+)" class="xf-mark', sequence_svg(told(entry("x", "xPay", v))))
+        each: re.findall(r'd="(M[^"]+)" class="xf-mark', sequence_svg(timeline_of(entry("x", "xPay", v))))
         for each, v in {
             "good": "done",
             "plain": "stale",
@@ -265,13 +265,13 @@ def test_our_own_alarm_is_worth_a_look_although_it_was_applied() -> None:
     """A handler that was given up does not look like good news."""
     gave_up = entry("handler_gave_up", "shop", "applied")
 
-    assert '<g class="xf-warn">' in sequence_svg(told(gave_up))
-    assert '<g class="xf-good">' in sequence_svg(told(entry("stored", "shop", "applied")))
+    assert '<g class="xf-warn">' in sequence_svg(timeline_of(gave_up))
+    assert '<g class="xf-good">' in sequence_svg(timeline_of(entry("stored", "shop", "applied")))
 
 
 def test_mermaid_has_a_line_for_each_entry_and_a_band_for_each_that_needs_a_look() -> None:
     """Verdicts that need a look are banded, and every verdict is written."""
-    timeline = told(entry("a"), entry("b", verdict="contradictory"), entry("c", verdict="failed"))
+    timeline = timeline_of(entry("a"), entry("b", verdict="contradictory"), entry("c", verdict="failed"))
 
     lines = sequence_mermaid(timeline).splitlines()
 
@@ -286,8 +286,8 @@ def test_mermaid_has_a_line_for_each_entry_and_a_band_for_each_that_needs_a_look
 @pytest.mark.parametrize("verdict", ["applied", "mismatched", "failed"])
 def test_foreign_text_is_text(text: str, who: str, verdict: str) -> None:
     """No word of an event becomes an element, a line or syntax."""
-    timeline = told(entry(text, who, verdict))
-    plain = told(entry("plain", who, verdict))
+    timeline = timeline_of(entry(text, who, verdict))
+    plain = timeline_of(entry("plain", who, verdict))
 
     svg, lines = sequence_svg(timeline), sequence_mermaid(timeline).splitlines()
 
@@ -299,7 +299,7 @@ def test_foreign_text_is_text(text: str, who: str, verdict: str) -> None:
 @given(st.text(max_size=80))
 def test_any_text_makes_well_formed_pictures(text: str) -> None:
     """The SVG parses and encodes, and Mermaid keeps its lines, whatever an event is called."""
-    timeline = told(entry(text, "xPay", "applied"))
+    timeline = timeline_of(entry(text, "xPay", "applied"))
 
     assert texts_in(sequence_svg(timeline))
     assert 4 == len(sequence_mermaid(timeline).splitlines())
@@ -308,7 +308,7 @@ def test_any_text_makes_well_formed_pictures(text: str) -> None:
 
 def test_long_texts_are_cut_in_the_picture_and_longer_in_the_tooltip() -> None:
     """A line of the picture stays a line; the tooltip tells more."""
-    svg = sequence_svg(told(entry("y" * 100)))
+    svg = sequence_svg(timeline_of(entry("y" * 100)))
 
     assert not [text for text in texts_in(svg) if len(text) > 80]
     assert [text for text in texts_in(svg, "title") if "y" * 100 in text]
@@ -322,7 +322,7 @@ def test_cutting_never_gives_more_than_was_asked_for() -> None:
 
 def test_a_long_story_is_drawn_up_to_a_limit_and_says_so() -> None:
     """More arrows than anybody looks at are counted instead."""
-    many = told(*(entry("x", at_ms=n) for n in range(ENTRIES_MAX + 7)))
+    many = timeline_of(*(entry("x", at_ms=n) for n in range(ENTRIES_MAX + 7)))
 
     assert ENTRIES_MAX == len(arrows_of(many))
     assert "and 7 later entries" in texts_in(sequence_svg(many))
@@ -331,11 +331,11 @@ def test_a_long_story_is_drawn_up_to_a_limit_and_says_so() -> None:
 
 def test_a_story_without_entries_is_a_picture_all_the_same() -> None:
     """Nothing recorded is nothing drawn, and no error."""
-    assert "Shop" in texts_in(sequence_svg(told()))
-    assert "participant Shop" in sequence_mermaid(told())
+    assert "Shop" in texts_in(sequence_svg(timeline_of()))
+    assert "participant Shop" in sequence_mermaid(timeline_of())
 
 
-@pytest.mark.parametrize("svg", [lifecycle_svg(LIFECYCLE), sequence_svg(told(entry("x")))])
+@pytest.mark.parametrize("svg", [lifecycle_svg(LIFECYCLE), sequence_svg(timeline_of(entry("x")))])
 def test_pictures_are_named_for_people_who_cannot_see_them(svg: str) -> None:
     """Title and description exist, and the picture refers to them."""
     root = minidom.parseString(svg).documentElement

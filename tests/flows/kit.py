@@ -100,14 +100,14 @@ def stepwise(flow: Command[T], answer_to: Callable[[Effect], object]) -> Generat
     try:
         effect = next(flow)
         while True:
-            asked = effect
+            effect_now = effect
             try:
-                answer = answer_to(asked)
+                answer = answer_to(effect_now)
             except Exception as error:
                 effect = flow.throw(error)
             else:
                 effect = flow.send(answer)
-            yield asked
+            yield effect_now
     except StopIteration as end:
         return cast(T, end.value)
 
@@ -330,7 +330,7 @@ def ecdsa_signed(body: bytes, signer: EcdsaSigner) -> dict[str, str]:
     return {messages.ECDSA_HEADER: signature}
 
 
-def tell(world: World, event_type: str, event_id: str = "whe_hand", **fields: Any) -> Any:
+def send_webhook(world: World, event_type: str, event_id: str = "whe_hand", **fields: Any) -> Any:
     """Bring one authentic webhook to the shop; what it made of it."""
     body = body_of(event_type, event_id, **fields)
     return world.flow.receive_webhook(signed(body), body)
@@ -339,7 +339,7 @@ def tell(world: World, event_type: str, event_id: str = "whe_hand", **fields: An
 def success_of(world: World, x_intent_id: str | None, **fields: Any) -> dict[str, Any]:
     """The fields of an honest `intent.success`, with changes."""
     order = world.xpay.intent(x_intent_id or "").order
-    told = {
+    members = {
         "intentId": x_intent_id,
         "receiptId": order.receipt_id,
         "status": "SUCCESS",
@@ -347,7 +347,7 @@ def success_of(world: World, x_intent_id: str | None, **fields: Any) -> dict[str
         "currency": order.currency,
         "metadata": order.metadata,
     }
-    return {**told, **fields}
+    return {**members, **fields}
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def story(world: World, name: str = "order-42") -> list[tuple[str, str]]:
     return [(entry.what, entry.verdict) for entry in world.flow.timeline(name).entries]
 
 
-def owed(record: Record, name: str) -> list[OutboxEntry]:
+def outbox_entries(record: Record, name: str) -> list[OutboxEntry]:
     return [effect for effect in record.outbox if effect.name == name]
 
 

@@ -260,14 +260,14 @@ class ShopMachine(RuleBasedStateMachine):
         if sold := self.sold(pick):
             amount = sold.order.amount_minor + difference
             names = {"intentId": sold.x_intent_id, "metadata": metadata_of(sold)}
-            self.told("intent.success", cut, amount=amount, currency=sold.order.currency, **names)
+            self.send_webhook("intent.success", cut, amount=amount, currency=sold.order.currency, **names)
 
     @rule(pick=PICKS, cut=CUTS)
     def a_stranger(self, pick: int, cut: tuple[int, When] | None) -> None:
         fields = {"amount": 1999, "currency": "USD", "receiptId": "order-9"}
-        self.told("intent.success", cut, intentId=f"in_foreign_{pick}", **fields)
+        self.send_webhook("intent.success", cut, intentId=f"in_foreign_{pick}", **fields)
 
-    def told(self, event_type: str, cut: tuple[int, When] | None, **fields: Any) -> None:
+    def send_webhook(self, event_type: str, cut: tuple[int, When] | None, **fields: Any) -> None:
         event_id = f"whe_by_hand_{next(self.numbers)}"
         body = body_of(event_type, event_id, **fields)
         if self.shop(lambda: self.world.flow.receive_webhook(signed(body), body), cut):
@@ -350,8 +350,8 @@ class ShopMachine(RuleBasedStateMachine):
 
     def check_calls(self, records: list[Record]) -> None:
         """Each call was owed, under its own key; the success of one intent has one key."""
-        owed = {entry.id for record in records for entry in record.outbox}
-        assert {key for _, key, _ in self.calls} <= owed
+        entries = {entry.id for record in records for entry in record.outbox}
+        assert {key for _, key, _ in self.calls} <= entries
         for name, key, intent_id in self.calls:
             if name == "on_success":
                 assert f"{intent_id}:on_success" == key
@@ -384,7 +384,7 @@ class ShopMachine(RuleBasedStateMachine):
 
     def lost_webhooks_are_noticed(self) -> None:
         """No webhook comes any more: whatever is still asked about is found by asking."""
-        asked = {record.key for record in self.records() if record.reconcile_at_ms is not None}
+        scheduled = {record.key for record in self.records() if record.reconcile_at_ms is not None}
         for _ in range(40):
             waiting = [r.reconcile_at_ms for r in self.records() if r.reconcile_at_ms is not None]
             if not waiting:
@@ -392,7 +392,7 @@ class ShopMachine(RuleBasedStateMachine):
             self.world.advance(max(0, min(waiting) - self.world.clock.now_ms()) / 1000)
             self.world.flow.reconcile()
         for record in self.records():
-            if record.key in asked and record.intent and is_resolved(record):
+            if record.key in scheduled and record.intent and is_resolved(record):
                 assert self.paid_at_xpay(record) == record.intent.money_checked
 
     def paid_at_xpay(self, record: Record) -> bool:

@@ -73,7 +73,7 @@ def open_shop(world: World) -> Generator[Flow, None, None]:
         yield flow
 
 
-def tell(flow: Flow, world: World, x_intent_id: str | None) -> None:
+def pay(flow: Flow, world: World, x_intent_id: str | None) -> None:
     body = body_of("intent.success", **success_of(world, x_intent_id))
     flow.receive_webhook(signed(body), body)
 
@@ -84,7 +84,7 @@ def test_the_handler_runs_right_after_the_commit() -> None:
     with open_shop(world) as flow:
         bell = Bell()
         flow.on_success(bell)
-        tell(flow, world, world.start_checkout().x_intent_id)
+        pay(flow, world, world.start_checkout().x_intent_id)
         bell.wait_for_ring()
     assert ["pi_1:on_success"] == bell.keys
     assert "done" == world.flow.store.history("receipt:order-42")[0].outbox[0].status
@@ -97,7 +97,7 @@ def test_the_loop_survives_a_handler_that_fails() -> None:
         bell = Bell(RuntimeError("no paper"))
         flow.on_success(bell)
         for order in ("order-1", "order-2"):
-            tell(flow, world, world.start_checkout(order).x_intent_id)
+            pay(flow, world, world.start_checkout(order).x_intent_id)
             bell.wait_for_ring()
     assert ["pi_1:on_success", "pi_2:on_success"] == bell.keys
 
@@ -121,7 +121,7 @@ def test_the_loop_survives_a_store_that_fails(caplog: pytest.LogCaptureFixture) 
         flow.on_success(bell)
         x_intent_id = world.start_checkout().x_intent_id
         assert broken.wait(DEADLINE_S)
-        tell(flow, world, x_intent_id)
+        pay(flow, world, x_intent_id)
         bell.wait_for_ring()
     assert ["pi_1:on_success"] == bell.keys
     assert "what is due stays due" in caplog.text
@@ -148,7 +148,7 @@ def test_closing_waits_for_the_handler_that_is_running() -> None:
 
     with open_shop(world) as flow:
         flow.on_success(slow)
-        tell(flow, world, world.start_checkout().x_intent_id)
+        pay(flow, world, world.start_checkout().x_intent_id)
         assert begun.wait(DEADLINE_S)
         threading.Thread(target=let_go.set).start()
     assert ended.is_set()
@@ -159,7 +159,7 @@ def test_what_a_dead_process_left_is_done_at_the_next_start() -> None:
     """`start` looks for work that nobody announced."""
     world = World()
     x_intent_id = world.start_checkout().x_intent_id
-    tell(world.flow, world, x_intent_id)
+    pay(world.flow, world, x_intent_id)
     with open_shop(world) as flow:
         bell = Bell()
         flow.on_success(bell)
@@ -206,7 +206,7 @@ def in_a_loop(story: Callable[[World, AsyncFlow], Any]) -> list[Record]:
     store = MemoryStore()
     world = World(store)
 
-    async def told() -> None:
+    async def scenario() -> None:
         async with AsyncFlow(
             store,
             world.settings,
@@ -286,7 +286,7 @@ def test_an_async_loop_survives_what_its_work_raises() -> None:
     """And is woken by the next nudge."""
     rounds: list[int] = []
 
-    async def told() -> None:
+    async def scenario() -> None:
         again = asyncio.Event()
 
         async def work() -> None:
@@ -302,7 +302,7 @@ def test_an_async_loop_survives_what_its_work_raises() -> None:
             await again.wait()
             await loop.stop()
 
-    asyncio.run(told())
+    asyncio.run(scenario())
     assert 2 == len(rounds)
 
 

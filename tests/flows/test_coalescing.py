@@ -167,9 +167,9 @@ def test_one_that_cannot_be_written_does_not_sink_the_others() -> None:
         first, others = await behind_the_first(ledger, attempts(3))
         ledger.gate.set()
         assert await first
-        told = await asyncio.gather(*others, return_exceptions=True)
-        assert [True, True] == [told[0], told[2]]
-        assert isinstance(told[1], StoreUnavailable)
+        results = await asyncio.gather(*others, return_exceptions=True)
+        assert [True, True] == [results[0], results[2]]
+        assert isinstance(results[1], StoreUnavailable)
 
     asyncio.run(story())
 
@@ -309,9 +309,9 @@ def test_one_that_cannot_be_read_does_not_keep_the_others() -> None:
         looking += [asyncio.create_task(load(key(number))) for number in range(3)]
         await turn()
         ledger.gate.set()
-        told = await asyncio.gather(*looking, return_exceptions=True)
-        assert [[], [made[0]], [made[2]]] == [told[0], told[1], told[3]]
-        assert isinstance(told[2], StoreUnavailable)
+        results = await asyncio.gather(*looking, return_exceptions=True)
+        assert [[], [made[0]], [made[2]]] == [results[0], results[1], results[3]]
+        assert isinstance(results[2], StoreUnavailable)
 
     asyncio.run(story())
 

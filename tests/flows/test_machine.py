@@ -23,7 +23,7 @@ from .machine import ShopMachine
 WANTED = os.environ.get("MACHINE_EXAMPLES")
 
 
-def told(examples: int, steps: int) -> settings:
+def of_size(examples: int, steps: int) -> settings:
     return settings(
         max_examples=int(WANTED) if WANTED else examples,
         stateful_step_count=steps,
@@ -59,10 +59,10 @@ class SQLiteShop(ShopMachine):
 @pytest.mark.slow
 def test_the_promises_hold_in_memory() -> None:
     """Whatever customers, xPay, forgers, crashes and time do, in whatever order."""
-    run_state_machine_as_test(ShopMachine, settings=told(examples=250, steps=40))
+    run_state_machine_as_test(ShopMachine, settings=of_size(examples=250, steps=40))
 
 
 @pytest.mark.slow
 def test_the_promises_hold_on_sqlite() -> None:
     """The same over the store that a small shop uses."""
-    run_state_machine_as_test(SQLiteShop, settings=told(examples=30, steps=30))
+    run_state_machine_as_test(SQLiteShop, settings=of_size(examples=30, steps=30))

@@ -40,12 +40,12 @@ from .kit import (
     StoreBehind,
     UnreadableRecord,
     answer,
-    owed,
+    outbox_entries,
     paid_order,
     quiet_world,
     scripted,
     success_of,
-    tell,
+    send_webhook,
     the_record,
     touch,
 )
@@ -60,13 +60,13 @@ def paid(world: World, receipt_id: str = "order-42", **options: Any) -> str:
 
 
 def the_due(world: World, name: str = "on_success") -> OutboxEntry:
-    (entry,) = owed(the_record(world), name)
+    (entry,) = outbox_entries(the_record(world), name)
     return entry
 
 
-def worked(told: Sequence[HandlerResult | FailedJob]) -> list[HandlerResult]:
+def worked(results: Sequence[HandlerResult | FailedJob]) -> list[HandlerResult]:
     """What a pass did, when nothing stood in its way."""
-    return [one for one in told if not isinstance(one, FailedJob)]
+    return [one for one in results if not isinstance(one, FailedJob)]
 
 
 def log_of(entry: OutboxEntry) -> list[str]:
@@ -163,7 +163,7 @@ def test_a_failing_on_attention_ends_quietly() -> None:
     world = World(retry_schedule_s=(5,))
     world.flow.on_attention(Failing())
     checkout = world.start_checkout()
-    tell(world, "intent.success", **success_of(world, checkout.x_intent_id, amount=1))
+    send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id, amount=1))
     world.flow.deliver()
     world.advance(5)
     world.flow.deliver()
@@ -217,8 +217,8 @@ def test_two_payments_of_one_order_are_named() -> None:
     for checkout in (first, second):
         world.xpay.pay(checkout.x_intent_id or "")
     world.settle()
-    told = {payment.intent_id: payment.also_paid for _, payment in world.calls}
-    assert {"pi_1": ("pi_2",), "pi_2": ("pi_1",)} == told
+    results = {payment.intent_id: payment.also_paid for _, payment in world.calls}
+    assert {"pi_1": ("pi_2",), "pi_2": ("pi_1",)} == results
 
 
 def test_a_payment_after_a_cancellation_says_so() -> None:
@@ -569,9 +569,9 @@ def test_a_call_that_cannot_be_settled_is_made_again() -> None:
             touch(store, change.record.key)
 
     world.flow.ports.store = RivalledStore(store, rival)
-    (told,) = world.flow.deliver()
-    assert isinstance(told, FailedJob)
-    assert told.error.startswith("StoreContended")
+    (results,) = world.flow.deliver()
+    assert isinstance(results, FailedJob)
+    assert results.error.startswith("StoreContended")
     world.flow.ports.store = store
     world.advance(60)
     assert ["done"] == [d.outcome for d in worked(world.flow.deliver())]
@@ -694,8 +694,8 @@ def test_a_record_that_cannot_be_read_does_not_hold_up_the_others(work: str) -> 
     if work == "deliver":
         world.deliver_webhooks()
     world.flow.ports.store = Unreadable(world.flow.ports.store)
-    told = getattr(world.flow, work)()
-    assert ["attempt:1:order-42"] == [one.key for one in told if isinstance(one, FailedJob)]
+    results = getattr(world.flow, work)()
+    assert ["attempt:1:order-42"] == [one.key for one in results if isinstance(one, FailedJob)]
     intent = world.flow.timeline("order-43").intent
     assert intent is not None
     assert "success" == intent.state

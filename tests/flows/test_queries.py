@@ -31,7 +31,7 @@ from .kit import (
     quiet_world,
     scripted,
     success_of,
-    tell,
+    send_webhook,
     the_record,
 )
 
@@ -52,18 +52,18 @@ ACTS: dict[str, tuple[Callable[[World, str], object], PaymentStatus]] = {
     "refunded": (lambda world, x: (world.xpay.pay(x), world.xpay.refund(x)), SUCCESS),
     "disputed": (lambda world, x: (world.xpay.pay(x), world.xpay.dispute(x)), SUCCESS),
     "wrong money": (
-        lambda world, x: tell(world, "intent.success", **success_of(world, x, amount=1)),
+        lambda world, x: send_webhook(world, "intent.success", **success_of(world, x, amount=1)),
         PENDING,
     ),
     "declined, then wrong money": (
         lambda world, x: (
             world.xpay.decline(x),
-            tell(world, "intent.success", **success_of(world, x, amount=1)),
+            send_webhook(world, "intent.success", **success_of(world, x, amount=1)),
         ),
         PENDING,
     ),
     "only a refund": (
-        lambda world, x: tell(
+        lambda world, x: send_webhook(
             world, "intent.refunded", intentId=x, refundId="rf_1", amount=1, currency="USD"
         ),
         PENDING,
@@ -113,7 +113,7 @@ def test_the_status_tells_nothing_else() -> None:
 def test_parked_news_does_not_hide_the_intent() -> None:
     """News that came too early is filed under the same id and is no intent."""
     world = World(config=None)
-    tell(world, "intent.created", intentId="in_foreign")
+    send_webhook(world, "intent.created", intentId="in_foreign")
     assert UNKNOWN_PAYMENT == world.status("in_foreign")
 
 
@@ -194,7 +194,7 @@ def test_recent_records_are_newest_first() -> None:
     world = World()
     for number in range(3):
         world.start_checkout(f"order-{number}")
-    tell(world, "intent.created", intentId="in_foreign")
+    send_webhook(world, "intent.created", intentId="in_foreign")
     keys = [timeline.key for timeline in world.flow.recent(3)]
     assert ["parked:x:in_foreign", "attempt:1:order-2", "attempt:1:order-1"] == keys
 
@@ -212,7 +212,7 @@ def states(world: World) -> list[str]:
     world.advance(61)
     world.deliver_webhooks()
     world.flow.reconcile()
-    tell(world, "intent.created", "whe_parked", intentId="in_foreign")
+    send_webhook(world, "intent.created", "whe_parked", intentId="in_foreign")
     scripted(world, error(400, "bad_request"), *[NoAnswer("lost")] * 3)
     with pytest.raises(XPayRefused):
         world.start_checkout("order-refused")

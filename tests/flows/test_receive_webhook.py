@@ -37,13 +37,13 @@ from .kit import (
     RivalledStore,
     body_of,
     ecdsa_signed,
-    owed,
+    outbox_entries,
     quiet_world,
     recorded,
     signed,
     story,
     success_of,
-    tell,
+    send_webhook,
     the_record,
     touch,
 )
@@ -55,7 +55,7 @@ def test_a_success_is_applied_and_owes_the_handler() -> None:
     """The answer says what was decided, about which intent, and what is owed now."""
     world = World()
     checkout = world.start_checkout()
-    received = tell(world, "intent.success", **success_of(world, checkout.x_intent_id))
+    received = send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
     assert ("whe_hand", "intent.success", "applied", checkout.intent_id, "success", 1) == (
         received.event_id,
         received.event_type,
@@ -71,7 +71,7 @@ def test_no_handler_runs_inside_the_webhook() -> None:
     """Receiving only records; the handler is called by whoever delivers."""
     world = World()
     checkout = world.start_checkout()
-    tell(world, "intent.success", **success_of(world, checkout.x_intent_id))
+    send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
     assert [] == world.calls
     world.flow.deliver()
     assert ["pi_1:on_success"] == world.called("on_success")
@@ -83,7 +83,7 @@ def test_a_copy_is_a_duplicate_and_costs_no_write() -> None:
     world = World(store)
     checkout = world.start_checkout()
     fields = success_of(world, checkout.x_intent_id)
-    tell(world, "intent.success", **fields)
+    send_webhook(world, "intent.success", **fields)
     written = len(store.changes)
     copy = body_of("intent.success", **fields).replace(b",", b" ,\n")
     received = world.flow.receive_webhook(signed(copy), copy)
@@ -96,8 +96,8 @@ def test_old_news_is_stale_and_kept() -> None:
     """`intent.created` after the success changes nothing, and is on file."""
     world = World()
     checkout = world.start_checkout()
-    tell(world, "intent.success", "whe_1", **success_of(world, checkout.x_intent_id))
-    received = tell(world, "intent.created", "whe_2", intentId=checkout.x_intent_id)
+    send_webhook(world, "intent.success", "whe_1", **success_of(world, checkout.x_intent_id))
+    received = send_webhook(world, "intent.created", "whe_2", intentId=checkout.x_intent_id)
     assert ("stale", "success", 0) == (received.disposition, received.state, received.handlers_due)
     assert ["whe_1", "whe_2"] == recorded([the_record(world)])
 
@@ -106,8 +106,8 @@ def test_a_failure_never_undoes_a_success() -> None:
     """It is kept, on_failed is owed and then dropped as overtaken."""
     world = World()
     checkout = world.start_checkout()
-    tell(world, "intent.success", "whe_1", **success_of(world, checkout.x_intent_id))
-    received = tell(world, "intent.failed", "whe_2", intentId=checkout.x_intent_id)
+    send_webhook(world, "intent.success", "whe_1", **success_of(world, checkout.x_intent_id))
+    received = send_webhook(world, "intent.failed", "whe_2", intentId=checkout.x_intent_id)
     world.flow.deliver()
     assert ("stale", "success") == (received.disposition, received.state)
     assert ([], ["pi_1:on_success"]) == (world.called("on_failed"), world.called("on_success"))
@@ -118,7 +118,7 @@ def test_one_event_id_with_two_contents_is_contradictory() -> None:
     world = World()
     checkout = world.start_checkout()
     for code, verdict in (("card_decline", "applied"), ("risk_check_failed", "contradictory")):
-        received = tell(
+        received = send_webhook(
             world, "intent.failed", "whe_1", intentId=checkout.x_intent_id, errorCode=code
         )
         assert verdict == received.disposition
@@ -144,7 +144,7 @@ def test_wrong_money_is_never_paid(wrong: dict[str, Any]) -> None:
     world = World()
     checkout = world.start_checkout()
     honest = success_of(world, checkout.x_intent_id)
-    received = tell(world, "intent.success", "whe_1", **{**honest, **wrong})
+    received = send_webhook(world, "intent.success", "whe_1", **{**honest, **wrong})
     world.flow.deliver()
     assert "mismatched" == received.disposition
     assert ([], ["pi_1:on_attention:wrong_money"]) == (
@@ -152,7 +152,7 @@ def test_wrong_money_is_never_paid(wrong: dict[str, Any]) -> None:
         world.called("on_attention"),
     )
     assert "PENDING" == world.status(checkout.x_intent_id).status
-    tell(world, "intent.success", "whe_2", **honest)
+    send_webhook(world, "intent.success", "whe_2", **honest)
     world.flow.deliver()
     assert ["pi_1:on_success"] == world.called("on_success")
 
@@ -161,7 +161,7 @@ def test_an_unknown_type_is_kept() -> None:
     """xPay may invent event types; each is on file under its own word."""
     world = World()
     checkout = world.start_checkout()
-    received = tell(world, "intent.pondered", intentId=checkout.x_intent_id, mood="good")
+    received = send_webhook(world, "intent.pondered", intentId=checkout.x_intent_id, mood="good")
     assert ("unknown", checkout.intent_id) == (received.disposition, received.intent_id)
     assert ("intent.pondered", "unknown") == story(world)[-1]
 
@@ -169,7 +169,7 @@ def test_an_unknown_type_is_kept() -> None:
 def test_an_event_of_an_unknown_intent_is_parked() -> None:
     """Kept under xPay's id, answered as received, shown among the recent records."""
     world = World()
-    received = tell(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
+    received = send_webhook(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
     assert ("unknown", None) == (received.disposition, received.intent_id)
     (parked,) = world.flow.recent()
     assert ("parked:x:in_foreign", None) == (parked.key, parked.intent)
@@ -180,7 +180,7 @@ def test_news_that_names_no_intent_is_parked_for_itself() -> None:
     """A setup-method event has no intent; each is a record of its own."""
     world = World()
     for event_id in ("whe_1", "whe_2", "whe_1"):
-        tell(world, "setup_method.success", event_id, pmId="pmt_1")
+        send_webhook(world, "setup_method.success", event_id, pmId="pmt_1")
     assert ["parked:event:whe_2", "parked:event:whe_1"] == [t.key for t in world.flow.recent()]
 
 
@@ -341,7 +341,7 @@ def test_news_with_fewer_names_still_finds_its_intent(changes: dict[str, Any]) -
     world = World()
     checkout = world.start_checkout()
     fields = success_of(world, checkout.x_intent_id, **changes)
-    assert checkout.intent_id == tell(world, "intent.success", **fields).intent_id
+    assert checkout.intent_id == send_webhook(world, "intent.success", **fields).intent_id
 
 
 def test_a_receipt_that_fits_two_attempts_claims_neither() -> None:
@@ -350,7 +350,7 @@ def test_a_receipt_that_fits_two_attempts_claims_neither() -> None:
     for new_attempt in (False, True):
         with pytest.raises(OutcomeUnknown):
             world.start_checkout(new_attempt=new_attempt)
-    received = tell(
+    received = send_webhook(
         world, "intent.success", intentId="in_x", receiptId="order-42", amount=1999, currency="USD"
     )
     assert None is received.intent_id
@@ -361,7 +361,7 @@ def test_a_receipt_over_other_money_claims_nothing() -> None:
     world = World(faults=lost_answers())
     with pytest.raises(OutcomeUnknown):
         world.start_checkout()
-    received = tell(
+    received = send_webhook(
         world, "intent.success", intentId="in_x", receiptId="order-42", amount=1, currency="USD"
     )
     assert None is received.intent_id
@@ -372,7 +372,7 @@ def test_our_id_under_another_intent_of_xpays_is_put_up_for_attention() -> None:
     world = World()
     checkout = world.start_checkout()
     fields = success_of(world, checkout.x_intent_id, intentId="in_second")
-    received = tell(world, "intent.success", **fields)
+    received = send_webhook(world, "intent.success", **fields)
     world.flow.deliver()
     assert checkout.intent_id == received.intent_id
     assert ["pi_1:on_attention:second_xpay_intent"] == world.called("on_attention")
@@ -403,8 +403,8 @@ def test_a_commit_that_took_effect_and_was_not_confirmed_is_recorded_once() -> N
     checkout = world.start_checkout()
     store.break_next("after")
     with pytest.raises(StoreUnavailable):
-        tell(world, "intent.success", **success_of(world, checkout.x_intent_id))
-    again = tell(world, "intent.success", **success_of(world, checkout.x_intent_id))
+        send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
+    again = send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
     world.flow.deliver()
     assert "duplicate" == again.disposition
     assert ["pi_1:on_success"] == world.called("on_success")
@@ -419,10 +419,10 @@ def test_a_lost_race_is_decided_again_on_what_the_winner_left() -> None:
 
     def rival(change: Change) -> None:
         if not slipped:
-            slipped.append(tell(world, "intent.failed", "whe_rival", intentId=checkout.x_intent_id))
+            slipped.append(send_webhook(world, "intent.failed", "whe_rival", intentId=checkout.x_intent_id))
 
     world.flow.ports.store = RivalledStore(world.flow.ports.store, rival)
-    received = tell(world, "intent.success", **success_of(world, checkout.x_intent_id))
+    received = send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
     assert "success" == received.state
     assert ["whe_rival", "whe_hand"] == recorded([the_record(world)])
 
@@ -434,17 +434,17 @@ def test_ten_lost_races_are_left_to_the_next_delivery(foreign: bool) -> None:
     checkout = world.start_checkout()
     fields = success_of(world, checkout.x_intent_id)
     if foreign:
-        tell(world, "intent.created", "whe_first", intentId="in_foreign")
+        send_webhook(world, "intent.created", "whe_first", intentId="in_foreign")
         fields = {"intentId": "in_foreign"}
     store = RivalledStore(
         world.flow.ports.store, lambda change: touch(world.flow.ports.store, change.record.key)
     )
     world.flow.ports.store = store
     with pytest.raises(StoreContended):
-        tell(world, "intent.success", **fields)
+        send_webhook(world, "intent.success", **fields)
     assert 10 == store.commits
     world.flow.ports.store = store.inner
-    assert "success" == (tell(world, "intent.success", **fields).state or "success")
+    assert "success" == (send_webhook(world, "intent.success", **fields).state or "success")
 
 
 def test_headers_may_be_pairs_in_any_case() -> None:
@@ -462,10 +462,10 @@ def test_on_success_is_due_once() -> None:
     world.advance(61)
     world.flow.reconcile()
     world.settle()
-    tell(world, "intent.success", "whe_more", **success_of(world, checkout.x_intent_id))
+    send_webhook(world, "intent.success", "whe_more", **success_of(world, checkout.x_intent_id))
     world.settle()
     record = the_record(world)
-    assert 1 == len(owed(record, "on_success"))
+    assert 1 == len(outbox_entries(record, "on_success"))
     assert ["pi_1:on_success"] == world.called("on_success")
 
 
@@ -474,7 +474,7 @@ def test_the_recorded_event_has_no_address_and_no_customer() -> None:
     world = World()
     checkout = world.start_checkout()
     fields = success_of(world, checkout.x_intent_id)
-    tell(
+    send_webhook(
         world,
         "intent.success",
         **fields,
@@ -492,13 +492,13 @@ def test_receive_webhook_reads_a_record_in_a_withdrawn_currency(
     """An upgrade of the table of currencies (BGN and ANG went in 2025-26) loses no record."""
     world = quiet_world(store=SQLiteStore(tmp_path / "payments.db"))
     checkout = world.start_checkout()
-    told = success_of(world, checkout.x_intent_id)
+    members = success_of(world, checkout.x_intent_id)
 
     def dropped(currency: str) -> int:
         raise InvalidValue(f"{currency} is no currency code of ISO 4217")
 
     monkeypatch.setattr("xpay_flow.money.exponent", dropped)
-    assert "applied" == tell(world, messages.INTENT_SUCCESS, **told).disposition
+    assert "applied" == send_webhook(world, messages.INTENT_SUCCESS, **members).disposition
 
 
 def test_receive_webhook_raises_a_documented_error_for_a_state_of_another_lifecycle() -> None:
@@ -510,7 +510,7 @@ def test_receive_webhook_raises_a_documented_error_for_a_state_of_another_lifecy
     world.flow.record(checkout.intent_id, "held")
     world.flow.context = FlowContext(world.settings)
     with suppress(XPayFlowError):
-        tell(world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id))
+        send_webhook(world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id))
 
 
 def test_receive_webhook_quarantines_no_personal_data() -> None:
@@ -538,8 +538,8 @@ def test_receive_webhook_keeps_one_event_id_about_two_intents_at_both() -> None:
     world = quiet_world()
     names = ("order-1", "order-2")
     for x_intent_id in [world.start_checkout(name).x_intent_id for name in names]:
-        told = success_of(world, x_intent_id)
-        tell(world, messages.INTENT_SUCCESS, event_id="whe_same", **told)
+        members = success_of(world, x_intent_id)
+        send_webhook(world, messages.INTENT_SUCCESS, event_id="whe_same", **members)
     assert 0 == world.flow.counters["webhook.contradictory"]
     for name in names:
         record = the_record(world, f"receipt:{name}")
@@ -566,5 +566,5 @@ def test_receive_webhook_survives_a_thread_that_cannot_be_started(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     world.flow = flow
-    told = tell(world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id))
-    assert "applied" == told.disposition
+    members = send_webhook(world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id))
+    assert "applied" == members.disposition

@@ -33,13 +33,13 @@ from .kit import (
     UnreadableRecord,
     answer,
     error,
-    owed,
+    outbox_entries,
     quiet_world,
     recorded,
     scripted,
     story,
     success_of,
-    tell,
+    send_webhook,
     the_record,
     touch,
 )
@@ -62,13 +62,13 @@ def unanswered(world: World, fault: str = "lose_answer") -> Record:
     return the_record(world)
 
 
-def worked(told: Sequence[ReconcileResult | FailedJob]) -> list[ReconcileResult]:
+def worked(results: Sequence[ReconcileResult | FailedJob]) -> list[ReconcileResult]:
     """What a pass asked, when nothing stood in its way."""
-    return [one for one in told if not isinstance(one, FailedJob)]
+    return [one for one in results if not isinstance(one, FailedJob)]
 
 
-def outcomes(told: Sequence[ReconcileResult | FailedJob]) -> list[tuple[str, str | None]]:
-    return [(one.outcome, one.state) for one in worked(told)]
+def outcomes(results: Sequence[ReconcileResult | FailedJob]) -> list[tuple[str, str | None]]:
+    return [(one.outcome, one.state) for one in worked(results)]
 
 
 # --- lost webhooks -------------------------------------------------------------------------------
@@ -168,8 +168,8 @@ def test_an_answer_over_other_money_pays_nothing(wrong: dict[str, Any]) -> None:
     """Asked as told: amount and currency must be the ones that were asked for."""
     world = World(config=DEAF)
     checkout = world.start_checkout()
-    told = {"xIntentId": checkout.x_intent_id, "status": "SUCCESS", "amount": 1999}
-    scripted(world, answer(200, {**told, "currency": "USD", **wrong}))
+    results = {"xIntentId": checkout.x_intent_id, "status": "SUCCESS", "amount": 1999}
+    scripted(world, answer(200, {**results, "currency": "USD", **wrong}))
     world.advance(60)
     world.flow.reconcile()
     world.flow.deliver()
@@ -209,12 +209,12 @@ def test_an_answer_about_another_intent_is_not_believed() -> None:
         (error(401, "unauthorized"), "refused"),
     ],
 )
-def test_an_answer_that_says_nothing_changes_nothing(said: Any, outcome: str) -> None:
+def test_an_answer_that_says_nothing_changes_nothing(reply: Any, outcome: str) -> None:
     """One try, no repeat in the same pass; the schedule asks again."""
     world = World(config=DEAF)
     checkout = world.start_checkout()
     world.xpay.pay(checkout.x_intent_id or "")
-    transport = scripted(world, said)
+    transport = scripted(world, reply)
     world.advance(60)
     assert [(outcome, "created")] == outcomes(world.flow.reconcile())
     assert 1 == len(transport.requests)
@@ -229,9 +229,9 @@ def test_a_refund_without_a_known_payment_heals_by_asking() -> None:
     world.xpay.pay(checkout.x_intent_id or "")
     world.xpay.refund(checkout.x_intent_id or "", 100)
     fields: dict[str, Any] = {"intentId": checkout.x_intent_id, "refundId": "rf_1"}
-    tell(world, "intent.refunded", amount=100, currency="USD", **fields)
+    send_webhook(world, "intent.refunded", amount=100, currency="USD", **fields)
     assert (False, "PENDING") == (
-        bool(owed(the_record(world), "on_success")),
+        bool(outbox_entries(the_record(world), "on_success")),
         world.status(checkout.x_intent_id).status,
     )
     assert [("learned", "success")] == outcomes(world.flow.reconcile())
@@ -246,7 +246,7 @@ def test_every_id_of_an_attempt_is_asked_about() -> None:
     checkout = world.start_checkout()
     other = world.start_checkout("order-43")
     metadata = {"xpay_flow_intent": checkout.intent_id}
-    tell(world, "intent.created", intentId=other.x_intent_id, metadata=metadata)
+    send_webhook(world, "intent.created", intentId=other.x_intent_id, metadata=metadata)
     world.xpay.pay(checkout.x_intent_id or "")
     world.advance(60)
     world.flow.reconcile()
@@ -303,8 +303,8 @@ def test_a_creation_that_always_fails_is_found_in_the_list() -> None:
     world.xpay.set_faults(FaultPlan())
     (intent,) = world.xpay.intents()
     world.xpay.pay(intent.x_intent_id)
-    told = [until_settled(world, seconds) for seconds in (31, 120)]
-    assert [[("unclear", "initiated")], [("learned", "success")]] == told
+    results = [until_settled(world, seconds) for seconds in (31, 120)]
+    assert [[("unclear", "initiated")], [("learned", "success")]] == results
     world.flow.deliver()
     assert ["pi_1:on_success"] == world.called("on_success")
 
@@ -414,7 +414,7 @@ def test_a_customer_whose_page_was_never_known_can_buy_again() -> None:
 def test_parked_news_without_an_owner_is_looked_at_on_schedule_and_kept() -> None:
     """It costs no request to xPay, ends with the schedule, and stays on file."""
     world = World(config=DEAF, reconcile_schedule_s=(60, 60))
-    tell(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
+    send_webhook(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
     transport = scripted(world)
     assert [("unmatched", None)] == until_settled(world, 60)
     assert [("unmatched", None)] == until_settled(world, 60)
@@ -432,7 +432,7 @@ def test_parked_news_is_adopted_by_the_reconciler() -> None:
     world.xpay.pay(intent.x_intent_id)
     for event_id in ("whe_1", "whe_2"):
         names = {"receiptId": None, "metadata": None}
-        tell(world, "intent.success", event_id, **success_of(world, intent.x_intent_id, **names))
+        send_webhook(world, "intent.success", event_id, **success_of(world, intent.x_intent_id, **names))
     fuse.set(8, "after")
     with pytest.raises(Crash):
         world.start_checkout()
@@ -440,8 +440,8 @@ def test_parked_news_is_adopted_by_the_reconciler() -> None:
     assert record.intent is not None
     assert ("created", []) == (record.intent.state, recorded([record]))
     world.advance(60)
-    asked = world.flow.reconcile()
-    assert "attached" in [one.outcome for one in worked(asked)]
+    results = world.flow.reconcile()
+    assert "attached" in [one.outcome for one in worked(results)]
     assert ["whe_1", "whe_2"] == sorted(recorded([the_record(world)]))
     world.flow.deliver()
     assert ["pi_1:on_success"] == world.called("on_success")
@@ -612,7 +612,7 @@ def test_reconcile_flags_a_payment_of_unknown_amount_in_the_end() -> None:
     """A refund proved a payment, xPay never said over how much: somebody must be told."""
     world = quiet_world(config=DEAF)
     checkout = world.start_checkout()
-    tell(
+    send_webhook(
         world,
         messages.INTENT_REFUNDED,
         intentId=checkout.x_intent_id,
@@ -637,7 +637,7 @@ def test_reconcile_forgets_a_request_that_can_no_longer_be_sent() -> None:
     with pytest.raises(OutcomeUnknown):
         world.start_checkout()
     metadata = {world.settings.metadata_key: "pi_1"}
-    tell(world, messages.INTENT_CREATED, intentId="in_1", metadata=metadata)
+    send_webhook(world, messages.INTENT_CREATED, intentId="in_1", metadata=metadata)
     for _ in range(30):
         world.advance(DAY_S)
         world.flow.reconcile()

@@ -51,7 +51,7 @@ from .kit import (
     scripted,
     story,
     success_of,
-    tell,
+    send_webhook,
     the_record,
     touch,
 )
@@ -105,9 +105,9 @@ def test_the_address_and_the_request_stay_out_of_what_is_shown() -> None:
     world = World()
     checkout = world.start_checkout()
     record = the_record(world)
-    told = repr(checkout) + repr(record) + repr(world.flow.timeline("order-42").to_json())
-    assert checkout.url not in told
-    assert "ada@example.org" not in told
+    shown = repr(checkout) + repr(record) + repr(world.flow.timeline("order-42").to_json())
+    assert checkout.url not in shown
+    assert "ada@example.org" not in shown
     assert record.intent is not None
     assert None is record.intent.request
 
@@ -455,7 +455,7 @@ def test_real_evidence_beats_a_refusal() -> None:
     with pytest.raises(XPayRefused):
         world.start_checkout()
     fields: dict[str, Any] = {"intentId": "in_real", "amount": 1999, "currency": "USD"}
-    received = tell(world, "intent.success", metadata={"xpay_flow_intent": "pi_1"}, **fields)
+    received = send_webhook(world, "intent.success", metadata={"xpay_flow_intent": "pi_1"}, **fields)
     world.flow.deliver()
     assert ("success", 2) == (received.state, received.handlers_due)
     assert ["pi_1:on_success"] == world.called("on_success")
@@ -468,7 +468,7 @@ def test_an_intent_without_an_address_does_not_stand_in_the_way() -> None:
     scripted(world, error(400, "bad_request", "No"))
     with pytest.raises(XPayRefused):
         world.start_checkout()
-    tell(world, "intent.created", intentId="in_real", metadata={"xpay_flow_intent": "pi_1"})
+    send_webhook(world, "intent.created", intentId="in_real", metadata={"xpay_flow_intent": "pi_1"})
     assert "created" == world.start_checkout().state
 
 
@@ -558,7 +558,7 @@ def test_a_success_before_the_double_click_is_seen() -> None:
     """The webhook arrives between two clicks: the second one is AlreadyPaid."""
     world = World()
     checkout = world.start_checkout()
-    tell(world, "intent.success", **success_of(world, checkout.x_intent_id))
+    send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
     with pytest.raises(AlreadyPaid):
         world.start_checkout()
 

@@ -33,7 +33,7 @@ from xpay_flow.testing.world import (
     World,
 )
 
-from .kit import success_of, tell
+from .kit import success_of, send_webhook
 
 # --- three kinds of shop -------------------------------------------------------------------------
 
@@ -154,16 +154,16 @@ def story_of_a_lost_answer(world: World) -> None:
 
 def story_of_a_refusal(world: World) -> None:
     for money in (Money(1, "USD"), Money(500, "USD"), Money(600, "USD")):
-        world.calls.append((said(partial(world.start_checkout, money=money)), NOBODY))
+        world.calls.append((error_of(partial(world.start_checkout, money=money)), NO_PAYMENT))
     for name in ("pi_2", "pi_1", "pi_9"):
-        world.calls.append((said(partial(world.flow.send_to_checkout, name)), NOBODY))
+        world.calls.append((error_of(partial(world.flow.send_to_checkout, name)), NO_PAYMENT))
 
 
 def story_of_strangers(world: World) -> None:
-    tell(world, "intent.created", intentId="in_foreign")
-    tell(world, "setup_method.success", "whe_2")
+    send_webhook(world, "intent.created", intentId="in_foreign")
+    send_webhook(world, "setup_method.success", "whe_2")
     body = b"{"
-    world.calls.append((said(lambda: world.flow.receive_webhook({}, body)), NOBODY))
+    world.calls.append((error_of(lambda: world.flow.receive_webhook({}, body)), NO_PAYMENT))
     world.advance(60)
     world.flow.reconcile()
 
@@ -175,8 +175,8 @@ def story_of_failing_handlers(world: World) -> None:
 
     world.flow.on_success(fails)
     x_intent_id = world.start_checkout().x_intent_id or ""
-    tell(world, "intent.success", "whe_1", **success_of(world, x_intent_id, amount=1))
-    tell(world, "intent.success", "whe_2", **success_of(world, x_intent_id))
+    send_webhook(world, "intent.success", "whe_1", **success_of(world, x_intent_id, amount=1))
+    send_webhook(world, "intent.success", "whe_2", **success_of(world, x_intent_id))
     for seconds in (0, 5, 30, 120, 600, 3600, 21_600, 86_400, 86_400):
         world.advance(seconds)
         world.flow.deliver()
@@ -186,7 +186,7 @@ def story_of_failing_handlers(world: World) -> None:
 def story_of_a_bad_week(world: World) -> None:
     world.xpay.set_faults(FaultPlan.random(7))
     for number in range(6):
-        said(partial(world.start_checkout, f"order-{number}"))
+        error_of(partial(world.start_checkout, f"order-{number}"))
     for number, intent in enumerate(world.xpay.intents()):
         (world.xpay.decline if number % 3 == 0 else world.xpay.pay)(intent.x_intent_id)
     for _ in range(20):
@@ -195,7 +195,7 @@ def story_of_a_bad_week(world: World) -> None:
         world.flow.reconcile()
 
 
-NOBODY: Any = None
+NO_PAYMENT: Any = None
 STORIES = (
     story_of_a_purchase,
     story_of_a_lost_answer,
@@ -206,7 +206,7 @@ STORIES = (
 )
 
 
-def said(act: Callable[[], object]) -> str:
+def error_of(act: Callable[[], object]) -> str:
     """What an act came to, as a text."""
     try:
         return repr(act())
@@ -301,16 +301,16 @@ def test_every_effect_has_the_same_answer(makes: dict[str, Make]) -> None:
     kinds: set[str] = set()
     for name, make in makes.items():
         world = make(None)
-        asked = every_effect(world)
-        answers[name] = [comparable(answer) for answer in world.flow.run(_each(asked))]
-        kinds = {type(effect).__name__ for effect in asked}
+        requested = every_effect(world)
+        answers[name] = [comparable(answer) for answer in world.flow.run(_each(requested))]
+        kinds = {type(effect).__name__ for effect in requested}
     assert {kind.__name__ for kind in effects.Effect.__args__} - OF_SOME_STORES == kinds
     assert answers["sync"] == answers["over threads"] == answers["async"]
 
 
-def _each(asked: Sequence[effects.Effect]) -> Command[list[object]]:
+def _each(requested: Sequence[effects.Effect]) -> Command[list[object]]:
     answered: list[object] = []
-    for effect in asked:
+    for effect in requested:
         answered.append((yield effect))
     return answered
 

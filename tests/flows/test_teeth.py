@@ -39,7 +39,7 @@ from . import (
 )
 from .kit import StoreBehind
 from .machine import ShopMachine
-from .test_machine import told
+from .test_machine import of_size
 
 # By name, since a package's function may hide its module of the same name.
 checkout, recording, outbox, parking, reconcile, webhook = (
@@ -380,7 +380,7 @@ def cuts(story: Callable[[Shop], None]) -> Check:
 
 def machine() -> None:
     """The stateful machine, over as many stories as each run of the tests tells."""
-    quickly = settings(told(examples=250, steps=40), phases=[Phase.generate])
+    quickly = settings(of_size(examples=250, steps=40), phases=[Phase.generate])
     run_state_machine_as_test(ShopMachine, settings=quickly)
 
 

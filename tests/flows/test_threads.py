@@ -34,7 +34,7 @@ def stores(name: str, folder: Path) -> Callable[[], Store]:
     )
 
 
-def news(world: World) -> list[Delivery]:
+def webhooks(world: World) -> list[Delivery]:
     """Declined, paid and partly refunded: every webhook of some orders, none delivered yet."""
     for number in range(ORDERS):
         x_intent_id = world.start_checkout(f"order-{number}").x_intent_id or ""
@@ -51,7 +51,7 @@ def test_every_thread_delivers_everything(name: str, tmp_path: Path) -> None:
     owed: every event is on file once, every call is made once."""
     fresh = stores(name, tmp_path)
     world = World(fresh(), config=UNHURRIED)
-    deliveries = news(world)
+    deliveries = webhooks(world)
     flows = [world.new_flow(fresh()) for _ in range(THREADS)]
     together = threading.Barrier(THREADS)
 

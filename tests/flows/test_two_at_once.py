@@ -20,7 +20,7 @@ from xpay_flow.records import Record
 from xpay_flow.sandbox import FaultPlan
 from xpay_flow.testing.world import World
 
-from .kit import at_once, body_of, owed, recorded, signed, stepwise, success_of, the_record
+from .kit import at_once, body_of, outbox_entries, recorded, signed, stepwise, success_of, the_record
 
 Flows = tuple[Command[object], Command[object]]
 # A story: sets the scene in a fresh world, and gives the two flows to be run at once.
@@ -88,8 +88,8 @@ def parking_and_creation(world: World) -> Flows:
 
 
 def creation_and_parking(world: World) -> Flows:
-    news, creation = parking_and_creation(world)
-    return creation, news
+    event, creation = parking_and_creation(world)
+    return creation, event
 
 
 def success_twice(world: World) -> Flows:
@@ -129,8 +129,8 @@ def question_and_success(world: World) -> Flows:
     world.xpay.pay(checkout.x_intent_id or "")
     world.advance(61)
     fields = success_of(world, checkout.x_intent_id)
-    news = webhook(world, "intent.success", "whe_1", **fields)
-    return flows.reconcile(world.flow.context), news
+    event = webhook(world, "intent.success", "whe_1", **fields)
+    return flows.reconcile(world.flow.context), event
 
 
 def two_questions(world: World) -> Flows:
@@ -185,7 +185,7 @@ def test_parked_events_are_attached_in_any_order(scene: Scene) -> None:
         # At once: without another delivery, and without the reconciler.
         assert "success" == record.intent.state, turns
         assert ["whe_1"] == recorded([record])
-        assert 1 == len(owed(record, "on_success"))
+        assert 1 == len(outbox_entries(record, "on_success"))
 
 
 @pytest.mark.parametrize("dies", [0, 1])
@@ -226,12 +226,12 @@ def test_news_that_meets_other_news_is_not_lost(scene: Scene) -> None:
         world = play(scene, turns)
         record = one_intent(world)
         assert record.intent is not None
-        news = sorted(recorded([record]))
-        assert len(set(news)) == len(news)
-        assert 1 == len(owed(record, "on_success")), turns
+        event = sorted(recorded([record]))
+        assert len(set(event)) == len(event)
+        assert 1 == len(outbox_entries(record, "on_success")), turns
         quiet(world)
         assert ["pi_1:on_success"] == world.called("on_success"), turns
-        ends.add((record.intent.state, tuple(news)))
+        ends.add((record.intent.state, tuple(event)))
     assert 1 == len(ends)
 
 
@@ -250,7 +250,7 @@ def test_a_refund_overtakes_the_success_or_comes_after_it() -> None:
     for turns in schedules(worker_and_refund):
         world = play(worker_and_refund, turns)
         quiet(world)
-        (effect,) = owed(the_record(world), "on_success")
+        (effect,) = outbox_entries(the_record(world), "on_success")
         assert (effect.status == "done") == bool(world.called("on_success")), turns
         assert ["pi_1:on_refunded:rf_1"] == world.called("on_refunded")
         outcomes.add(effect.status)
@@ -280,7 +280,7 @@ def test_a_settled_payment_is_not_asked_about_again() -> None:
 def test_two_reconcilers_owe_the_handler_once() -> None:
     """However often xPay is asked, one payment is one call."""
     for turns in schedules(two_questions):
-        assert 1 == len(owed(the_record(play(two_questions, turns)), "on_success")), turns
+        assert 1 == len(outbox_entries(the_record(play(two_questions, turns)), "on_success")), turns
 
 
 def test_the_schedules_are_many() -> None:

@@ -98,17 +98,17 @@ def test_its_own_tests_pass_where_it_is_installed(python: Path, tmp_path: Path) 
     """The suite comes with our wheel, and ten lines put a stranger's store to it."""
     tests = tmp_path / "test_jsonfile.py"
     tests.write_text((STRANGER / "test_jsonfile.py").read_text())
-    said = run(
+    printed = run(
         *(python, "-m", "pytest", "-v", "-W", "error", "-p", "no:cacheprovider", tests),
         *("-p", "no:xdist", "--rootdir", tmp_path),
         cwd=tmp_path,
     )
-    assert " passed" in said
+    assert " passed" in printed
     # Its processes, its crashes and its list of recent ones are tested; what it has not is absent.
     for duty in ("one_of_two_processes_wins", "a_commit_cut_short", "the_recent_ones_come"):
-        assert f"test_{duty}" in said
-    assert "skipped" not in said
-    assert "test_work_is_called" not in said
+        assert f"test_{duty}" in printed
+    assert "skipped" not in printed
+    assert "test_work_is_called" not in printed
 
 
 # Waiting for a lock on a file is only seen after a while, so a few scenes stand for the others.

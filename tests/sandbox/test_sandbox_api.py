@@ -118,17 +118,17 @@ def test_create() -> None:
     """Create answers 200 with the documented fields, and nothing else."""
     answer = call(make_sandbox(), "POST", CREATE, BODY)
 
-    told = answer.json()
+    received = answer.json()
     assert 200 == answer.status
-    assert re.fullmatch("in_[A-Za-z0-9]{16}", told.pop("xIntentId"))
-    fwd_url = told.pop("fwdUrl")
+    assert re.fullmatch("in_[A-Za-z0-9]{16}", received.pop("xIntentId"))
+    fwd_url = received.pop("fwdUrl")
     assert fwd_url.startswith("http://127.0.0.1:4010/checkout/?xpay_intent_id=")
     assert {
         **BODY,
         "status": "CREATED",
         "presentmentCurrency": "EUR",
         "createdAt": "2026-01-05T09:30:00.000+00:00",
-    } == told
+    } == received
 
 
 def test_fwd_url_holds_another_id() -> None:
@@ -147,20 +147,20 @@ def test_minimal_create() -> None:
     """Only amount, currency and callbackUrl are needed; what is absent comes back as null."""
     body = {name: BODY[name] for name in ("amount", "currency", "callbackUrl")}
 
-    told = call(make_sandbox(), "POST", CREATE, body).json()
+    received = call(make_sandbox(), "POST", CREATE, body).json()
 
     for name in ("receiptId", "description", "cancelUrl", "customerDetails", "metadata"):
-        assert told[name] is None
+        assert received[name] is None
 
 
 def test_absent_fields_left_out() -> None:
     """With `absent_as_null=False`, what is absent is left out."""
     body = {name: BODY[name] for name in ("amount", "currency", "callbackUrl")}
 
-    told = call(make_sandbox(absent_as_null=False), "POST", CREATE, body).json()
+    received = call(make_sandbox(absent_as_null=False), "POST", CREATE, body).json()
 
-    assert "receiptId" not in told
-    assert None not in told.values()
+    assert "receiptId" not in received
+    assert None not in received.values()
 
 
 WRONG_FIELDS: list[dict[str, Any]] = [
@@ -365,7 +365,7 @@ def test_get() -> None:
     clock_of(sandbox).advance(1.5)
     sandbox.pay(x_intent_id)
 
-    told = call(sandbox, "GET", GET + x_intent_id).json()
+    received = call(sandbox, "GET", GET + x_intent_id).json()
 
     assert {
         **BODY,
@@ -374,7 +374,7 @@ def test_get() -> None:
         "presentmentCurrency": "EUR",
         "createdAt": "2026-01-05T09:30:00.000+00:00",
         "succeededAt": 1767605401500,
-    } == told
+    } == received
 
 
 def test_expand() -> None:
@@ -386,7 +386,7 @@ def test_expand() -> None:
     sandbox.pay(x_intent_id)
     query = "expand=charge_attempts&expand=succeeded_charge"
 
-    told = call(sandbox, "GET", GET + x_intent_id, query=query).json()
+    received = call(sandbox, "GET", GET + x_intent_id, query=query).json()
 
     card = {
         "brand": "Visa",
@@ -408,8 +408,8 @@ def test_expand() -> None:
         "errorCode": None,
         "paymentMetadata": how,
     }
-    assert [failed, worked] == told["chargeAttempts"]
-    assert worked == told["succeededCharge"]
+    assert [failed, worked] == received["chargeAttempts"]
+    assert worked == received["succeededCharge"]
 
 
 def test_settings_of_get() -> None:
@@ -417,11 +417,11 @@ def test_settings_of_get() -> None:
     sandbox = make_sandbox(fwd_url_in_get=True, expand_by_default=True)
     x_intent_id = create(sandbox)
 
-    told = call(sandbox, "GET", GET + x_intent_id).json()
+    received = call(sandbox, "GET", GET + x_intent_id).json()
 
-    assert sandbox.fwd_url(x_intent_id) == told["fwdUrl"]
-    assert [] == told["chargeAttempts"]
-    assert "succeededCharge" not in told
+    assert sandbox.fwd_url(x_intent_id) == received["fwdUrl"]
+    assert [] == received["chargeAttempts"]
+    assert "succeededCharge" not in received
     assert 400 == call(sandbox, "GET", GET + x_intent_id, query="expand=everything").status
 
 

@@ -48,7 +48,7 @@ def whole_life(sandbox: Sandbox) -> str:
     return x_intent_id
 
 
-def told(sandbox: Sandbox, event_type: str) -> dict[str, Any]:
+def payload_of(sandbox: Sandbox, event_type: str) -> dict[str, Any]:
     return next(p for p in payloads(sandbox) if p["eventType"] == event_type)
 
 
@@ -58,7 +58,7 @@ def test_golden_payloads(event_type: str) -> None:
     sandbox = make_sandbox()
     whole_life(sandbox)
 
-    payload = told(sandbox, event_type)
+    payload = payload_of(sandbox, event_type)
 
     assert GOLDEN[event_type] == {name: type(value) for name, value in payload.items()}
 
@@ -81,7 +81,7 @@ def test_values_of_success() -> None:
     sandbox = make_sandbox()
     whole_life(sandbox)
 
-    payload = told(sandbox, "intent.success")
+    payload = payload_of(sandbox, "intent.success")
 
     assert (2599, "EUR", "SUCCESS") == (payload["amount"], payload["currency"], payload["status"])
     assert BODY["customerDetails"] == payload["customerDetails"]
@@ -101,7 +101,7 @@ def test_other_methods_have_no_card() -> None:
     sandbox = make_sandbox()
     sandbox.pay(create(sandbox), method="PAYPAL")
 
-    payload = told(sandbox, "intent.success")
+    payload = payload_of(sandbox, "intent.success")
 
     assert "PAYPAL" == payload["paymentMethod"]
     assert "card" not in payload
@@ -110,8 +110,8 @@ def test_other_methods_have_no_card() -> None:
 def test_absent_customer() -> None:
     """Without customer details the page's own answer is told, or a stand-in with a null number."""
     sandbox = make_sandbox()
-    asked = {"name": "Bo", "email": "bo@example.org"}
-    sandbox.pay(create(sandbox, customerDetails=None), customer=asked)
+    given = {"name": "Bo", "email": "bo@example.org"}
+    sandbox.pay(create(sandbox, customerDetails=None), customer=given)
     sandbox.pay(create(sandbox, customerDetails=None))
 
     customers = [
@@ -120,7 +120,7 @@ def test_absent_customer() -> None:
         if payload["eventType"] == "intent.success"
     ]
 
-    assert asked == customers[0]
+    assert given == customers[0]
     assert customers[1]["contactNumber"] is None
 
 

@@ -157,15 +157,15 @@ def test_partial_refund(amount: object) -> None:
 
     answer = call(sandbox, "POST", REFUND, {"xIntentId": x_intent_id, "amount": amount})
 
-    told = answer.json()
-    refund_id = told.pop("refundId")
+    received = answer.json()
+    refund_id = received.pop("refundId")
     assert refund_id.startswith("rf_")
     assert {
         "intentId": x_intent_id,
         "amount": 1000,
         "currency": "EUR",
         "refundedAt": 1767605400000,
-    } == told
+    } == received
     assert answer.json() == call(sandbox, "GET", f"/payments/refund/{refund_id}").json()
     assert [answer.json()] == call(sandbox, "GET", f"/payments/refunds/{x_intent_id}").json()
     assert "PARTIALLY_REFUNDED" == sandbox.status(x_intent_id)

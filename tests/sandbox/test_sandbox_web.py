@@ -165,13 +165,13 @@ def test_paying() -> None:
     assert 303 == answer.status_code
     expected = f"https://shop.example/r?a=1&xpay_intent_id={x_intent_id}#done"
     assert expected == answer.headers["location"]
-    told = json.loads(sandbox.events()[-1].body)
-    assert "intent.success" == told["eventType"]
+    event = json.loads(sandbox.events()[-1].body)
+    assert "intent.success" == event["eventType"]
     assert ("mastercard", "4444", 12, 2030) == (
-        told["card"]["brand"],
-        told["card"]["lastFourDigit"],
-        told["card"]["expiryMonth"],
-        told["card"]["expiryYear"],
+        event["card"]["brand"],
+        event["card"]["lastFourDigit"],
+        event["card"]["expiryMonth"],
+        event["card"]["expiryYear"],
     )
 
 
@@ -262,8 +262,8 @@ def test_missing_customer_is_asked() -> None:
     assert 'autocomplete="email"' in ask(sandbox, "GET", page_of(sandbox, x_intent_id)).text
     assert 422 == submit(sandbox, x_intent_id, name="", email="nobody").status_code
     assert 303 == submit(sandbox, x_intent_id, name="Bo", email="bo@example.org").status_code
-    told = json.loads(sandbox.events()[-1].body)["customerDetails"]
-    assert ("Bo", "bo@example.org") == (told["name"], told["email"])
+    event = json.loads(sandbox.events()[-1].body)["customerDetails"]
+    assert ("Bo", "bo@example.org") == (event["name"], event["email"])
 
 
 def test_other_methods_on_the_page() -> None:
@@ -371,16 +371,16 @@ def test_control_of_an_intent() -> None:
         answer = control(sandbox, "POST", f"intents/{x_intent_id}/{act}", body)
         assert 200 == answer.status_code, answer.text
 
-    told = control(sandbox, "GET", f"intents/{x_intent_id}").json()
+    event = control(sandbox, "GET", f"intents/{x_intent_id}").json()
     assert ("PARTIALLY_REFUNDED", 99, "won", 2, True) == (
-        told["status"],
-        told["refunded_minor"],
-        told["dispute"],
-        told["attempts"],
-        told["opened"],
+        event["status"],
+        event["refunded_minor"],
+        event["dispute"],
+        event["attempts"],
+        event["opened"],
     )
-    assert [told] == control(sandbox, "GET", "intents").json()
-    assert sandbox.fwd_url(x_intent_id) == told["fwd_url"]
+    assert [event] == control(sandbox, "GET", "intents").json()
+    assert sandbox.fwd_url(x_intent_id) == event["fwd_url"]
 
 
 def test_control_of_cancellations() -> None:
@@ -794,7 +794,7 @@ def test_core_imports_little() -> None:
 
 def test_missing_extra() -> None:
     """Without its extra, the web module says what to install, and the core still works."""
-    said = python(
+    printed = python(
         "import sys; sys.modules['starlette'] = None; sys.modules['cryptography'] = None\n"
         "from xpay_flow.sandbox import Sandbox, SandboxConfig\n"
         "sandbox = Sandbox(SandboxConfig(webhook_url='http://localhost/x'))\n"
@@ -806,7 +806,7 @@ def test_missing_extra() -> None:
     )
 
     expected = f"None ['content-type', 'xpay-signature']\n{MissingExtra.__name__} cli"
-    assert expected == said
+    assert expected == printed
 
 
 # The merchant by hand

@@ -489,11 +489,11 @@ def test_plan_as_json() -> None:
         ({"seed": "x"}, "seed: must be a whole number"),
     ],
 )
-def test_wrong_plans(plan: object, said: str) -> None:
+def test_wrong_plans(plan: object, problem: str) -> None:
     """A wrong plan is refused, and the text names rule and field."""
     with pytest.raises(InvalidValue) as error:
         FaultPlan.from_json(json.dumps(plan))
-    assert said in str(error.value)
+    assert problem in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff"])

@@ -30,7 +30,7 @@ class NoIds:
 class Site:
     """The routes on a store with one attempt, `in_1`, of which `news` has come."""
 
-    def __init__(self, *news: Event, pages: Pages | None = None, **settings: Any) -> None:
+    def __init__(self, *events: Event, pages: Pages | None = None, **settings: Any) -> None:
         self.store = CountingStore()
         self.clock = WaitingClock()
         self.pages = pages or Pages()
@@ -41,7 +41,7 @@ class Site:
             clock=self.clock,
             shared=Shared(ids=NoIds(), rate_limiter=RateLimiter(60)),
         )
-        for step in b.history(b.created(), *news):
+        for step in b.history(b.created(), *events):
             assert self.store.commit(step)
 
     def learn(self, event: Event) -> None:

@@ -111,13 +111,13 @@ def test_a_flow_is_told_from_an_async_one() -> None:
 
 def test_waiting_customers_leave_threads_free_for_xpay() -> None:
     """As many as are allowed wait; the next is answered at once, and may wait when one is done."""
-    asked: list[dict[str, str]] = []
+    queries: list[dict[str, str]] = []
     inside = threading.Semaphore(0)
     leave = threading.Event()
 
     class Slow(Echo):
         def handle(self, request: WebRequest) -> WebResponse:
-            asked.append(dict(request.query))
+            queries.append(dict(request.query))
             if "wait" in request.query and not leave.is_set():
                 inside.release()
                 assert leave.wait(10)
@@ -133,12 +133,12 @@ def test_waiting_customers_leave_threads_free_for_xpay() -> None:
     for _ in threads:
         assert inside.acquire(timeout=10)
     site.handle(request)
-    assert {"id": "1"} == asked[-1]
+    assert {"id": "1"} == queries[-1]
     leave.set()
     for thread in threads:
         thread.join(10)
     site.handle(request)
-    assert {"id": "1", "wait": "20"} == asked[-1]
+    assert {"id": "1", "wait": "20"} == queries[-1]
 
 
 def test_a_wait_that_fails_gives_its_place_back() -> None:

@@ -26,7 +26,7 @@ def webhook(body: bytes, *headers: tuple[str, str]) -> WebRequest:
     )
 
 
-def told(response: WebResponse) -> tuple[int, Any]:
+def status_and_body(response: WebResponse) -> tuple[int, Any]:
     return response.status, json.loads(response.body)
 
 
@@ -64,7 +64,7 @@ def test_a_webhook_is_acknowledged_in_a_few_bytes() -> None:
     """What is recorded gets 200 and nothing of it back."""
     site = Site()
     response = site.answer(webhook(ODD_SPELLING))
-    assert (200, {"received": True}) == told(response)
+    assert (200, {"received": True}) == status_and_body(response)
     assert "no-store" == header(response, "Cache-Control")
     assert {"webhook.applied": 1} == site.ports.shared.counters
 
@@ -85,7 +85,7 @@ def test_everything_authenticated_gets_200(body: bytes) -> None:
     """What xPay signed is kept, whatever it says, so there is no need to send it again."""
     site = Site()
     before = site.store.commits
-    assert (200, {"received": True}) == told(site.answer(webhook(body)))
+    assert (200, {"received": True}) == status_and_body(site.answer(webhook(body)))
     assert before + 1 == site.store.commits
 
 
@@ -102,14 +102,14 @@ def test_a_refusal_says_why_in_our_words(given: str, reason: str) -> None:
     """Each way in which a signature fails is 401, with a word for it and nothing foreign."""
     site = Site()
     response = site.answer(webhook(ODD_SPELLING, ("XPay-Signature", given)))
-    assert (401, {"received": False, "error": reason}) == told(response)
+    assert (401, {"received": False, "error": reason}) == status_and_body(response)
 
 
 def test_size_is_all_that_is_looked_at_before_the_signature() -> None:
     """A body over the limit is refused and counted, even if its signature is good."""
     site = Site(body_bytes_max=4096)
     body = ODD_SPELLING + b" " * 4096
-    assert (413, {"received": False, "error": "too-large"}) == told(site.answer(webhook(body)))
+    assert (413, {"received": False, "error": "too-large"}) == status_and_body(site.answer(webhook(body)))
     assert {"webhook.refused.too-large": 1} == site.ports.shared.counters
 
 
@@ -125,13 +125,13 @@ def test_what_is_not_stored_is_not_acknowledged(error: type[Exception], status: 
 
     site.store.commit = commit  # type: ignore[method-assign]
     response = site.answer(webhook(ODD_SPELLING))
-    assert (status, {"received": False, "error": "not-stored"}) == told(response)
+    assert (status, {"received": False, "error": "not-stored"}) == status_and_body(response)
     assert "5" == header(response, "Retry-After")
 
 
 def test_an_overdue_webhook_is_to_come_again() -> None:
     """The answer when the deadline has passed is that of a store that failed."""
-    assert (503, {"received": False, "error": "not-stored"}) == told(overdue())
+    assert (503, {"received": False, "error": "not-stored"}) == status_and_body(overdue())
 
 
 def test_other_errors_are_the_frameworks_to_report() -> None:
@@ -159,9 +159,9 @@ def test_other_errors_are_the_frameworks_to_report() -> None:
     ],
     ids=["open", "failed", "failed, then paid", "paid too little"],
 )
-def test_the_status_in_three_words(news: Any, answer: dict[str, object]) -> None:
+def test_the_status_in_three_words(events: Any, answer: dict[str, object]) -> None:
     """A failure is not final, and money that does not add up is pending."""
-    assert (200, answer) == told(Site(*news).get("/payment-status", xpay_intent_id="in_1"))
+    assert (200, answer) == status_and_body(Site(*events).get("/payment-status", xpay_intent_id="in_1"))
 
 
 def test_a_wait_is_cut_to_the_operators_maximum() -> None:
@@ -183,9 +183,9 @@ def test_a_failure_that_was_seen_does_not_end_the_wait() -> None:
     site = Site(b.failed())
     site.after(4, lambda: site.learn(b.paid()))
     query = {"xpay_intent_id": "in_1", "wait": "20"}
-    assert "FAILED" == told(site.get("/payment-status", **query))[1]["status"]
+    assert "FAILED" == status_and_body(site.get("/payment-status", **query))[1]["status"]
     assert 0 == site.clock.pauses
-    assert "SUCCESS" == told(site.get("/payment-status", **query, seen="FAILED"))[1]["status"]
+    assert "SUCCESS" == status_and_body(site.get("/payment-status", **query, seen="FAILED"))[1]["status"]
     assert 4 == site.clock.pauses
 
 
@@ -232,7 +232,7 @@ def test_a_store_that_does_not_answer_is_503() -> None:
     site = Site()
     site.store.down = True
     response = site.get("/payment-status", xpay_intent_id="in_1")
-    assert (503, {"error": "not-read"}) == told(response)
+    assert (503, {"error": "not-read"}) == status_and_body(response)
     assert "5" == header(response, "Retry-After")
 
 

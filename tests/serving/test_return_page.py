@@ -80,9 +80,9 @@ def page_of(site: Site, **query: str) -> Page:
         ((b.paid(amount_minor=1),), 0, "looking"),
     ],
 )
-def test_one_answer_is_shown(news: tuple[ev.Event, ...], looks: int, shown: str) -> None:
+def test_one_answer_is_shown(received: tuple[ev.Event, ...], looks: int, shown: str) -> None:
     """A failure is shown after some looking only, and without news the page stops at some time."""
-    page = page_of(Site(*news), n=str(looks))
+    page = page_of(Site(*received), n=str(looks))
     assert [shown] == page.shown
     assert (shown == "looking") is (page.refresh is not None)
 

@@ -44,8 +44,8 @@ def _play(tmp_path_factory: pytest.TempPathFactory) -> Any:
             timeout=60,
             check=True,
         )
-        told: dict[str, Any] = json.loads(done.stdout)
-        return told
+        seen: dict[str, Any] = json.loads(done.stdout)
+        return seen
 
     return play
 
@@ -70,69 +70,69 @@ def test_the_script_is_a_module_that_parses(tmp_path: Path) -> None:
 @needs_node
 def test_a_success_is_told_at_once(play: Any) -> None:
     """The first answer is enough if it is a success; it is read out of the JSON."""
-    told = play(script=[{"status": "SUCCESS"}])
-    assert ("success", 0, ["SUCCESS"]) == (told["outcome"], told["at"], told["heard"])
+    seen = play(script=[{"status": "SUCCESS"}])
+    assert ("success", 0, ["SUCCESS"]) == (seen["outcome"], seen["at"], seen["heard"])
     assert [
         {"at": 0, "path": "/xpay/payment-status", "xpay_intent_id": "in_1 &", "wait": "20"}
-    ] == told["asked"]
+    ] == seen["asked"]
 
 
 @needs_node
 def test_pending_is_asked_again_until_it_is_over(play: Any) -> None:
     """The server holds each question, the pauses are short, and each change is told once."""
-    told = play(script=[{"hold": "PENDING"}] * 8 + [{"after": 3000, "status": "SUCCESS"}])
-    assert ("success", ["PENDING", "SUCCESS"]) == (told["outcome"], told["heard"])
-    assert 163_000 <= told["at"] < 166_000
+    seen = play(script=[{"hold": "PENDING"}] * 8 + [{"after": 3000, "status": "SUCCESS"}])
+    assert ("success", ["PENDING", "SUCCESS"]) == (seen["outcome"], seen["heard"])
+    assert 163_000 <= seen["at"] < 166_000
 
 
 @needs_node
 def test_a_failure_must_stand_for_a_while(play: Any) -> None:
     """It is told to the page at once, and believed after eight seconds of looking."""
-    told = play(script=[{"hold": "FAILED"}])
-    assert ("failed", ["FAILED"]) == (told["outcome"], told["heard"])
-    assert 8_000 <= told["at"] < 10_000
-    assert [None, "FAILED"] == [ask.get("seen") for ask in told["asked"]][:2]
-    assert 8 >= int(told["asked"][1]["wait"])
+    seen = play(script=[{"hold": "FAILED"}])
+    assert ("failed", ["FAILED"]) == (seen["outcome"], seen["heard"])
+    assert 8_000 <= seen["at"] < 10_000
+    assert [None, "FAILED"] == [ask.get("seen") for ask in seen["asked"]][:2]
+    assert 8 >= int(seen["asked"][1]["wait"])
 
 
 @needs_node
 def test_a_failure_followed_by_a_success_is_a_success(play: Any) -> None:
     """The customer paid on the same page after a declined card."""
-    told = play(script=[{"hold": "FAILED"}, {"after": 5000, "status": "SUCCESS"}])
-    assert ("success", ["FAILED", "SUCCESS"]) == (told["outcome"], told["heard"])
+    seen = play(script=[{"hold": "FAILED"}, {"after": 5000, "status": "SUCCESS"}])
+    assert ("success", ["FAILED", "SUCCESS"]) == (seen["outcome"], seen["heard"])
 
 
 @needs_node
 def test_a_failure_that_comes_late_must_stand_as_long(play: Any) -> None:
     """The time is counted from the failure, not from the customer's return."""
-    told = play(script=[{"after": 15000, "status": "FAILED", "final": False}, {"hold": "FAILED"}])
-    assert "failed" == told["outcome"]
-    assert 23_000 <= told["at"] < 25_000
+    seen = play(script=[{"after": 15000, "status": "FAILED", "final": False}, {"hold": "FAILED"}])
+    assert "failed" == seen["outcome"]
+    assert 23_000 <= seen["at"] < 25_000
 
 
 @needs_node
 def test_a_final_failure_needs_no_waiting(play: Any) -> None:
     """Where nothing can follow, the customer need not wait."""
-    told = play(script=[{"status": "FAILED", "final": True}])
-    assert ("failed", 0) == (told["outcome"], told["at"])
+    seen = play(script=[{"status": "FAILED", "final": True}])
+    assert ("failed", 0) == (seen["outcome"], seen["at"])
 
 
 @needs_node
 def test_without_end_a_failure_waits_for_a_success_only(play: Any) -> None:
     """The page that shows a failure goes on looking in this way, and gives up at the end."""
     # JSON has no Infinity; this is longer than anybody waits.
-    told = play(script=[{"hold": "FAILED"}], options={"settleMs": 1e12})
-    assert "waiting" == told["outcome"]
-    assert 300_000 <= told["at"] < 345_000
+    seen = play(script=[{"hold": "FAILED"}], options={"settleMs": 1e12})
+    assert "waiting" == seen["outcome"]
+    assert 300_000 <= seen["at"] < 345_000
 
 
 @needs_node
 @pytest.mark.parametrize("trouble", [{"broken": True}, {"html": True}, {"status": "PAID"}])
 def test_trouble_is_lived_through_with_longer_and_longer_pauses(play: Any, trouble: Any) -> None:
     """A lost connection, a proxy's error page and a foreign word say nothing about the payment."""
-    told = play(script=[trouble] * 8 + [{"status": "SUCCESS"}])
-    assert ("success", ["SUCCESS"]) == (told["outcome"], told["heard"])
-    times = [ask["at"] for ask in told["asked"]]
+    seen = play(script=[trouble] * 8 + [{"status": "SUCCESS"}])
+    assert ("success", ["SUCCESS"]) == (seen["outcome"], seen["heard"])
+    times = [ask["at"] for ask in seen["asked"]]
     gaps = [after - before for before, after in pairwise(times)]
     assert sorted(gaps) == gaps
     assert gaps[0] < 1_000
@@ -142,48 +142,48 @@ def test_trouble_is_lived_through_with_longer_and_longer_pauses(play: Any, troub
 @needs_node
 def test_trouble_never_makes_a_failure(play: Any) -> None:
     """When time is up and nothing was learned, the answer is that we are still waiting."""
-    told = play(script=[{"broken": True}])
-    assert ("waiting", []) == (told["outcome"], told["heard"])
+    seen = play(script=[{"broken": True}])
+    assert ("waiting", []) == (seen["outcome"], seen["heard"])
 
 
 @needs_node
 def test_trouble_does_not_confirm_a_failure(play: Any) -> None:
     """A failure that was seen once, before the connection was lost, is not believed for that."""
-    told = play(script=[{"hold": "FAILED"}, {"broken": True}])
-    assert "waiting" == told["outcome"]
-    assert min(int(ask["wait"]) for ask in told["asked"]) == 0
+    seen = play(script=[{"hold": "FAILED"}, {"broken": True}])
+    assert "waiting" == seen["outcome"]
+    assert min(int(ask["wait"]) for ask in seen["asked"]) == 0
 
 
 @needs_node
 def test_a_server_that_does_not_hold_is_not_hammered(play: Any) -> None:
     """If it answers at once, the pauses grow, and five minutes are some two dozen questions."""
-    told = play(script=[{"status": "PENDING"}])
-    assert "waiting" == told["outcome"]
-    assert 300_000 <= told["at"] < 320_000
-    assert len(told["asked"]) < 30
+    seen = play(script=[{"status": "PENDING"}])
+    assert "waiting" == seen["outcome"]
+    assert 300_000 <= seen["at"] < 320_000
+    assert len(seen["asked"]) < 30
 
 
 @needs_node
 def test_a_dead_connection_is_cut(play: Any) -> None:
     """A question that is never answered does not keep the next one from being asked."""
-    told = play(script=[{"hang": True}, {"status": "SUCCESS"}])
-    assert "success" == told["outcome"]
-    assert 29_000 <= told["at"] < 31_000
+    seen = play(script=[{"hang": True}, {"status": "SUCCESS"}])
+    assert "success" == seen["outcome"]
+    assert 29_000 <= seen["at"] < 31_000
 
 
 @needs_node
 def test_a_device_that_slept_looks_again(play: Any) -> None:
     """An hour of sleep is not an hour of waiting: after it, the question is asked once more."""
-    told = play(script=[{"hold": "PENDING"}, {"sleep": 3_600_000}, {"status": "SUCCESS"}])
-    assert "success" == told["outcome"]
+    seen = play(script=[{"hold": "PENDING"}, {"sleep": 3_600_000}, {"status": "SUCCESS"}])
+    assert "success" == seen["outcome"]
 
 
 @needs_node
 @pytest.mark.parametrize("at", [5_000, 20_300])
 def test_whoever_aborts_is_told_so(play: Any, at: int) -> None:
     """During a question and during a pause, aborting ends it with the reason that was given."""
-    told = play(script=[{"hold": "PENDING"}, {"broken": True}], abortAt=at)
-    assert ("left", at) == (told["error"], told["at"])
+    seen = play(script=[{"hold": "PENDING"}, {"broken": True}], abortAt=at)
+    assert ("left", at) == (seen["error"], seen["at"])
 
 
 @needs_node
@@ -199,5 +199,5 @@ def test_the_checkout_is_opened_in_this_tab(play: Any, url: str) -> None:
 )
 def test_an_address_that_is_no_page_is_refused(play: Any, url: str) -> None:
     """Whatever a server was made to answer, no code of others runs in the shop's page."""
-    told = play(goTo=url)
-    assert ([], "not a web address") == (told["went"], told["error"])
+    seen = play(goTo=url)
+    assert ([], "not a web address") == (seen["went"], seen["error"])

@@ -124,8 +124,8 @@ class ReadsFirst(Plain):
         key = change.record.key
         if not change.expected_version:
             return await super()._put(connection, change)
-        asked = "SELECT version FROM shop_records WHERE record_key = $1"
-        if await connection.fetchval(asked, key) != change.expected_version:
+        query = "SELECT version FROM shop_records WHERE record_key = $1"
+        if await connection.fetchval(query, key) != change.expected_version:
             return False
         await connection.execute(
             "UPDATE shop_records SET version = $1, document = $2 WHERE record_key = $3",

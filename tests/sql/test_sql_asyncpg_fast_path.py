@@ -21,7 +21,7 @@ DRIVER = "postgresql+asyncpg"
 MOST = engines.KEPT + engines.MORE_IN_A_RUSH
 
 
-def told(
+def play(
     place: Place, story: Callable[[AsyncSQLAlchemyStore], Awaitable[None]], **query: str
 ) -> None:
     """A story of an empty store, which is closed afterwards."""
@@ -69,7 +69,7 @@ def test_a_rush_has_a_bounded_number_of_connections_and_keeps_them(postgresql: P
         # Each look from outside is a session, too.
         assert len(seen) <= MOST + 3
 
-    told(postgresql, story)
+    play(postgresql, story)
 
 
 def test_what_a_rush_has_left_is_closed(postgresql: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_what_a_rush_has_left_is_closed(postgresql: Place, monkeypatch: pytest.M
             await store.load("x")
         assert 0 == len(store._direct.connections._idle)
 
-    told(postgresql, story)
+    play(postgresql, story)
 
 
 def test_a_statement_outlives_a_change_of_the_tables(postgresql: Place) -> None:
@@ -102,7 +102,7 @@ def test_a_statement_outlives_a_change_of_the_tables(postgresql: Place) -> None:
         assert [first.record] == list(await store.history(first.record.key))
         assert await store.commit(b.next_change(first.record, b.paid()))
 
-    told(postgresql, story)
+    play(postgresql, story)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_nothing_is_prepared_where_the_url_says_so(
         prepared = await fetched(store, "SELECT name FROM pg_prepared_statements WHERE name <> ''")
         assert some is any("xpay" in name or "asyncpg" in name for (name,) in prepared)
 
-    told(postgresql, story, **query)
+    play(postgresql, story, **query)
 
 
 def test_a_look_that_was_given_up_is_nobody_elses_answer(postgresql: Place) -> None:
@@ -139,7 +139,7 @@ def test_a_look_that_was_given_up_is_nobody_elses_answer(postgresql: Place) -> N
                 assert [change.record] == list(await store.load(change.record.key))
             await asyncio.gather(*given_up, return_exceptions=True)
 
-    told(postgresql, story)
+    play(postgresql, story)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
@@ -182,7 +182,7 @@ def test_a_closed_store_has_no_connections(postgresql: Place) -> None:
                 return
         raise AssertionError("connections are left open")
 
-    told(postgresql, story)
+    play(postgresql, story)
 
 
 def test_an_answer_that_never_comes_is_not_waited_for(
@@ -204,7 +204,7 @@ def test_an_answer_that_never_comes_is_not_waited_for(
         await store.commit(step)
         assert [step.record] == list(await store.history(first.record.key))
 
-    told(postgresql, story)
+    play(postgresql, story)
 
 
 def test_a_batch_reads_no_whole_table(postgresql: Place) -> None:
@@ -225,7 +225,7 @@ def test_a_batch_reads_no_whole_table(postgresql: Place) -> None:
             admin.execute(text("ANALYZE"))
             admin.execute(text("SELECT pg_stat_reset()"))
 
-    told(postgresql, story)
+    play(postgresql, story)
     # A session tells what it has read when it ends, at the latest.
     for _ in range(1000):
         looked_up, read = postgresql.answer(SCANNED)[0]

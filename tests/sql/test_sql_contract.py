@@ -78,11 +78,11 @@ def unencrypted(mariadb: Place) -> str:
 def test_the_command_line_checks_on_a_database_of_yours(postgresql: Place, holds: Held) -> None:
     """A URL is enough: all scenes are EXHAUSTED on PostgreSQL, and no table is left behind."""
     done = run_check(postgresql.by("postgresql"), "--json", "--seconds", str(BUDGET_S))
-    told = json.loads(done.stdout)
-    holds(told["verdict"], told["runs"], 50, done.stdout)
-    assert {"EXHAUSTED": 0, "UNFINISHED": 3}[told["verdict"]] == done.returncode
-    assert (["psycopg"], "") == (told["drivers"], done.stderr)
-    assert told["faults"] > 50 or told["verdict"] == "UNFINISHED"
+    report = json.loads(done.stdout)
+    holds(report["verdict"], report["runs"], 50, done.stdout)
+    assert {"EXHAUSTED": 0, "UNFINISHED": 3}[report["verdict"]] == done.returncode
+    assert (["psycopg"], "") == (report["drivers"], done.stderr)
+    assert report["faults"] > 50 or report["verdict"] == "UNFINISHED"
     assert [] == postgresql.answer(
         "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'xpay_check%'"
     )

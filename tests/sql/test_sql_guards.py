@@ -39,7 +39,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLAlchemy
         yield store
 
 
-def told(statement: str) -> Callable[[Connection], Any]:
+def executing(statement: str) -> Callable[[Connection], Any]:
     return lambda connection: connection.execute(text(statement))
 
 
@@ -89,7 +89,7 @@ def test_a_part_belongs_to_a_record(store: SQLAlchemyStore) -> None:
     """No part is left without its record."""
     put(store, b.attempt())
     with pytest.raises(StoreUnavailable, match=r"(?i)foreign key"):
-        store._database.write(told("DELETE FROM xpay_flow_intents"))
+        store._database.write(executing("DELETE FROM xpay_flow_intents"))
 
 
 def test_names_are_compared_to_the_byte(store: SQLAlchemyStore) -> None:
@@ -314,11 +314,11 @@ def test_a_commit_that_no_standby_has_is_not_acknowledged(postgresql: Place, dri
         admin.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = 'on'"))
         store = opened(postgresql.by(driver))
         try:
-            told = together(lambda: _refused(store), lambda: _cancel_the_wait(admin))
+            executing = together(lambda: _refused(store), lambda: _cancel_the_wait(admin))
         finally:
             admin.execute(text(f"ALTER DATABASE {name} RESET synchronous_commit"))
             store.close()
-    assert "standby" in str(told[0])
+    assert "standby" in str(executing[0])
     assert [(1,)] == postgresql.answer("SELECT count(*) FROM xpay_flow_intents")
 
 

@@ -147,9 +147,9 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     first = {driver: put(store, b.attempt(driver)) for driver, store in stores.items()}
     key = next(iter(first.values())).key
 
-    code, said = new.run("-c", FINDS, url, key)
+    code, printed = new.run("-c", FINDS, url, key)
     assert code
-    assert "has schema 1, and this version of xpay-flow needs 2; run xpay-flow db upgrade" in said
+    assert "has schema 1, and this version of xpay-flow needs 2; run xpay-flow db upgrade" in printed
     assert (1, True) == _refused(new.run("-m", "xpay_flow.cli", "db", "check", "--store", url))
 
     with at_work(list(stores.values())) as done:
@@ -184,8 +184,8 @@ def test_code_that_a_schema_has_left_behind_is_refused(url: str, tmp_path: Path)
     words = "has schema 3, which needs a newer xpay-flow: this one knows schema 1, and 2 is the"
     with pytest.raises(SchemaMismatch, match=words):
         SQLAlchemyStore.from_url(url)
-    code, said = db("check", "--store", url)
-    assert (1, True) == (code, words in said)
+    code, printed = db("check", "--store", url)
+    assert (1, True) == (code, words in printed)
     assert (0, "The database has schema 2.") == said_last(newest, "downgrade", url, "--to=2")
     with SQLAlchemyStore.from_url(url) as store:
         assert [first] == list(store.history(first.key))
@@ -193,13 +193,13 @@ def test_code_that_a_schema_has_left_behind_is_refused(url: str, tmp_path: Path)
 
 def said_last(of: Release, act: str, url: str, *words: str) -> tuple[int, str]:
     """The exit code of `xpay-flow db`, and its last line."""
-    code, said = of.run("-m", "xpay_flow.cli", "db", act, "--store", url, *words)
-    return code, said.strip().splitlines()[-1]
+    code, printed = of.run("-m", "xpay_flow.cli", "db", act, "--store", url, *words)
+    return code, printed.strip().splitlines()[-1]
 
 
 def _refused(ended: tuple[int, str]) -> tuple[int, bool]:
-    code, said = ended
-    return code, "run xpay-flow db upgrade" in said
+    code, printed = ended
+    return code, "run xpay-flow db upgrade" in printed
 
 
 def discard(store: Any) -> None:

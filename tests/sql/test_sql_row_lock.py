@@ -37,25 +37,25 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
 @contextmanager
 def worker_at_work(shop: Shop, *, row_locks: bool = True) -> Generator[int]:
     """A process that has begun to call a handler, and never comes to its end; its id."""
-    told, tells = os.pipe()
+    readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            _work_for_ever(shop, tells, row_locks)
+            _work_for_ever(shop, writable, row_locks)
         finally:
             os._exit(1)
-    os.close(tells)
-    assert b"at work" == os.read(told, 10)
+    os.close(writable)
+    assert b"at work" == os.read(readable, 10)
     try:
         yield child
     finally:
-        os.close(told)
+        os.close(readable)
         kill(child)
 
 
-def _work_for_ever(shop: Shop, tells: int, row_locks: bool) -> None:
+def _work_for_ever(shop: Shop, writable: int, row_locks: bool) -> None:
     def fulfil(_: Payment) -> None:
-        os.write(tells, b"at work")
+        os.write(writable, b"at work")
         signal.pause()
 
     store: Any = shop.opened()

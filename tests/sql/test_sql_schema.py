@@ -109,8 +109,8 @@ def test_many_may_upgrade_at_once(request: pytest.FixtureRequest, url: str, kind
         for process in started:
             assert process.stdin is not None
             process.stdin.close()
-        said = [line_of(process.stdout) for process in started]
-    assert [f"{schema.CODE}\n"] * 4 == said
+        printed = [line_of(process.stdout) for process in started]
+    assert [f"{schema.CODE}\n"] * 4 == printed
     assert [0] * 4 == [process.returncode for process in started]
     migrating.remove(url)
 
@@ -321,8 +321,8 @@ def run(*words: str) -> tuple[int, str]:
 
 def test_the_command_line_makes_and_looks(url: str) -> None:
     """`xpay-flow db` says what it found and did, and its exit code says whether all is well."""
-    code, told = run("check", "--store", url)
-    assert (1, True) == (code, "xpay-flow db upgrade" in told)
+    code, shown = run("check", "--store", url)
+    assert (1, True) == (code, "xpay-flow db upgrade" in shown)
     assert (0, "0\n") == run("current", "--store", url)
     assert (0, "The database has schema 1.\n") == run("upgrade", "--store", url)
     assert (0, "This xpay-flow can work on the database.\n") == run("check", "--store", url)
@@ -340,14 +340,14 @@ def test_the_command_line_takes_the_stores_own_url(postgresql: Place, driver: st
 @pytest.mark.parametrize("words", [(), ("--store", "sqlite:///payments.db")])
 def test_the_command_line_says_what_it_needs(words: tuple[str, ...]) -> None:
     """Without a database, or with one that needs no command, it says so."""
-    code, told = run("upgrade", *words)
+    code, shown = run("upgrade", *words)
     assert code
-    assert "--store" in told or "needs no migrations" in told
+    assert "--store" in shown or "needs no migrations" in shown
 
 
 def test_a_server_that_is_not_there_is_one_line() -> None:
     """A refused connection is told without a trace and without the password."""
-    code, told = run("upgrade", "--store", "postgresql://bob:hunter2@127.0.0.1:1/shop")
+    code, shown = run("upgrade", "--store", "postgresql://bob:hunter2@127.0.0.1:1/shop")
     assert 1 == code
-    assert "hunter2" not in told
-    assert told.startswith("Error: ")
+    assert "hunter2" not in shown
+    assert shown.startswith("Error: ")

@@ -229,20 +229,20 @@ def test_the_effect_holds_the_very_change(shop: Shop) -> None:
     """One effect carries the handler's name and the change, and `done` is in that change."""
     shop.world.flow.on_success(transactional=True)(shop.write)
     shop.paid()
-    asked: list[RunInTransaction] = []
+    requested: list[RunInTransaction] = []
     store: Any = shop.world.flow.store
     assert isinstance(store, Transactional)
     commit_with = store.commit_with
 
     def seen(change: Change, work: Any) -> bool:
         (entry,) = change.changed_entries
-        asked.append(RunInTransaction(entry.name, None, change))  # type: ignore[arg-type]
+        requested.append(RunInTransaction(entry.name, None, change))  # type: ignore[arg-type]
         won: bool = commit_with(change, work)
         return won
 
     store.commit_with = seen
     shop.world.flow.deliver()
-    (one,) = asked
+    (one,) = requested
     assert ["done"] == [entry.status for entry in one.change.changed_entries]
 
 

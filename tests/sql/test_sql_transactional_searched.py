@@ -111,7 +111,7 @@ def test_it_takes_effect_exactly_once(
     (found,) = result.searched
     holds(result.verdict, found.executions, 20, result.as_text())
     assert () == found.unused or result.verdict == "UNFINISHED"
-    assert not [said for said in result.assumptions if "within" in said]
+    assert not [text for text in result.assumptions if "within" in text]
 
 
 class CommitsAfter(SQLiteStore):

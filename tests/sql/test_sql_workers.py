@@ -65,9 +65,9 @@ def worker(folder: Path, **environment: str) -> Generator[subprocess.Popen[str]]
 
 def next_call(process: subprocess.Popen[str]) -> dict[str, str]:
     """What it tells of the next call that it has made."""
-    while not _is_call(told := json.loads(line_of(process.stdout))):
+    while not _is_call(reported := json.loads(line_of(process.stdout))):
         pass
-    return told
+    return reported
 
 
 def test_a_worker_takes_over_from_one_that_is_killed(shop: Shop, tmp_path: Path) -> None:
@@ -96,15 +96,15 @@ def test_several_workers_do_each_job_once(shop: Shop, tmp_path: Path) -> None:
         deadline = monotonic() + ENDS_S
         while any(shop.entry(order).status != "done" for order in orders):
             assert monotonic() < deadline
-        told = []
+        reported = []
         for process in workers:
             process.terminate()
-            said, _ = process.communicate(timeout=ENDS_S)
+            printed, _ = process.communicate(timeout=ENDS_S)
             assert 0 == process.returncode
-            told += [
-                _order(shop, line) for line in map(json.loads, said.splitlines()) if _is_call(line)
+            reported += [
+                _order(shop, line) for line in map(json.loads, printed.splitlines()) if _is_call(line)
             ]
-    assert sorted(orders) == sorted(told)
+    assert sorted(orders) == sorted(reported)
 
 
 def _order(shop: Shop, told: dict[str, str]) -> str:
@@ -113,6 +113,6 @@ def _order(shop: Shop, told: dict[str, str]) -> str:
     return record.intent.receipt_id
 
 
-def _is_call(told: dict[str, str]) -> bool:
+def _is_call(reported: dict[str, str]) -> bool:
     """By their clock an order that is not paid yet is so old that xPay is asked about it."""
-    return "delivered" == told["kind"]
+    return "delivered" == reported["kind"]

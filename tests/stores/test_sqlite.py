@@ -149,8 +149,8 @@ def test_work_is_found_in_an_index_of_what_waits(
 
 def test_plain_sql_sees_what_the_record_says(store: SQLiteStore, path: Path) -> None:
     """The columns show the intent, so that a person or a report needs no library."""
-    news = (b.created(), b.paid(), b.refunded("rf_1", 500), b.disputed())
-    put(store, *b.history(*news))
+    events = (b.created(), b.paid(), b.refunded("rf_1", 500), b.disputed())
+    put(store, *b.history(*events))
     (row,) = answer(
         path,
         "SELECT intent_id, receipt_id, attempt, x_intent_id, state, amount_minor, currency,"
@@ -210,8 +210,8 @@ def test_the_address_of_the_checkout_is_not_in_the_events(store: SQLiteStore, pa
     """The history may be shown to people who must not open the customer's page."""
     put(store, *b.history(b.created()))
     (kept,) = answer(path, "SELECT count(*) FROM intents WHERE document LIKE '%secret=%'")
-    (told,) = answer(path, "SELECT count(*) FROM events WHERE document LIKE '%secret=%'")
-    assert ((1,), (0,)) == (kept, told)
+    (leaked,) = answer(path, "SELECT count(*) FROM events WHERE document LIKE '%secret=%'")
+    assert ((1,), (0,)) == (kept, leaked)
 
 
 @pytest.mark.parametrize("belt", ["", "PRAGMA query_only = OFF"])
