@@ -1,4 +1,4 @@
-"""How does a test wait for another process? With a limit, and it says for what."""
+"""How does a test wait for another process? With a limit, and an error that names it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Release:
     folder: Path
 
     def run(self, *words: str, **environment: str) -> tuple[int, str]:
-        """`python …` of this release: the exit code, and what it said."""
+        """`python …` of this release: the exit code, and its output."""
         path = os.pathsep.join([str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
         done = subprocess.run(
             [sys.executable, *words],

@@ -54,7 +54,7 @@ WANTS: Final = "there is no "
 
 
 class NotThere(Exception):
-    """No such server can be had here; the text says what to install."""
+    """No such server can be had here; the text names what to install."""
 
 
 def absent(reason: str) -> None:
@@ -105,11 +105,11 @@ class Sort:
 
 
 def limited(database: str) -> str:
-    """What gives the sessions of a PostgreSQL database these limits, whoever runs the server."""
+    """Limits for the sessions of a PostgreSQL database, on any server."""
     return "; ".join(f"ALTER DATABASE {database} SET {k} = '{v}'" for k, v in LIMITS.items())
 
 
-# Ends what a test that was interrupted has left, so that nobody waits for its locks.
+# Ends what an interrupted test has left, so that no later test waits for its locks.
 END_LEFT: Final = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
@@ -231,7 +231,7 @@ def brief_wait() -> None:
 def start_postgresql(home: Path, port: int, **otherwise: str) -> int:
     """A PostgreSQL that never waits for its disk, and of which sessions may ask a standby's word.
 
-    `synchronous_standby_names` names nobody: a session that says `synchronous_commit = on` waits
+    `synchronous_standby_names` names no standby: a session with `synchronous_commit = on` waits
     for a standby that never comes, and all the others do not wait. What is set `otherwise` is.
     """
     binaries = postgresql_binaries(home)
@@ -319,7 +319,7 @@ def start_mariadb(home: Path, port: int) -> int:
 
 
 def give_away(home: Path) -> None:
-    """Servers refuse to run as root, so root gives the folder to somebody who is nobody."""
+    """Servers refuse to run as root, so root gives the folder to an unprivileged user."""
     if os.geteuid() == 0:
         user = pwd.getpwnam(UNPRIVILEGED)
         os.chown(home, user.pw_uid, user.pw_gid)

@@ -86,7 +86,7 @@ class AcknowledgesEverything(Good):
 
 
 class CutsTheBody(Good):
-    """What is too long is cut to the limit, and nobody learns of it."""
+    """Text that is too long is cut to the limit, silently."""
 
     def body(self, environ: Any) -> bytes:
         return super().body(environ)[: self.flow.settings.body_bytes_max]

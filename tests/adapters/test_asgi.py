@@ -92,7 +92,7 @@ def test_the_wrapped_app_gets_the_flow_and_everything_else() -> None:
 
 
 def test_a_scope_that_did_not_come_through_us_has_no_flow() -> None:
-    """Asking for the flow in the wrong place is told what to do."""
+    """`flow_from` in the wrong place is an error that names the remedy."""
     with pytest.raises(ConfigurationError, match="wrap your app"):
         adapter.flow_from({"type": "http"})
 
@@ -105,7 +105,7 @@ def test_a_prefix_that_is_no_path_is_refused(prefix: str) -> None:
 
 
 async def talk(app: adapter.ASGIApp, scope: Any, *messages: Any) -> list[Any]:
-    """What an app says to a server that sends `messages` and then nothing more."""
+    """What an app sends to a server that sends `messages` and then nothing more."""
     incoming = iter(messages)
     sent: list[Any] = []
 
@@ -157,8 +157,8 @@ def test_routes_start_the_flow_with_the_server(around: bool) -> None:
 
 def test_a_websocket_is_closed() -> None:
     """There is nothing to talk about over a WebSocket."""
-    said = asyncio.run(talk(adapter.routes(flow()), {"type": "websocket", "path": "/return"}))
-    assert ["websocket.close"] == [message["type"] for message in said]
+    answers = asyncio.run(talk(adapter.routes(flow()), {"type": "websocket", "path": "/return"}))
+    assert ["websocket.close"] == [message["type"] for message in answers]
 
 
 def http(method: str, path: str) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def test_a_customer_who_leaves_is_not_waited_for() -> None:
 
 
 def test_an_error_of_the_flow_is_the_servers_to_report() -> None:
-    """What nobody expected goes on to the server, which knows how to log it; it is not hidden."""
+    """An unexpected error goes on to the server, which logs it; it is not hidden."""
 
     class Broken:
         settings = World("").async_flow().settings
@@ -224,7 +224,7 @@ def test_an_error_of_the_flow_is_the_servers_to_report() -> None:
 
 
 def test_a_client_that_has_left_is_no_error() -> None:
-    """A server that cannot send the answer any more raises OSError; nobody is left to care."""
+    """A server that cannot send the answer any more raises OSError, which is ignored."""
 
     async def send(message: Any) -> None:
         raise OSError

@@ -112,7 +112,7 @@ def test_a_nested_router_is_found() -> None:
 
 @pytest.mark.parametrize("routers", [0, 2])
 def test_a_flow_that_is_not_the_only_one_is_not_guessed(routers: int) -> None:
-    """With no router, or with two flows, the shop is told so."""
+    """With no router, or with two flows, `flow_from` raises ConfigurationError."""
     app = FastAPI()
     for n in range(routers):
         app.include_router(adapter.routes(World("").async_flow()), prefix=f"/{n}")
@@ -125,7 +125,7 @@ def test_a_flow_that_is_not_the_only_one_is_not_guessed(routers: int) -> None:
 
 
 def test_the_docs_show_what_a_frontend_calls_and_nothing_else() -> None:
-    """The status query is described, with its parameters; the webhook is nobody's to call."""
+    """The status query is described, with its parameters; the webhook is not for clients."""
     described = app_with(World("").async_flow()).openapi()["paths"]
     assert ["/xpay/payment-status"] == list(described)
     query = described["/xpay/payment-status"]["get"]
@@ -146,7 +146,7 @@ def test_a_route_of_the_shop_below_the_same_prefix_is_reached() -> None:
 
 
 def test_without_fastapi_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Importing the adapter where FastAPI is missing says what to install."""
+    """Importing the adapter where FastAPI is missing names the extra to install."""
     monkeypatch.setitem(sys.modules, "fastapi", None)
     monkeypatch.delitem(sys.modules, "xpay_flow_fastapi")
     with pytest.raises(MissingExtra, match=r"xpay-flow\[fastapi\]"):

@@ -122,7 +122,7 @@ def test_an_async_flow_is_refused() -> None:
 
 
 def test_a_server_with_one_thread_never_waits() -> None:
-    """Where one request at a time is served, waiting would keep out the news that is waited for."""
+    """Where one request at a time is served, waiting would keep out the awaited event."""
     made = world()
     query = {"QUERY_STRING": "xpay_intent_id=in_1&wait=20", "PATH_INFO": "/payment-status"}
     app = adapter.routes(made.flow)

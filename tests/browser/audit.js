@@ -1,28 +1,28 @@
-// What can be told of a page's accessibility without a library; returns sentences, best is none.
+// The accessibility faults of a page that need no library; returns sentences, best is none.
 () => {
-  const said = [];
+  const faults = [];
   const seen = (e) => e.checkVisibility({ visibilityProperty: true });
   const name = (e) => (e.getAttribute("aria-label") || [...(e.labels || [])].map((l) => l.textContent).join(" ")
     || e.textContent || e.getAttribute("title") || "").trim();
   const all = (selector) => [...document.querySelectorAll(selector)].filter(seen);
 
-  if (!document.documentElement.lang) said.push("the page has no language");
-  if (!document.title.trim()) said.push("the page has no title");
+  if (!document.documentElement.lang) faults.push("the page has no language");
+  if (!document.title.trim()) faults.push("the page has no title");
   for (const e of all("input:not([type=hidden]), select, textarea, button, a[href]"))
-    if (!name(e)) said.push(`${e.outerHTML.slice(0, 80)} has no name`);
+    if (!name(e)) faults.push(`${e.outerHTML.slice(0, 80)} has no name`);
   for (const e of all("svg, img"))
     if (e.getAttribute("aria-hidden") !== "true" && !e.getAttribute("aria-labelledby") && !e.getAttribute("alt"))
-      said.push(`a picture is neither named nor hidden: ${e.outerHTML.slice(0, 60)}`);
+      faults.push(`a picture is neither named nor hidden: ${e.outerHTML.slice(0, 60)}`);
   for (const e of all("[aria-labelledby]"))
     for (const id of e.getAttribute("aria-labelledby").split(" "))
-      if (!document.getElementById(id)) said.push(`nothing has the id ${id}`);
+      if (!document.getElementById(id)) faults.push(`nothing has the id ${id}`);
   const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
-  for (const id of ids.filter((id, i) => ids.indexOf(id) !== i)) said.push(`two elements have the id ${id}`);
-  if (all("main").length !== 1) said.push("there must be one main part");
+  for (const id of ids.filter((id, i) => ids.indexOf(id) !== i)) faults.push(`two elements have the id ${id}`);
+  if (all("main").length !== 1) faults.push("there must be one main part");
 
   const levels = all("h1, h2, h3, h4").map((h) => Number(h.tagName[1]));
-  if (levels.filter((l) => l === 1).length !== 1 || levels[0] !== 1) said.push(`headings are ${levels}`);
-  levels.forEach((l, i) => { if (i && l > levels[i - 1] + 1) said.push(`a heading is left out: ${levels}`); });
+  if (levels.filter((l) => l === 1).length !== 1 || levels[0] !== 1) faults.push(`headings are ${levels}`);
+  levels.forEach((l, i) => { if (i && l > levels[i - 1] + 1) faults.push(`a heading is left out: ${levels}`); });
 
   const rgb = (text) => (text.match(/[\d.]+/g) || []).map(Number);
   const over = (top, under) => { const a = top[3] ?? 1; return [0, 1, 2].map((i) => top[i] * a + under[i] * (1 - a)); };
@@ -45,8 +45,8 @@
     const [a, b] = [light(over(rgb(svg ? style.fill : style.color), under)), light(under)];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    if (ratio < (large ? 3 : 4.5)) said.push(`contrast ${ratio.toFixed(2)} of "${words.currentNode.data.trim().slice(0, 30)}"`);
+    if (ratio < (large ? 3 : 4.5)) faults.push(`contrast ${ratio.toFixed(2)} of "${words.currentNode.data.trim().slice(0, 30)}"`);
   }
-  if (document.documentElement.scrollWidth > innerWidth) said.push(`the page is ${document.documentElement.scrollWidth} px wide in a window of ${innerWidth}`);
-  return said;
+  if (document.documentElement.scrollWidth > innerWidth) faults.push(`the page is ${document.documentElement.scrollWidth} px wide in a window of ${innerWidth}`);
+  return faults;
 }

@@ -60,7 +60,7 @@ def urls(browser: Browser) -> Iterator[Urls]:
 def come(browser: Browser, urls: Urls) -> Iterator[Callable[..., Shopper]]:
     """Brings a customer; options are those of a browser context.
 
-    At the end nobody's console may have complained, of an error or of a violated policy.
+    At the end no page's console may have complained, of an error or of a violated policy.
     """
     from .kit import DESK, Shopper
 

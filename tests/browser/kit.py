@@ -119,7 +119,7 @@ class Shopper:
         return parse_qs(urlsplit(self.page.url).query)["xpay_intent_id"][0]
 
     def shoot(self, name: str, *, whole: bool = True) -> None:
-        """Keep a picture for whoever looks into a failure, or at the design."""
+        """Keep a picture to look into a failure, or at the design."""
         self.page.wait_for_load_state("load")
         ARTEFACTS.mkdir(exist_ok=True)
         self.page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=whole)

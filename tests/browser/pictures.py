@@ -93,7 +93,7 @@ def of_the_checker(browser: Browser) -> None:
 
 
 def wait_for_the_bank(urls: Urls, shopper: Shopper) -> None:
-    """A paid order whose good news is held up, so that the browser stays on the return page."""
+    """A paid order whose good event is held up, so that the browser stays on the return page."""
     urls.set_faults({"fault": "delay", "event_type": "intent.success", "seconds": 2})
     shopper.buy("Meadow")
     shopper.press_pay()

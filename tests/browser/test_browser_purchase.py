@@ -31,7 +31,7 @@ def test_success(shopper: Shopper) -> None:
 
 
 def test_declined(shopper: Shopper, urls: Urls) -> None:
-    """The checkout says so; back at the shop a failure that stands is shown, with a way on."""
+    """The checkout shows it; back at the shop a failure that stands is shown, with a way on."""
     order_id = shopper.buy()
     shopper.choose("The payment is declined")
     shopper.press_pay()
@@ -69,7 +69,7 @@ def test_declined_then_paid(shopper: Shopper) -> None:
 
 
 def test_back_before_the_webhook(shopper: Shopper, urls: Urls) -> None:
-    """The page waits, warns of paying again, and goes on by itself when the news comes."""
+    """The page waits, warns of paying again, and goes on by itself when the event comes."""
     urls.set_faults({"fault": "delay", "event_type": SUCCESS, "seconds": 2})
     shopper.buy("Sunrise")
 
@@ -83,7 +83,7 @@ def test_back_before_the_webhook(shopper: Shopper, urls: Urls) -> None:
 
 
 def test_a_lost_webhook_is_made_good_by_reconciliation(shopper: Shopper, urls: Urls) -> None:
-    """No webhook ever says so; the shop asks, and the story shows an answer instead."""
+    """No webhook ever reports it; the shop reconciles, and the timeline shows an answer instead."""
     urls.set_faults({"fault": "lose", "event_type": SUCCESS})
     order_id = shopper.buy("Confetti")
 
@@ -132,7 +132,7 @@ def test_cancelled_and_then_paid(shopper: Shopper) -> None:
 
 
 def test_a_browser_that_never_returns(shopper: Shopper) -> None:
-    """The order is packed although nobody came back."""
+    """The order is packed although the customer did not come back."""
     order_id = shopper.buy()
     shopper.choose("the browser never returns")
     shopper.press_pay()

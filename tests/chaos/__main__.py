@@ -1,6 +1,6 @@
 """python -m tests.chaos [--long] [--intents N --deliveries M --seconds S --seed K] [--json]
 
-Web processes, workers and PostgreSQL itself are killed while customers pay and xPay tells of it;
+Web processes, workers and PostgreSQL itself are killed while customers pay and xPay sends events;
 then the logs of both, the database and the ledgers are compared. Ends by itself; exit code 1 is a
 fault.
 """
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     size = LONG if options.long else SHORT
     given = {name: value for name in _NUMBERS if (value := getattr(options, name)) is not None}
-    # What the local xPay logs of its own faults is no news.
+    # What the local xPay logs of its own faults is no complaint.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
-        # Whoever starts a command in the background may have it ignore Ctrl-C.
+        # A command started in the background may ignore Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         report = run(attrs.evolve(size, **given))

@@ -44,7 +44,7 @@ KINDS: Final = (
     "call unexpected",
     "key changed",
     "key shared",
-    "still owed",
+    "still pending",
 )
 
 
@@ -94,16 +94,16 @@ def _creations(evidence: Evidence) -> Iterator[Fault]:
 def _refusals(evidence: Evidence) -> Iterator[Fault]:
     """What xPay has refused, and nothing else, is closed as refused."""
     for stored in evidence.intents:
-        if (stored.asked in evidence.refused) != (stored.state == "rejected"):
-            events = "refused" if stored.asked in evidence.refused else "did not refuse"
-            yield Fault("refusal mistaken", stored.order, f"xPay {events} {stored}")
-    for refusal in {*evidence.refused} - {stored.asked for stored in evidence.intents}:
+        if (stored.as_refusal in evidence.refused) != (stored.state == "rejected"):
+            verb = "refused" if stored.as_refusal in evidence.refused else "did not refuse"
+            yield Fault("refusal mistaken", stored.order, f"xPay {verb} {stored}")
+    for refusal in {*evidence.refused} - {stored.as_refusal for stored in evidence.intents}:
         yield Fault("refusal mistaken", refusal.order, f"{refusal} is not in the books")
 
 
 def _not_refused(evidence: Evidence) -> list[Stored]:
     """The attempts of which something may have come."""
-    return [stored for stored in evidence.intents if stored.asked not in evidence.refused]
+    return [stored for stored in evidence.intents if stored.as_refusal not in evidence.refused]
 
 
 def _charges(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
@@ -157,9 +157,9 @@ def _states(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]
             yield Fault("wrong state", order, "it is not in the books")
         for stored in found[order]:
             if stored.state not in ending.states or stored.refunded_minor != ending.refunded_minor:
-                yield Fault("wrong state", order, f"{stored} where {ending} was told")
+                yield Fault("wrong state", order, f"{stored} where {ending} was expected")
     for order in found.keys() - endings.keys():
-        yield Fault("wrong state", order, "nobody wanted to pay this")
+        yield Fault("wrong state", order, "no customer wanted to pay this")
 
 
 def _ledger(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
@@ -181,9 +181,9 @@ def _calls(endings: dict[str, Expected], evidence: Evidence) -> Iterator[Fault]:
     for order in sorted(endings.keys() | made.keys()):
         ending = endings.get(order, LEFT)
         for call_ in sorted(ending.calls - made[order]):
-            yield Fault("call missing", order, f"{call_} was owed and not made")
+            yield Fault("call missing", order, f"{call_} was due and not made")
         for call_ in sorted(made[order] - ending.calls - ending.may):
-            yield Fault("call unexpected", order, f"{call_} was made and not owed")
+            yield Fault("call unexpected", order, f"{call_} was made and not due")
 
 
 def _keys(evidence: Evidence) -> Iterator[Fault]:
@@ -206,4 +206,4 @@ def _owed(evidence: Evidence) -> Iterator[Fault]:
     for entry in evidence.outbox:
         if entry.status not in ("done", "dropped"):
             text = f"{entry.handler} is {entry.status} at the end"
-            yield Fault("still owed", entry.order, text)
+            yield Fault("still pending", entry.order, text)

@@ -26,14 +26,14 @@ RECOVERED: Final = "database system was not properly shut down; automatic recove
 
 
 class Broken(Exception):
-    """The server did not come back, or its pages are damaged; the text is what it says."""
+    """The server did not come back, or its pages are damaged; the text is its log's."""
 
 
 class Server:
     """A PostgreSQL server of our own, on a loopback port and in the folder `home`.
 
     Raises:
-        NotThere: there is no PostgreSQL on this machine; the text says what to install.
+        NotThere: there is no PostgreSQL on this machine; the text names what to install.
     """
 
     def __init__(self, home: Path) -> None:
@@ -55,7 +55,7 @@ class Server:
             self._process = self._started()
             if self._answers(self._process):
                 return
-            # Of what was killed somebody may be dying still, and until then it refuses to start.
+            # A killed back end may still be ending, and until then the server refuses to start.
             time.sleep(LOOK_S)
         raise Broken(f"PostgreSQL did not start:\n{self.log()[-LOG_CHARS:]}")
 
@@ -95,7 +95,8 @@ class Server:
         """SIGKILL to it and to all that it has started, as if the machine had stopped."""
         assert self._process is not None
         self.kills += 1
-        # Stopped, it starts nobody any more; and it dies first, or it would mend what they leave.
+        # Stopped, it starts no process any more; and it dies first, or it would repair what they
+        # leave.
         self._process.send_signal(signal.SIGSTOP)
         started = children(self._process.pid)
         self._process.kill()
@@ -114,7 +115,7 @@ class Server:
                 self.kill()
 
     def recoveries(self) -> int:
-        """How often it has said that it recovers from not having been shut down."""
+        """How often its log reports recovery from an unclean shutdown."""
         return self.log().count(RECOVERED)
 
     def check_pages(self) -> None:

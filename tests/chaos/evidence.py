@@ -44,7 +44,7 @@ class AtXPay:
 
 @attrs.frozen
 class Refusal:
-    """One attempt to pay an order that xPay has refused, by the key under which it was asked."""
+    """One attempt to pay an order that xPay has refused, by the key of that request."""
 
     order: str
     key: str
@@ -52,9 +52,9 @@ class Refusal:
 
 @attrs.frozen
 class Stored:
-    """What the database says of one attempt to pay an order; xPay's id, where it knows one.
+    """The row of one attempt to pay an order; with xPay's id, if known.
 
-    `key` is the one under which xPay was asked to make it.
+    `key` is that of the request to create it.
     """
 
     order: str
@@ -64,7 +64,7 @@ class Stored:
     key: str
 
     @property
-    def asked(self) -> Refusal:
+    def as_refusal(self) -> Refusal:
         """What xPay's refusal of it would be."""
         return Refusal(self.order, self.key)
 
@@ -122,7 +122,7 @@ class Appended:
 
 
 def lines(path: Path) -> Iterator[Any]:
-    """What was appended; nothing, where nobody has begun."""
+    """The appended lines; none before the first append."""
     if path.exists():
         with path.open(encoding="utf-8") as file:
             yield from map(json.loads, file)
@@ -136,7 +136,7 @@ def gathered(
     answers: Path,
     calls: Path,
 ) -> Evidence:
-    """Read it all, from a database in which nobody works any more."""
+    """Read it all, from a database that no process uses any more."""
     engine = create_engine(url, poolclass=NullPool)
 
     def rows(query: str) -> list[tuple[Any, ...]]:
@@ -156,7 +156,7 @@ def gathered(
         )
 
 
-# News that is nobody's is kept in rows without an order.
+# Unmatched events are kept in rows without an order.
 _OURS: Final = "receipt_id IS NOT NULL"
 _INTENTS: Final = (
     "SELECT receipt_id, x_intent_id, state, refunded_minor, intent_id || '\\:create' "

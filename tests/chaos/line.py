@@ -1,4 +1,4 @@
-"""How does somebody outside reach the shop? By any of its processes, and what it met is counted."""
+"""How does a client reach the shop? By any of its processes; each outcome is counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Line:
 
     Args:
         at_once: how many requests may be on their way.
-        timeout_s: after how long whoever asks gives up.
+        timeout_s: after how long the client gives up.
 
     `tries` counts what each try met.
     """
@@ -33,7 +33,7 @@ class Line:
         self._places = asyncio.Semaphore(at_once)
         limits = httpx.Limits(max_connections=at_once)
         self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False, limits=limits)
-        # Which process is asked need not be repeatable: the kills are not, either.
+        # Which process gets the request need not be repeatable: the kills are not, either.
         self._chance = random.Random()
 
     async def aclose(self) -> None:
@@ -70,7 +70,7 @@ async def evenly(items: Sequence[T], seconds: float) -> AsyncGenerator[T]:
 
 
 async def until_they_listen(ports: Sequence[int]) -> None:
-    """Come back when somebody listens on each of them."""
+    """Return once there is a listener on each of them."""
     for port in ports:
         while not await _listens(port):
             await asyncio.sleep(FIRST_PAUSE_S)

@@ -1,8 +1,8 @@
 """What is done to the shop, and what must be true of it afterwards?
 
 The answer to the second question is computed from the first alone, in a few plain lines that share
-nothing with the library: a payment is paid if xPay said so about the right money, whatever else it
-said and in whatever order.
+nothing with the library: a payment is paid if xPay reported it for the right money, whatever else
+it reported and in whatever order.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from xpay_flow.sandbox.ledger import Intent
 DUPLICATES: Final = 0.3
 # With fewer there is no room for the longest story and its copies.
 DELIVERIES_PER_INTENT_MIN: Final = 4
-# What is told of one payment lies this close together, as a part of the whole run.
+# The events of one payment lie this close together, as a part of the whole run.
 SPREAD: Final = 0.005
 EVENT_TIME_MS: Final = 1_760_000_000_000
 REFUND_MINOR: Final = 500
 
-# That xPay has made the payment, which it may tell before the shop has its answer.
+# That xPay has made the payment; its event may come before the shop has the answer.
 MADE: Final = "made"
-# What xPay tells of one payment, and how many in a hundred are told so. Of whom nothing is told
+# The events of one payment, and for how many in a hundred. Without any events
 # has left after the first click, whatever came of it.
 STORIES: Final = (
     (20, ("opened", "success")),
@@ -43,7 +43,7 @@ STORIES: Final = (
     (5, ("opened", "other_money")),
     (5, ()),
 )
-# What may be told once more under another event id, without changing how the story ends.
+# Events that may come once more under another id, without changing how the story ends.
 AGAIN: Final = ("failed", "opened", MADE)
 # Of all customers, those who click twice at once.
 IMPATIENT: Final = 0.2
@@ -83,7 +83,8 @@ class Customer:
 
     Args:
         clicks: how often Pay is pressed at once.
-        story: what happens at xPay's page, some of which will be told. Without one the customer
+        story: what happens at xPay's page, some of which will be sent as events. Without one the
+        customer
             leaves after the first click; with one, goes on clicking until it has helped.
     """
 
@@ -192,7 +193,7 @@ def refund_id(number: int) -> str:
     return f"rf_{number:06}"
 
 
-# A refund that is told before its payment has the shop ask xPay, and that answer has no details.
+# After a refund before its payment the shop reconciles, and that answer has no details.
 WITHOUT_DETAILS: Final = ("on_attention", "refund_without_details")
 
 
@@ -203,8 +204,8 @@ class Expected:
     Args:
         states: those that it may end in; none of it need be anywhere, if `may_be_missing`.
         calls: handler and subject of each call that must have been made.
-        may: of each that may have been made or left out: news that was overtaken, and what only
-            a shop hears that has asked.
+        may: of each that may have been made or left out: superseded calls, and what only
+            a shop learns by reconciliation.
     """
 
     states: frozenset[str]
@@ -215,14 +216,14 @@ class Expected:
     may_be_missing: bool = False
 
 
-# Nobody knows how far the only click came; what was begun must have been made at xPay.
+# How far the only click came is unknown; a begun creation must exist at xPay.
 LEFT: Final = Expected(
     frozenset({"created", "redirected"}), False, 0, frozenset(), frozenset(), may_be_missing=True
 )
 
 
 def expected(sent: Sequence[Event]) -> Expected:
-    """How the payment must end of which this was told, in whatever order."""
+    """How a payment with these events must end, in whatever order."""
     if not sent:
         return LEFT
     words = {event.word for event in sent}

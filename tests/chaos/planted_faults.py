@@ -118,4 +118,4 @@ def _saying(body: bytes) -> Receive:
 
 
 async def _nothing(_: Message) -> None:
-    """Nobody hears it."""
+    """The event is not recorded."""

@@ -42,7 +42,7 @@ class Job:
     Args:
         port: of a web process on loopback; None is a worker.
         environment: where it finds what it shares with the others; see `shop`.
-        log: the file of what it says.
+        log: the file of its output.
     """
 
     port: int | None
@@ -72,7 +72,7 @@ class Crew:
         self._stable.set_forkserver_preload(list(_PRELOADED))
 
     def keep_up(self) -> None:
-        """Start whoever is not there."""
+        """Start each process that is missing."""
         for member in self._members:
             if not member.is_running:
                 _buried(member)

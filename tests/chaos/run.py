@@ -1,4 +1,4 @@
-"""What happens in a run? Customers pay, xPay tells, both meet killers, and all is compared."""
+"""What happens in a run? Customers pay, xPay sends, processes are killed, and all is compared."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PAGES, ANSWERS, CALLS = "pages", "answers", "calls"
 
 @attrs.frozen
 class Size:
-    """How much is paid and told, over how long, and how often the server is killed meanwhile."""
+    """How many payments and events, over how long, and how often the server is killed meanwhile."""
 
     intents: int
     deliveries: int
@@ -59,7 +59,7 @@ class Size:
 
 @attrs.frozen
 class Report:
-    """What a run has done, and what the checker says of it."""
+    """What a run has done, and what the checker finds."""
 
     size: Size
     duplicates: int
@@ -86,19 +86,19 @@ class Report:
         return {kind: found[kind] for kind in checking.KINDS}
 
 
-Tell = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 def to_stderr(line: str) -> None:
-    """Show progress, where somebody may be waiting."""
+    """Show progress in a terminal."""
     print(line, file=sys.stderr, flush=True)
 
 
-def run(size: Size, print_line: Tell = to_stderr, plant: str = "") -> Report:
+def run(size: Size, print_line: PrintLine = to_stderr, plant: str = "") -> Report:
     """One run from an empty server to the verdict; it leaves nothing behind.
 
     Args:
-        tell: is given a line about progress every few seconds.
+        print_line: is given a line about progress every few seconds.
         plant: a mistake that the shop is to make; see `planted`.
 
     Raises:
@@ -139,7 +139,7 @@ def _folder() -> Generator[Path]:
 
 
 class Scene:
-    """One run: the shop, xPay, the customers, and whoever kills."""
+    """One run: the shop, xPay, the customers and the killers."""
 
     def __init__(
         self,
@@ -148,10 +148,10 @@ class Scene:
         folder: Path,
         server: Server,
         xpay: XPay,
-        print_line: Tell,
+        print_line: PrintLine,
         plant: str,
     ) -> None:
-        self.size, self.plan, self.server, self.tell = size, plan, server, print_line
+        self.size, self.plan, self.server, self.print_line = size, plan, server, print_line
         self._xpay, self._folder = xpay, folder
         self._ports = [servers.free_port() for _ in range(WEBS)]
         self._customers = Customers(plan, self._ports, size.seconds, folder / PAGES, xpay)
@@ -172,7 +172,7 @@ class Scene:
         self._restart: asyncio.Task[None] | None = None
 
     async def play(self) -> float:
-        """Everything up to the moment at which nothing is owed; how long the sending took."""
+        """Everything up to the moment at which nothing is due; how long the sending took."""
         self.crew.keep_up()
         async with asyncio.timeout(ANSWER_S):
             await until_they_listen(self._ports)
@@ -194,7 +194,7 @@ class Scene:
             all_done.cancel()
             await asyncio.gather(trouble, all_done, return_exceptions=True)
         seconds = time.monotonic() - begin
-        self.tell(f"{seconds:4.0f} s: {self._standing()}; nobody is killed any more")
+        self.print_line(f"{seconds:4.0f} s: {self._standing()}; no process is killed any more")
         await self._settle()
         return seconds
 
@@ -232,7 +232,7 @@ class Scene:
         begin = time.monotonic()
         while True:
             await asyncio.sleep(TELL_EVERY_S)
-            self.tell(f"{time.monotonic() - begin:4.0f} s: {self._standing()}")
+            self.print_line(f"{time.monotonic() - begin:4.0f} s: {self._standing()}")
 
     def _standing(self) -> str:
         return (

@@ -1,4 +1,4 @@
-"""How does xPay send? Again and again until it is told 200, and it writes down what it was told."""
+"""How does xPay send? Again and again until it gets a 200; it records each answer."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Sender:
                 return
 
     async def _payment(self, event: Event) -> Intent:
-        """The payment, as soon as there is this to tell: xPay may be faster than its own answer."""
+        """The payment, once it is known: xPay's event may be faster than its own answer."""
         if event.word != MADE:
             await self._customers.sent_to_a_page(event.number)
         while (payment := self._xpay.payment_for(event.order)) is None:

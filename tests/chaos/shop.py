@@ -35,7 +35,7 @@ SETTINGS: Final = Settings.sandbox(
     # A server that is away must not use up the tries.
     retry_schedule_s=(1,) * 50,
     # A lost answer is for the customer's next click, or else for a worker a little later. Once
-    # xPay's id is known nobody asks: the news comes.
+    # xPay's id is known no reconciliation starts: the event comes.
     create_tries=1,
     create_budget_s=4,
     create_lease_s=5,
@@ -73,7 +73,7 @@ def flow() -> AsyncFlow:
 
 
 def app() -> Starlette:
-    """The web process: the customer's click, xPay's webhooks, what is owed in the background."""
+    """The web process: the customer's click, xPay's webhooks, what is due in the background."""
     shop = flow()
 
     async def pay(request: Request) -> Response:

@@ -89,7 +89,7 @@ def test_who_interrupts_a_run_finds_nothing_left_of_it() -> None:
 
 
 def is_there(pid: int) -> bool:
-    """Whether it runs; one that has ended and of which nobody has taken notice does not."""
+    """Whether it runs; an ended process that is not yet waited for does not."""
     return Path(f"/proc/{pid}").exists() and not servers.is_zombie(pid)
 
 

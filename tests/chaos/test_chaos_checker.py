@@ -76,7 +76,7 @@ def changed(known: Mapping[Any, T], change: Callable[[T], T]) -> dict[Any, T]:
 
 
 def one_of(word: str) -> str:
-    """An order of whose payment this was told."""
+    """An order with these events of its payment."""
     return next(event.order for event in PLAN.events if event.word == word)
 
 
@@ -155,7 +155,7 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         ),
         {"wrong state", "creation lost"},
     ),
-    "a payment of nobody": (
+    "a payment without an order": (
         attrs.evolve(SOUND, intents=(*SOUND.intents, Stored("order-x", "in_x", "created", 0, "k"))),
         {"wrong state", "creation unresolved"},
     ),
@@ -175,7 +175,7 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         ),
         {"made twice", "charged twice"},
     ),
-    "a charge for an order that nobody paid": (
+    "a charge for an order that was never paid": (
         attrs.evolve(
             SOUND,
             at_xpay=tuple(
@@ -188,7 +188,7 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         attrs.evolve(SOUND, intents=tuple(s for s in SOUND.intents if s != stored(left()))),
         {"creation lost"},
     ),
-    "a creation of which nobody has asked what became": (
+    "a creation that was never reconciled": (
         attrs.evolve(
             SOUND,
             at_xpay=tuple(p for p in SOUND.at_xpay if p.order != left()),
@@ -209,7 +209,7 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         attrs.evolve(SOUND, intents=with_stored(left(), state="rejected")),
         {"refusal mistaken", "wrong state"},
     ),
-    "an attempt that is closed, and xPay was never asked": (
+    "an attempt that is closed, and xPay was never called": (
         attrs.evolve(SOUND, intents=with_refused(key="another")),
         {"refusal mistaken", "wrong state", "creation unresolved"},
     ),
@@ -236,13 +236,13 @@ PLANTED: dict[str, tuple[Evidence, set[str]]] = {
         ),
         {"key shared"},
     ),
-    "a call that is still owed": (
+    "a call that is still pending": (
         attrs.evolve(SOUND, outbox=(attrs.evolve(SOUND.outbox[0], status="pending"),)),
-        {"still owed"},
+        {"still pending"},
     ),
     "a call that was given up": (
         attrs.evolve(SOUND, outbox=(attrs.evolve(SOUND.outbox[0], status="gave_up"),)),
-        {"still owed"},
+        {"still pending"},
     ),
     "a delivery without an answer": (
         attrs.evolve(SOUND, answers={n: a for n, a in SOUND.answers.items() if n}),
@@ -261,7 +261,7 @@ def test_a_shop_without_a_fault_is_not_accused() -> None:
 
 
 def test_a_call_that_is_made_again_under_its_key_is_no_fault() -> None:
-    """Outside the database a handler is called at least once; so it is with overtaken news."""
+    """Outside the database a handler is called at least once; so it is with superseded events."""
     superseded = next(
         order
         for order, sent in PLAN.by_order().items()
@@ -304,7 +304,7 @@ def test_the_plan_is_as_large_and_as_doubled_as_asked() -> None:
 
 
 def test_the_plan_holds_every_story_and_shuffles_them() -> None:
-    """Each word is told, and successes come before and after the failures of their payment."""
+    """Each kind of event is sent, and successes come before and after failures of the payment."""
     plan = planned(150, 600, seed=3)
     assert set(TYPES) == {event.word for event in plan.events}
     first: dict[tuple[int, str], int] = {}
@@ -325,7 +325,7 @@ def test_the_same_seed_is_the_same_plan() -> None:
 
 
 def test_a_plan_that_has_no_room_is_refused() -> None:
-    """Too few deliveries for every story are an error that says how many it takes."""
+    """Too few deliveries for every story are an error that names the number needed."""
     with pytest.raises(InvalidValue, match="at least 40"):
         planned(10, 39, seed=1)
 

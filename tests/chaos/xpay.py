@@ -38,7 +38,7 @@ REFUSED_PERCENT: Final = 5
 class Refusing(Sandbox):
     """Refuses some attempts, and keeps to it: its answer to their key is the same each time.
 
-    `refused` are those that were told so.
+    `refused` are those that got the refusal.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -80,7 +80,7 @@ class XPay:
     def visit(self, page: str, story: Sequence[str]) -> None:
         """A customer comes to this page, and what must happen happens; a second visit is none."""
         checkout_id = parse_qs(urlsplit(page).query)[messages.RETURN_PARAMETER][0]
-        # A page of nobody's is for whoever compares.
+        # A page of no test is kept for comparison.
         with suppress(UnknownIntent):
             payment = self._sandbox.intent_by_checkout_id(checkout_id)
             if not payment.opened:
@@ -93,7 +93,7 @@ class XPay:
         return tuple(self._entry(intent) for intent in self._sandbox.intents())
 
     def refused(self) -> tuple[Refusal, ...]:
-        """Every attempt that it was asked to make, and refused."""
+        """Every attempt that it was requested to make, and refused."""
         return tuple(self._sandbox.refused)
 
     def _entry(self, intent: Intent) -> AtXPay:
@@ -110,10 +110,10 @@ class XPay:
 
 
 def _nothing(_: Sandbox, __: str) -> None:
-    """Opening has happened; and that somebody paid other money than was asked xPay cannot do."""
+    """Opening has happened; a payment of other money than requested is impossible at xPay."""
 
 
-# What the shop is told if it asks is what it will be told by itself.
+# A reconciliation answers what the webhooks will report anyway.
 _ACTS: Final[dict[str, Callable[[Sandbox, str], object]]] = {
     "failed": Sandbox.decline,
     "success": Sandbox.pay,

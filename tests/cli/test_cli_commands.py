@@ -73,7 +73,7 @@ def test_a_wrong_command_line_is_exit_code_two(arguments: tuple[str, ...]) -> No
 
 
 def test_without_click_the_extra_to_install_is_named() -> None:
-    """A plain install says in one line what the command line needs."""
+    """A plain install names in one line what the command line needs."""
     code = (
         "import sys; sys.modules['click'] = None; sys.argv = ['xpay-flow'];"
         "from xpay_flow.cli import main; main()"
@@ -131,7 +131,7 @@ def test_timeline_tells_a_payments_story(store_url: str) -> None:
 
 
 def test_timeline_can_be_asked_for_by_every_name(store_url: str) -> None:
-    """Receipt id, our id and xPay's id tell the same story."""
+    """Receipt id, our id and xPay's id give the same timeline."""
     printed = json.loads(run("timeline", "order-42", "--store", store_url, "--json").output)
     intent = printed["intent"]
 
@@ -165,10 +165,10 @@ def test_timeline_knows_the_store_from_the_environment(store_url: str) -> None:
 
 def test_an_unknown_payment_is_said_so(store_url: str) -> None:
     """Exit code 1 and one line, without a trace."""
-    result = run("timeline", "nobody", "--store", store_url)
+    result = run("timeline", "unknown", "--store", store_url)
 
     assert 1 == result.exit_code
-    assert "Error: no intent is filed under 'nobody'\n" == result.stderr
+    assert "Error: no intent is filed under 'unknown'\n" == result.stderr
 
 
 def test_looking_makes_no_database(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_doctor_is_content_with_good_settings(store_url: str) -> None:
 
 
 def test_doctor_names_every_problem_at_once() -> None:
-    """Missing, weak and mistyped settings are all told, and the exit code is 1."""
+    """Missing, weak and mistyped settings are all reported, and the exit code is 1."""
     env = {"XPAY_PUBLIC_KEY": "test", "XPAY_WEBHOOK_SECRTS": SIGNING_KEY, "XPAY_MODE": "live"}
 
     result = run("doctor", env=env)

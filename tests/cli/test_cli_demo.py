@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-u", "-m", "xpay_flow.cli", "demo"]
 
 
 def test_once_buys_a_mug_and_shows_the_story() -> None:
-    """One purchase through real HTTP, told step by step; exit code 0."""
+    """One purchase through real HTTP, printed step by step; exit code 0."""
     done = subprocess.run(
         [*COMMAND, "--once"], capture_output=True, text=True, timeout=40, check=False
     )
@@ -57,7 +57,7 @@ def test_once_says_why_it_failed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_ends_quietly(number: signal.Signals) -> None:
-    """It serves, says where (also when its port is taken), and ends without a word."""
+    """It serves, prints where (also when its port is taken), and ends silently."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

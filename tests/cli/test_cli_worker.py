@@ -1,4 +1,4 @@
-"""A worker does what is due, says so, and ends in order."""
+"""A worker does what is due, prints it, and ends in order."""
 
 from __future__ import annotations
 

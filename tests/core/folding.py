@@ -27,7 +27,7 @@ REQUESTED = Money(2500, "USD")
 
 
 def an_intent(money: Money = REQUESTED) -> Intent:
-    """An attempt as it stands before any news."""
+    """An attempt as it stands before any event."""
     return Intent(
         id="int_1",
         receipt_id="order-1001",
@@ -60,7 +60,7 @@ def fold(decide: Decider, intent: Intent, history: Sequence[Event]) -> Folded:
 
 
 def seen_in(intent: Intent) -> Truth:
-    """What a snapshot says, in the oracle's words."""
+    """A snapshot in the oracle's form."""
     return Truth(
         state=intent.state,
         money_checked=intent.money_checked,
@@ -100,7 +100,7 @@ def without_url(intent: Intent) -> Intent:
 def check_orders_agree(
     decide: Decider, intent: Intent, one: Sequence[Event], other: Sequence[Event]
 ) -> None:
-    """Two orders of the same news end alike and make the same calls due, each of them once."""
+    """Two orders of the same events end alike and make the same calls due, each of them once."""
     first, second = fold(decide, intent, one), fold(decide, intent, other)
     assert without_url(first.intent) == without_url(second.intent)
     assert Counter(first.handlers_due) == Counter(second.handlers_due)
@@ -115,17 +115,17 @@ def check_against_oracle(
     ranks: tuple[str, ...] = RANKS,
     speaks_for: Mapping[str, str] = SPEAKS_FOR,
 ) -> None:
-    """The history ends where the set of its news says, and every call is made due once."""
+    """The history ends where the set of its events leads, and every call is made due once."""
     truth = truth_of(intent.money, history, ranks=ranks, speaks_for=speaks_for)
     folded = fold(decide, intent, history)
     assert truth == seen_in(folded.intent)
     assert truth.due == calls(folded.handlers_due)
     assert len(truth.due) == len(folded.handlers_due), "a call was made due twice"
-    assert len(truth.evidence) == len(folded.events), "a copy was recorded, or news was not"
+    assert len(truth.evidence) == len(folded.events), "a copy was recorded, or an event was not"
 
 
 def check_one_step(decide: Decider, intent: Intent, event: Event) -> None:
-    """Deciding changes none of its arguments, says the same again, and learns nothing twice."""
+    """Deciding changes none of its arguments, is repeatable, and learns nothing twice."""
     intent_before, event_before = deepcopy(intent), deepcopy(event)
     decision = decide(intent, event)
     assert decision == decide(intent, event), "the same question had two answers"
@@ -158,8 +158,8 @@ def check_all_subsets(
 ) -> int:
     """Every order of every subset (of up to `size_max`) of these events, by induction.
 
-    From the snapshot of each subset every further event must lead to the one snapshot of the
-    larger subset, and make due exactly what the larger one owes and the smaller does not. So all
+    From the snapshot of each subset every further event must lead to the one snapshot of the larger
+    subset, and make due exactly what the larger one makes due and the smaller does not. So all
     orders agree, also those of the whole alphabet. Returns the number of subsets.
     """
     step = partial(_grow, decide, intent.money, alphabet)

@@ -1,6 +1,6 @@
-"""What must be known of an intent, whatever the order of its news? A second opinion.
+"""What must be known of an intent, whatever the order of its events? A second opinion.
 
-Everything is computed from the set of the news at once: no folding, no table, no snapshot. The
+Everything is computed from the set of the events at once: no folding, no table, no snapshot. The
 rules and the names of kinds are written out again on purpose, so that this and `decide` can
 disagree. Only the types of the inputs are shared.
 """
@@ -68,7 +68,7 @@ DISPUTE_NEWS: Final[Mapping[str, str]] = {
 
 @attrs.frozen(kw_only=True)
 class Truth:
-    """All that the order of news must not change."""
+    """All that the order of events must not change."""
 
     state: str
     money_checked: bool
@@ -94,9 +94,11 @@ def truth_of(
     ranks: tuple[str, ...] = RANKS,
     speaks_for: Mapping[str, str] = SPEAKS_FOR,
 ) -> Truth:
-    """What is true of an intent over `asked`, of which `news` (in any order, with copies) came."""
+    """What is true of an intent for `requested`, after `received` (in any order, with copies)."""
     events = tuple({(event.event_id, event.digest): event for event in received}.values())
-    misread = {event.event_id + event.digest for event in events if is_other_money(requested, event)}
+    misread = {
+        event.event_id + event.digest for event in events if is_other_money(requested, event)
+    }
     believed = tuple(e for e in events if e.event_id + e.digest not in misread)
     refunds = told_refunds(believed)
     disputes = told_disputes(events)
@@ -133,7 +135,7 @@ def truth_of(
 
 
 def is_other_money(requested: Money, event: Event) -> bool:
-    """Authentic, but about money that was not asked for, so that it counts for little."""
+    """Authentic, but about other money than requested, so that it counts for little."""
     return shows_other_amount(requested, event) or is_foreign_refund(requested, event)
 
 
@@ -152,7 +154,7 @@ def is_failure(event: Event) -> bool:
 
 
 def told_refunds(believed: Iterable[Event]) -> dict[str, set[int | None]]:
-    """Every amount that was told for each refund; a refund without an id is named by its event."""
+    """Every amount reported for each refund; a refund without an id is named by its event."""
     refunds: dict[str, set[int | None]] = {}
     for event in believed:
         if event.kind == "intent.refunded":
@@ -161,7 +163,7 @@ def told_refunds(believed: Iterable[Event]) -> dict[str, set[int | None]]:
 
 
 def told_disputes(events: Iterable[Event]) -> dict[str, set[str]]:
-    """Every status that was told for each dispute."""
+    """Every status that was reported for each dispute."""
     disputes: dict[str, set[str]] = {}
     for event in events:
         if event.kind in DISPUTE_NEWS:
@@ -201,7 +203,7 @@ def dispute_status(disputes: Mapping[str, set[str]]) -> str:
     )
 
 
-# News that is no sign of an intent at xPay.
+# Events that is no sign of an intent at xPay.
 SAYS_NOTHING_OF_XPAY = frozenset(
     {
         "stored",

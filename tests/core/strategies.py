@@ -1,7 +1,7 @@
-"""Which news can there be of an intent? Events built as they arrive, and Hypothesis's choice.
+"""Which events can an intent have? Events built as they arrive, and Hypothesis's choice.
 
 Webhooks and answers are made as bytes and read by `wire`, so that their identities are the real
-ones and two events of the same content are the same news.
+ones and two events of the same content are the same event.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Plain: TypeAlias = str | int | Mapping[str, str] | None
 
 
 def webhook(event_type: str, event_id: str, at_s: int = 0, **members: Plain) -> Event:
-    """The news in a webhook about `in_A`; a member given as None is left out."""
+    """The event in a webhook about `in_A`; a member given as None is left out."""
     message: dict[str, Plain] = {
         "eventId": event_id,
         "eventType": event_type,
@@ -79,7 +79,7 @@ def report(
     error_code: str | None = None,
     x_intent_id: str = "in_A",
 ) -> Event:
-    """What xPay says when asked. Its time is a function of its content, as for a webhook."""
+    """xPay's answer to a reconciliation. Its time follows from its content, as for a webhook."""
     charges = [{"status": "FAILED", "errorCode": error_code}] if error_code else []
     answer = {
         "xIntentId": x_intent_id,
@@ -105,7 +105,7 @@ def own(kind: str, subject: str = "") -> Event:
     return ev.own(kind, T0_MS, subject=subject)
 
 
-# Fourteen pieces of news that contradict each other in as many ways as so few can.
+# Fourteen events that contradict each other in as many ways as so few can.
 ALPHABET: Final[tuple[Event, ...]] = (
     created(),
     refused(),
@@ -222,7 +222,7 @@ an_event = st.one_of(_TOPICS)
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """Up to twelve pieces of news on a few topics, so that what contradicts itself often meets."""
+    """Up to twelve events on a few topics, so that what contradicts itself often meets."""
     topics = draw(st.lists(st.sampled_from(_TOPICS), min_size=1, max_size=4))
     # A length of its own: left alone, most lists would be short.
     length = draw(st.integers(0, 12))
@@ -231,7 +231,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
 
 @st.composite
 def two_orders(draw: st.DrawFn) -> tuple[Sequence[Event], Sequence[Event]]:
-    """The same news twice: each time in an order of its own, with copies of its own."""
+    """The same events twice: each time in an order of its own, with copies of its own."""
     events = draw(histories())
     copies = st.lists(st.sampled_from(events), max_size=4) if events else st.just([])
     one = draw(st.permutations(events + draw(copies)))

@@ -1,4 +1,4 @@
-"""What `decide` says about one piece of news: the snapshot, the words for it, the calls due."""
+"""What `decide` makes of one event: the snapshot, the disposition, the calls due."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def after(*history: Event) -> Intent:
 
 
 def last(*history: Event) -> Decision:
-    """The decision upon the last of these."""
+    """The decision about the last of these."""
     return decide(after(*history[:-1]), history[-1])
 
 
@@ -50,7 +50,7 @@ STRANGE = webhook("intent.teleported", "whe_t")
 NAMELESS = webhook("intent.created", "whe_n", intentId=None)
 
 
-# --- words for news ------------------------------------------------------------------------------
+# --- words for events ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ NAMELESS = webhook("intent.created", "whe_n", intentId=None)
 def test_each_decision_has_a_word_and_a_sentence(
     history: list[Event], state: str, disposition: Disposition, why: str
 ) -> None:
-    """The disposition names what became of the news, and one sentence says why."""
+    """The disposition names what became of the event, and one sentence gives the reason."""
     decision = last(*history)
     assert (state, disposition, why) == (decision.intent.state, decision.disposition, decision.why)
 
@@ -116,7 +116,7 @@ def test_a_copy_changes_nothing_and_records_nothing() -> None:
 
 
 def test_the_same_event_at_another_address_is_a_copy_only_with_the_same_content() -> None:
-    """One event id with other content is other news: kept, counted and put up for attention."""
+    """One event id with other content is another event: kept, counted and flagged for attention."""
     decision = last(failed("e1", "card_decline"), failed("e1", "lost_card"))
     assert decision.event is not None
     assert ("event_contradiction:e1",) == decision.intent.attention
@@ -165,7 +165,7 @@ PROOFS: dict[str, Callable[[int | None, str | None], Event]] = {
 
 @pytest.mark.parametrize("kind", PROOFS)
 def test_the_asked_money_makes_paid(kind: str) -> None:
-    """A proof of payment over exactly the asked money makes `on_success` due."""
+    """A proof of payment for exactly the requested money makes `on_success` due."""
     event = PROOFS[kind](2500, "USD")
     assert kind == event.kind
     intent = after(event)
@@ -200,7 +200,7 @@ def test_the_right_money_counts_beside_the_wrong() -> None:
 
 
 def test_the_money_of_an_answer_to_the_creation_is_no_proof() -> None:
-    """Only proofs of payment are compared; a created intent owes nothing."""
+    """Only proofs of payment are compared; a created intent makes no call due."""
     assert set() == due_after(created(), webhook("intent.created", "e1", amount=1, currency="EUR"))
 
 
@@ -239,7 +239,7 @@ def test_a_refund_without_an_id_is_named_by_its_event() -> None:
 def test_of_several_amounts_of_one_refund_the_greatest_counts(
     amounts: Sequence[int | None],
 ) -> None:
-    """Amounts that differ are put up for attention, and the shop is not told of too little."""
+    """Amounts that differ are flagged for attention, and too little is never reported."""
     refunds = [refunded(f"e{amount}", "rf_1", amount) for amount in amounts]
     intent = after(*refunds)
     assert (Refund("rf_1", 1500),) == intent.refunds
@@ -258,7 +258,7 @@ def test_a_refund_in_another_currency_is_not_counted() -> None:
 
 
 def test_more_refunded_than_paid_is_noticed() -> None:
-    """Refunds beyond the payment keep their sum and are put up for attention."""
+    """Refunds beyond the payment keep their sum and are flagged for attention."""
     intent = after(paid("e1"), refunded("e2", "rf_1", 2500), refunded("e3", "rf_2", 1))
     assert (2501, "full", ("refund_exceeds_payment",)) == (
         intent.refunded_minor,
@@ -343,13 +343,13 @@ def test_a_refund_of_what_was_cancelled_is_a_late_payment_too() -> None:
 
 
 def test_a_refusal_alone_is_no_reason() -> None:
-    """A refused creation needs nobody's attention, and the shop's request is forgotten."""
+    """A refused creation needs no attention, and the shop's request is forgotten."""
     intent = after(refused())
     assert ("rejected", (), None) == (intent.state, intent.attention, intent.request)
 
 
 def test_an_ordinary_payment_needs_no_attention() -> None:
-    """The story that every shop hopes for owes one call."""
+    """A plain paid order makes one call due."""
     story = [
         own(ev.STORED),
         created(),
@@ -381,7 +381,7 @@ def test_a_failure_after_the_payment_is_due_and_overtaken() -> None:
 
 
 def test_the_payment_method_is_the_latest_told() -> None:
-    """Any news may name the method."""
+    """Any event may name the method."""
     intent = after(paid("e1", payment_method="CARD"))
     assert "CARD" == (intent.payment_method and intent.payment_method.word)
 
@@ -401,7 +401,7 @@ def test_the_request_is_kept_until_the_address_is_known() -> None:
 
 
 def test_the_terms_never_change() -> None:
-    """What was decided when the attempt was stored is the same after any news."""
+    """What was decided when the attempt was stored is the same after any event."""
     request = (
         "id",
         "receipt_id",
@@ -430,7 +430,7 @@ def test_a_kind_without_a_row_is_our_own_mistake() -> None:
         decide(an_intent(), own("no_such_kind"))
 
 
-# --- calls that would tell old news --------------------------------------------------------------
+# --- superseded calls -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -469,5 +469,5 @@ def test_a_kind_without_a_row_is_our_own_mistake() -> None:
 def test_a_call_can_be_overtaken_by_newer_news(
     history: list[Event], name: HandlerName, reason: str | None
 ) -> None:
-    """`your payment failed` after the success, and `fulfil` after a full refund, are not told."""
+    """`on_failed` after the success, and `on_success` after a full refund, are not called."""
     assert reason == superseded_by(after(*history), name)

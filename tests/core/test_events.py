@@ -1,4 +1,4 @@
-"""What is news, and when are two pieces of it the same? Read from bytes, as they arrive."""
+"""What is an event, and when are two events the same? Read from bytes, as they arrive."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def from_report(answer: dict[str, Any], at_ms: int = T0_MS) -> Event:
 
 
 def test_every_field_of_a_webhook_finds_its_place() -> None:
-    """The news in a webhook is what its members say, and our own id comes from the metadata."""
+    """The event of a webhook consists of its members, and our own id comes from the metadata."""
     event = from_webhook(PAID)
     assert (
         Event(
@@ -74,7 +74,7 @@ def test_every_field_of_a_webhook_finds_its_place() -> None:
 
 
 def test_the_payload_is_kept_without_secrets() -> None:
-    """What is stored with the news holds neither personal data nor the address of the checkout."""
+    """What is stored with the event holds neither personal data nor the address of the checkout."""
     kept = json.loads(from_webhook(PAID).payload)
     assert {"brand": "visa", "lastFourDigit": "4242"} == kept["card"]
     assert "customerDetails" not in kept
@@ -134,7 +134,7 @@ def test_only_known_types_of_webhooks_have_rules(event_type: str, kind: str) -> 
     ],
 )
 def test_the_status_of_an_answer_is_its_kind(status: str, kind: str) -> None:
-    """Unknown statuses count as open, so that xPay is asked again."""
+    """Unknown statuses count as open, so that reconciliation goes on."""
     assert (kind, status) == (report(status).kind, report(status).type)
 
 
@@ -162,19 +162,19 @@ def test_an_answer_that_differs_in_what_matters_is_other_news(changed: dict[str,
 
 
 def test_answers_to_the_creation_are_one_per_intent() -> None:
-    """The same intent answered twice is the same news; another intent is not."""
+    """The same intent answered twice is the same event; another intent is not."""
     assert created("in_A").event_key == created("in_A").event_key
     assert created("in_A").event_key != created("in_B").event_key
 
 
 def test_the_address_of_the_checkout_is_not_shown() -> None:
-    """It opens the page for whoever holds it."""
+    """Anyone who has it can open the page."""
     assert created().url is not None
     assert "https" not in repr(created())
 
 
 def test_an_act_is_known_by_its_subject() -> None:
-    """The same act upon the same subject is the same news."""
+    """The same act for the same subject is the same event."""
     assert own(ev.HANDLER_GAVE_UP, "a").event_key == own(ev.HANDLER_GAVE_UP, "a").event_key
     assert own(ev.HANDLER_GAVE_UP, "a").event_key != own(ev.HANDLER_GAVE_UP, "b").event_key
     assert own(ev.HANDLER_GAVE_UP).event_key != own(ev.SENT_TO_CHECKOUT).event_key
@@ -194,7 +194,7 @@ def test_a_refusal_keeps_xpays_words() -> None:
     ("proof", "expected"), [("hmac:0", True), ("hmac:1", True), ("api", True), ("ecdsa", False)]
 )
 def test_one_key_for_all_merchants_proves_little(proof: str, expected: bool) -> None:
-    """An ECDSA signature alone does not show that the news is for this merchant."""
+    """An ECDSA signature alone does not show that the event is for this merchant."""
     assert expected is from_webhook(PAID, proof).is_for_this_merchant
 
 

@@ -1,4 +1,4 @@
-"""What a snapshot says of itself: refunds, disputes, and what must not be shown."""
+"""What a snapshot derives and shows: refunds, disputes, and what must stay hidden."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_both_orders_of_dispute_stages_are_total() -> None:
 
 
 def test_the_latest_word_counts_and_then_the_greatest() -> None:
-    """Two words said at one time have one winner, whichever came first."""
+    """Two values of one time have one winner, whichever came first."""
     assert Timestamped(2, "a") == max(Timestamped(1, "b"), Timestamped(2, "a"))
     assert Timestamped(2, "b") == max(Timestamped(2, "b"), Timestamped(2, "a"))
 
@@ -120,7 +120,7 @@ def test_xpays_id_is_the_first_of_them() -> None:
 
 @pytest.mark.parametrize("kind", sorted(PAYMENT_KINDS))
 def test_news_of_a_payment_makes_paid(kind: str) -> None:
-    """Paid follows from the news on file, so that a state above `success` keeps it."""
+    """Paid follows from the recorded events, so that a state above `success` keeps it."""
     assert attrs.evolve(an_intent(), kinds=frozenset({kind}), state="shipped").is_paid
 
 
@@ -164,7 +164,7 @@ def test_a_snapshot_cannot_be_changed() -> None:
 
 
 def test_a_new_intent_knows_nothing() -> None:
-    """Before any news: initiated, unpaid, nothing refunded, nothing disputed, nothing to see."""
+    """Before any event: initiated, unpaid, nothing refunded, nothing disputed, nothing to see."""
     intent = an_intent(Money(1999, "JPY"))
     assert ("initiated", False, "none", "none", 0, ()) == (
         intent.state,

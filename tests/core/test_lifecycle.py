@@ -30,7 +30,7 @@ PAYMENTS = sorted(event for event, state in SPOKEN_FOR.items() if state == "succ
 
 
 def against_the_rank_rule(lifecycle: Lifecycle, spoken_for: dict[str, str]) -> list[str]:
-    """Cells that do something else than move up to what the news speaks for, or stay."""
+    """Cells that do something else than move up to what the event proves, or stay."""
     wrong: list[str] = []
     for state, event in product(lifecycle.states, lifecycle.events):
         move = lifecycle.step(state, event)
@@ -57,7 +57,7 @@ def test_the_states_are_ranked_as_promised() -> None:
 
 
 def test_the_table_is_total() -> None:
-    """There is exactly one cell for each state and event, and a row for each kind of news."""
+    """There is exactly one cell for each state and event, and a row for each kind of event."""
     assert set(PAIRS) == set(LIFECYCLE.cells)
     assert len(PAIRS) == len(LIFECYCLE.cells) == len(LIFECYCLE.states) * len(LIFECYCLE.events)
     assert set(SPOKEN_FOR) == set(LIFECYCLE.events)
@@ -73,7 +73,7 @@ def test_the_grid_is_read_as_it_is_written() -> None:
 
 
 def test_every_cell_follows_the_one_rule() -> None:
-    """News moves an intent up to what it speaks for, or leaves it where it is."""
+    """An event moves an intent up to the state that it proves, or leaves it where it is."""
     assert [] == against_the_rank_rule(LIFECYCLE, SPOKEN_FOR)
 
 
@@ -87,7 +87,7 @@ def test_the_check_of_the_rule_finds_a_cell_that_breaks_it() -> None:
 
 @pytest.mark.parametrize(("state", "event"), PAIRS)
 def test_no_cell_moves_down(state: str, event: str) -> None:
-    """News never lowers what is known."""
+    """An event never lowers what is known."""
     assert LIFECYCLE.rank(LIFECYCLE.step(state, event).target) >= LIFECYCLE.rank(state)
 
 
@@ -107,7 +107,7 @@ def test_a_payment_beats_every_state(state: str, event: str) -> None:
 
 
 def test_only_payment_events_lead_to_success() -> None:
-    """Five kinds of news show a payment or a refund, and no other leads to `success`."""
+    """Five kinds of event show a payment or a refund, and no other leads to `success`."""
     into = {
         event
         for state, event in PAIRS
@@ -124,7 +124,7 @@ def test_only_payment_events_lead_to_success() -> None:
 
 @pytest.mark.parametrize("event", REAL_NEWS)
 def test_a_refusal_is_beaten_by_evidence_that_the_intent_exists(event: str) -> None:
-    """News of an intent that xPay claimed to have refused is believed."""
+    """An event of an intent that xPay claimed to have refused is believed."""
     move = LIFECYCLE.step("rejected", event)
     assert Move(SPOKEN_FOR[event], "applied") == move
 
@@ -156,7 +156,7 @@ def test_a_late_failure_is_old_news(event: str) -> None:
 
 
 def test_a_failed_attempt_is_not_the_end() -> None:
-    """After a failed attempt the customer may pay or we may cancel; the page opened is no news."""
+    """After a failure the customer may pay or we may cancel; `checkout_opened` adds nothing."""
     assert "success" == LIFECYCLE.step("failed", "intent.success").target
     assert "cancelled" == LIFECYCLE.step("failed", "report.cancelled").target
     assert Move("failed", "stale") == LIFECYCLE.step("failed", "intent.checkout_opened")
@@ -164,7 +164,7 @@ def test_a_failed_attempt_is_not_the_end() -> None:
 
 @pytest.mark.parametrize("event", [PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY, "unknown"])
 def test_news_that_counts_for_little_shows_that_the_intent_exists(event: str) -> None:
-    """Money that was not asked for, and types without a rule, speak for `created` only."""
+    """Money other than requested, and types without a rule, prove `created` only."""
     assert "created" == LIFECYCLE.step("initiated", event).target
     for state in RANKS[2:]:
         assert Move(state, "applied") == LIFECYCLE.step(state, event)
@@ -182,7 +182,7 @@ def test_disputes_leave_the_state_alone(state: str, event: str) -> None:
 )
 @pytest.mark.parametrize("state", RANKS)
 def test_our_own_troubles_move_nothing(state: str, event: str) -> None:
-    """What went wrong on our side is kept, and says nothing about the payment."""
+    """What went wrong on our side is kept, and proves nothing about the payment."""
     assert Move(state, "applied") == LIFECYCLE.step(state, event)
 
 
@@ -190,7 +190,7 @@ def test_our_own_troubles_move_nothing(state: str, event: str) -> None:
 
 
 def test_the_machine_has_no_models_and_no_callbacks() -> None:
-    """The `transitions` machine is a description: it drives no object and calls nobody."""
+    """The `transitions` machine is a description: it drives no object and calls nothing."""
     machine = LIFECYCLE.machine
     assert [] == machine.models
     for event in machine.events.values():
@@ -314,7 +314,7 @@ def test_an_extension_places_its_states_where_it_says() -> None:
 
 
 def test_an_extension_follows_the_same_rule() -> None:
-    """Old and new cells of an extended table move up to what the news speaks for, or stay."""
+    """The cells of an extended table move up to the state that the event proves, or stay."""
     spoken_for = SPOKEN_FOR | {
         "review_started": "in_review",
         "parcel_sent": "shipped",
@@ -331,7 +331,7 @@ def test_an_extension_leaves_the_old_cells_alone() -> None:
 
 
 def test_a_state_of_ones_own_keeps_the_words_for_news() -> None:
-    """In a new state, news that moves nothing is called as it is called elsewhere."""
+    """In a new state, an event that moves nothing gets the same disposition as elsewhere."""
     extended = in_review()
     assert Move("in_review", "stale") == extended.step("in_review", "sent_to_checkout")
     assert Move("in_review", "contradictory") == extended.step("in_review", "create_refused")

@@ -92,7 +92,7 @@ def test_codes_are_strings(currency: object) -> None:
 
 @pytest.mark.parametrize("currency", ["XAU", "XXX", "XTS"])
 def test_currencies_without_minor_unit(currency: str) -> None:
-    """Gold and the test code have no minor unit, so nobody can be charged in them."""
+    """Gold and the test code have no minor unit, so no charge in them is possible."""
     with pytest.raises(InvalidValue, match="no minor unit"):
         Money(1, currency)
 

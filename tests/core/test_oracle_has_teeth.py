@@ -25,7 +25,7 @@ from .folding import (
     check_small_multisets,
     fold,
 )
-from .strategies import AFTERMATH, ALPHABET, histories, an_event, two_orders
+from .strategies import AFTERMATH, ALPHABET, an_event, histories, two_orders
 
 
 def changed(decision: Decision, **fields: Any) -> Decision:
@@ -327,7 +327,7 @@ def writes_into_its_argument(intent: Intent, event: Event) -> Decision:
 
 
 def numbers_its_answers() -> Decider:
-    """A decider that remembers how often it was asked."""
+    """A decider that counts its calls."""
     numbers = count()
 
     def wrong(intent: Intent, event: Event) -> Decision:

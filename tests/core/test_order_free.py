@@ -38,10 +38,10 @@ from .strategies import (
     AFTERMATH,
     ALPHABET,
     METADATA_KEY,
+    an_event,
     failed,
     histories,
     moneys,
-    an_event,
     own,
     paid,
     report,
@@ -56,7 +56,7 @@ Orders = tuple[Sequence[Event], Sequence[Event]]
 @given(two_orders(), moneys)
 @pytest.mark.slow
 def test_two_orders_of_the_same_events_end_alike(orders: Orders, requested: Money) -> None:
-    """Any two orders of the same news, with any copies, end alike and owe the same calls once."""
+    """Two orders of the same events, with any copies, end alike and make the same calls due."""
     check_orders_agree(decide, an_intent(requested), *orders)
 
 
@@ -64,7 +64,7 @@ def test_two_orders_of_the_same_events_end_alike(orders: Orders, requested: Mone
 @given(two_orders(), moneys)
 @pytest.mark.slow
 def test_a_history_ends_where_the_set_of_its_events_leads(orders: Orders, requested: Money) -> None:
-    """The end of any history is a function of the set of its news, computed without an order."""
+    """The end of any history is a function of the set of its events, computed without an order."""
     check_against_oracle(decide, an_intent(requested), orders[0])
     check_against_oracle(decide, an_intent(requested), orders[1])
 
@@ -79,7 +79,7 @@ def test_deciding_is_pure_and_learns_nothing_twice(history: list[Event], event: 
 @settings(max_examples=200, deadline=None)
 @given(histories())
 def test_knowledge_only_grows(history: list[Event]) -> None:
-    """No news takes anything back: state, sets, totals and due calls never shrink."""
+    """No event takes anything back: state, sets, totals and due calls never shrink."""
     intent = an_intent()
     for event in history:
         before, intent = seen_in(intent), decide(intent, event).intent
@@ -94,7 +94,7 @@ def test_knowledge_only_grows(history: list[Event]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(histories(), st.sampled_from(get_args(HandlerName)))
 def test_an_overtaken_call_stays_overtaken(history: list[Event], name: HandlerName) -> None:
-    """A call that was dropped as old news never becomes due again by later news."""
+    """A call that was dropped as superseded never becomes due again by a later event."""
     intent = an_intent()
     for event in history:
         before, intent = superseded_by(intent, name), decide(intent, event).intent
@@ -301,7 +301,7 @@ def test_all_documented_payloads_in_every_order() -> None:
 
 
 def test_copies_of_an_answer_read_at_other_times_are_still_copies() -> None:
-    """The same answer, got at two times, tells the same story around a webhook between them."""
+    """The same answer, got at two times, ends alike around a webhook between them."""
     early = report("FAILED", error_code="card_decline")
     late = attrs.evolve(early, at_ms=early.at_ms + 120_000)
     between = webhook(

@@ -105,7 +105,7 @@ def test_the_signature_policy_is_built_once() -> None:
 
 
 def test_ecdsa_alone_needs_no_secret() -> None:
-    """Whoever says so may do without signing keys."""
+    """Signing keys may be left out explicitly."""
     keys = (signing.XPAY_ECDSA_PUBLIC_KEY,)
     changes = {"webhook_secrets": (), "ecdsa_public_keys": keys, "require_signature": "ecdsa"}
     assert () == Settings(**(LIVE | changes)).webhook_secrets
@@ -278,7 +278,7 @@ def test_required_signatures_need_keys(name: str, require: str, keys: tuple[str,
 
 
 def test_all_problems_at_once() -> None:
-    """Several mistakes are told in one error, one line each."""
+    """Several mistakes are reported in one error, one line each."""
     found = problems(mode="prod", private_key="changeme", reconcile_batch=0, create_lease_s=1)
     expected = ["mode", "private_key", "reconcile_batch", "create_lease_s"]
     assert expected == [sentence.split(" ")[0] for sentence in found]
@@ -361,7 +361,7 @@ def test_from_env() -> None:
 
 
 def test_from_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an argument the variables of the process are read, under the prefix asked for."""
+    """Without an argument the variables of the process are read, under the given prefix."""
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name.replace("XPAY_", "SHOP_PAY_"), value)
     assert Settings(**LIVE) == Settings.from_env(prefix="SHOP_PAY_")
@@ -390,7 +390,7 @@ def test_nothing_set() -> None:
 
 
 def test_all_variables_at_once() -> None:
-    """Missing, wrong and unknown variables are told in one error, under their own names."""
+    """Missing, wrong and unknown variables are reported in one error, under their own names."""
     environ = ENVIRON | {"XPAY_MODE": "", "XPAY_RECONCILE_BATCH": "many", "XPAY_BASEURL": "x"}
     environ |= {"XPAY_CREATE_LEASE_S": "5", "XPAY_PRIVATE_KEY": "changeme", "XPAY_": "?"}
     found = env_problems(environ)
@@ -400,7 +400,7 @@ def test_all_variables_at_once() -> None:
 
 
 def test_typing_errors_under_another_prefix() -> None:
-    """The closest known name is told with the prefix in use, and other prefixes are left alone."""
+    """The closest known name is suggested with its prefix; other prefixes are left alone."""
     environ = {name.replace("XPAY_", "P_"): value for name, value in ENVIRON.items()}
     found = env_problems(environ | {"P_PRIVAT_KEY": "x", "XPAY_NONSENSE": "x"}, prefix="P_")
     assert ["'P_PRIVAT_KEY' is not a setting: did you mean P_PRIVATE_KEY?"] == found

@@ -320,7 +320,7 @@ def test_different_repeats() -> None:
 
 
 def test_error_does_not_quote_the_header() -> None:
-    """An error says which header was wrong, not what was in it."""
+    """An error names the wrong header, not its content."""
     with pytest.raises(UntrustedMessage, match=HMAC) as caught:
         authenticate({HMAC: "rubbish" * 10}, V1_BODY, HMAC_ONLY)
     assert "rubbish" not in str(caught.value)

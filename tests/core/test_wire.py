@@ -445,7 +445,7 @@ def test_unknown_events() -> None:
     body = webhook_without("eventTime", eventType="intent.teleported", extra={"x": [1]})
     message = wire.read_webhook(body)
     assert ("intent.teleported", 0) == (message.event_type, message.event_time_ms)
-    assert {"x": [1]} == message.raw["news"]
+    assert {"x": [1]} == message.raw["extra"]
 
 
 IDS = ("eventId", "intentId", "refundId", "disputeId")
@@ -599,7 +599,7 @@ def test_a_moment_without_offset_is_utc(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_answer_without_charges() -> None:
-    """Charges are there only when asked for, and odd ones tell nothing."""
+    """Charges are there only when requested, and odd ones are ignored."""
     for odd in (None, [], {}, "x", [1, {"status": "FAILED"}], {"paymentMetadata": 1}):
         answer = wire.read_intent(encoded(GOT | {"chargeAttempts": odd, "succeededCharge": odd}))
         assert (None, None) == (answer.error_code, answer.payment_method)

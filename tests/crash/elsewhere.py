@@ -1,7 +1,7 @@
 """The shop in processes of its own, which die by SIGKILL and are started again.
 
-xPay is in this process, on a real socket; commands and answers go over another one. Nobody waits
-for time to pass: the time is in each command, and a death is seen when the line breaks.
+xPay is in this process, on a real socket; commands and answers go over another one. No process
+waits for time to pass: the time is in each command, and a death is seen when the line breaks.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class ShopElsewhere(Shop):
                 reply = json.loads(answer)
                 self.clock.advance((reply["now_ms"] - self.clock.now_ms()) / 1000)
                 self.outbox = reply["outbox"]
-                return reply["said"]
+                return reply["result"]
             self._bury()
             self._open(None)
 
@@ -222,7 +222,7 @@ class ShopElsewhere(Shop):
         return books
 
     def close(self) -> None:
-        """The shop is told to end, and ends well."""
+        """The shop's processes end well when they are stopped."""
         self._hang_up()
         assert 0 == self._stable.ended()
         assert os.path.exists(self._ledger)

@@ -41,7 +41,7 @@ class Ending:
 
 
 def ending(books: Books) -> Ending:
-    """How the story ended. A customer who clicks again after a refusal that nobody told of is
+    """How the story ended. A customer who clicks again after an unreported refusal is
     refused again, so refused attempts are not counted."""
     records = [r for r in books.records if r.intent is None or r.intent.state != "rejected"]
     attempts = [r for r in records if r.intent]
@@ -70,7 +70,7 @@ def timeless(intent: Intent) -> Truth:
         truth,
         failure=(0, truth.failure[1]) if truth.failure else None,
         payment_method=(0, truth.payment_method[1]) if truth.payment_method else None,
-        # Whether xPay was asked before or after some change is not an event about the payment. The
+        # Whether xPay was called before or after some change is not an event about the payment. The
         # digest of a webhook covers our intent id, which it carries.
         evidence=frozenset(
             e.partition("#")[0] for e in truth.evidence if not e.startswith("answer/get")
@@ -89,7 +89,7 @@ def check_ending(books: Books) -> None:
 
 
 def check_record(record: Record) -> None:
-    """The snapshot says what its events say, and each call that they make due is owed once."""
+    """The snapshot follows from its events, and each call that they make due is due once."""
     assert record.intent is not None
     events = [with_url(recorded.event) for recorded in record.events]
     truth = truth_of(record.intent.money, events)
@@ -114,7 +114,7 @@ def check_calls(books: Books) -> None:
     """Done exactly once in the books; called at least once, and always under the books' key."""
     called = Counter(books.keys)
     outbox = [entry for record in books.records for entry in record.outbox]
-    assert set(called) <= {entry.id for entry in outbox}, "a call that was not owed"
+    assert set(called) <= {entry.id for entry in outbox}, "a call that was not due"
     for entry in outbox:
         done = sum(entry.outcome == "done" for entry in entry.log)
         assert "pending" != entry.status, entry

@@ -90,7 +90,7 @@ class ShopHere(Shop):
 
     def redeliver(self) -> None:
         entry_id = f"{self._intent_id()}:on_success"
-        # Asked again by an operator who was not told of the first time: it is owed already.
+        # A repeated redelivery after a lost answer: the call is due already.
         with suppress(InvalidValue):
             self._act(lambda: self.world.flow.redeliver("order-42", entry_id))
 

@@ -1,7 +1,7 @@
 """A small shop in processes of its own, to be killed: `python shop.py`, with a socket as its stdin.
 
 The first process is a stable: it imports everything once and forks a shop whenever it is sent a
-socket, then says how that shop ended. A shop reads one command per line and answers one line. It
+socket, then reports how that shop ended. A shop reads one command per line and answers one line. It
 kills itself, as `kill -9` would, before the effect that `KILL_AT` counts to.
 """
 
@@ -35,7 +35,7 @@ TLS = ssl.create_default_context()
 
 
 class TheParentsClock:
-    """The time that each command names; pausing moves it on, and is told to the parent."""
+    """The time that each command names; pausing moves it on, and is reported to the parent."""
 
     def __init__(self) -> None:
         self.at_ms = 0
@@ -147,14 +147,14 @@ def serve(line: socket.socket) -> None:
         shop = Shop(json.loads(talk.readline()))
         for text in talk:
             result = shop.answer(json.loads(text))
-            reply = {"said": result, "now_ms": shop.clock.at_ms, "outbox": count()}
+            reply = {"result": result, "now_ms": shop.clock.at_ms, "outbox": count()}
             talk.write(json.dumps(reply) + "\n")
             talk.flush()
     shop.flow.close()
 
 
 def stable(parent: socket.socket) -> None:
-    """Fork a shop for each socket that comes, one at a time, and say how it ended."""
+    """Fork a shop for each socket that comes, one at a time, and report how it ended."""
     while True:
         word, sockets, _, _ = socket.recv_fds(parent, 64, 1)
         if not sockets:

@@ -1,4 +1,4 @@
-"""Which purchases are interrupted? Whole stories, told so that any act may be cut short.
+"""Which purchases are interrupted? Whole stories, written so that any act may be cut short.
 
 An act that is cut short is done again the way reality would: the customer clicks again, xPay
 delivers again, the worker comes round again. What the story ends in must not depend on the cut.
@@ -38,7 +38,7 @@ class Shop(ABC):
 
     @abstractmethod
     def status(self, x_intent_id: str) -> str:
-        """What the customer's browser is told."""
+        """What the customer's browser gets."""
 
     @abstractmethod
     def hear(self) -> None:
@@ -54,7 +54,7 @@ class Shop(ABC):
 
     @abstractmethod
     def redeliver(self) -> None:
-        """An operator has on_success owed again."""
+        """An operator redelivers on_success."""
 
     @abstractmethod
     def wait(self, seconds: float) -> None:
@@ -121,7 +121,7 @@ def purchase(shop: Shop) -> None:
 
 
 def lost_answer(shop: Shop) -> None:
-    """xPay made the intent and nobody heard; the customer pays, and its news names nobody."""
+    """xPay's answer to the creation was lost; the customer pays; the event names no intent."""
     shop.xpay.set_faults(
         FaultPlan.from_dict(
             {
@@ -161,7 +161,7 @@ def refused_then_paid(shop: Shop) -> None:
     x_intent_id = shop.start_sooner_or_later()
     shop.xpay.cancel(x_intent_id)
     for _ in range(2):
-        # Nobody tells of a cancellation, so a question that was cut short is asked again.
+        # A cancellation sends no event, so a reconciliation that was cut short is repeated.
         shop.wait(301)
         shop.ask()
     shop.xpay.pay(x_intent_id, despite_cancel=True)
@@ -188,7 +188,7 @@ def never_made(shop: Shop) -> None:
 
 
 def handler_gives_up(shop: Shop) -> None:
-    """The handler fails until its retries are used up, a person mends it and owes it again."""
+    """The handler fails until its retries are used up; an operator redelivers it."""
     shop.printer_works = False
     x_intent_id = shop.start()
     shop.xpay.pay(x_intent_id)

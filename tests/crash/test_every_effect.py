@@ -35,7 +35,7 @@ def in_file(folder: Path) -> Open:
 
 
 def whole(story: Story, open_store: Open) -> tuple[Ending, int]:
-    """How the story ends when nobody cuts it, and how many effects it takes."""
+    """How the story ends uncut, and how many effects it takes."""
     shop = ShopHere(open_store)
     story(shop)
     effects, books = shop.fuse.seen, shop.books()
@@ -96,7 +96,7 @@ def test_a_crash_during_the_recovery_heals() -> None:
 
 
 def test_the_stories_are_whole() -> None:
-    """Uncut, the purchase ends fulfilled, partly refunded and told once each."""
+    """Uncut, the purchase ends fulfilled and partly refunded, each handler called once."""
     shop = ShopHere(in_memory())
     purchase(shop)
     books = shop.books()

@@ -46,7 +46,7 @@ def played(
 def test_a_process_killed_before_any_effect_leaves_nothing_undone(
     story: Story, stable: Stable, address: Address, tmp_path: Path
 ) -> None:
-    """The next process opens the file, and the story ends as if nobody had died."""
+    """The next process opens the file, and the story ends as without a crash."""
     expected, whole = played(story, stable, address, tmp_path / "whole")
     for kill_at in range(whole.outbox):
         found, shop = played(story, stable, address, tmp_path / str(kill_at), kill_at)

@@ -23,7 +23,7 @@ def bought(db: Path, lines: list[str]) -> Timeline:
 
 
 def test_one_purchase_through_real_http(tmp_path: Path) -> None:
-    """From the page of mugs to the parcel, and the story tells it."""
+    """From the page of mugs to the parcel, and the timeline shows it."""
     lines: list[str] = []
 
     timeline = bought(tmp_path / "p.db", lines)
@@ -56,7 +56,7 @@ def test_payments_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_not_the_end() -> None:
-    """Another port is taken instead, and a free one is taken as asked."""
+    """Another port is taken instead, and a free one is taken as requested."""
     with listening(0) as first:
         taken = first.getsockname()[1]
         with listening(taken) as second:
@@ -74,7 +74,7 @@ def test_only_this_machine_is_listened_to() -> None:
 def test_a_purchase_that_hangs_ends_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the mug is never packed, the purchase gives up and says where it was."""
+    """When the mug is never packed, the purchase gives up and reports where it was."""
     monkeypatch.setattr(once, "DEADLINE_S", 2.0)
 
     async def buy() -> None:

@@ -55,7 +55,7 @@ def test_a_double_click_is_one_order_and_one_payment(stall: Stall) -> None:
 
 
 def test_the_price_is_the_servers(stall: Stall) -> None:
-    """What the browser says about money is not even read."""
+    """Amounts from the browser are not even read."""
     order_id = stall.order_ids()[0]
     fields = {"amount": "1", "amount_minor": "1", "price": "0.01", "currency": "JPY"}
 
@@ -102,7 +102,7 @@ def test_forms_of_other_sites_are_refused(stall: Stall, path: str, site: str) ->
 
 
 def test_another_name_for_this_machine_is_not_served(stall: Stall) -> None:
-    """A host name that somebody pointed at 127.0.0.1 gets nothing."""
+    """A foreign host name that resolves to 127.0.0.1 gets nothing."""
     assert 400 == stall.ask("/operator", headers={"host": "evil.example"}).status_code
 
 
@@ -135,7 +135,7 @@ def test_an_order_is_not_packed_before_xpay_said_so(stall: Stall) -> None:
 
 
 def test_a_paid_order_is_packed_once(stall: Stall) -> None:
-    """Webhook, handler, packed; and the page says so."""
+    """Webhook, handler, packed; and the page shows it."""
     order_id = stall.buy()
     stall.xpay.pay(stall.x_intent_id(order_id))
 
@@ -148,7 +148,7 @@ def test_a_paid_order_is_packed_once(stall: Stall) -> None:
 
 
 def test_a_webhook_three_times_packs_once(stall: Stall) -> None:
-    """Copies of the good news pack no second mug."""
+    """Copies of the success event pack no second mug."""
     stall.trouble.choose("thrice")
     order_id = stall.buy()
     stall.xpay.pay(stall.x_intent_id(order_id))
@@ -186,7 +186,7 @@ def test_paid_and_not_packed_yet_is_said(stall: Stall) -> None:
 
 
 def test_a_declined_order_can_be_paid_again(stall: Stall) -> None:
-    """The page says that nothing was charged, and why, and leads to the same checkout."""
+    """The page shows that nothing was charged, and why, and leads to the same checkout."""
     order_id = stall.buy()
     stall.xpay.decline(stall.x_intent_id(order_id), "expired_card")
     stall.settle()
@@ -213,7 +213,7 @@ def test_a_refund_is_shown_on_the_order(stall: Stall) -> None:
 
 
 def test_leaving_the_checkout_keeps_the_order(stall: Stall) -> None:
-    """The address for the cancelled says so, unless the order is paid."""
+    """The address for the cancelled shows "cancelled", unless the order is paid."""
     order_id = stall.buy()
 
     assert "You left the checkout" in stall.get(f"/order?order={order_id}&left=1")
@@ -240,7 +240,7 @@ def test_xpay_without_an_answer_is_said_and_loses_nothing(stall: Stall) -> None:
 
 @pytest.mark.parametrize("order_id", ["mug-abcdefghjk", "x", "<script>", ""])
 def test_an_unknown_order_is_not_found(stall: Stall, order_id: str) -> None:
-    """There is no such order, said on a page of the shop, without repeating what was asked."""
+    """An unknown order is a page of the shop, which does not repeat the request."""
     page = stall.get(f"/order?order={order_id}", 404)
 
     assert "There is no such order" in page
@@ -270,7 +270,7 @@ def test_the_operator_sees_every_payment(stall: Stall) -> None:
 
 
 def test_the_operator_sees_one_payments_story(stall: Stall) -> None:
-    """The page of a payment has pictures, table and what was owed."""
+    """The page of a payment has pictures, table and what was due."""
     order_id = stall.buy()
     stall.xpay.pay(stall.x_intent_id(order_id))
     stall.settle()
@@ -319,11 +319,11 @@ def test_a_given_up_handler_can_be_called_again(stall: Stall) -> None:
 
 
 def test_delivering_nothing_again_is_not_found(stall: Stall) -> None:
-    """Names that are owed nothing are refused in words."""
+    """Names without an entry in the outbox are refused in words."""
     stall.buy()
 
-    assert 404 == stall.post("/operator/redeliver", {"name": "nobody", "entry": "x"}).status_code
-    assert 404 == stall.ask("/operator/payment?name=nobody").status_code
+    assert 404 == stall.post("/operator/redeliver", {"name": "unknown", "entry": "x"}).status_code
+    assert 404 == stall.ask("/operator/payment?name=unknown").status_code
 
 
 @pytest.mark.parametrize("day", sorted(DAYS))
@@ -356,7 +356,7 @@ def test_hostile_words_of_an_event_are_text_on_the_operators_pages(stall: Stall)
 
 
 def test_a_lost_webhook_is_made_good_by_reconciliation(stall: Stall) -> None:
-    """Without the good news the reconciler asks, and the mug is packed."""
+    """Without the success event the reconciler learns of it, and the mug is packed."""
     stall.xpay.set_faults(
         FaultPlan(webhooks=(WebhookFault(fault="lose", event_type=messages.INTENT_SUCCESS),))
     )

@@ -1,6 +1,6 @@
 """Databases for the tests of the Django adapter.
 
-This folder is no package: it would hide Django itself from whoever has `tests` on the path.
+This folder is no package: it would hide Django itself wherever `tests` is on the path.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ def point_at(alias: str, **changes: Any) -> None:
 
 
 @contextmanager
-def said_of(alias: str, **changes: Any) -> Generator[None]:
-    """What `DATABASES` says of one of them, for a while."""
+def database_settings(alias: str, **changes: Any) -> Generator[None]:
+    """Other settings for one of `DATABASES`, for a while."""
     before = dict(connections.settings[alias])
     point_at(alias, **changes)
     try:
@@ -123,7 +123,7 @@ def said_of(alias: str, **changes: Any) -> Generator[None]:
 
 
 def opened_anywhere(alias: str, overrides: dict[str, Any]) -> DjangoStore:
-    """A store on the database of which another process said this."""
+    """A store on the database whose settings another process sent."""
     with suppress(DatabaseError):
         connections[alias].close()
     # A new process has none of a dead one's connections, however those ended.

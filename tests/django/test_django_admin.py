@@ -1,4 +1,4 @@
-"""The admin shows payments and their stories, lets nobody edit them, and owes calls again."""
+"""The admin shows payments and their timelines, allows no edit, and makes calls due again."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def operator(*permissions: str, superuser: bool = False) -> Client:
 
 
 def test_the_list_shows_payments_newest_first(world: World) -> None:
-    """Receipt, state and money of each payment stand in the list, and parked news by its key."""
+    """Receipt, state and money of each payment stand in the list, and parked events by its key."""
     page = operator(superuser=True).get(LIST).content.decode()
     assert page.index("order-2") < page.index("in_9") < page.index("order-1")
     for words in ("19.99 USD", "success"):
@@ -79,7 +79,7 @@ def test_reasons_are_told_in_words(world: World) -> None:
 def test_the_filter_finds_what_a_person_should_look_at(
     world: World, look: str, shown: set[str] | None
 ) -> None:
-    """Attention, calls that were given up, and news that is nobody's have a filter each."""
+    """Attention, calls that were given up, and unmatched events have a filter each."""
     page = operator(superuser=True).get(LIST, {"look": look} if look else {}).content.decode()
     rows = page[page.index('id="result_list"') :]
     found = {name for name in ("order-1", "order-2", "in_9") if name in rows}
@@ -87,7 +87,7 @@ def test_the_filter_finds_what_a_person_should_look_at(
 
 
 def test_the_page_of_a_payment_tells_its_story(world: World) -> None:
-    """Every entry of the timeline is told, and foreign words are text and never markup."""
+    """Every entry of the timeline is shown, and foreign words are text and never markup."""
     payment = Intent.objects.get(receipt_id="order-1")
     page = operator("view_intent").get(f"{LIST}{payment.pk}/change/").content.decode()
     story = world.flow.timeline("order-1")
@@ -125,7 +125,7 @@ def test_a_call_that_was_given_up_can_be_due_again(world: World, atomic: bool) -
         calls.append(payment.receipt_id)
 
     client = operator("view_intent", "redeliver_handler")
-    with kit.said_of(kit.SQLITE, ATOMIC_REQUESTS=atomic):
+    with kit.database_settings(kit.SQLITE, ATOMIC_REQUESTS=atomic):
         assert "1 handler call(s) are due again" in redeliver_handlers(client).content.decode()
         assert "0 handler call(s) are due again" in redeliver_handlers(client).content.decode()
     world.settle()
@@ -140,7 +140,7 @@ def test_owing_again_needs_its_permission(world: World) -> None:
 
 
 def test_the_flow_of_the_project_is_used(world: World) -> None:
-    """A project without routes is told that the call cannot be owed, and nothing breaks."""
+    """Without routes the admin reports that it cannot redeliver, and nothing breaks."""
     client = operator(superuser=True)
     assert isinstance(world.flow, Flow)
     with override_settings(ROOT_URLCONF=kit.urlconf(path("admin/", admin.site.urls))):

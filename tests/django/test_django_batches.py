@@ -41,11 +41,11 @@ def test_a_batch_of_postgresql_is_one_transaction(postgresql: str) -> None:
 
 
 def test_names_are_looked_up_with_one_statement(store: DjangoStore, alias: str) -> None:
-    """However many there are, and in whatever order they are asked for."""
+    """However many there are, and in whatever order they are requested."""
     made = [put(store, b.attempt(f"order-{number}")) for number in range(9)]
     keys = [record.key for record in reversed(made)]
     with CaptureQueriesContext(connections[alias]) as queries:
-        found = store.load_many([*keys, "nobody", "receipt:order-3"])
+        found = store.load_many([*keys, "unknown", "receipt:order-3"])
     assert [*([record] for record in reversed(made)), [], [made[3]]] == list(map(list, found))
     assert 1 == len(queries)
 

@@ -1,4 +1,4 @@
-"""A project that must not take payments as it stands is told so, and why."""
+"""A project that is unfit to take payments is refused, with the reason."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def found(*databases: str) -> list[str]:
 
 
 def test_a_good_project_hears_nothing(project: ExitStack) -> None:
-    """Nothing is said about a project as the documentation has it."""
+    """A project set up as documented has no findings."""
     assert [] == found(kit.SQLITE)
 
 
@@ -100,8 +100,8 @@ def test_no_message_quotes_a_key(project: ExitStack) -> None:
     ids=str,
 )
 def test_databases(project: ExitStack, changes: dict[str, Any], expected: list[str]) -> None:
-    """What DATABASES says must let a commit be kept, in time."""
-    project.enter_context(kit.said_of(kit.SQLITE, **changes))
+    """The entry in DATABASES must keep commits, in time."""
+    project.enter_context(kit.database_settings(kit.SQLITE, **changes))
     assert expected == found()
 
 
@@ -119,12 +119,12 @@ def test_routes_that_were_wrapped(project: ExitStack) -> None:
     urlconf = kit.urlconf(path("shop/", ([*spoilt], "shop", None)))
     project.enter_context(override_settings(ROOT_URLCONF=urlconf))
     assert ["E009"] == found()
-    project.enter_context(kit.said_of(kit.SQLITE, ATOMIC_REQUESTS=True))
+    project.enter_context(kit.database_settings(kit.SQLITE, ATOMIC_REQUESTS=True))
     assert ["E007", "E009"] == found()
 
 
 def test_an_sqlite_that_does_not_wait_for_the_disk(project: ExitStack) -> None:
-    """The database itself is asked, since a connection can be told otherwise anywhere."""
+    """`check` reads the database's own value, since any connection may have changed it."""
     with connections[kit.SQLITE].cursor() as cursor:
         cursor.execute("PRAGMA synchronous = NORMAL")
         assert ["E010"] == found(kit.SQLITE)
@@ -141,10 +141,10 @@ def test_an_sqlite_that_does_not_wait_for_the_disk(project: ExitStack) -> None:
 def test_a_postgresql_that_forgets(
     project: ExitStack, postgresql: str, options: str, expected: list[str]
 ) -> None:
-    """What the server says of this connection decides."""
+    """The server's own values for this connection decide."""
     given = {**GOOD, "DATABASE": postgresql}
     project.enter_context(override_settings(XPAY_FLOW=given))
-    project.enter_context(kit.said_of(postgresql, OPTIONS={"options": options}))
+    project.enter_context(kit.database_settings(postgresql, OPTIONS={"options": options}))
     with connections[postgresql].cursor() as cursor:
         cursor.execute("SHOW fsync")
         # The server of these tests does not wait for its disk.
@@ -157,7 +157,7 @@ def test_a_database_that_does_not_answer(project: ExitStack) -> None:
     given = {**GOOD, "DATABASE": kit.POSTGRESQL}
     project.enter_context(override_settings(XPAY_FLOW=given))
     nowhere = {"HOST": "127.0.0.1", "PORT": "1", "NAME": "x"}
-    project.enter_context(kit.said_of(kit.POSTGRESQL, **nowhere))
+    project.enter_context(kit.database_settings(kit.POSTGRESQL, **nowhere))
     assert ["E008"] == found(kit.POSTGRESQL)
 
 
@@ -199,14 +199,14 @@ def doctor() -> tuple[int, str]:
 
 
 def test_the_doctor_finds_nothing_wrong(project: ExitStack) -> None:
-    """A good project is told what it is and how much is owed."""
+    """For a good project the doctor shows its settings and how much is due."""
     code, text = doctor()
     assert (0, True) == (code, text.endswith("Ready to take payments.\n"))
     assert "0 payment(s) have pending handler calls" in text
 
 
 def test_the_doctor_says_what_to_mend(project: ExitStack) -> None:
-    """What is wrong is told with what to do, and the exit code is 1."""
+    """Each error has its remedy, and the exit code is 1."""
     project.enter_context(override_settings(XPAY_FLOW={**GOOD, "WEBHOOK_SECRETS": []}))
     project.enter_context(override_settings(DEBUG=True))
     code, text = doctor()

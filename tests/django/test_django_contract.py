@@ -113,7 +113,7 @@ class ReadsFirst(DjangoStore):
 
 
 class EntriesLater(DjangoStore):
-    """The owed outbox are saved in a second transaction."""
+    """The outbox is saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:
         if not super().commit(attrs.evolve(change, changed_entries=())):

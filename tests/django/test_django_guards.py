@@ -87,7 +87,7 @@ def test_names_are_compared_to_the_byte(store: DjangoStore) -> None:
 
 
 def test_people_can_query(store: DjangoStore, alias: str) -> None:
-    """The models say what the record says, with numbers of 64 bits."""
+    """The models hold what the record holds, with numbers of 64 bits."""
     put(store, *b.history(b.created(), b.paid(), b.refunded("rf_1", 500)))
     put(store, b.attempt("order-2", money=type(b.PRICE)(10**15, "USD")))
     found = Intent.objects.using(alias).order_by("seq")
@@ -99,7 +99,7 @@ def test_people_can_query(store: DjangoStore, alias: str) -> None:
 
 
 def test_the_database_of_a_store_must_exist_and_be_known() -> None:
-    """A wrong name is a mistake of the project, and says so."""
+    """A wrong name is a ConfigurationError."""
     with pytest.raises(ConfigurationError, match="nowhere"):
         DjangoStore("nowhere")
     for url in ("django:/", "django://a/b", "django://?x"):
@@ -108,7 +108,7 @@ def test_the_database_of_a_store_must_exist_and_be_known() -> None:
 
 
 def test_a_url_names_a_database(sqlite: str) -> None:
-    """`Flow.open` can be told one of DATABASES; nothing after the slashes is the usual one."""
+    """`Flow.open` takes one of DATABASES; nothing after the slashes is the default one."""
     made = put(DjangoStore(sqlite), b.attempt())
     for url in ("django://", f"django://{sqlite}"):
         assert [made] == list(DjangoStore.from_url(url).load(made.key))
@@ -118,7 +118,7 @@ def test_a_url_names_a_database(sqlite: str) -> None:
 
 
 def test_a_commit_inside_a_transaction_is_refused(store: DjangoStore, alias: str) -> None:
-    """What could be undone later is never acknowledged, and the error says what to do."""
+    """A change that could be rolled back is never acknowledged; the error names the remedy."""
     for commit in (store.commit, lambda change: store.commit_many([change])):
         with (
             transaction.atomic(using=alias),
@@ -132,7 +132,7 @@ def test_a_commit_inside_a_transaction_is_refused(store: DjangoStore, alias: str
 def test_without_autocommit_nothing_is_acknowledged(store: DjangoStore, alias: str) -> None:
     """AUTOCOMMIT = False would leave each change uncommitted, so it is refused."""
     with (
-        kit.said_of(alias, AUTOCOMMIT=False),
+        kit.database_settings(alias, AUTOCOMMIT=False),
         pytest.raises(ConfigurationError, match="AUTOCOMMIT"),
     ):
         store.commit(b.attempt())
@@ -214,7 +214,7 @@ def test_looking_survives_a_lost_connection(postgresql: str) -> None:
 
 
 def test_writing_over_a_lost_connection_is_not_acknowledged(postgresql: str) -> None:
-    """A writer is told that nobody knows, and the next try is fine."""
+    """An unknown outcome is reported as unknown, and the next try is fine."""
     store = DjangoStore(postgresql)
     first = put(store, b.attempt())
     connections[postgresql].ensure_connection()
@@ -228,7 +228,7 @@ def test_writing_over_a_lost_connection_is_not_acknowledged(postgresql: str) -> 
 
 
 def test_a_closed_store_is_unavailable(store: DjangoStore) -> None:
-    """Whoever uses it afterwards gets the one error that a store has for that."""
+    """After close(), every call raises StoreUnavailable."""
     reader = store.reader()
     store.close()
     for use in (lambda: store.commit(b.attempt()), lambda: reader.history("x")):
@@ -237,7 +237,7 @@ def test_a_closed_store_is_unavailable(store: DjangoStore) -> None:
 
 
 def test_missing_tables_name_the_command(store: DjangoStore, alias: str) -> None:
-    """A project that has not migrated is told to."""
+    """A project that has not migrated is an error that names `manage.py migrate`."""
     with connections[alias].cursor() as cursor:
         cursor.execute("ALTER TABLE xpay_flow_alias RENAME TO hidden")
         try:
@@ -253,7 +253,7 @@ def test_no_isolation_makes_two_win(postgresql: str, level: str) -> None:
     """However strict a database is set, of several writers one wins and the others hear of it."""
     store = DjangoStore(postgresql)
     options = {"isolation_level": getattr(psycopg.IsolationLevel, level)}
-    with kit.said_of(postgresql, OPTIONS=options):
+    with kit.database_settings(postgresql, OPTIONS=options):
         for n in range(5):
             first = put(store, b.attempt(f"order-{n}"))
             steps = [b.next_change(first, b.failed(f"whe_{i}")) for i in range(3)]
@@ -300,4 +300,4 @@ def _cancel_the_wait(cursor: Any) -> None:
         )
         if cursor.fetchall():
             return
-    raise AssertionError("nobody waits for a standby")
+    raise AssertionError("no session waits for a standby")

@@ -44,9 +44,12 @@ MODELS: Final = (
 MANAGE: Final = """
 import json, os, sys
 from django.conf import settings
-said = json.loads(os.environ["SHOP_DATABASE"])
+database = json.loads(os.environ["SHOP_DATABASE"])
 settings.configure(
-    DATABASES={"default": said}, INSTALLED_APPS=["xpay_flow_django"], SECRET_KEY="k", USE_TZ=True
+    DATABASES={"default": database},
+    INSTALLED_APPS=["xpay_flow_django"],
+    SECRET_KEY="k",
+    USE_TZ=True,
 )
 import django
 django.setup()
@@ -80,16 +83,16 @@ class Shop:
         if alias == kit.SQLITE:
             # Who migrates a file waits for those who write to it, as one who writes does.
             shown["OPTIONS"] = {"timeout": ENDS_S, "transaction_mode": "IMMEDIATE"}
-        self._said = json.dumps(shown)
+        self._database = json.dumps(shown)
 
     def manage(self, *words: str) -> tuple[int, str]:
-        """`manage.py …` of the next release: the exit code, and the last line of what it said."""
-        code, declared = self._release.run("manage.py", *words, SHOP_DATABASE=self._said)
-        return code, (declared.strip().splitlines() or [""])[-1]
+        """`manage.py …` of the next release: the exit code, and the last line of its output."""
+        code, printed = self._release.run("manage.py", *words, SHOP_DATABASE=self._database)
+        return code, (printed.strip().splitlines() or [""])[-1]
 
     def migrate(self, number: str) -> None:
-        code, declared = self.manage("migrate", "xpay_flow", number, "-v0")
-        assert 0 == code, declared
+        code, printed = self.manage("migrate", "xpay_flow", number, "-v0")
+        assert 0 == code, printed
 
 
 def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
@@ -104,8 +107,8 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     new, store = Shop(folder, alias), DjangoStore(alias)
     first = put(store, b.attempt())
 
-    code, declared = new.manage("put", "order-2")
-    assert (1, True) == (code, "run manage.py migrate" in declared), declared
+    code, printed = new.manage("put", "order-2")
+    assert (1, True) == (code, "run manage.py migrate" in printed), printed
     assert 1 == new.manage("migrate", "--check")[0]
 
     with at_work(alias):

@@ -28,7 +28,7 @@ from xpay_flow_django import DjangoStore
 SOON_S: Final = 1.0
 ENDS_S: Final = 20.0
 HERE: Final = Path(__file__).parent
-# A worker that begins to call a handler, says so, and never comes to the end of it.
+# A worker that begins to call a handler, reports it, and never comes to the end of it.
 AT_WORK: Final = """
 import json, os, signal, sys
 sys.path[:0] = json.loads(sys.argv[1])
@@ -51,7 +51,7 @@ def shop(store: DjangoStore, fulfil: Any) -> Flow:
 
 
 def paid(alias: str) -> str:
-    """A paid order whose handler nobody has called; its receipt."""
+    """A paid order whose handler call is pending; its receipt."""
     put(DjangoStore(alias), *b.history(b.created(), b.paid()))
     return "order-1"
 

@@ -90,7 +90,7 @@ class TestAwaitedASGI(TestASGI):
 
 
 def test_a_body_without_a_length_is_411() -> None:
-    """Django reads as much as Content-Length says, and an empty webhook would be a wrong answer."""
+    """Django reads Content-Length bytes, and an empty webhook would be wrong."""
     world = World("/xpay")
     app = kit.wsgi_app(kit.urlconf(kit.mounted(routes(world.sync_flow()))))
     answer = wsgi_client(app)(
@@ -115,7 +115,7 @@ def test_a_view_finds_the_flow_of_its_project() -> None:
 
 @pytest.mark.parametrize("flows", [0, 2])
 def test_without_one_flow_there_is_none_to_find(flows: int) -> None:
-    """No routes, or those of two flows, are a mistake that is told in words."""
+    """No routes, or those of two flows, are a ConfigurationError."""
     several = [routes(World("").sync_flow()) for _ in range(flows)]
     request = HttpRequest()
     request.urlconf = kit.urlconf(  # type: ignore[attr-defined]
@@ -158,7 +158,7 @@ def test_200_means_that_the_commit_is_over(alias: str, atomic: bool) -> None:
     """At the moment of the answer another connection finds the payment, atomic requests or not."""
     waiting_for_payment(alias)
     with (
-        kit.said_of(alias, ATOMIC_REQUESTS=atomic),
+        kit.database_settings(alias, ATOMIC_REQUESTS=atomic),
         override_settings(ROOT_URLCONF=kit.urlconf(kit.mounted(routes(paying(alias))))),
     ):
         answer = DjangoClient().post("/xpay/webhook", **webhook())
@@ -166,7 +166,7 @@ def test_200_means_that_the_commit_is_over(alias: str, atomic: bool) -> None:
 
 
 def test_a_webhook_is_not_answered_200_inside_a_transaction(alias: str) -> None:
-    """Whoever wraps the flow in an atomic block gets an error in words, and nothing is lost."""
+    """Inside an atomic block the flow raises an error in words, and nothing is lost."""
     waiting_for_payment(alias)
     flow = paying(alias)
 
@@ -185,7 +185,7 @@ def test_a_webhook_is_not_answered_200_inside_a_transaction(alias: str) -> None:
 
 
 def test_the_shops_own_view_needs_no_transaction_around_it(alias: str) -> None:
-    """Under ATOMIC_REQUESTS a view that starts a checkout is exempt, or is told to be."""
+    """Under ATOMIC_REQUESTS a view that starts a checkout must be exempt: an error demands it."""
     flow = paying(alias)
 
     def buy(request: HttpRequest) -> HttpResponse:
@@ -200,7 +200,10 @@ def test_the_shops_own_view_needs_no_transaction_around_it(alias: str) -> None:
 
     exempt = transaction.non_atomic_requests(using=alias)(lambda request: buy(request))
     patterns = kit.urlconf(path("atomic", buy), path("exempt", exempt))
-    with kit.said_of(alias, ATOMIC_REQUESTS=True), override_settings(ROOT_URLCONF=patterns):
+    with (
+        kit.database_settings(alias, ATOMIC_REQUESTS=True),
+        override_settings(ROOT_URLCONF=patterns),
+    ):
         assert 200 == DjangoClient().get("/exempt").status_code
         with pytest.raises(ConfigurationError, match="non_atomic_requests"):
             DjangoClient().get("/atomic")
@@ -261,7 +264,7 @@ def requested(port: int, method: str, where: str, headers: Any = (), body: bytes
 
 @pytest.mark.parametrize("face", ["wsgi", "asgi", "asgi awaited"])
 def test_a_purchase_over_a_real_server(alias: str, face: str) -> None:
-    """Forged news is refused, true news is kept, and the customer is told, over a socket."""
+    """A forged event is refused, a true one is kept, and the customer sees it, over a socket."""
     waiting_for_payment(alias)
     flow: AnyFlow = paying(alias)
     if face == "asgi awaited":

@@ -1,4 +1,4 @@
-"""`manage.py xpay_worker` does what is due, says so, and ends in order."""
+"""`manage.py xpay_worker` does what is due, prints it, and ends in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from xpay_flow_django import AsyncDjangoStore, DjangoStore, routes
 
 
 def paid(alias: str, *receipts: str) -> None:
-    """Orders that are paid, whose handlers nobody has called."""
+    """Orders that are paid, with pending handler calls."""
     for receipt in receipts:
         event = b.paid(f"whe_{receipt}", x_intent_id=f"in_{receipt}")
         put(DjangoStore(alias), *b.history(b.created(f"in_{receipt}"), event, receipt_id=receipt))
@@ -52,7 +52,7 @@ def work(flow: AnyFlow, **options: Any) -> tuple[str, str]:
 
 
 def test_once_does_all_that_is_due(alias: str) -> None:
-    """Each handler that is owed is called, and told in a line; the second time nothing is."""
+    """Each handler that is due is called, and printed in a line; the second time nothing is."""
     paid(alias, "order-1", "order-2", "order-3")
     flow, packed = shop(DjangoStore(alias))
     printed, _ = work(flow, once=True)
@@ -63,7 +63,7 @@ def test_once_does_all_that_is_due(alias: str) -> None:
 
 
 def test_each_result_can_be_a_line_of_json(sqlite: str) -> None:
-    """What a program is told is what `xpay-flow worker --json` tells."""
+    """A program gets the lines of `xpay-flow worker --json`."""
     paid(sqlite, "order-1")
     printed, _ = work(shop(DjangoStore(sqlite))[0], once=True, json=True)
     (delivered,) = [
@@ -119,7 +119,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_call(sqlite: str) -> None:
 
 
 class SometimesAway(DjangoStore):
-    """A database that does not answer the first two times, and tells its worker to stop later."""
+    """A database that does not answer the first two times, and stops its worker later."""
 
     looks = 0
 
@@ -145,7 +145,7 @@ def test_a_database_that_is_away_is_waited_for(sqlite: str) -> None:
 
 
 def test_a_worker_without_work_to_do_does_not_start(sqlite: str) -> None:
-    """A flow without handlers, or no flow at all, is a mistake that is told in words."""
+    """A flow without handlers, or no flow at all, is an error with a remedy."""
     flow = Flow(DjangoStore(sqlite), SETTINGS, transport=NoXPay(), background=False)
     with pytest.raises(CommandError, match="on_success"):
         work(flow, once=True)

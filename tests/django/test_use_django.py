@@ -30,7 +30,7 @@ PROGRAMS = {"python": (), "xpay-flow": ("-m", "xpay_flow.cli")}
 
 
 class Reader:
-    """Somebody who follows the page."""
+    """A reader who follows the page."""
 
     def __init__(self, python: Path, folder: Path, ports: running.Ports) -> None:
         self.python, self.folder, self.ports = python, folder, ports
@@ -70,7 +70,7 @@ class Reader:
 
 @pytest.fixture
 def reader(tmp_path: Path, environments: Environments) -> Reader:
-    """Somebody who has come as far as to the three terminals."""
+    """A reader who has come as far as to the three terminals."""
     reader = Reader(environments.python_with(installed_for(PAGE)), tmp_path, running.free_ports())
     for block in PAGE.blocks:
         if block.text.startswith("xpay-flow sandbox"):
@@ -129,7 +129,7 @@ def test_the_page_can_be_followed(
     assert "System check identified no issues" in reader.output
     assert "Ready to take payments." in reader.output
     for port in (reader.ports.sandbox, reader.ports.shop):
-        until(lambda port=port: is_there(port), f"nobody listens on port {port}")
+        until(lambda port=port: is_there(port), f"no listener on port {port}")
     with httpx.Client(base_url=f"http://127.0.0.1:{reader.ports.shop}", timeout=NEWS_S) as browser:
         token = re.search(r'value="(\w+)"', browser.get("/").text)
         assert token is not None

@@ -185,7 +185,7 @@ def test_each_entry_is_one_arrow_in_order() -> None:
 def test_arrows_go_from_the_one_who_spoke(
     what: str, how: str, expected: tuple[str, str, bool]
 ) -> None:
-    """News comes from xPay, an order from the customer; an answer is dashed."""
+    """An event comes from xPay, an order from the customer; an answer is dashed."""
     found = {(a.entry.what, a.entry.how): a for a in arrows_of(story())}[what, how]
 
     assert expected == (found.source, found.target, found.answer)
@@ -207,7 +207,7 @@ def test_a_call_that_was_never_made_stays_within_the_shop() -> None:
 
 
 def test_times_are_told_from_the_first_entry() -> None:
-    """The first entry is at zero, and a minute and a half later is said so."""
+    """The first entry is at zero, and a minute and a half later is shown as such."""
     texts = texts_in(sequence_svg(story()))
 
     assert "+0.00 s" in texts
@@ -243,10 +243,12 @@ def test_elapsed_times_are_written_for_people(expected: str, ms: int) -> None:
     ],
 )
 def test_a_verdict_has_a_colour_a_sign_and_a_word(tone: str, verdict: str) -> None:
-    """Nobody needs to see colours to tell verdicts apart."""
+    """Verdicts differ without colours."""
     svg = sequence_svg(timeline_of(entry("intent.success", "xPay", verdict)))
     signs = {
-        each: re.findall(r'd="(M[^"]+)" class="xf-mark', sequence_svg(timeline_of(entry("x", "xPay", v))))
+        each: re.findall(
+            r'd="(M[^"]+)" class="xf-mark', sequence_svg(timeline_of(entry("x", "xPay", v)))
+        )
         for each, v in {
             "good": "done",
             "plain": "stale",
@@ -262,7 +264,7 @@ def test_a_verdict_has_a_colour_a_sign_and_a_word(tone: str, verdict: str) -> No
 
 
 def test_our_own_alarm_is_worth_a_look_although_it_was_applied() -> None:
-    """A handler that was given up does not look like good news."""
+    """A handler that was given up is not drawn like a success."""
     gave_up = entry("handler_gave_up", "shop", "applied")
 
     assert '<g class="xf-warn">' in sequence_svg(timeline_of(gave_up))
@@ -271,7 +273,9 @@ def test_our_own_alarm_is_worth_a_look_although_it_was_applied() -> None:
 
 def test_mermaid_has_a_line_for_each_entry_and_a_band_for_each_that_needs_a_look() -> None:
     """Verdicts that need a look are banded, and every verdict is written."""
-    timeline = timeline_of(entry("a"), entry("b", verdict="contradictory"), entry("c", verdict="failed"))
+    timeline = timeline_of(
+        entry("a"), entry("b", verdict="contradictory"), entry("c", verdict="failed")
+    )
 
     lines = sequence_mermaid(timeline).splitlines()
 
@@ -307,7 +311,7 @@ def test_any_text_makes_well_formed_pictures(text: str) -> None:
 
 
 def test_long_texts_are_cut_in_the_picture_and_longer_in_the_tooltip() -> None:
-    """A line of the picture stays a line; the tooltip tells more."""
+    """A line of the picture stays a line; the tooltip shows more."""
     svg = sequence_svg(timeline_of(entry("y" * 100)))
 
     assert not [text for text in texts_in(svg) if len(text) > 80]

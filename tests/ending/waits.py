@@ -36,7 +36,7 @@ LIMITS: Final = frozenset({"timeout", "timeout_at", "wait_for", "fail_after", "m
 
 @attrs.frozen
 class Wait:
-    """One call, by where it stands and what it says."""
+    """One call, by its place and its text."""
 
     path: str
     line: int

@@ -1,6 +1,6 @@
 """What do the tests of the flows share? Ports that misbehave, drivers that stop, forged webhooks.
 
-A test says which port does what, and when; nothing here decides what is right.
+A test decides which port does what, and when; nothing here decides what is right.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class StoreBehind:
 
 
 class CountingStore(StoreBehind):
-    """Says how often it was read and written, and what was written."""
+    """Counts reads and writes, and keeps what was written."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
@@ -231,7 +231,7 @@ class BreakingStore(StoreBehind):
 
 
 class RivalledStore(StoreBehind):
-    """Somebody else is always faster: lets a rival act just before each commit."""
+    """A rival is always faster: it acts just before each commit."""
 
     def __init__(self, inner: Store, rival: Callable[[Change], object]) -> None:
         super().__init__(inner)
@@ -266,7 +266,7 @@ Answer = HttpResponse | NoAnswer
 
 
 class ScriptedTransport:
-    """Answers what it was told to, then hands on to the real one. Keeps every request."""
+    """Gives the scripted answers, then hands on to the real one. Keeps every request."""
 
     def __init__(self, inner: Transport, *answers: Answer) -> None:
         self._inner = inner
@@ -379,7 +379,7 @@ STILL_RUNNING = "A request with this Idempotency-Key is already being processed"
 
 
 class SlowCreation:
-    """xPay is slow with one creation; repeats of its key meanwhile are told that it is running."""
+    """xPay is slow with one creation; repeats of its key are answered that it is running."""
 
     def __init__(
         self, inner: Transport, busy: HttpResponse, meanwhile: Callable[[], object]
@@ -415,7 +415,7 @@ def quiet_world(**options: Any) -> World:
 
 
 def paid_order(world: World, receipt_id: str) -> str:
-    """An order whose payment is on file and whose handler is owed; xPay's id."""
+    """An order whose payment is on file and whose handler is due; xPay's id."""
     x_intent_id = world.start_checkout(receipt_id).x_intent_id
     assert x_intent_id is not None
     world.xpay.pay(x_intent_id)

@@ -174,7 +174,7 @@ class ShopMachine(RuleBasedStateMachine):
 
     @rule(order=ORDERS, pick=PICKS, cut=CUTS)
     def a_quick_purchase(self, order: str, pick: int, cut: tuple[int, When] | None) -> None:
-        """What happens most: pressed, paid, told; and the process stops while it is told."""
+        """What happens most: pressed, paid, webhook; and the process stops in the webhook."""
         self.press_pay(order, MONEYS[0], 1, None)
         self.customer_acts(pick, "pay")
         self.all_webhooks(cut)
@@ -256,11 +256,13 @@ class ShopMachine(RuleBasedStateMachine):
 
     @rule(pick=PICKS, difference=st.sampled_from((-1, 1, 100)), cut=CUTS)
     def wrong_money(self, pick: int, difference: int, cut: tuple[int, When] | None) -> None:
-        """xPay itself says success, over another amount."""
+        """xPay itself reports success, for another amount."""
         if sold := self.sold(pick):
             amount = sold.order.amount_minor + difference
             names = {"intentId": sold.x_intent_id, "metadata": metadata_of(sold)}
-            self.send_webhook("intent.success", cut, amount=amount, currency=sold.order.currency, **names)
+            self.send_webhook(
+                "intent.success", cut, amount=amount, currency=sold.order.currency, **names
+            )
 
     @rule(pick=PICKS, cut=CUTS)
     def a_stranger(self, pick: int, cut: tuple[int, When] | None) -> None:
@@ -333,7 +335,7 @@ class ShopMachine(RuleBasedStateMachine):
             assert old.intent.refunded_minor <= record.intent.refunded_minor
 
     def check_paid(self, record: Record) -> None:
-        """What we call paid, xPay has been paid: this very amount, upon this attempt."""
+        """What we call paid, xPay has been paid: this very amount, for this attempt."""
         intent = record.intent
         assert intent is not None
         if not intent.money_checked:
@@ -349,7 +351,7 @@ class ShopMachine(RuleBasedStateMachine):
         assert self.acknowledged <= on_file, "an acknowledged event is not on file"
 
     def check_calls(self, records: list[Record]) -> None:
-        """Each call was owed, under its own key; the success of one intent has one key."""
+        """Each call was due, under its own key; the success of one intent has one key."""
         entries = {entry.id for record in records for entry in record.outbox}
         assert {key for _, key, _ in self.calls} <= entries
         for name, key, intent_id in self.calls:
@@ -383,7 +385,7 @@ class ShopMachine(RuleBasedStateMachine):
         self.check_the_end()
 
     def lost_webhooks_are_noticed(self) -> None:
-        """No webhook comes any more: whatever is still asked about is found by asking."""
+        """No webhook comes any more: all that is still open is found by reconciliation."""
         scheduled = {record.key for record in self.records() if record.reconcile_at_ms is not None}
         for _ in range(40):
             waiting = [r.reconcile_at_ms for r in self.records() if r.reconcile_at_ms is not None]
@@ -452,7 +454,7 @@ def metadata_of(sold: Sold | None) -> dict[str, str]:
 
 
 def check_snapshot(record: Record) -> None:
-    """The snapshot and the owed calls are what the set of the facts says, in any order."""
+    """The snapshot and the pending calls follow from the set of events, in any order."""
     assert record.intent is not None
     events = [
         # Facts are kept without the address of the checkout; the snapshot has it.
@@ -460,14 +462,14 @@ def check_snapshot(record: Record) -> None:
         for f in record.events
     ]
     truth, seen = truth_of(record.intent.money, events), seen_in(record.intent)
-    # A request that is too old to be sent again is forgotten, which is no news of any fact.
+    # A request that is too old to be sent again is forgotten, which no event reports.
     assert truth.request_is_kept or not seen.request_is_kept
     assert attrs.evolve(truth, request_is_kept=seen.request_is_kept) == seen
     assert sorted(truth.due) == sorted((e.name, e.subject) for e in record.outbox)
 
 
 def differences(one: Any, other: Any) -> list[tuple[str, object, object]]:
-    """The fields in which two values differ, for whoever reads a failure."""
+    """The fields in which two values differ, for a readable failure."""
     pairs = (
         (f.name, getattr(one, f.name), getattr(other, f.name)) for f in attrs.fields(type(one))
     )

@@ -1,6 +1,6 @@
 """That handlers run right after the commit, in the shop's own process, and survive what they raise.
 
-Nobody sleeps here: each test waits for an event that the handler sets, with a deadline.
+No test sleeps: each waits for an event that the handler sets, with a deadline.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .kit import body_of, quiet_world, signed, success_of
 
 # Far longer than anything takes, so that a fault ends the test.
 DEADLINE_S = 10
-# Nobody looks for work by the clock within a test; only news wakes the loops.
+# No poll within a test; only events wake the loops.
 NEVER_S = 3600.0
 
 
@@ -54,7 +54,7 @@ class Bell:
             raise self._error
 
     def wait_for_ring(self) -> None:
-        assert self.rung.wait(DEADLINE_S), "nobody called"
+        assert self.rung.wait(DEADLINE_S), "the wake-up was not called"
         self.rung.clear()
 
 
@@ -79,7 +79,7 @@ def pay(flow: Flow, world: World, x_intent_id: str | None) -> None:
 
 
 def test_the_handler_runs_right_after_the_commit() -> None:
-    """News wakes the loop: nobody calls `deliver`, and no poll is due for an hour."""
+    """An event wakes the loop: no call of `deliver`, and no poll due for an hour."""
     world = World()
     with open_shop(world) as flow:
         bell = Bell()
@@ -103,7 +103,7 @@ def test_the_loop_survives_a_handler_that_fails() -> None:
 
 
 def test_the_loop_survives_a_store_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """What is due stays due, the log says so once, and the next news finds it."""
+    """A call stays due, the log reports it once, and the next event finds it."""
     world = World()
     store = world.flow.store
     due = store.due
@@ -128,7 +128,7 @@ def test_the_loop_survives_a_store_that_fails(caplog: pytest.LogCaptureFixture) 
 
 
 def test_a_process_without_handlers_leaves_the_work_to_others() -> None:
-    """It would call nobody; the orders stay owed, without a try on the books."""
+    """It would call no handler; the calls stay pending, without a recorded try."""
     world = World()
     with open_shop(world) as flow:
         tell(flow, world, world.start_checkout().x_intent_id)
@@ -156,7 +156,7 @@ def test_closing_waits_for_the_handler_that_is_running() -> None:
 
 
 def test_what_a_dead_process_left_is_done_at_the_next_start() -> None:
-    """`start` looks for work that nobody announced."""
+    """`start` looks for work that was due before."""
     world = World()
     x_intent_id = world.start_checkout().x_intent_id
     pay(world.flow, world, x_intent_id)
@@ -169,7 +169,7 @@ def test_what_a_dead_process_left_is_done_at_the_next_start() -> None:
 
 
 def test_a_stopped_loop_stays_stopped() -> None:
-    """News after the end starts no thread again."""
+    """Events after the end starts no thread again."""
     worked = threading.Semaphore(0)
     loop = BackgroundThread("test", worked.release, NEVER_S)
     loop.nudge()
@@ -180,7 +180,7 @@ def test_a_stopped_loop_stays_stopped() -> None:
 
 
 def test_a_nudge_during_the_work_is_not_lost() -> None:
-    """News that arrives while the loop works makes it look once more."""
+    """Events that arrives while the loop works makes it look once more."""
     rounds: list[int] = []
     second = threading.Event()
 

@@ -1,4 +1,4 @@
-"""That those who arrive together are served together, and each is told its own end."""
+"""That those who arrive together are served together, and each gets its own result."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def behind_the_first(
 
 
 def test_one_alone_goes_at_once() -> None:
-    """Nobody waits for company: a change is committed by itself if no other is on its way."""
+    """A change does not wait for others: it is committed by itself if none is on its way."""
 
     async def story() -> None:
         ledger = Ledger()
@@ -129,7 +129,7 @@ def test_one_alone_goes_at_once() -> None:
 
 
 def test_those_that_arrive_meanwhile_go_together() -> None:
-    """Of six, one goes at once and five share the next transaction; none is told before it."""
+    """Of six, one goes at once and five share the next transaction, then are acknowledged."""
 
     async def story() -> None:
         ledger = Ledger()
@@ -144,7 +144,7 @@ def test_those_that_arrive_meanwhile_go_together() -> None:
 
 
 def test_a_lost_race_is_one_answer_among_others() -> None:
-    """Who is too late is told so, and the others have won."""
+    """A change that is too late loses, and the others win."""
 
     async def story() -> None:
         ledger = Ledger()
@@ -345,7 +345,7 @@ def coalesced(flow: AsyncFlow) -> set[type]:
 
 
 def test_a_flow_gathers_where_its_store_can(tmp_path: Path) -> None:
-    """On by default with SQLite, commits off when told so, and refused where the store cannot."""
+    """On by default with SQLite, off by option, and refused where the store cannot."""
     settings = Settings.sandbox()
     with SQLiteStore(tmp_path / "a.db") as store:
         gathers, alone = AsyncFlow(store, settings), AsyncFlow(store, settings, group_commit=False)

@@ -1,7 +1,7 @@
-"""That the promises hold over any story that Hypothesis can tell, in memory and on SQLite.
+"""That the promises hold over any story that Hypothesis generates, in memory and on SQLite.
 
 `MACHINE_EXAMPLES=5000 pytest tests/flows/test_machine.py` goes looking for new stories, and takes
-its time to shorten one that fails; without it the same ones are told each time.
+its time to shorten one that fails; without it the same ones are generated each time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""That every handler call that is owed is made, always under one key, and settled once."""
+"""That every handler call that is due is made, always under one key, and settled once."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ from .kit import (
     paid_order,
     quiet_world,
     scripted,
-    success_of,
     send_webhook,
+    success_of,
     the_record,
     touch,
 )
 
 
 def paid(world: World, receipt_id: str = "order-42", **options: Any) -> str:
-    """An order that is paid and recorded, and whose handlers are still owed; xPay's id."""
+    """An order that is paid and recorded, and whose handlers are still pending; xPay's id."""
     x_intent_id = world.start_checkout(receipt_id, **options).x_intent_id or ""
     world.xpay.pay(x_intent_id)
     world.deliver_webhooks()
@@ -139,7 +139,7 @@ def test_a_failing_handler_is_retried_on_schedule() -> None:
 
 
 def test_after_the_last_retry_a_person_is_called() -> None:
-    """The call stays visible as given up, and on_attention says which handler it was, at once."""
+    """The call stays visible as given up, and on_attention names the handler, at once."""
     world = World(retry_schedule_s=(5,))
     world.flow.on_success(Failing())
     paid(world)
@@ -159,7 +159,7 @@ def the_x_id(world: World) -> str | None:
 
 
 def test_a_failing_on_attention_ends_quietly() -> None:
-    """Nobody is left to tell; it does not call for attention about itself."""
+    """`on_attention` given up is not flagged: there is no handler left to call."""
     world = World(retry_schedule_s=(5,))
     world.flow.on_attention(Failing())
     checkout = world.start_checkout()
@@ -176,7 +176,7 @@ def test_a_failing_on_attention_ends_quietly() -> None:
 
 
 def test_the_log_of_tries_is_bounded() -> None:
-    """A week of retries is told by its last tries."""
+    """A week of retries is shown by its last tries."""
     world = World(retry_schedule_s=(1,) * 40)
     world.flow.on_success(Failing())
     paid(world)
@@ -222,7 +222,7 @@ def test_two_payments_of_one_order_are_named() -> None:
 
 
 def test_a_payment_after_a_cancellation_says_so() -> None:
-    """on_success is owed all the same, and a person is told."""
+    """on_success is due all the same, and the payment is flagged for attention."""
     world = World()
     x_intent_id = world.start_checkout().x_intent_id or ""
     world.xpay.cancel(x_intent_id)
@@ -233,7 +233,7 @@ def test_a_payment_after_a_cancellation_says_so() -> None:
     assert {"on_success": True, "on_attention": True} == {n: p.paid_late for n, p in world.calls}
 
 
-# --- overtaken -----------------------------------------------------------------------------------
+# --- superseded ----------------------------------------------------------------------------------
 
 
 def test_a_failure_that_the_success_overtook_is_not_told() -> None:
@@ -313,7 +313,7 @@ def test_a_process_without_on_success_leaves_other_messages_too() -> None:
 
 
 def test_a_missing_message_handler_is_a_choice() -> None:
-    """A shop that does not care to hear of failures is not asked again."""
+    """Without an on_failed handler, a failed payment is not reconciled again."""
     world = World()
     world.xpay.decline(world.start_checkout().x_intent_id or "")
     world.deliver_webhooks()
@@ -634,7 +634,7 @@ def test_what_is_done_or_still_owed_is_not_due_again() -> None:
 
 
 def test_an_overtaken_call_is_made_if_a_person_says_so() -> None:
-    """Refunded in full and fulfilled all the same: whoever asks for it knows better."""
+    """A payment refunded in full is fulfilled by an explicit request."""
     world = World()
     world.xpay.refund(paid(world))
     world.settle()
@@ -649,7 +649,7 @@ def test_what_was_never_owed_cannot_be_due_again() -> None:
     world = World()
     paid(world)
     before = the_record(world)
-    for name, entry in (("receipt:order-42", "pi_1:on_failed"), ("nobody", "pi_1:on_success")):
+    for name, entry in (("receipt:order-42", "pi_1:on_failed"), ("unknown", "pi_1:on_success")):
         with pytest.raises(UnknownIntent):
             world.flow.redeliver(name, entry)
     assert before == the_record(world)
@@ -704,7 +704,7 @@ def test_a_record_that_cannot_be_read_does_not_hold_up_the_others(work: str) -> 
 
 
 def test_on_attention_is_called_for_an_order_paid_twice() -> None:
-    """Somebody is told when one order was paid twice, whatever `on_success` makes of it."""
+    """An order that was paid twice is flagged, whatever `on_success` makes of it."""
     world = quiet_world()
     first = world.start_checkout().x_intent_id
     second = world.start_checkout(new_attempt=True).x_intent_id
@@ -747,7 +747,7 @@ def test_deliver_gives_up_a_handler_that_kills_its_process_each_time() -> None:
 
 
 def test_deliver_drops_what_a_process_with_on_success_has_no_handler_for() -> None:
-    """It is taken for a whole shop, as "Go live" says; `redeliver` has the dropped call made.
+    """It is taken for a whole shop, as in "Go live"; `redeliver` has the dropped call made.
 
     See "Not guaranteed" of promise 4.
     """
@@ -784,7 +784,7 @@ def test_deliver_without_on_success_does_not_delay_it() -> None:
 
 
 def test_redeliver_refuses_what_is_done() -> None:
-    """`on_success` that is done is not owed a second time."""
+    """`on_success` that is done is not due a second time."""
     world = quiet_world()
     paid_order(world, "order-42")
     world.flow.deliver()

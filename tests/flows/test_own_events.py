@@ -33,7 +33,7 @@ def world_of_mine() -> World:
 
 
 def test_an_own_event_moves_the_intent_up_and_only_up() -> None:
-    """Recorded once however often it is told, on the timeline, and never down again."""
+    """Recorded once however often it is received, on the timeline, and never down again."""
     world = world_of_mine()
     checkout = world.start_checkout()
     assert "in_review" == world.flow.record(checkout.intent_id, "review_began")
@@ -62,7 +62,7 @@ def test_a_payment_is_a_payment_below_and_above_own_states() -> None:
 
 
 def test_an_own_state_is_no_proof_of_payment() -> None:
-    """The shop may say shipped; on_success waits for xPay's word, which is still asked for."""
+    """The shop may record shipped; on_success waits for xPay's proof, which is still requested."""
     world = world_of_mine()
     checkout = world.start_checkout()
     world.flow.record(checkout.intent_id, "parcel_left")
@@ -92,6 +92,6 @@ def test_xpays_words_cannot_be_put_into_its_mouth(kind: str) -> None:
 
 
 def test_an_own_event_needs_an_intent() -> None:
-    """A name that is nobody's is an error."""
+    """An unknown name is an error."""
     with pytest.raises(UnknownIntent):
         world_of_mine().flow.record("pi_9", "review_began")

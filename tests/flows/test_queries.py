@@ -1,4 +1,4 @@
-"""That return pages and status queries tell the truth and cannot write, whatever they find."""
+"""That return pages and status queries show the truth and cannot write, whatever they find."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from .kit import (
     error,
     quiet_world,
     scripted,
-    success_of,
     send_webhook,
+    success_of,
     the_record,
 )
 
@@ -40,7 +40,7 @@ SUCCESS = PaymentStatus(status="SUCCESS", final=True)
 FAILED = PaymentStatus(status="FAILED", final=False)
 
 
-# --- what is told --------------------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------------
 
 ACTS: dict[str, tuple[Callable[[World, str], object], PaymentStatus]] = {
     "created": (lambda world, x: None, PENDING),
@@ -106,12 +106,12 @@ def test_an_id_that_is_not_known_is_pending(name: str) -> None:
 
 
 def test_the_status_tells_nothing_else() -> None:
-    """No amount, no receipt, no ids: whoever guesses an id learns three words."""
+    """No amount, no receipt, no ids: a guessed id yields three words."""
     assert ["status", "final", "known"] == [field.name for field in attrs.fields(PaymentStatus)]
 
 
 def test_parked_news_does_not_hide_the_intent() -> None:
-    """News that came too early is filed under the same id and is no intent."""
+    """Events that came too early is filed under the same id and is no intent."""
     world = World(config=None)
     send_webhook(world, "intent.created", intentId="in_foreign")
     assert UNKNOWN_PAYMENT == world.status("in_foreign")
@@ -121,7 +121,7 @@ def test_parked_news_does_not_hide_the_intent() -> None:
 
 
 def test_a_waiting_query_ends_when_the_time_is_up() -> None:
-    """Half a second between looks, and not a moment longer than asked for."""
+    """Half a second between looks, and not a moment longer than requested."""
     world = World()
     x_intent_id = world.start_checkout().x_intent_id or ""
     started_ms = world.clock.now_ms()
@@ -150,7 +150,7 @@ def test_a_waiting_query_ends_when_news_comes() -> None:
 
 @pytest.mark.parametrize("act", ["pay", "decline"])
 def test_a_query_does_not_wait_for_what_is_known(act: str) -> None:
-    """News that is there is told at once."""
+    """An event that is there is shown at once."""
     world = World()
     x_intent_id = world.start_checkout().x_intent_id or ""
     getattr(world.xpay, act)(x_intent_id)
@@ -185,12 +185,12 @@ def test_of_several_attempts_the_last_is_meant() -> None:
 
 def test_an_unknown_name_is_an_error_for_a_person() -> None:
     """Unlike the customer's status: an operator's typing error should be seen."""
-    with pytest.raises(UnknownIntent, match="nobody"):
-        World().flow.timeline("nobody")
+    with pytest.raises(UnknownIntent, match="unknown"):
+        World().flow.timeline("unknown")
 
 
 def test_recent_records_are_newest_first() -> None:
-    """At most as many as asked for, parked news among them."""
+    """At most as many as requested, parked records among them."""
     world = World()
     for number in range(3):
         world.start_checkout(f"order-{number}")

@@ -40,10 +40,10 @@ from .kit import (
     outbox_entries,
     quiet_world,
     recorded,
+    send_webhook,
     signed,
     story,
     success_of,
-    send_webhook,
     the_record,
     touch,
 )
@@ -52,7 +52,7 @@ from .kit import (
 
 
 def test_a_success_is_applied_and_owes_the_handler() -> None:
-    """The answer says what was decided, about which intent, and what is owed now."""
+    """The result shows what was decided, about which intent, and what is due now."""
     world = World()
     checkout = world.start_checkout()
     received = send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
@@ -68,7 +68,7 @@ def test_a_success_is_applied_and_owes_the_handler() -> None:
 
 
 def test_no_handler_runs_inside_the_webhook() -> None:
-    """Receiving only records; the handler is called by whoever delivers."""
+    """Receiving only records; `deliver` calls the handler."""
     world = World()
     checkout = world.start_checkout()
     send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
@@ -78,7 +78,7 @@ def test_no_handler_runs_inside_the_webhook() -> None:
 
 
 def test_a_copy_is_a_duplicate_and_costs_no_write() -> None:
-    """The same news in other bytes is still the same news."""
+    """The same event in other bytes is still the same event."""
     store = CountingStore(MemoryStore())
     world = World(store)
     checkout = world.start_checkout()
@@ -103,7 +103,7 @@ def test_old_news_is_stale_and_kept() -> None:
 
 
 def test_a_failure_never_undoes_a_success() -> None:
-    """It is kept, on_failed is owed and then dropped as overtaken."""
+    """It is kept, on_failed is due and then dropped as superseded."""
     world = World()
     checkout = world.start_checkout()
     send_webhook(world, "intent.success", "whe_1", **success_of(world, checkout.x_intent_id))
@@ -114,7 +114,7 @@ def test_a_failure_never_undoes_a_success() -> None:
 
 
 def test_one_event_id_with_two_contents_is_contradictory() -> None:
-    """Both are kept and a person is told."""
+    """Both are kept and flagged for attention."""
     world = World()
     checkout = world.start_checkout()
     for code, verdict in (("card_decline", "applied"), ("risk_check_failed", "contradictory")):
@@ -140,7 +140,7 @@ def test_one_event_id_with_two_contents_is_contradictory() -> None:
     ],
 )
 def test_wrong_money_is_never_paid(wrong: dict[str, Any]) -> None:
-    """Kept and shown, on_success not owed; later proof over the right money still pays."""
+    """Kept and shown, on_success not due; later proof for the right money still pays."""
     world = World()
     checkout = world.start_checkout()
     honest = success_of(world, checkout.x_intent_id)
@@ -169,7 +169,9 @@ def test_an_unknown_type_is_kept() -> None:
 def test_an_event_of_an_unknown_intent_is_parked() -> None:
     """Kept under xPay's id, answered as received, shown among the recent records."""
     world = World()
-    received = send_webhook(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
+    received = send_webhook(
+        world, "intent.success", intentId="in_foreign", amount=1, currency="USD"
+    )
     assert ("unknown", None) == (received.disposition, received.intent_id)
     (parked,) = world.flow.recent()
     assert ("parked:x:in_foreign", None) == (parked.key, parked.intent)
@@ -185,7 +187,7 @@ def test_news_that_names_no_intent_is_parked_for_itself() -> None:
 
 
 def test_parked_news_is_recorded_once_however_often_it_comes() -> None:
-    """Copies add nothing; other news about the same stranger joins it."""
+    """Copies add nothing; another event about the same stranger joins it."""
     store = CountingStore(MemoryStore())
     world = World(store)
     for event_id in ("whe_1", "whe_1", "whe_2", "whe_1"):
@@ -253,7 +255,7 @@ def test_bytes_that_are_not_xpays_leave_nothing_but_a_count(
 
 
 def test_the_key_that_fitted_is_on_file() -> None:
-    """During a rotation both keys are good, and the timeline says which one signed."""
+    """During a rotation both keys are good, and the timeline shows which one signed."""
     world = World(webhook_secrets=("a_new_signing_key_0123456789", SIGNING_KEY))
     checkout = world.start_checkout()
     fields = {"intentId": checkout.x_intent_id}
@@ -323,7 +325,7 @@ def lost_answers() -> FaultPlan:
 
 
 def test_an_ecdsa_signature_speaks_for_an_intent_by_xpays_own_id() -> None:
-    """That id is xPay's, and nobody else can have it."""
+    """That id is xPay's, and no other event can have it."""
     world = world_of_two_signatures()
     checkout = world.start_checkout()
     body = body_of("intent.success", **success_of(world, checkout.x_intent_id, metadata={}))
@@ -332,7 +334,7 @@ def test_an_ecdsa_signature_speaks_for_an_intent_by_xpays_own_id() -> None:
     assert "ecdsa" == dict(world.flow.timeline("order-42").entries[-1].details)["proof"]
 
 
-# --- whose news ----------------------------------------------------------------------------------
+# --- whose event ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("changes", [{"metadata": None}, {"receiptId": None}, {"metadata": {}}])
@@ -345,7 +347,7 @@ def test_news_with_fewer_names_still_finds_its_intent(changes: dict[str, Any]) -
 
 
 def test_a_receipt_that_fits_two_attempts_claims_neither() -> None:
-    """Which of them was paid is not known, so the news is parked."""
+    """Which of them was paid is not known, so the event is parked."""
     world = World(faults=lost_answers())
     for new_attempt in (False, True):
         with pytest.raises(OutcomeUnknown):
@@ -419,7 +421,9 @@ def test_a_lost_race_is_decided_again_on_what_the_winner_left() -> None:
 
     def rival(change: Change) -> None:
         if not slipped:
-            slipped.append(send_webhook(world, "intent.failed", "whe_rival", intentId=checkout.x_intent_id))
+            slipped.append(
+                send_webhook(world, "intent.failed", "whe_rival", intentId=checkout.x_intent_id)
+            )
 
     world.flow.ports.store = RivalledStore(world.flow.ports.store, rival)
     received = send_webhook(world, "intent.success", **success_of(world, checkout.x_intent_id))
@@ -455,7 +459,7 @@ def test_headers_may_be_pairs_in_any_case() -> None:
 
 
 def test_on_success_is_due_once() -> None:
-    """A webhook and an answer of the API prove the same payment: one call is owed."""
+    """A webhook and an answer of the API prove the same payment: one call is due."""
     world = World()
     checkout = world.start_checkout()
     world.xpay.pay(checkout.x_intent_id or "")
@@ -566,5 +570,7 @@ def test_receive_webhook_survives_a_thread_that_cannot_be_started(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     world.flow = flow
-    members = send_webhook(world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id))
-    assert "applied" == members.disposition
+    received = send_webhook(
+        world, messages.INTENT_SUCCESS, **success_of(world, checkout.x_intent_id)
+    )
+    assert "applied" == received.disposition

@@ -1,4 +1,4 @@
-"""That xPay is asked when no news came: on a schedule, within a budget, and believed with care."""
+"""`reconcile`: xPay is requested when no event came, on a schedule, within a budget."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from .kit import (
     quiet_world,
     recorded,
     scripted,
+    send_webhook,
     story,
     success_of,
-    send_webhook,
     the_record,
     touch,
 )
@@ -63,7 +63,7 @@ def unanswered(world: World, fault: str = "lose_answer") -> Record:
 
 
 def worked(results: Sequence[ReconcileResult | FailedJob]) -> list[ReconcileResult]:
-    """What a pass asked, when nothing stood in its way."""
+    """The results of a pass without failed jobs."""
     return [one for one in results if not isinstance(one, FailedJob)]
 
 
@@ -75,7 +75,7 @@ def outcomes(results: Sequence[ReconcileResult | FailedJob]) -> list[tuple[str, 
 
 
 def test_a_lost_webhook_is_noticed() -> None:
-    """Paid, and no webhook came: after a minute xPay is asked, and the order is fulfilled."""
+    """Paid, and no webhook came: after a minute xPay is requested, and the order is fulfilled."""
     world = World(config=DEAF)
     checkout = world.start_checkout()
     world.xpay.pay(checkout.x_intent_id or "")
@@ -121,7 +121,7 @@ def test_an_open_intent_is_reconciled_on_schedule() -> None:
 
 
 def test_asking_often_adds_nothing_to_the_story() -> None:
-    """An identical answer is the same news: one line, however often it was given."""
+    """An identical answer is the same event: one line, however often it was given."""
     world = World(config=DEAF)
     world.start_checkout()
     for pause_s in RECONCILE_SCHEDULE_S[:4]:
@@ -149,7 +149,7 @@ def test_the_state_follows_what_xpay_says(act: str, status: str, state: str) -> 
 
 
 def test_a_refund_found_by_asking_is_put_up_for_attention() -> None:
-    """REFUNDED proves payment and amount; details are missing, and on_success is overtaken."""
+    """REFUNDED proves payment and amount; details are missing, and on_success is superseded."""
     world = World(config=DEAF)
     checkout = world.start_checkout()
     world.xpay.pay(checkout.x_intent_id or "")
@@ -165,11 +165,11 @@ def test_a_refund_found_by_asking_is_put_up_for_attention() -> None:
 
 @pytest.mark.parametrize("wrong", [{"amount": 1998}, {"currency": "EUR"}, {"amount": None}])
 def test_an_answer_over_other_money_pays_nothing(wrong: dict[str, Any]) -> None:
-    """Asked as told: amount and currency must be the ones that were asked for."""
+    """In an answer as in a webhook, amount and currency must be the requested ones."""
     world = World(config=DEAF)
     checkout = world.start_checkout()
-    results = {"xIntentId": checkout.x_intent_id, "status": "SUCCESS", "amount": 1999}
-    scripted(world, answer(200, {**results, "currency": "USD", **wrong}))
+    reply = {"xIntentId": checkout.x_intent_id, "status": "SUCCESS", "amount": 1999}
+    scripted(world, answer(200, {**reply, "currency": "USD", **wrong}))
     world.advance(60)
     world.flow.reconcile()
     world.flow.deliver()
@@ -198,7 +198,7 @@ def test_an_answer_about_another_intent_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "outcome"),
+    ("reply", "outcome"),
     [
         (NoAnswer("timed out"), "unclear"),
         (error(500, "internal_server_error"), "unclear"),
@@ -223,7 +223,7 @@ def test_an_answer_that_says_nothing_changes_nothing(reply: Any, outcome: str) -
 
 
 def test_a_refund_without_a_known_payment_heals_by_asking() -> None:
-    """A refund shows that there was a payment, not over how much: xPay is asked at once."""
+    """A refund proves a payment, not its amount: the payment is reconciled at once."""
     world = World(config=DEAF)
     checkout = world.start_checkout()
     world.xpay.pay(checkout.x_intent_id or "")
@@ -259,7 +259,7 @@ def test_every_id_of_an_attempt_is_asked_about() -> None:
 
 
 def test_an_unanswered_creation_is_left_to_who_began_it_first() -> None:
-    """For half a minute nobody else repeats it."""
+    """For half a minute no other process repeats it."""
     world = World(config=DEAF)
     unanswered(world)
     world.advance(26)  # three seconds went by in the pauses between three tries
@@ -376,7 +376,7 @@ def test_a_list_of_several_pages_is_searched() -> None:
 
 
 def test_after_the_schedule_a_person_must_ask() -> None:
-    """A creation that could not be resolved for a week is put up for attention."""
+    """A creation that could not be resolved for a week is flagged for attention."""
     world = World(config=DEAF, reconcile_schedule_s=(60, 60, 60))
     unanswered(world)
     world.xpay.set_faults(faults("lose_request", "*"))
@@ -388,7 +388,7 @@ def test_after_the_schedule_a_person_must_ask() -> None:
 
 
 def test_a_key_that_xpay_has_forgotten_is_not_used_again() -> None:
-    """After a day a repeat could make a second intent: the list is asked instead."""
+    """After a day a repeat could make a second intent: the list is read instead."""
     world = World(config=DEAF)
     unanswered(world)
     transport = scripted(world)
@@ -408,7 +408,7 @@ def test_a_customer_whose_page_was_never_known_can_buy_again() -> None:
     assert ("created", False) == (checkout.state, checkout.resumed)
 
 
-# --- parked news ---------------------------------------------------------------------------------
+# --- parked events -------------------------------------------------------------------------------
 
 
 def test_parked_news_without_an_owner_is_looked_at_on_schedule_and_kept() -> None:
@@ -424,7 +424,7 @@ def test_parked_news_without_an_owner_is_looked_at_on_schedule_and_kept() -> Non
 
 
 def test_parked_news_is_adopted_by_the_reconciler() -> None:
-    """The process died between learning xPay's id and looking for parked news."""
+    """The process died between learning xPay's id and looking for parked events."""
     world = World(config=DEAF, flow_type=FusedFlow)
     fuse = world.flow.fuse = Fuse()  # type: ignore[attr-defined]
     unanswered(world)
@@ -432,7 +432,9 @@ def test_parked_news_is_adopted_by_the_reconciler() -> None:
     world.xpay.pay(intent.x_intent_id)
     for event_id in ("whe_1", "whe_2"):
         names = {"receiptId": None, "metadata": None}
-        send_webhook(world, "intent.success", event_id, **success_of(world, intent.x_intent_id, **names))
+        send_webhook(
+            world, "intent.success", event_id, **success_of(world, intent.x_intent_id, **names)
+        )
     fuse.set(8, "after")
     with pytest.raises(Crash):
         world.start_checkout()
@@ -609,7 +611,7 @@ def test_reconcile_heals_a_crash_during_the_last_query() -> None:
 
 
 def test_reconcile_flags_a_payment_of_unknown_amount_in_the_end() -> None:
-    """A refund proved a payment, xPay never said over how much: somebody must be told."""
+    """A refund proved a payment whose amount xPay never showed: an operator must know."""
     world = quiet_world(config=DEAF)
     checkout = world.start_checkout()
     send_webhook(

@@ -49,9 +49,9 @@ from .kit import (
     error,
     quiet_world,
     scripted,
+    send_webhook,
     story,
     success_of,
-    send_webhook,
     the_record,
     touch,
 )
@@ -181,7 +181,7 @@ def test_an_open_attempt_over_other_money_is_an_error() -> None:
 
 
 def test_other_money_is_possible_knowingly() -> None:
-    """The error says to pass new_attempt=True, and that does it."""
+    """The error names new_attempt=True, and that works."""
     world = World()
     world.start_checkout(money=Money(1999, "USD"))
     second = world.start_checkout(money=Money(2000, "USD"), new_attempt=True)
@@ -189,7 +189,7 @@ def test_other_money_is_possible_knowingly() -> None:
 
 
 def test_a_new_attempt_is_made_when_asked_for() -> None:
-    """new_attempt=True makes a second intent upon the receipt, with a key of its own."""
+    """new_attempt=True makes a second intent for the receipt, with a key of its own."""
     world = World()
     transport = scripted(world)
     first = world.start_checkout()
@@ -203,7 +203,7 @@ def test_a_new_attempt_is_made_when_asked_for() -> None:
 
 @pytest.mark.parametrize("new_attempt", [False, True])
 def test_a_paid_receipt_is_not_charged_again(new_attempt: bool) -> None:
-    """AlreadyPaid, also when another attempt is asked for; xPay hears nothing."""
+    """AlreadyPaid, also when another attempt is requested; xPay hears nothing."""
     world = World()
     checkout = world.start_checkout()
     world.xpay.pay(checkout.x_intent_id or "")
@@ -225,7 +225,7 @@ def test_a_failed_attempt_is_continued_on_its_page() -> None:
 
 
 def test_a_cancelled_attempt_makes_room_for_the_next() -> None:
-    """Nobody can pay on a cancelled page, so a new intent is made."""
+    """A cancelled page cannot be paid, so a new intent is made."""
     world = World()
     first = world.start_checkout()
     world.xpay.cancel(first.x_intent_id or "")
@@ -345,7 +345,7 @@ def test_the_number_of_tries_is_bounded() -> None:
 
 
 def test_waiting_for_a_turn_is_within_the_budget() -> None:
-    """At one request a minute the customer is told within 20 s, not after a minute."""
+    """At one request a minute the customer gets the answer within 20 s, not after a minute."""
     world = World(requests_per_minute=1)
     for number in range(8):
         started_ms = world.clock.now_ms()
@@ -367,7 +367,7 @@ def test_waiting_for_a_turn_is_within_the_budget() -> None:
     ],
 )
 def test_an_answer_that_cannot_be_used_settles_nothing(unusable: HttpResponse) -> None:
-    """A foreign host, a missing field, no JSON: nobody is sent anywhere, nothing is filed."""
+    """A foreign host, a missing field, no JSON: no customer is sent on, nothing is filed."""
     world = World()
     transport = scripted(world, unusable)
     with pytest.raises(OutcomeUnknown) as caught:
@@ -393,7 +393,7 @@ def test_an_attempt_too_old_to_be_repeated_is_left_alone() -> None:
 
 
 def test_an_event_before_the_answer_finds_the_attempt() -> None:
-    """The customer paid, and the shop was told, before the answer to the creation was known."""
+    """The customer paid, and the webhook came, before the answer to the creation was known."""
     world = World(faults=lossy("lose_answer"))
     with pytest.raises(OutcomeUnknown):
         world.start_checkout()
@@ -410,7 +410,7 @@ def test_an_event_before_the_answer_finds_the_attempt() -> None:
 
 
 def test_a_refusal_closes_the_attempt() -> None:
-    """xPay's words reach the shop, the attempt is rejected, and nobody asks about it again."""
+    """xPay's words reach the shop, the attempt is rejected, and not reconciled again."""
     world = World()
     with pytest.raises(XPayRefused, match="amount") as caught:
         world.start_checkout(money=Money(1, "USD"))
@@ -449,13 +449,15 @@ def test_every_definite_error_is_a_refusal(status: int) -> None:
 
 
 def test_real_evidence_beats_a_refusal() -> None:
-    """An intent that xPay refused and then was paid is paid, and a person is told."""
+    """An intent that xPay refused and then was paid is paid, and flagged for attention."""
     world = World()
     scripted(world, error(400, "bad_request", "No"))
     with pytest.raises(XPayRefused):
         world.start_checkout()
     fields: dict[str, Any] = {"intentId": "in_real", "amount": 1999, "currency": "USD"}
-    received = send_webhook(world, "intent.success", metadata={"xpay_flow_intent": "pi_1"}, **fields)
+    received = send_webhook(
+        world, "intent.success", metadata={"xpay_flow_intent": "pi_1"}, **fields
+    )
     world.flow.deliver()
     assert ("success", 2) == (received.state, received.handlers_due)
     assert ["pi_1:on_success"] == world.called("on_success")
@@ -463,7 +465,7 @@ def test_real_evidence_beats_a_refusal() -> None:
 
 
 def test_an_intent_without_an_address_does_not_stand_in_the_way() -> None:
-    """Refused, then seen at xPay: nobody has its page, so the customer gets a new attempt."""
+    """Refused, then seen at xPay: its page was never shown, so the customer gets a new attempt."""
     world = World()
     scripted(world, error(400, "bad_request", "No"))
     with pytest.raises(XPayRefused):
@@ -504,7 +506,7 @@ def test_a_store_that_breaks_at_any_commit_heals_by_calling_again(commit: int, w
 
 
 def test_a_receipt_that_is_always_taken_ends_in_an_error() -> None:
-    """After ten lost races the shop is told, and xPay was not called."""
+    """After ten lost races the shop gets an error, and xPay was not called."""
 
     def rival(change: Change) -> None:
         taken = Record(key=change.record.key, version=1)
@@ -609,7 +611,7 @@ def test_start_checkout_refuses_an_answer_about_another_order() -> None:
         "status": "CREATED",
         "amount": 990_000,
         "currency": "EUR",
-        "receiptId": "order-of-somebody-else",
+        "receiptId": "order-of-another-shop",
         "fwdUrl": "https://pay.xpaycheckout.com/?xpay_intent_id=theirs",
         "metadata": {"xpay_flow_intent": "pi_somebody_else"},
     }
@@ -631,7 +633,7 @@ def test_start_checkout_refuses_half_a_character_before_anything_is_stored() -> 
 
 
 def test_start_checkout_refuses_a_receipt_with_too_many_attempts() -> None:
-    """A hundred attempts upon one receipt are a mistake, and the shop is told what to do."""
+    """A hundred attempts for one receipt are a mistake; the error names the remedy."""
     world = quiet_world()
     script = scripted(world)
     script.then(*FOUND_MAX * [error(400, messages.BAD_REQUEST, "no such country")])
@@ -656,7 +658,7 @@ class OwnTime:
 
 
 class Willing:
-    """An xPay that makes whatever it is asked for, at once."""
+    """An xPay that creates whatever is requested, at once."""
 
     def send(self, request: HttpRequest) -> HttpResponse:
         page = "https://pay.xpaycheckout.com/?xpay_intent_id=1"

@@ -1,6 +1,6 @@
 """That `run` and `arun` perform every effect alike: the same stories end in the same records.
 
-Each story is told three times: by Flow, by AsyncFlow over a blocking store, and by AsyncFlow over
+Each story is run three times: by Flow, by AsyncFlow over a blocking store, and by AsyncFlow over
 a store that is async itself.
 """
 
@@ -33,7 +33,7 @@ from xpay_flow.testing.world import (
     World,
 )
 
-from .kit import success_of, send_webhook
+from .kit import send_webhook, success_of
 
 # --- three kinds of shop -------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ def test_a_story_ends_alike(story: Callable[[World], None], makes: dict[str, Mak
 # --- effect by effect ----------------------------------------------------------------------------
 
 
-# Asked only of a store that declares a capability, which the one in memory does not.
+# Performed only on a store that declares a capability, which the one in memory does not.
 OF_SOME_STORES = {"RunInTransaction", "WithLock", "Orphaned"}
 
 

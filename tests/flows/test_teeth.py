@@ -57,7 +57,7 @@ Check = Callable[[], object]
 
 
 def commits_whatever_the_version(patch: Patch) -> None:
-    """Compare-and-set without the compare: whoever writes last wins."""
+    """Compare-and-set without the compare: the last writer wins."""
     honest = MemoryStore.commit
 
     def careless(self: MemoryStore, change: Change) -> bool:
@@ -70,7 +70,7 @@ def commits_whatever_the_version(patch: Patch) -> None:
 
 
 class LazyStore(StoreBehind):
-    """Says yes first and writes at the next call: what it said yes to can be lost."""
+    """Acknowledges first and writes at the next call: an acknowledged change can be lost."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
@@ -171,7 +171,7 @@ def takes_any_silence_for_a_refusal(patch: Patch) -> None:
 
 
 def does_not_look_for_parked_news(patch: Patch) -> None:
-    """The intent learns its xPay id, and nobody looks whether news waits for it."""
+    """The intent learns its xPay id, and parked events are not looked for."""
     patch.setattr(checkout, "attach_parked", nothing)
 
 
@@ -184,7 +184,7 @@ def nothing(*_: object) -> Command[None]:
 
 
 def does_not_look_again_after_parking(patch: Patch) -> None:
-    """News is parked just after its intent appeared, and nobody notices."""
+    """An event is parked just after its intent appeared, and is not attached."""
     patch.setattr(parking, "attach_parked", nothing)
 
 
@@ -201,7 +201,7 @@ def drops_news_that_is_nobodys(patch: Patch) -> None:
 
 
 def believes_any_signature_about_anything(patch: Patch) -> None:
-    """An ECDSA signature alone is taken for proof that the news is for this merchant."""
+    """An ECDSA signature alone is taken for proof that the event is for this merchant."""
     patch.setattr(Event, "is_for_this_merchant", property(lambda self: True))
 
 
@@ -310,12 +310,12 @@ def gives_each_try_its_own_key(patch: Patch) -> None:
 
 
 def tells_old_news(patch: Patch) -> None:
-    """What was overtaken is delivered all the same."""
+    """What was superseded is delivered all the same."""
     patch.setattr(outbox, "superseded_by", lambda intent, name: None)
 
 
 def gives_up_silently(patch: Patch) -> None:
-    """After the last retry nobody is told."""
+    """After the last retry `on_attention` is not called."""
 
     def quietly(record: Record, *_: object) -> Record:
         return record
@@ -379,7 +379,7 @@ def cuts(story: Callable[[Shop], None]) -> Check:
 
 
 def machine() -> None:
-    """The stateful machine, over as many stories as each run of the tests tells."""
+    """The stateful machine, over as many stories as each run of the tests generates."""
     quickly = settings(of_size(examples=250, steps=40), phases=[Phase.generate])
     run_state_machine_as_test(ShopMachine, settings=quickly)
 

@@ -48,7 +48,7 @@ def webhooks(world: World) -> list[Delivery]:
 @pytest.mark.parametrize("name", ["memory", "sqlite"])
 def test_every_thread_delivers_everything(name: str, tmp_path: Path) -> None:
     """Each event comes from each thread in an order of its own, while all of them work off what is
-    owed: every event is on file once, every call is made once."""
+    due: every event is on file once, every call is made once."""
     fresh = stores(name, tmp_path)
     world = World(fresh(), config=UNHURRIED)
     deliveries = webhooks(world)

@@ -1,4 +1,4 @@
-"""That two processes of the shop cannot get in each other's way, whoever is faster at which step.
+"""That two processes of the shop cannot get in each other's way, whichever is faster at which step.
 
 Each pair of flows is run through every schedule of up to three turns: so many effects of one, so
 many of the other, then what is left. A process that dies after its turn is among them.
@@ -20,7 +20,16 @@ from xpay_flow.records import Record
 from xpay_flow.sandbox import FaultPlan
 from xpay_flow.testing.world import World
 
-from .kit import at_once, body_of, outbox_entries, recorded, signed, stepwise, success_of, the_record
+from .kit import (
+    at_once,
+    body_of,
+    outbox_entries,
+    recorded,
+    signed,
+    stepwise,
+    success_of,
+    the_record,
+)
 
 Flows = tuple[Command[object], Command[object]]
 # A story: sets the scene in a fresh world, and gives the two flows to be run at once.
@@ -79,7 +88,7 @@ def stranger(world: World, event_id: str = "whe_1") -> Command[object]:
 
 
 def parking_and_creation(world: World) -> Flows:
-    """xPay has made the intent and its answer was lost; news and a second click meet."""
+    """xPay has made the intent and its answer was lost; events and a second click meet."""
     world.xpay.set_faults(FaultPlan.from_dict({"api": [{"fault": "lose_answer"}]}))
     with pytest.raises(OutcomeUnknown):
         drive.run(start(world), world.flow.ports)
@@ -190,7 +199,7 @@ def test_parked_events_are_attached_in_any_order(scene: Scene) -> None:
 
 @pytest.mark.parametrize("dies", [0, 1])
 def test_parked_events_survive_a_death_at_any_step(dies: int) -> None:
-    """One of the two stops after so many effects for ever, and no news is sent again.
+    """One of the two stops after so many effects for ever, and no event is sent again.
 
     What was parked is found by the reconciler; what was not even parked was not acknowledged.
     """
@@ -220,7 +229,7 @@ def test_parked_events_survive_a_death_at_any_step(dies: int) -> None:
 
 @pytest.mark.parametrize("scene", [success_twice, success_and_failure, question_and_success])
 def test_news_that_meets_other_news_is_not_lost(scene: Scene) -> None:
-    """The end is the same in each schedule: paid, owed once, every event on file once."""
+    """The end is the same in each schedule: paid, due once, every event on file once."""
     ends: set[tuple[str, tuple[str, ...]]] = set()
     for turns in schedules(scene):
         world = play(scene, turns)
@@ -245,7 +254,7 @@ def test_two_workers_call_a_handler_once() -> None:
 
 
 def test_a_refund_overtakes_the_success_or_comes_after_it() -> None:
-    """on_success is called once or dropped, never forgotten; the refund is told in both cases."""
+    """on_success is called once or dropped, never lost; on_refunded is called in both cases."""
     outcomes: set[str] = set()
     for turns in schedules(worker_and_refund):
         world = play(worker_and_refund, turns)
@@ -261,7 +270,7 @@ STILL_DUE = "a question is claimed without looking whether it is still due"
 
 
 def test_two_reconcilers_query_once() -> None:
-    """Whoever claims the question asks it; the other finds it taken."""
+    """The flow that claims the reconciliation sends it; the other finds it claimed."""
     for turns in schedules(two_questions):
         world = play(two_questions, turns)
         assert 1 == sum(v for k, v in world.flow.counters.items() if k.startswith("reconcile.")), (
@@ -278,7 +287,7 @@ def test_a_settled_payment_is_not_asked_about_again() -> None:
 
 
 def test_two_reconcilers_owe_the_handler_once() -> None:
-    """However often xPay is asked, one payment is one call."""
+    """However often xPay is requested, one payment is one call."""
     for turns in schedules(two_questions):
         assert 1 == len(outbox_entries(the_record(play(two_questions, turns)), "on_success")), turns
 

@@ -130,7 +130,7 @@ class SomeNameIsWanted(Able):
 
 
 class FirstOfBatchOnly(Able):
-    """The first change of a batch is committed, and the others are said to be."""
+    """The first change of a batch is committed, and the others are acknowledged."""
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         super().commit_many(changes[:1])
@@ -206,7 +206,7 @@ class WorkErrorsAreInDoubt(Able):
 
 
 class HoldsNothing(Able):
-    """Everybody is told that the record is theirs."""
+    """Every worker gets the lock of the record."""
 
     @contextmanager
     def lock(self, key: str) -> Generator[bool]:
@@ -246,7 +246,7 @@ class HoldsEverything(Able):
 
 
 class HoldsUpNews(Able):
-    """Whoever would change a record that is held is made to wait, and then refused."""
+    """A change of a locked record waits, and is then refused."""
 
     def commit(self, change: Change) -> bool:
         if change.record.key in self._held:
@@ -262,7 +262,7 @@ class AbandonedNever(Able):
 
 
 class AbandonedWhileHeld(Able):
-    """What is being worked upon counts as abandoned."""
+    """A record that is being worked on counts as orphaned."""
 
     def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         held, self._held = self._held, set()

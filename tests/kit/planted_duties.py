@@ -123,7 +123,7 @@ class Planted:
 
 
 def _in(group: str, *stores: Callable[..., Store], fails: str) -> tuple[Planted, ...]:
-    """Stores that break the same duties of a group, each told by its first words."""
+    """Stores that break the same duties of a group, each identified by its first words."""
     duties = frozenset(_duty(group, words) for words in fails.split(", "))
     return tuple(Planted(store, group, duties) for store in stores)
 

@@ -496,13 +496,13 @@ class SpoilsTimes(WholeMemory):
     def kept(self, at_ms: int) -> Any:
         raise NotImplementedError
 
-    def clock(self, now_ms: int) -> Any:
+    def compared(self, now_ms: int) -> Any:
         return self.kept(now_ms)
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         times = [(record.due_at_ms(work), key) for key, (_, record) in self._rows.items()]
         kept = [(self.kept(at_ms), key) for at_ms, key in times if at_ms is not None]
-        return [key for at, key in sorted(kept) if at <= self.clock(now_ms)][:limit]
+        return [key for at, key in sorted(kept) if at <= self.compared(now_ms)][:limit]
 
 
 class TimesInSeconds(SpoilsTimes):
@@ -525,7 +525,7 @@ class TimesIn32Bits(SpoilsTimes):
     def kept(self, at_ms: int) -> int:
         return at_ms & 0xFFFF_FFFF
 
-    def clock(self, now_ms: int) -> int:
+    def compared(self, now_ms: int) -> int:
         return now_ms
 
 

@@ -71,18 +71,18 @@ class EvidenceFirst(Plain):
             if not self._is_expected(connection, change):
                 return False
         with self._connection() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS news (key TEXT, document TEXT)")
+            connection.execute("CREATE TABLE IF NOT EXISTS changes (key TEXT, document TEXT)")
             connection.executemany(
-                "INSERT INTO news VALUES (?, ?)",
+                "INSERT INTO changes VALUES (?, ?)",
                 [(change.record.key, json.dumps(part_to_document(f))) for f in change.new_events],
             )
         return super().commit(change)
 
     def _whole(self, connection: sqlite3.Connection, key: str, text: str) -> Record:
         document = json.loads(text)
-        with suppress(sqlite3.OperationalError):  # no news yet
+        with suppress(sqlite3.OperationalError):  # no event yet
             rows = connection.execute(
-                "SELECT document FROM news WHERE key = ? ORDER BY rowid", (key,)
+                "SELECT document FROM changes WHERE key = ? ORDER BY rowid", (key,)
             )
             document["events"] = [json.loads(recorded) for (recorded,) in rows]
         whole = super()._whole(connection, key, json.dumps(document))

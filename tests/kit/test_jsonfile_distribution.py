@@ -65,7 +65,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "venv", symlinks=True)
     made = folder / "venv" / "bin" / "python"
     _install(made, wheels)
-    # What both depend upon comes from here, behind what was installed there.
+    # The dependencies of both come from here, behind what was installed there.
     paths = sysconfig.get_paths()
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
     (site / "behind.pth").write_text("\n".join({paths["purelib"], paths["platlib"]}))

@@ -25,7 +25,7 @@ from .planted_capabilities import Able
 from .planted_duties import GROUPS, PLANTED, Planted
 from .planted_on_disk import PlainAble
 
-# What a test fails with. Anything else is a fault of a broken store that nobody has planned.
+# What a test fails with. Anything else is an unplanned fault of a broken store.
 FAILURES: Final = (AssertionError, pytest.fail.Exception, StoreError, UnicodeError)
 
 

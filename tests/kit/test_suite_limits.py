@@ -101,7 +101,7 @@ def test_in_processes_ends_where_a_process_does_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A process that hangs or dies is an error that says so, and is gone afterwards."""
+    """A process that hangs or dies is an error that names it, and is gone afterwards."""
     monkeypatch.setattr(store_processes, "BEGINS_S", begins_s)
     with pytest.raises(AssertionError, match=words):
         in_processes(act, partial(SQLiteStore, tmp_path / "its.db"), ["work"])

@@ -107,7 +107,7 @@ def test_unknown_paths(method: str, path: str) -> None:
     ],
 )
 def test_unknown_objects(method: str, path: str, body: object) -> None:
-    """An id that is nobody's is 404 `resource_not_found`."""
+    """An unknown id is 404 `resource_not_found`."""
     assert (404, "resource_not_found") == error_of(call(make_sandbox(), method, path, body))
 
 
@@ -359,7 +359,7 @@ def test_content_type() -> None:
 
 
 def test_get() -> None:
-    """Get tells the fields of create but `fwdUrl`; creation is text, success a number."""
+    """Get has the fields of create but `fwdUrl`; creation is text, success a number."""
     sandbox = make_sandbox()
     x_intent_id = create(sandbox)
     clock_of(sandbox).advance(1.5)

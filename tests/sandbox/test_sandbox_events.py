@@ -1,4 +1,4 @@
-"""The life of an intent, the payloads that tell it, and the signatures over them."""
+"""The life of an intent, the payloads of its events, and the signatures over them."""
 
 import base64
 import hashlib
@@ -64,7 +64,7 @@ def test_golden_payloads(event_type: str) -> None:
 
 
 def test_golden_covers_everything() -> None:
-    """A whole life tells every documented event about intents, once, in the order of acts."""
+    """A whole life sends every documented event about intents, once, in the order of acts."""
     sandbox = make_sandbox()
     x_intent_id = whole_life(sandbox)
 
@@ -77,7 +77,7 @@ def test_golden_covers_everything() -> None:
 
 
 def test_values_of_success() -> None:
-    """`intent.success` tells amount, method, customer and card, the brand in lower case."""
+    """`intent.success` has amount, method, customer and card, the brand in lower case."""
     sandbox = make_sandbox()
     whole_life(sandbox)
 
@@ -108,7 +108,7 @@ def test_other_methods_have_no_card() -> None:
 
 
 def test_absent_customer() -> None:
-    """Without customer details the page's own answer is told, or a stand-in with a null number."""
+    """Without customer details the page's own input is sent, or a stand-in with a null number."""
     sandbox = make_sandbox()
     given = {"name": "Bo", "email": "bo@example.org"}
     sandbox.pay(create(sandbox, customerDetails=None), customer=given)
@@ -128,7 +128,7 @@ def test_absent_customer() -> None:
     ("setting", "expected"), [("empty", {}), ("null", None), ("missing", "missing")]
 )
 def test_absent_metadata(setting: str, expected: object) -> None:
-    """Absent metadata is `{}`, null or missing, as the setting says."""
+    """Absent metadata is `{}`, null or missing, by the setting."""
     sandbox = make_sandbox(empty_metadata=setting)
     create(sandbox, metadata=None)
 
@@ -216,7 +216,7 @@ def test_each_decline_is_news() -> None:
 
 @pytest.mark.parametrize(("once", "count"), [(True, 1), (False, 2)])
 def test_opening_twice(once: bool, count: int) -> None:
-    """The page tells of its opening once, or each time when the setting says so."""
+    """The page reports its opening once, or each time with the setting."""
     sandbox = make_sandbox(checkout_opened_once=once)
     x_intent_id = create(sandbox)
     sandbox.open_checkout(x_intent_id)

@@ -60,7 +60,7 @@ def test_repeat_of_an_error() -> None:
 
 
 def test_no_marker() -> None:
-    """Nothing in a repeated answer says that it is one."""
+    """A repeated answer looks like the first."""
     sandbox = make_sandbox()
 
     answers = [call(sandbox, "POST", CREATE, BODY, idempotency_key="k1") for _ in range(2)]

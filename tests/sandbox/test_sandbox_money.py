@@ -172,7 +172,7 @@ def test_partial_refund(amount: object) -> None:
 
 
 def test_refunds_add_up() -> None:
-    """Refunds add up to the amount and no further; each event tells its own amount."""
+    """Refunds add up to the amount and no further; each event has its own amount."""
     sandbox = make_sandbox()
     x_intent_id = paid(sandbox)
 
@@ -198,7 +198,7 @@ def test_refunds_add_up() -> None:
 
 
 def test_status_of_refund_events() -> None:
-    """A setting sends REFUNDED with every refund, as the page says."""
+    """A setting sends REFUNDED with every refund, as xPay documents."""
     sandbox = make_sandbox(refund_event_status="always_refunded")
     sandbox.refund(paid(sandbox), 1)
 
@@ -246,7 +246,7 @@ def with_fault(**rule: object) -> Sandbox:
 
 @pytest.mark.parametrize(("fault", "made"), [("lose_request", 0), ("lose_answer", 1)])
 def test_no_answer(fault: str, made: int) -> None:
-    """A lost request had no effect, a lost answer had; the client cannot tell."""
+    """A lost request had no effect, a lost answer had; the client cannot know."""
     sandbox = with_fault(fault=fault)
 
     assert isinstance(sandbox.handle(request("POST", CREATE, BODY)), NoAnswer)
@@ -267,7 +267,7 @@ def test_error_with_json(took_effect: bool, made: int) -> None:
 
 @pytest.mark.parametrize(("took_effect", "made"), [(False, 0), (True, 1)])
 def test_error_without_json(took_effect: bool, made: int) -> None:
-    """A proxy's 500 is HTML and is not remembered; the key then tells the truth."""
+    """A proxy's 500 is HTML and is not remembered; the key then gives the true answer."""
     sandbox = with_fault(fault="error_text", took_effect=took_effect)
 
     answer = call(sandbox, "POST", CREATE, BODY, idempotency_key="k1")
@@ -279,7 +279,7 @@ def test_error_without_json(took_effect: bool, made: int) -> None:
 
 
 def test_slow() -> None:
-    """A slow answer says how long it takes; the effect comes first."""
+    """A slow answer shows how long it takes; the effect comes first."""
     sandbox = with_fault(fault="slow", milliseconds=700)
 
     assert 700 == call(sandbox, "POST", CREATE, BODY).delay_ms

@@ -96,7 +96,7 @@ def test_large_body_over_http() -> None:
 
 
 def test_checkout_page() -> None:
-    """The page shows the order, has labelled fields, no script, and tells of its opening."""
+    """The page shows the order, has labelled fields, no script, and reports its opening."""
     sandbox = make_sandbox()
     x_intent_id = create(sandbox)
 
@@ -156,7 +156,7 @@ def test_everything_is_escaped() -> None:
 
 
 def test_paying() -> None:
-    """Paying redirects with 303 to the callback URL with the intent's id, and tells the shop."""
+    """Paying redirects with 303 to the callback URL with the intent's id, and sends the event."""
     sandbox = make_sandbox()
     x_intent_id = create(sandbox, callbackUrl="https://shop.example/r?a=1#done")
 
@@ -176,7 +176,7 @@ def test_paying() -> None:
 
 
 def test_declined_then_paid() -> None:
-    """After a decline the page says why, and the same page takes a second try."""
+    """After a decline the page shows why, and the same page takes a second try."""
     sandbox = make_sandbox()
     x_intent_id = create(sandbox)
 
@@ -255,12 +255,12 @@ def test_wrong_card_fields(change: dict[str, str], field: str) -> None:
 
 
 def test_missing_customer_is_asked() -> None:
-    """Without customer details the page asks for name and e-mail, and tells them to the shop."""
+    """Without customer details the page asks for name and e-mail, and sends them to the shop."""
     sandbox = make_sandbox()
     x_intent_id = create(sandbox, customerDetails=None)
 
     assert 'autocomplete="email"' in ask(sandbox, "GET", page_of(sandbox, x_intent_id)).text
-    assert 422 == submit(sandbox, x_intent_id, name="", email="nobody").status_code
+    assert 422 == submit(sandbox, x_intent_id, name="", email="unknown").status_code
     assert 303 == submit(sandbox, x_intent_id, name="Bo", email="bo@example.org").status_code
     event = json.loads(sandbox.events()[-1].body)["customerDetails"]
     assert ("Bo", "bo@example.org") == (event["name"], event["email"])
@@ -309,7 +309,7 @@ def test_finished_intents(act: str, title: str) -> None:
 
 @pytest.mark.parametrize("query", ["", "?xpay_intent_id=", "?xpay_intent_id=in_1", "?a=%ff"])
 def test_unknown_checkout(query: str) -> None:
-    """An address that is nobody's is 404, by GET and POST; the intent's own id opens nothing."""
+    """An unknown address is 404, by GET and POST; the intent's own id opens nothing."""
     sandbox = make_sandbox()
     x_intent_id = create(sandbox)
 
@@ -755,7 +755,7 @@ def test_local_names(name: str, expected: bool) -> None:
 
 
 def test_run_stays_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run` refuses to listen where others can reach it, unless it is told to."""
+    """`run` refuses to listen where others can reach it, unless an option allows it."""
     served_on: list[str] = []
 
     def serve(_: object, *, host: str, **__: object) -> None:
@@ -793,7 +793,7 @@ def test_core_imports_little() -> None:
 
 
 def test_missing_extra() -> None:
-    """Without its extra, the web module says what to install, and the core still works."""
+    """Without its extra, the web module names what to install, and the core still works."""
     printed = python(
         "import sys; sys.modules['starlette'] = None; sys.modules['cryptography'] = None\n"
         "from xpay_flow.sandbox import Sandbox, SandboxConfig\n"

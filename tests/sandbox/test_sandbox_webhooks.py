@@ -81,7 +81,7 @@ def test_retries_are_the_same() -> None:
 
 
 def test_asking_changes_nothing() -> None:
-    """What is due stays due until its outcome is told, and a second report is ignored."""
+    """A call stays due until its outcome is reported, and a second report is ignored."""
     sandbox = make_sandbox()
     create(sandbox)
     (delivery,) = sandbox.due()
@@ -95,7 +95,7 @@ def test_asking_changes_nothing() -> None:
 
 
 def test_due_at_another_time() -> None:
-    """`due` can be asked about another moment than now."""
+    """`due` takes another moment than now."""
     sandbox = make_sandbox(webhook_delay_ms=5000)
     create(sandbox)
     now_ms = clock_of(sandbox).now_ms()
@@ -161,7 +161,7 @@ def test_queue_is_limited() -> None:
 
 
 def test_lost_for_good() -> None:
-    """`lose` keeps an event from ever arriving; the log says so."""
+    """`lose` keeps an event from ever arriving; the log shows it."""
     sandbox = with_fault(WebhookFault(fault="lose", event_type="intent.created"))
     sandbox.open_checkout(create(sandbox))
 
@@ -467,7 +467,7 @@ def test_plan_as_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "said"),
+    ("plan", "problem"),
     [
         ([], "the fault plan: must be an object"),
         ({"webhook": []}, "'webhook' is not one of api, seed, webhooks"),

@@ -28,7 +28,7 @@ class NoIds:
 
 
 class Site:
-    """The routes on a store with one attempt, `in_1`, of which `news` has come."""
+    """The routes on a store with one attempt, `in_1`, with `events` on record."""
 
     def __init__(self, *events: Event, pages: Pages | None = None, **settings: Any) -> None:
         self.store = CountingStore()
@@ -63,7 +63,7 @@ class Site:
         return self.answer(WebRequest(method="GET", path=path, query=query))
 
     def after(self, pauses: int, act: Callable[[], None]) -> None:
-        """Do something while somebody waits for the n-th time."""
+        """Do something during the n-th wait."""
 
         def meanwhile() -> None:
             if pauses == self.clock.pauses:

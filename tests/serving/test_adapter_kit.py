@@ -26,7 +26,7 @@ SETTINGS = Settings.sandbox(body_bytes_max=4096)
 
 
 class Echo:
-    """A flow that answers with the query it was asked."""
+    """A flow that answers with the query of the request."""
 
     settings = SETTINGS
 
@@ -84,7 +84,7 @@ def test_a_path_is_taken_relative_to_the_mount(mount: str, path: str, rest: str)
 
 
 def test_a_body_is_collected_up_to_one_byte_over_the_limit() -> None:
-    """That byte is what tells too large from just fitting; the rest is never kept."""
+    """That byte shows that a body is too large; the rest is never kept."""
     body = Body(Echo())
     body.add(b"x" * 4000)
     assert 97 == body.wanted
@@ -102,7 +102,7 @@ def test_a_flow_is_told_from_an_async_one() -> None:
         answer = answering(flow)
 
         async def ask() -> WebResponse:
-            return await answer(request)  # noqa: B023 - asked at once
+            return await answer(request)  # noqa: B023 - called at once
 
         assert status == asyncio.run(ask()).status
     with pytest.raises(ConfigurationError):

@@ -47,7 +47,7 @@ def post(world: World, delivery: Delivery) -> int:
 
 
 def test_a_slow_store_is_answered_503_and_written_to_no_more() -> None:
-    """After the deadline no store operation is begun, and xPay is told to come again."""
+    """After the deadline no store operation is begun, and xPay must send again (503)."""
     world, store, paid = slow_world()
     assert 503 == post(world, paid)
     assert 0 == store.commits

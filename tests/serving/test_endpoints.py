@@ -82,7 +82,7 @@ def test_a_webhook_is_acknowledged_in_a_few_bytes() -> None:
     ids=["unknown type", "unmatched", "other money", "half", "binary", "empty"],
 )
 def test_everything_authenticated_gets_200(body: bytes) -> None:
-    """What xPay signed is kept, whatever it says, so there is no need to send it again."""
+    """A signed event is kept, whatever its content, so there is no need to send it again."""
     site = Site()
     before = site.store.commits
     assert (200, {"received": True}) == status_and_body(site.answer(webhook(body)))
@@ -109,7 +109,9 @@ def test_size_is_all_that_is_looked_at_before_the_signature() -> None:
     """A body over the limit is refused and counted, even if its signature is good."""
     site = Site(body_bytes_max=4096)
     body = ODD_SPELLING + b" " * 4096
-    assert (413, {"received": False, "error": "too-large"}) == status_and_body(site.answer(webhook(body)))
+    assert (413, {"received": False, "error": "too-large"}) == status_and_body(
+        site.answer(webhook(body))
+    )
     assert {"webhook.refused.too-large": 1} == site.ports.shared.counters
 
 
@@ -117,7 +119,7 @@ def test_size_is_all_that_is_looked_at_before_the_signature() -> None:
     ("error", "status"), [(StoreUnavailable, 503), (StoreContended, 503), (SchemaMismatch, 500)]
 )
 def test_what_is_not_stored_is_not_acknowledged(error: type[Exception], status: int) -> None:
-    """When the store fails, xPay is asked to come again."""
+    """When the store fails, xPay must send again (503)."""
     site = Site()
 
     def commit(change: Change) -> bool:
@@ -150,7 +152,7 @@ def test_other_errors_are_the_frameworks_to_report() -> None:
 
 
 @pytest.mark.parametrize(
-    ("news", "answer"),
+    ("events", "answer"),
     [
         ((), {"status": "PENDING", "final": False}),
         ((b.failed(),), {"status": "FAILED", "final": False}),
@@ -161,7 +163,9 @@ def test_other_errors_are_the_frameworks_to_report() -> None:
 )
 def test_the_status_in_three_words(events: Any, answer: dict[str, object]) -> None:
     """A failure is not final, and money that does not add up is pending."""
-    assert (200, answer) == status_and_body(Site(*events).get("/payment-status", xpay_intent_id="in_1"))
+    assert (200, answer) == status_and_body(
+        Site(*events).get("/payment-status", xpay_intent_id="in_1")
+    )
 
 
 def test_a_wait_is_cut_to_the_operators_maximum() -> None:
@@ -185,7 +189,10 @@ def test_a_failure_that_was_seen_does_not_end_the_wait() -> None:
     query = {"xpay_intent_id": "in_1", "wait": "20"}
     assert "FAILED" == status_and_body(site.get("/payment-status", **query))[1]["status"]
     assert 0 == site.clock.pauses
-    assert "SUCCESS" == status_and_body(site.get("/payment-status", **query, seen="FAILED"))[1]["status"]
+    assert (
+        "SUCCESS"
+        == status_and_body(site.get("/payment-status", **query, seen="FAILED"))[1]["status"]
+    )
     assert 4 == site.clock.pauses
 
 
@@ -215,7 +222,7 @@ def test_a_success_ends_the_wait_even_if_it_was_seen() -> None:
     ids=ascii,
 )
 def test_a_question_that_makes_no_sense_is_refused(query: dict[str, str], names: str) -> None:
-    """The answer names the parameter, says what it should be, and quotes nothing."""
+    """The answer names the parameter and its form, and quotes nothing."""
     response = Site().get("/payment-status", **query)
     assert (400, [names]) == (
         response.status,

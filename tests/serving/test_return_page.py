@@ -66,7 +66,7 @@ def page_of(site: Site, **query: str) -> Page:
 
 
 @pytest.mark.parametrize(
-    ("news", "looks", "shown"),
+    ("received", "looks", "shown"),
     [
         ((), 0, "looking"),
         ((), LOOKS_MAX - 1, "looking"),
@@ -81,7 +81,7 @@ def page_of(site: Site, **query: str) -> Page:
     ],
 )
 def test_one_answer_is_shown(received: tuple[ev.Event, ...], looks: int, shown: str) -> None:
-    """A failure is shown after some looking only, and without news the page stops at some time."""
+    """A failure is shown after some looks only; without an event the page stops at some time."""
     page = page_of(Site(*received), n=str(looks))
     assert [shown] == page.shown
     assert (shown == "looking") is (page.refresh is not None)
@@ -99,7 +99,7 @@ def test_a_payment_that_can_never_be_made_is_failed_at_once() -> None:
 
 
 def test_an_unknown_payment_is_waited_for() -> None:
-    """The customer can be back before our own record is, so nothing is said to be wrong."""
+    """The customer can be back before our own record is, so no failure is shown."""
     assert ["looking"] == page_of(Site(), xpay_intent_id="in_other").shown
 
 

@@ -74,12 +74,12 @@ def test_a_success_is_told_at_once(play: Any) -> None:
     assert ("success", 0, ["SUCCESS"]) == (seen["outcome"], seen["at"], seen["heard"])
     assert [
         {"at": 0, "path": "/xpay/payment-status", "xpay_intent_id": "in_1 &", "wait": "20"}
-    ] == seen["asked"]
+    ] == seen["requests"]
 
 
 @needs_node
 def test_pending_is_asked_again_until_it_is_over(play: Any) -> None:
-    """The server holds each question, the pauses are short, and each change is told once."""
+    """The server holds each request, the pauses are short, and each change is shown once."""
     seen = play(script=[{"hold": "PENDING"}] * 8 + [{"after": 3000, "status": "SUCCESS"}])
     assert ("success", ["PENDING", "SUCCESS"]) == (seen["outcome"], seen["heard"])
     assert 163_000 <= seen["at"] < 166_000
@@ -87,12 +87,12 @@ def test_pending_is_asked_again_until_it_is_over(play: Any) -> None:
 
 @needs_node
 def test_a_failure_must_stand_for_a_while(play: Any) -> None:
-    """It is told to the page at once, and believed after eight seconds of looking."""
+    """The page gets it at once, and shows it after eight seconds of looking."""
     seen = play(script=[{"hold": "FAILED"}])
     assert ("failed", ["FAILED"]) == (seen["outcome"], seen["heard"])
     assert 8_000 <= seen["at"] < 10_000
-    assert [None, "FAILED"] == [ask.get("seen") for ask in seen["asked"]][:2]
-    assert 8 >= int(seen["asked"][1]["wait"])
+    assert [None, "FAILED"] == [ask.get("seen") for ask in seen["requests"]][:2]
+    assert 8 >= int(seen["requests"][1]["wait"])
 
 
 @needs_node
@@ -132,7 +132,7 @@ def test_trouble_is_lived_through_with_longer_and_longer_pauses(play: Any, troub
     """A lost connection, a proxy's error page and a foreign word say nothing about the payment."""
     seen = play(script=[trouble] * 8 + [{"status": "SUCCESS"}])
     assert ("success", ["SUCCESS"]) == (seen["outcome"], seen["heard"])
-    times = [ask["at"] for ask in seen["asked"]]
+    times = [ask["at"] for ask in seen["requests"]]
     gaps = [after - before for before, after in pairwise(times)]
     assert sorted(gaps) == gaps
     assert gaps[0] < 1_000
@@ -151,7 +151,7 @@ def test_trouble_does_not_confirm_a_failure(play: Any) -> None:
     """A failure that was seen once, before the connection was lost, is not believed for that."""
     seen = play(script=[{"hold": "FAILED"}, {"broken": True}])
     assert "waiting" == seen["outcome"]
-    assert min(int(ask["wait"]) for ask in seen["asked"]) == 0
+    assert min(int(ask["wait"]) for ask in seen["requests"]) == 0
 
 
 @needs_node
@@ -160,12 +160,12 @@ def test_a_server_that_does_not_hold_is_not_hammered(play: Any) -> None:
     seen = play(script=[{"status": "PENDING"}])
     assert "waiting" == seen["outcome"]
     assert 300_000 <= seen["at"] < 320_000
-    assert len(seen["asked"]) < 30
+    assert len(seen["requests"]) < 30
 
 
 @needs_node
 def test_a_dead_connection_is_cut(play: Any) -> None:
-    """A question that is never answered does not keep the next one from being asked."""
+    """A request that is never answered does not hold up the next one."""
     seen = play(script=[{"hang": True}, {"status": "SUCCESS"}])
     assert "success" == seen["outcome"]
     assert 29_000 <= seen["at"] < 31_000
@@ -173,7 +173,7 @@ def test_a_dead_connection_is_cut(play: Any) -> None:
 
 @needs_node
 def test_a_device_that_slept_looks_again(play: Any) -> None:
-    """An hour of sleep is not an hour of waiting: after it, the question is asked once more."""
+    """An hour of sleep is not an hour of waiting: after it, the request is repeated once."""
     seen = play(script=[{"hold": "PENDING"}, {"sleep": 3_600_000}, {"status": "SUCCESS"}])
     assert "success" == seen["outcome"]
 

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 const scenario = JSON.parse(readFileSync(0, "utf8"));
 let now = 0;
 let timers = [];
-const asked = [];
+const requests = [];
 const heard = [];
 const went = [];
 
@@ -21,8 +21,8 @@ globalThis.setTimeout = (act, ms) => { timers.push({ at: now + ms, act }); };
 // The last step is repeated.
 globalThis.fetch = (url, { signal }) => new Promise((resolve, reject) => {
   const query = Object.fromEntries(url.searchParams);
-  const step = scenario.script[Math.min(asked.length, scenario.script.length - 1)];
-  asked.push({ at: now, path: url.pathname, ...query });
+  const step = scenario.script[Math.min(requests.length, scenario.script.length - 1)];
+  requests.push({ at: now, path: url.pathname, ...query });
   signal.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
   if (step.hang) return;
   if (step.sleep) now += step.sleep;
@@ -54,10 +54,10 @@ running.finally(() => { done = true; });
 while (true) {
   await new Promise((resolve) => setImmediate(resolve));
   if (done) break;
-  if (!timers.length || asked.length > 1000) { error = "stuck"; break; }
+  if (!timers.length || requests.length > 1000) { error = "stuck"; break; }
   timers.sort((one, other) => one.at - other.at);
   const { at, act: next } = timers.shift();
   now = Math.max(now, at);
   next();
 }
-console.log(JSON.stringify({ outcome, error, at: now, asked, heard, went }));
+console.log(JSON.stringify({ outcome, error, at: now, requests, heard, went }));

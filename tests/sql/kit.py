@@ -29,10 +29,10 @@ TABLES: Final = ("aliases", "outbox", "events", "intents")
 
 @attrs.frozen
 class Kind:
-    """How a kind of database is told what only these tests want."""
+    """How a kind of database is set up for these tests only."""
 
     driver: str
-    # Facts are append-only even for us, so their triggers are told to look away.
+    # Events are append-only even for us, so their triggers are switched off.
     empties: tuple[str, ...]
 
 

@@ -137,7 +137,7 @@ class ReadsFirst(Plain):
 
 
 class EntriesLater(Plain):
-    """The owed outbox are saved in a second transaction, which a reader may come before."""
+    """The outbox is saved in a second transaction, which a reader may come before."""
 
     async def commit(self, change: Change) -> bool:
         async with self._transaction() as connection:

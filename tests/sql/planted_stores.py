@@ -1,6 +1,6 @@
 """Stores by hand on a database server, one of them right, and each of the others wrong in one way.
 
-One at a time, called one after the other, they all do what the port says. They speak to psycopg and
+One at a time, called one after the other, they all obey the port. They speak to psycopg and
 to PyMySQL in words that both understand.
 """
 
@@ -195,7 +195,7 @@ class ReadsFirst(LocksFirst):
 
 
 class EntriesLater(Plain):
-    """The owed outbox are saved in a second transaction."""
+    """The outbox is saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:
         with self._transaction() as cursor:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Broken(sqlite3.OperationalError):
-    """The database failed, as a driver tells it."""
+    """The database failed, as a driver reports it."""
 
 
 def killed() -> None:

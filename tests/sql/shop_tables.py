@@ -36,7 +36,7 @@ SHOP_TABLE: Final = "CREATE TABLE IF NOT EXISTS shop_orders (done VARCHAR(200) N
 
 @attrs.define
 class Shop:
-    """One database with our tables and the shop's, and a world upon it."""
+    """One database with our tables and the shop's, and a world on it."""
 
     url: str
     query: Callable[[str], list[tuple[Any, ...]]]
@@ -47,7 +47,7 @@ class Shop:
         insert(tx, payment.idempotency_key)
 
     def paid(self, receipt_id: str = "order-42") -> str:
-        """A paid order whose on_success nobody has called; its effect's id."""
+        """A paid order whose on_success is pending; its outbox entry's id."""
         self.world.xpay.pay(self.world.start_checkout(receipt_id).x_intent_id or "")
         self.world.deliver_webhooks()
         return self.entry(receipt_id).id

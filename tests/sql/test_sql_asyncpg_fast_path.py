@@ -73,7 +73,7 @@ def test_a_rush_has_a_bounded_number_of_connections_and_keeps_them(postgresql: P
 
 
 def test_what_a_rush_has_left_is_closed(postgresql: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections that nobody needs any more go, one with each that is used."""
+    """Connections that are not needed any more are closed, one with each that is used."""
 
     async def story(store: AsyncSQLAlchemyStore) -> None:
         assert store._direct is not None
@@ -89,7 +89,7 @@ def test_what_a_rush_has_left_is_closed(postgresql: Place, monkeypatch: pytest.M
 
 
 def test_a_statement_outlives_a_change_of_the_tables(postgresql: Place) -> None:
-    """What was prepared before a migration is prepared again, and nobody is told an error."""
+    """Statements prepared before a migration are prepared again, without an error."""
     kinds = ("varchar", "text")
 
     async def story(store: AsyncSQLAlchemyStore) -> None:
@@ -124,7 +124,7 @@ def test_nothing_is_prepared_where_the_url_says_so(
 
 
 def test_a_look_that_was_given_up_is_nobody_elses_answer(postgresql: Place) -> None:
-    """Whoever takes the turn of one who gave up in the middle is told its own."""
+    """A waiter that takes the turn of a cancelled one gets its own result."""
 
     async def story(store: AsyncSQLAlchemyStore) -> None:
         made = [b.attempt(f"order-{n}") for n in range(4)]
@@ -169,7 +169,7 @@ def test_a_forked_process_leaves_the_parents_connections_alone(postgresql: Place
 
 
 def test_a_closed_store_has_no_connections(postgresql: Place) -> None:
-    """And whoever uses it is told so."""
+    """Using it is an error."""
     before = len(postgresql.answer(SESSIONS))
 
     async def story(store: AsyncSQLAlchemyStore) -> None:
@@ -226,7 +226,7 @@ def test_a_batch_reads_no_whole_table(postgresql: Place) -> None:
             admin.execute(text("SELECT pg_stat_reset()"))
 
     play(postgresql, story)
-    # A session tells what it has read when it ends, at the latest.
+    # A session reports its reads when it ends, at the latest.
     for _ in range(1000):
         looked_up, read = postgresql.answer(SCANNED)[0]
         if looked_up:

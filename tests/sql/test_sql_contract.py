@@ -149,7 +149,7 @@ def by_hand(place: Place, kind: type[planted.Plain]) -> ContractResult:
 def test_a_right_store_passes(place: Place, kind: type[planted.Plain], holds: Held) -> None:
     """A store that compares as it writes is let through, and so is one that takes the row's lock.
 
-    Whoever waits for the lock is not enabled meanwhile.
+    A thread that waits for the lock is not enabled meanwhile.
     """
     result = by_hand(place, kind)
     holds(result.verdict, result.total("runs"), 50, result.as_text())

@@ -110,7 +110,7 @@ def test_the_longest_names_fit(store: SQLAlchemyStore) -> None:
 
 
 def test_people_can_query(store: SQLAlchemyStore) -> None:
-    """The columns say what the record says."""
+    """The columns hold what the record holds."""
     put(store, *b.history(b.created(), b.paid(), b.refunded("rf_1", 500)))
     query = (
         "SELECT receipt_id, state, amount_minor, currency, refunded_minor, created_at_ms"
@@ -196,7 +196,7 @@ def _touch(connection: Connection, key: str) -> None:
 
 
 def test_a_closed_store_is_unavailable(store: SQLAlchemyStore) -> None:
-    """Whoever uses it afterwards gets the one error that a store has for that."""
+    """After close(), every call raises StoreUnavailable."""
     reader = store.reader()
     store.close()
     for use in (lambda: store.commit(b.attempt()), lambda: reader.load("x")):
@@ -244,7 +244,7 @@ def test_looking_survives_a_lost_connection(postgresql: Place, driver: str) -> N
 
 
 def test_writing_over_a_lost_connection_is_not_known(postgresql: Place) -> None:
-    """A writer is not told that nothing happened when nobody knows, and the next try is fine."""
+    """An unknown outcome is not reported as "nothing happened", and the next try is fine."""
     postgresql.empty()
     with SQLAlchemyStore.from_url(postgresql.by("postgresql")) as store:
         first = put(store, b.attempt())
@@ -269,7 +269,7 @@ def test_a_rested_connection_is_asked_first(
 
 
 def test_waiting_for_a_row_ends_in_time(postgresql: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that somebody else holds is an answer of 503 before xPay stops listening."""
+    """A row locked by another session is an answer of 503 before xPay stops listening."""
     postgresql.empty()
     monkeypatch.setattr(engines, "STATEMENT_MS", 50)
     with SQLAlchemyStore.from_url(postgresql.by("postgresql")) as store:
@@ -336,7 +336,7 @@ def _cancel_the_wait(admin: Connection) -> str:
     for _ in range(10_000):
         if admin.execute(waiting).all():
             return ""
-    raise AssertionError("nobody waits for a standby")
+    raise AssertionError("no session waits for a standby")
 
 
 # --- cancelling ----------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_a_database_that_is_not_there(postgresql: Place, scheme: str) -> None:
     ],
 )
 def test_a_url_that_cannot_be_meant(url: str, words: str) -> None:
-    """What is wrong is said, without the password."""
+    """The error is shown without the password."""
     with pytest.raises(ConfigurationError, match=words) as caught:
         open_store(url)
     assert "hunter2" not in str(caught.value)
@@ -167,7 +167,7 @@ def test_a_url_that_cannot_be_meant(url: str, words: str) -> None:
 def test_a_missing_driver_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, driver: str, extra: str
 ) -> None:
-    """Whoever has no driver is told what to install."""
+    """A missing driver is an error that names what to install."""
     for module in ("psycopg", "asyncpg", "pymysql"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises((MissingExtra, ConfigurationError), match=rf"xpay-flow\[{extra}\]"):

@@ -149,7 +149,9 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
 
     code, printed = new.run("-c", FINDS, url, key)
     assert code
-    assert "has schema 1, and this version of xpay-flow needs 2; run xpay-flow db upgrade" in printed
+    assert (
+        "has schema 1, and this version of xpay-flow needs 2; run xpay-flow db upgrade" in printed
+    )
     assert (1, True) == _refused(new.run("-m", "xpay_flow.cli", "db", "check", "--store", url))
 
     with at_work(list(stores.values())) as done:
@@ -176,7 +178,7 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
 
 
 def test_code_that_a_schema_has_left_behind_is_refused(url: str, tmp_path: Path) -> None:
-    """When something is taken away, this release says so as it starts, and by its check."""
+    """When a column is removed, this release reports it as it starts, and by its check."""
     newest = later(tmp_path / "later", EXPAND, CONTRACT)
     with SQLAlchemyStore.from_url(url) as store:
         first = put(store, b.attempt())

@@ -113,7 +113,7 @@ def test_a_worker_that_only_writes_claims_is_respected(shop: Shop) -> None:
 
 
 def test_a_worker_that_cannot_hold_respects_those_that_do(shop: Shop) -> None:
-    """The claim is written as well, so whoever looks at claims only keeps away."""
+    """The claim is written as well, so a worker that reads claims only keeps away."""
     shop.paid()
     with worker_at_work(shop):
         store: Any = shop.world.flow.store

@@ -128,7 +128,7 @@ def test_steps_on_sqlite_are_taken_all_or_none(url: str, engine: Engine) -> None
 
 
 def test_tables_may_have_a_prefix(url: str, engine: Engine) -> None:
-    """Two shops in one database keep apart by a prefix, which the URL says."""
+    """Two shops in one database keep apart by a prefix, which the URL names."""
     migrating.upgrade(url)
     other = f"{url}?table_prefix=eu_"
     assert 0 == migrating.current(other)
@@ -169,7 +169,7 @@ def test_a_store_without_tables_does_not_open(url: str) -> None:
 
 
 def test_a_store_with_old_tables_does_not_open(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code that needs a newer schema says so when the program starts."""
+    """Code that needs a newer schema is refused when the program starts."""
     migrating.upgrade(url)
     monkeypatch.setattr(schema, "CODE", 2)
     with pytest.raises(SchemaMismatch, match=r"has schema 1.*needs 2.*xpay-flow db upgrade"):
@@ -320,7 +320,7 @@ def run(*words: str) -> tuple[int, str]:
 
 
 def test_the_command_line_makes_and_looks(url: str) -> None:
-    """`xpay-flow db` says what it found and did, and its exit code says whether all is well."""
+    """`xpay-flow db` prints what it found and did, and its exit code is 0 if all is well."""
     code, shown = run("check", "--store", url)
     assert (1, True) == (code, "xpay-flow db upgrade" in shown)
     assert (0, "0\n") == run("current", "--store", url)
@@ -339,14 +339,14 @@ def test_the_command_line_takes_the_stores_own_url(postgresql: Place, driver: st
 
 @pytest.mark.parametrize("words", [(), ("--store", "sqlite:///payments.db")])
 def test_the_command_line_says_what_it_needs(words: tuple[str, ...]) -> None:
-    """Without a database, or with one that needs no command, it says so."""
+    """Without a database, or with one that needs no command, it prints that."""
     code, shown = run("upgrade", *words)
     assert code
     assert "--store" in shown or "needs no migrations" in shown
 
 
 def test_a_server_that_is_not_there_is_one_line() -> None:
-    """A refused connection is told without a trace and without the password."""
+    """A refused connection is reported without a trace and without the password."""
     code, shown = run("upgrade", "--store", "postgresql://bob:hunter2@127.0.0.1:1/shop")
     assert 1 == code
     assert "hunter2" not in shown

@@ -53,7 +53,7 @@ def test_postgresql_shows_what_the_search_in_memory_shows(
 
 
 def test_a_wrong_store_is_found_by_a_flow(postgresql: Place) -> None:
-    """A store that loses updates on PostgreSQL is VIOLATED there, and the story told again."""
+    """A store that loses updates on PostgreSQL is VIOLATED there, and its trace repeated."""
     opened = planted.opener(postgresql, planted.VersionNotChecked)
     bound = attrs.evolve(SMALL, faults=0, scenes=(EVENTS,))
     with planted.tables(postgresql) as reset:

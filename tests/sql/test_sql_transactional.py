@@ -73,7 +73,7 @@ def test_a_handler_that_raises_has_written_nothing(shop: Shop) -> None:
 
 
 def test_a_lost_race_is_run_again_on_what_won(shop: Shop) -> None:
-    """News that comes between is not overwritten, and the handler's row is there once."""
+    """Events that comes between is not overwritten, and the handler's row is there once."""
     store: Any = shop.world.flow.store
     commit_with, rivals = store.commit_with, [1, 2]
     called: list[str] = []
@@ -347,7 +347,7 @@ def test_a_plain_handler_is_called_in_the_thread_of_a_blocking_store(
 def test_a_handler_of_the_wrong_kind_is_refused(
     postgresql: Place, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Whether it must be a coroutine depends on the store, and is said when it is registered."""
+    """Whether it must be a coroutine depends on the store, and is checked when it is registered."""
 
     async def awaited(payment: Payment, tx: Any) -> None: ...
 

@@ -65,7 +65,7 @@ def heal(shop: Shop) -> None:
 
 @pytest.mark.slow
 def test_a_process_killed_anywhere_has_done_both_or_neither(shop: Shop) -> None:
-    """After the death the row is there if and only if our record says so; then it is there once."""
+    """After the death the row is there, once, if and only if our record is."""
     keys: list[str] = []
     for at in count():
         receipt_id = f"order-{at}"

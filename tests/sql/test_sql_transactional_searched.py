@@ -32,7 +32,7 @@ SCENE = attrs.evolve(
     parties={"webhook": 1, "worker": 1},
     faults=frozenset({"handler", "death"}),
 )
-# News of a failed charge comes late, perhaps while the handler is called.
+# An event of a failed charge comes late, perhaps while the handler is called.
 RACE = attrs.evolve(SCENE, name="race", failures=1, faults=frozenset())
 ONCE = "transactional_handlers_take_effect_once"
 
@@ -105,7 +105,7 @@ def on_postgresql(postgresql: Place) -> Iterator[Ground]:
 def test_it_takes_effect_exactly_once(
     name: str, request: pytest.FixtureRequest, holds: Held
 ) -> None:
-    """Whoever fails or dies, the row is there once in the end, and never twice."""
+    """Whatever fails or dies, the row is there once in the end, and never twice."""
     ground: Ground = request.getfixturevalue(name)
     result = ground.searched(SCENE, 1, ground.opened, BUDGET_S)
     (found,) = result.searched

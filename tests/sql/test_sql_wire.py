@@ -109,7 +109,7 @@ def test_a_change_is_one_transaction(postgresql: Place, pg_wire: Wire, driver: s
 def test_a_lost_answer_of_postgresql_is_not_known(
     postgresql: Place, pg_wire: Wire, driver: str
 ) -> None:
-    """A connection that breaks after the commit is told as such; saying it again is absorbed."""
+    """A connection that breaks after the commit is reported as such; a repeat is absorbed."""
     store = opened(postgresql, driver, pg_wire)
     # Not the statement's own words: asyncpg sends those first, to have them prepared.
     _loses_an_answer(store, pg_wire, b"attempt:1:lost")
@@ -131,7 +131,7 @@ def _loses_an_answer(store: SQLAlchemyStore | BlockingStore, wire: Wire, words: 
     with pytest.raises(StoreUnavailable, match="not known"):
         store.commit(step)
     assert wire.was_cut
-    # The answer was written, and read by nobody: the change is there.
+    # The answer was written, and never read: the change is there.
     assert store.commit(step) is False
     assert [step.record] == list(store.history(step.record.key))
     store.close()

@@ -19,7 +19,7 @@ from .shop_tables import Shop, shop_on
 
 SOON_S = 1.0
 ENDS_S = 30.0
-# Whoever is told to wait says that it is at work, and never comes to the end of it.
+# A waiting handler reports that it is at work, and never comes to the end of it.
 SHOP = """
 import os, signal
 from xpay_flow import Flow, Settings
@@ -64,7 +64,7 @@ def worker(folder: Path, **environment: str) -> Generator[subprocess.Popen[str]]
 
 
 def next_call(process: subprocess.Popen[str]) -> dict[str, str]:
-    """What it tells of the next call that it has made."""
+    """The next handler call in its output."""
     while not _is_call(reported := json.loads(line_of(process.stdout))):
         pass
     return reported
@@ -87,7 +87,7 @@ def test_a_worker_takes_over_from_one_that_is_killed(shop: Shop, tmp_path: Path)
 
 
 def test_several_workers_do_each_job_once(shop: Shop, tmp_path: Path) -> None:
-    """What three of them tell is each job once, and SIGTERM ends each in order."""
+    """Three of them print each job once, and SIGTERM ends each in order."""
     orders = {f"order-{number}" for number in range(12)}
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(tmp_path)) for _ in range(3)]
@@ -102,7 +102,9 @@ def test_several_workers_do_each_job_once(shop: Shop, tmp_path: Path) -> None:
             printed, _ = process.communicate(timeout=ENDS_S)
             assert 0 == process.returncode
             reported += [
-                _order(shop, line) for line in map(json.loads, printed.splitlines()) if _is_call(line)
+                _order(shop, line)
+                for line in map(json.loads, printed.splitlines())
+                if _is_call(line)
             ]
     assert sorted(orders) == sorted(reported)
 
@@ -114,5 +116,5 @@ def _order(shop: Shop, told: dict[str, str]) -> str:
 
 
 def _is_call(reported: dict[str, str]) -> bool:
-    """By their clock an order that is not paid yet is so old that xPay is asked about it."""
+    """By their clock an order that is not paid yet is so old that it is reconciled."""
     return "delivered" == reported["kind"]

@@ -78,7 +78,7 @@ def test_real_records_keep_no_evidence_of_their_own() -> None:
 
 
 def test_the_address_of_the_checkout_is_written_once() -> None:
-    """Whoever holds the address can open the page, so the snapshot alone keeps the one in use."""
+    """Anyone with the address can open the page, so the snapshot alone keeps the one in use."""
     record = b.history(b.created("in_1"))[-1].record
     assert record.intent is not None
     url = record.intent.checkout_url
@@ -173,7 +173,7 @@ def test_the_first_releases_documents_are_still_read() -> None:
     ],
 )
 def test_a_member_of_a_newer_version_is_refused(path: tuple[str | int, ...]) -> None:
-    """A record that is only half understood is not used: the text says to run the newer version."""
+    """A record that is only half understood is not used: the text names the newer version."""
     document = json.loads(json.dumps(GOLDEN))
     place = document
     for step in path:
@@ -232,7 +232,7 @@ jsons = st.recursive(
 
 @given(st.sampled_from(sorted(GOLDEN)), jsons)
 def test_any_damage_is_a_schema_mismatch(member: str, value: object) -> None:
-    """Whatever somebody wrote into a document, it is read or refused, and nothing else happens."""
+    """Any document is read or refused, and nothing else happens."""
     document = json.loads(json.dumps(GOLDEN)) | {member: value}
     with contextlib.suppress(SchemaMismatch):
         assert isinstance(from_document(document), Record)
@@ -240,6 +240,6 @@ def test_any_damage_is_a_schema_mismatch(member: str, value: object) -> None:
 
 @pytest.mark.parametrize("head", ["", "{", "[]", "null", '{"key":1}', "nonsense"])
 def test_damaged_text_is_a_schema_mismatch(head: str) -> None:
-    """Text that is no JSON object says so in the same way."""
+    """Text that is no JSON object is reported in the same way."""
     with pytest.raises(SchemaMismatch):
         from_texts(head, [], [])

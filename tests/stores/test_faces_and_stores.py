@@ -1,4 +1,4 @@
-"""That a flow and a store of different worlds are told apart when the program starts."""
+"""That a flow and a store of different worlds are refused when the program starts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_open_without_a_url_and_without_xpay_store(
 
 
 def test_a_blocking_flow_refuses_a_store_that_is_awaited() -> None:
-    """Its commit would be a coroutine that nobody awaits, and so true."""
+    """Its commit would be a coroutine that is never awaited, and so true."""
     store: Any = AwaitedStore()
     with pytest.raises(ConfigurationError, match="AwaitedStore is awaited: give it to AsyncFlow"):
         Flow(store, SETTINGS)

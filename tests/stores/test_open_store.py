@@ -42,7 +42,7 @@ def test_the_shipped_stores_need_no_installation(
 
 
 def test_the_package_offers_what_it_ships() -> None:
-    """What a source tree has without metadata is in the wheel's, and says the same."""
+    """The fallback metadata of a source tree is the same as the wheel's."""
     project = tomllib.loads((Path(stores.__file__).parents[2] / "pyproject.toml").read_text())
     shipped = {name: point.value for name, point in stores._SHIPPED.items()}
     assert shipped.items() <= project["project"]["entry-points"][GROUP].items()

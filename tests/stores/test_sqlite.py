@@ -106,7 +106,7 @@ def test_a_commit_writes_what_is_new(store: SQLiteStore) -> None:
     # The record and the event.
     assert 2 == connection.total_changes - before
     last = put(store, b.next_change(last, b.paid(x_intent_id="in_2")))
-    # Also a second id of xPay's, and the handlers that are owed for it and for the payment.
+    # Also a second id of xPay's, and the handlers that are due for it and for the payment.
     assert 2 + 5 == connection.total_changes - before
 
 
@@ -126,7 +126,7 @@ def test_a_look_up_uses_an_index(store: SQLiteStore, path: Path, query: str) -> 
     with plain(path) as connection:
         values: Any = ("x",) * query.count("?") or dict.fromkeys(("alias", "limit", *ALIKE), "x")
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
-    # The newest records are read off the end of the table, as many as are asked for.
+    # The newest records are read off the end of the table, as many as requested.
     scans = ["SCAN i"] if query == sqlite._RECENT else []
     assert scans == [step for step in plan if not step.startswith(("SEARCH ", *GATHERED))]
     found = [step for step in plan if step.startswith("SEARCH events") and "event_key" in step]
@@ -172,7 +172,7 @@ def test_plain_sql_sees_what_the_record_says(store: SQLiteStore, path: Path) -> 
 
 
 def test_parked_news_has_no_intent_columns(store: SQLiteStore, path: Path) -> None:
-    """News that is nobody's has its row, in which all that an intent would say is null."""
+    """Unmatched events have a row, in which the intent's columns are null."""
     put(store, b.parked(b.paid()))
     assert [("parked:x:in_1", None, None, None, None)] == answer(
         path, "SELECT record_key, intent_id, state, amount_minor, refund_status FROM intents"
@@ -229,7 +229,7 @@ def test_the_database_refuses_a_reader_that_writes(store: SQLiteStore, belt: str
 
 
 def test_two_stores_share_a_file(store: SQLiteStore, path: Path) -> None:
-    """Two processes upon one file see each other's commits, and win or lose by the version."""
+    """Two processes on one file see each other's commits, and win or lose by the version."""
     with SQLiteStore(path) as other:
         first = put(store, b.attempt())
         assert [first] == list(other.history(first.key))
@@ -239,7 +239,7 @@ def test_two_stores_share_a_file(store: SQLiteStore, path: Path) -> None:
 
 
 def test_a_store_can_be_opened_by_all_workers_at_once(path: Path) -> None:
-    """The first start of several workers makes one database, whoever comes first."""
+    """The first start of several workers makes one database, whichever comes first."""
     stores = together(*[lambda: SQLiteStore(path)] * 4)
     first = put(stores[0], b.attempt())
     assert [[first]] * 4 == [list(store.history(first.key)) for store in stores]
@@ -368,7 +368,7 @@ class BreakingLate(Breaking):
 def test_a_commit_that_fails_has_an_unknown_outcome(
     store: SQLiteStore, path: Path, broken: type[Breaking]
 ) -> None:
-    """An error of COMMIT itself is told as "not known", and the whole change is there or not."""
+    """An error of COMMIT itself is reported as "not known"; the whole change is there or not."""
     first = put(store, b.attempt())
     second = b.next_change(first, b.created(), b.paid())
     store._pool.release()
@@ -491,7 +491,7 @@ def test_a_transaction_that_outlives_the_store_closes_its_connection(store: SQLi
 
 
 def test_a_database_that_vanished_is_not_made_anew(store: SQLiteStore, path: Path) -> None:
-    """A file that somebody moved away is an error, and not an empty store."""
+    """A file that was moved away is an error, and not an empty store."""
     for file in path.parent.iterdir():
         file.unlink()
     with pytest.raises(StoreUnavailable):
@@ -537,13 +537,13 @@ def test_odd_names_of_files_are_names(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_that_cannot_be_a_database_is_refused(tmp_path: Path, url: str, words: str) -> None:
-    """A mistake in the URL is told in words, before anything is opened."""
+    """A mistake in the URL is an error in words, before anything is opened."""
     with pytest.raises(ConfigurationError, match=words):
         SQLiteStore.from_url(url.format(tmp_path))
 
 
 def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
-    """Somebody's notes are not overwritten."""
+    """A file with foreign content is not overwritten."""
     path.write_text("milk, bread, " * 100)
     with pytest.raises(ConfigurationError, match="not an SQLite database"):
         SQLiteStore(path)

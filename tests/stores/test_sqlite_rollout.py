@@ -75,7 +75,7 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(tmp_path: Pa
 
 @pytest.mark.slow
 def test_code_that_a_schema_has_left_behind_is_refused(tmp_path: Path) -> None:
-    """When something is taken away, this release says so as it starts, and changes nothing."""
+    """When a column is removed, this release reports it as it starts, and changes nothing."""
     middle, newest = later(tmp_path / "2", EXPAND), later(tmp_path / "3", EXPAND, CONTRACT)
     path = tmp_path / "payments.db"
     with SQLiteStore(path) as store:
@@ -89,5 +89,5 @@ def test_code_that_a_schema_has_left_behind_is_refused(tmp_path: Path) -> None:
 
 
 def works(of: Release, path: Path, *orders: str) -> tuple[int, str]:
-    """The exit code of a process of this release that makes payments, and what it said."""
+    """The exit code of a process of this release that makes payments, and its output."""
     return of.run("-c", WORKS, str(path), *orders)
