@@ -252,7 +252,7 @@ class RivalledStore(StoreBehind):
 
 
 def touch(store: Store, key: str) -> None:
-    """Commit a record as it is: a rival whose news was not ours."""
+    """Commit a record as it is: a rival whose event was not ours."""
     record = store.history(key)[0]
     step = Change(
         record=attrs.evolve(record, version=record.version + 1), expected_version=record.version

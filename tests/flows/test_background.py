@@ -131,7 +131,7 @@ def test_a_process_without_handlers_leaves_the_work_to_others() -> None:
     """It would call no handler; the calls stay pending, without a recorded try."""
     world = World()
     with open_shop(world) as flow:
-        tell(flow, world, world.start_checkout().x_intent_id)
+        pay(flow, world, world.start_checkout().x_intent_id)
     (entry,) = world.flow.store.history("receipt:order-42")[0].outbox
     assert ("pending", 0) == (entry.status, entry.tries)
 
@@ -218,7 +218,7 @@ def in_a_loop(story: Callable[[World, AsyncFlow], Any]) -> list[Record]:
             async with asyncio.timeout(DEADLINE_S):
                 await story(world, flow)
 
-    asyncio.run(told())
+    asyncio.run(scenario())
     return list(store.history("receipt:order-42"))
 
 

@@ -191,7 +191,7 @@ def test_parked_news_is_recorded_once_however_often_it_comes() -> None:
     store = CountingStore(MemoryStore())
     world = World(store)
     for event_id in ("whe_1", "whe_1", "whe_2", "whe_1"):
-        tell(world, "intent.created", event_id, intentId="in_foreign")
+        send_webhook(world, "intent.created", event_id, intentId="in_foreign")
     (parked,) = store.history("x:in_foreign")
     assert ["whe_1", "whe_2"] == recorded([parked])
     assert 2 == len(store.changes)
@@ -325,7 +325,7 @@ def lost_answers() -> FaultPlan:
 
 
 def test_an_ecdsa_signature_speaks_for_an_intent_by_xpays_own_id() -> None:
-    """That id is xPay's, and no other event can have it."""
+    """That id is xPay's, and no another event can have it."""
     world = world_of_two_signatures()
     checkout = world.start_checkout()
     body = body_of("intent.success", **success_of(world, checkout.x_intent_id, metadata={}))
@@ -392,9 +392,9 @@ def test_nothing_is_acknowledged_that_was_not_committed(fields: dict[str, Any] |
     fields = fields or success_of(world, checkout.x_intent_id)
     store.break_next("before")
     with pytest.raises(StoreUnavailable):
-        tell(world, "intent.success", **fields)
+        send_webhook(world, "intent.success", **fields)
     assert [] == recorded(store.history(f"x:{fields['intentId']}"))
-    tell(world, "intent.success", **fields)
+    send_webhook(world, "intent.success", **fields)
     assert ["whe_hand"] == recorded(store.history(f"x:{fields['intentId']}"))
 
 

@@ -121,7 +121,7 @@ class AnyOlderVersion(WholeMemory):
 
 
 class EqualVersionsPass(WholeMemory):
-    """Whoever writes the version that is stored is let through: two that read the same both win."""
+    """The version is not compared: two writers that read the same version both win."""
 
     def commit(self, change: Change) -> bool:
         (current,) = super().named(change.record.key) or [Record(key=change.record.key)]
@@ -371,7 +371,7 @@ class OldestListedFirst(WholeMemory):
 
 
 class KeepsNothing(WholeMemory):
-    """It says that it keeps records beyond its process."""
+    """It declares that it keeps records beyond its process."""
 
     def reopened(self) -> WholeMemory:
         return KeepsNothing()
@@ -393,7 +393,7 @@ class LosesDueTimes(WholeMemory):
 def with_error_code(
     events: Iterable[RecordedEvent], spoilt: Callable[[str], str]
 ) -> tuple[RecordedEvent, ...]:
-    """The events, with what a declined charge says passed through `spoilt`."""
+    """The events, with the fields of a declined charge passed through `spoilt`."""
     return tuple(
         attrs.evolve(recorded, event=attrs.evolve(recorded.event, error_code=spoilt(code)))
         if (code := recorded.event.error_code)
@@ -539,7 +539,7 @@ class TimesOnTheWall(SpoilsTimes):
 
 
 class DueRarely(WholeMemory):
-    """Work is told of once, and if whoever asked has died, never again."""
+    """`due` lists work once; if that worker dies, never again."""
 
     def __init__(self) -> None:
         super().__init__()

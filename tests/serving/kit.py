@@ -45,7 +45,7 @@ class Site:
             assert self.store.commit(step)
 
     def learn(self, event: Event) -> None:
-        """More news, which did not come by way of the webhook."""
+        """More events, which did not come as webhooks."""
         (record,) = self.store.history("x:in_1")
         assert self.store.commit(b.next_change(record, event))
 

@@ -52,7 +52,7 @@ def test_the_database_refuses_a_reader_that_writes(store: SQLAlchemyStore) -> No
     reader = store.reader()
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=r"(?i)read.?only"):
-            reader._database.read_only(told("DELETE FROM xpay_flow_aliases"))
+            reader._database.read_only(executing("DELETE FROM xpay_flow_aliases"))
         assert [first] == list(reader.history(first.key))
     second = put(store, b.next_change(first, b.paid()))
     assert [second] == list(reader.history(first.key)), "the same connections write for others"
@@ -65,7 +65,7 @@ def test_events_cannot_be_changed(store: SQLAlchemyStore, statement: str) -> Non
     """Not even plain SQL changes what is on file."""
     first = put(store, b.attempt())
     with pytest.raises(StoreUnavailable, match="append-only"):
-        store._database.write(told(statement))
+        store._database.write(executing(statement))
     assert [first] == list(store.history(first.key))
 
 

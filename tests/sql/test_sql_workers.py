@@ -109,8 +109,8 @@ def test_several_workers_do_each_job_once(shop: Shop, tmp_path: Path) -> None:
     assert sorted(orders) == sorted(reported)
 
 
-def _order(shop: Shop, told: dict[str, str]) -> str:
-    (record,) = shop.world.flow.store.history(f"intent:{told['intent_id']}")
+def _order(shop: Shop, reported: dict[str, str]) -> str:
+    (record,) = shop.world.flow.store.history(f"intent:{reported['intent_id']}")
     assert record.intent is not None
     return record.intent.receipt_id
 
