@@ -352,7 +352,7 @@ def backlog(world: World, orders: int = BACKLOG) -> None:
     """Orders that are paid, by a process that called no handler."""
     for number in range(orders):
         checkout = world.start_checkout(f"order-{number}")
-        tell(world.flow, world, checkout.x_intent_id)
+        pay(world.flow, world, checkout.x_intent_id)
 
 
 def test_background_thread_goes_on_while_passes_find_something() -> None:
@@ -427,7 +427,7 @@ def test_close_delivers_what_this_process_recorded() -> None:
         has_passed_too_early(flow)
         bell = Bell()
         flow.on_success(bell)
-        tell(flow, world, world.start_checkout().x_intent_id)
+        pay(flow, world, world.start_checkout().x_intent_id)
     assert ["pi_1:on_success"] == bell.keys
     assert "done" == world.flow.store.history("receipt:order-42")[0].outbox[0].status
 
@@ -449,12 +449,12 @@ def test_close_delivers_what_a_request_made_due() -> None:
 def test_close_leaves_what_others_recorded() -> None:
     """The end of a process takes no longer because others have left a backlog."""
     world = World()
-    tell(world.flow, world, world.start_checkout("order-1").x_intent_id)
+    pay(world.flow, world, world.start_checkout("order-1").x_intent_id)
     with open_shop(world) as flow:
         has_passed_too_early(flow)
         bell = Bell()
         flow.on_success(bell)
-        tell(flow, world, world.start_checkout("order-2").x_intent_id)
+        pay(flow, world, world.start_checkout("order-2").x_intent_id)
     assert ["pi_2:on_success"] == bell.keys
 
 
@@ -465,7 +465,7 @@ def test_close_begins_no_handler_after_close_timeout_s() -> None:
         has_passed_too_early(flow)
         bell = Bell()
         flow.on_success(bell)
-        tell(flow, world, world.start_checkout().x_intent_id)
+        pay(flow, world, world.start_checkout().x_intent_id)
     (entry,) = world.flow.store.history("receipt:order-42")[0].outbox
     assert ([], "pending", 0) == (bell.keys, entry.status, entry.tries)
 
@@ -498,7 +498,7 @@ def test_recorded_forgets_what_is_done_and_the_oldest_of_too_many(
     world = World()
     recorded = world.flow.ports.shared.recorded
     for order in ("order-1", "order-2", "order-3"):
-        tell(world.flow, world, world.start_checkout(order).x_intent_id)
+        pay(world.flow, world, world.start_checkout(order).x_intent_id)
     assert ("attempt:1:order-2", "attempt:1:order-3") == recorded.keys()
     world.flow.deliver()
     assert () == recorded.keys()
@@ -528,7 +528,7 @@ def test_deliver_comes_back_after_the_call_that_a_thread_has_begun() -> None:
     with open_shop(world) as flow:
         flow._loops[0]._idle = LetsGo(let_go)
         flow.on_success(slow)
-        tell(flow, world, world.start_checkout().x_intent_id)
+        pay(flow, world, world.start_checkout().x_intent_id)
         assert begun.wait(DEADLINE_S)
         flow.deliver()
         status = flow.store.history("receipt:order-42")[0].outbox[0].status
@@ -547,7 +547,7 @@ def test_deliver_within_a_handler_does_not_wait_for_itself() -> None:
             bell(payment)
 
         flow.on_success(delivers)
-        tell(flow, world, world.start_checkout().x_intent_id)
+        pay(flow, world, world.start_checkout().x_intent_id)
         bell.wait_for_ring()
     assert ["pi_1:on_success"] == bell.keys
 
@@ -589,7 +589,7 @@ FIRST: dict[str, Callable[[Flow], object]] = {
 def test_the_first_request_of_any_kind_begins_with_what_is_due(how: str) -> None:
     """A shop that was killed goes on before the next payment comes."""
     world = World()
-    tell(world.flow, world, world.start_checkout().x_intent_id)
+    pay(world.flow, world, world.start_checkout().x_intent_id)
     with open_shop(world) as flow:
         bell = Bell()
         flow.on_success(bell)
