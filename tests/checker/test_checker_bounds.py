@@ -196,7 +196,7 @@ def test_hidden_state_is_refused() -> None:
         return deliver(context, limit=1 + next(calls))
 
     handlers = tuple(scene for scene in SCENES if scene.name == "handlers")
-    with pytest.raises(HiddenState, match="worker asked for"):
+    with pytest.raises(HiddenState, match="worker yielded"):
         check(shop(deliver=moody), attrs.evolve(ONE_FAULT, scenes=handlers))
 
 

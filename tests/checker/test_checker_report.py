@@ -72,16 +72,16 @@ def test_a_broken_promise_is_shown_whole(name: str) -> None:
     for word in (found.promise, found.sentence[1:]):
         assert word in shown
     for step in found.story:
-        assert (step.end if step.what == "ends" else step.asked) in shown
+        assert (step.end if step.what == "ends" else step.action) in shown
         assert step.where in shown
         assert step.trouble in shown
-    assert "told again with live code" in shown
+    assert "replayed with live code" in shown
 
 
 def test_a_lost_update_is_red() -> None:
     """What a write took away from the store is shown as gone."""
     source = report_html(example("newest wins"))
-    assert '<tr class="lost"><td>fact intent.failed</td>' in source
+    assert '<tr class="lost"><td>event intent.failed</td>' in source
     assert '<td class="now">gone</td>' in source
 
 
@@ -117,7 +117,7 @@ def test_what_never_happened_is_said() -> None:
     first = attrs.evolve(result.searched[0], unused=("forgery",))
     shown = Page(report_html(attrs.evolve(result, searched=(first,)))).text
     assert f"{first.scene}: a forged webhook" in shown
-    assert f"would tell more: {SCENES[1].name}" in shown
+    assert f"would show more: {SCENES[1].name}" in shown
 
 
 @pytest.mark.parametrize("make", [exhausted, lambda: example("gives up soon")])

@@ -10,8 +10,8 @@ import pytest
 from xpay_flow import messages as m
 from xpay_flow.checker.bounds import DEFAULT, FaultKind
 from xpay_flow.checker.casting import Casting
-from xpay_flow.checker.live import confirm, retelling
-from xpay_flow.checker.outside import News, Outside
+from xpay_flow.checker.live import confirm, retrace
+from xpay_flow.checker.outside import Outside, XEvent
 from xpay_flow.checker.slicing import sliced
 from xpay_flow.checker.story import Step
 from xpay_flow.checker.verdict import Violation
@@ -43,12 +43,12 @@ def cut(planted: Planted, story: Violation) -> Violation:
 
 
 def delivery(
-    planted: Planted, story: Sequence[Step], news: News, fault: FaultKind | None = None
+    planted: Planted, story: Sequence[Step], event: XEvent, fault: FaultKind | None = None
 ) -> tuple[Step, ...]:
     """The steps of a delivery that is let alone: it reads, writes if it is new, and ends."""
     shop = planted.make().shortened(DEFAULT.faults)
-    *_, (_, world) = retelling(story, shop, Outside())
-    kind = Casting(shop).kind("webhook", news, world)
+    *_, (_, world) = retrace(story, shop, Outside())
+    kind = Casting(shop).kind("webhook", event, world)
     ops = [Load("x:in_1")] if fault else [Load("x:in_1"), NOTHING]
     begins = Step(what="starts", kind=kind, after=BY_HAND, fault=fault)
     does = [
@@ -67,7 +67,7 @@ def with_needless_failure(planted: Planted, found: Violation) -> Violation:
     at = paid_at(found.story)
     fails = Step(what="customer", note="a charge fails", happens=(("charged", 1, False),))
     head = (*found.story[:at], fails)
-    told = delivery(planted, head, News(m.INTENT_FAILED, 1, 1))
+    told = delivery(planted, head, XEvent(m.INTENT_FAILED, 1, 1))
     return attrs.evolve(found, story=(*head, *told, *found.story[at:]))
 
 
@@ -123,7 +123,7 @@ def test_a_needless_fault_is_left_out() -> None:
     found = violation_of(planted)
     acknowledged = next(at for at, step in enumerate(found.story) if step.what == "ends" and at > 9)
     head, tail = found.story[: acknowledged + 1], found.story[acknowledged + 1 :]
-    again = delivery(planted, head, News(m.INTENT_SUCCESS, 1), "repeat")
+    again = delivery(planted, head, XEvent(m.INTENT_SUCCESS, 1), "repeat")
     longer = attrs.evolve(found, story=(*head, *again, *tail), faults=found.faults + 1)
     left = cut(planted, longer)
     assert words(found) == words(left)

@@ -14,7 +14,7 @@ from xpay_flow.checker.changes import changes
 from xpay_flow.checker.marks import conflict
 from xpay_flow.checker.picture import story_svg
 from xpay_flow.checker.story import Step
-from xpay_flow.checker.telling import told
+from xpay_flow.checker.telling import mark_trace
 from xpay_flow.checker.verdict import Violation
 from xpay_flow.checker.verify import check
 from xpay_flow.records import Record
@@ -37,7 +37,7 @@ def violation_of(name: str) -> Violation:
 @pytest.mark.parametrize("name", UNPATCHED)
 def test_every_step_of_a_flow_is_of_one_that_runs(name: str) -> None:
     """Each flow has one lifeline, from its first step to its last."""
-    lanes = violation_of(name).told.lanes
+    lanes = violation_of(name).marked_trace.lanes
     for at, row in enumerate(lanes.rows):
         if row.task is not None:
             assert lanes.tasks[row.task].runs_at(at)
@@ -48,7 +48,7 @@ def test_every_step_of_a_flow_is_of_one_that_runs(name: str) -> None:
 def test_flows_of_one_kind_are_told_apart() -> None:
     """Two workers are two parties, with two names and two threads."""
     found = violation_of("no claim")
-    assert {"worker (1)", "worker (2)"} < set(found.told.lanes.parties)
+    assert {"worker (1)", "worker (2)"} < set(found.marked_trace.lanes.parties)
     text = found.as_text()
     assert "worker (1): call on_success" in text
     assert "worker (2): call on_success" in text
@@ -58,7 +58,7 @@ def test_two_writes_upon_one_version_are_the_conflict() -> None:
     """Of two confirmed writes that expected the same version, both are marked, each with the
     number of the other."""
     found = violation_of("newest wins")
-    pair = found.told.clash
+    pair = found.marked_trace.clash
     assert pair is not None
     steps = [found.story[at] for at in pair]
     assert [True, True] == [step.answer for step in steps]
@@ -71,14 +71,16 @@ def test_two_writes_upon_one_version_are_the_conflict() -> None:
 def test_two_calls_are_the_conflict_where_one_is_promised() -> None:
     """Two calls of one handler are marked if that is what is wrong, and else they are not."""
     found = violation_of("no claim")
-    assert ["call on_success"] * 2 == [found.story[at].asked for at in found.told.clash or ()]
-    assert conflict("never_stuck", found.told.lanes) is None
+    assert ["call on_success"] * 2 == [
+        found.story[at].action for at in found.marked_trace.clash or ()
+    ]
+    assert conflict("never_stuck", found.marked_trace.lanes) is None
 
 
 def test_two_creations_are_the_conflict_where_two_can_be_paid() -> None:
     """Two requests under two keys are marked if the customer can pay both intents."""
     found = violation_of("new key")
-    pair = found.told.clash
+    pair = found.marked_trace.clash
     assert pair is not None
     assert [200, 200] == [found.story[at].answer.status for at in pair]
 
@@ -89,13 +91,13 @@ def test_two_creations_are_the_conflict_where_two_can_be_paid() -> None:
 def test_the_point_of_no_return_is_marked(name: str, change: str) -> None:
     """Where a payment is stuck, the step after which nothing helps is marked in every form."""
     found = violation_of(name)
-    no_return = found.told.no_return
+    no_return = found.marked_trace.no_return
     assert no_return is not None
-    assert found.story[no_return].asked.startswith(change)
-    assert not [s for s in found.story[no_return + 1 :] if s.asked.startswith("commit")]
+    assert found.story[no_return].action.startswith(change)
+    assert not [s for s in found.story[no_return + 1 :] if s.action.startswith("commit")]
     assert 1 == found.as_text().count("point of no return")
     assert 1 == found.as_mermaid().count("point of no return")
-    assert "point of no return" in story_svg(found.told)
+    assert "point of no return" in story_svg(found.marked_trace)
 
 
 def test_an_earlier_point_of_no_return_is_kept() -> None:
@@ -147,7 +149,7 @@ def test_every_effect_names_the_code_that_asked(name: str) -> None:
 
 def test_code_of_a_user_is_named_from_the_working_directory() -> None:
     """An effect that a flow of the user's asked for points into the user's file."""
-    worker = [step for step in violation_of("no claim").story if "call on_success" in step.asked]
+    worker = [step for step in violation_of("no claim").story if "call on_success" in step.action]
     code = Path(__file__).parent / "mutants" / "workers.py"
     assert {str(code.relative_to(Path.cwd()))} == {step.where.rpartition(":")[0] for step in worker}
 
@@ -155,13 +157,13 @@ def test_code_of_a_user_is_named_from_the_working_directory() -> None:
 def test_a_write_knows_the_store_before_and_after() -> None:
     """Contents around a write are those of the store; the lost update shows as a loss."""
     found = violation_of("newest wins")
-    assert found.told.clash is not None
-    last = found.story[found.told.clash[1]].seen
+    assert found.marked_trace.clash is not None
+    last = found.story[found.marked_trace.clash[1]].seen
     assert last is not None
     assert last.before is not None
     assert last.after is not None
     lost = {change.what for change in changes(last.before, last.after) if change.is_loss}
-    assert {"fact intent.failed", "effect on_failed"} == lost
+    assert {"event intent.failed", "outbox entry on_failed"} == lost
 
 
 def test_a_commit_that_changed_nothing_shows_nothing() -> None:
@@ -185,11 +187,11 @@ def test_equal_contents_have_no_changes() -> None:
 def test_the_picture_is_well_formed(name: str) -> None:
     """The SVG is XML, has a lifeline for each party, and says the promise that is broken."""
     found = violation_of(name)
-    picture = ElementTree.fromstring(story_svg(found.told))
+    picture = ElementTree.fromstring(story_svg(found.marked_trace))
     words = "".join(picture.itertext())
     assert found.promise in words
     lines = [e for e in picture.iter() if "xf-life" in e.get("class", "").split()]
-    assert len(found.told.lanes.parties) == len(lines)
+    assert len(found.marked_trace.lanes.parties) == len(lines)
 
 
 def test_hostile_words_stay_words() -> None:
@@ -197,7 +199,7 @@ def test_hostile_words_stay_words() -> None:
     hostile = "</svg><script>alert(1)</script>; end\n    \x1b[2Jrect #x"
     step = Step(what="xpay", note=hostile)
     found = Violation(scene="s", promise="p", sentence=hostile, story=(step,), faults=0)
-    svg = story_svg(told("p", hostile, found.story, None))
+    svg = story_svg(mark_trace("p", hostile, found.story, None))
     assert "<script" not in svg
     ElementTree.fromstring(svg)
     assert "\x1b" not in found.as_text()
@@ -212,4 +214,4 @@ def test_what_is_wrong_from_the_start_is_told() -> None:
     found = Violation(scene="s", promise="never_stuck", sentence="broken", story=(), faults=0)
     assert 3 == len(found.as_text().split("\n"))
     assert "broken" in found.as_mermaid()
-    assert "broken" in story_svg(found.told)
+    assert "broken" in story_svg(found.marked_trace)

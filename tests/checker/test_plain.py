@@ -366,9 +366,9 @@ def test_a_run_that_goes_another_way_is_refused() -> None:
     flow = plain(moody)()
     next(flow)
     release_threads()
-    with pytest.raises(HiddenState, match=r"moody asked for .*mood 1.*, and for .*mood 2"):
+    with pytest.raises(HiddenState, match=r"moody yielded .*mood 1.*, and .*mood 2"):
         flow.send(())
-    with pytest.raises(HiddenState, match="moody_awaiting asked for"):
+    with pytest.raises(HiddenState, match="moody_awaiting yielded"):
         told(plain(moody_awaiting)())
 
 

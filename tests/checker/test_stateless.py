@@ -31,10 +31,10 @@ from xpay_flow.checker.stateless.touches import (
     ALL_DIE,
     SEES_CLOCK,
     Touch,
-    of_choice,
-    of_effect,
-    of_end,
-    of_happening,
+    choice_touch,
+    effect_touch,
+    end_touch,
+    happening_touch,
     touch,
 )
 from xpay_flow.checker.story import Step
@@ -287,19 +287,19 @@ def test_one_execution_for_each_order_that_matters(places: str, orders: int) -> 
 ABOUT_A = change(
     Record(key="a", aliases=frozenset({"a"})), Record(key="a", aliases=frozenset({"a", "b"}))
 )
-COMMIT = of_effect(Commit(ABOUT_A), "done", {"old"})
-OTHER_COMMIT = of_effect(Commit(change(Record(key="c"), Record(key="c"))), "done")
+COMMIT = effect_touch(Commit(ABOUT_A), "done", {"old"})
+OTHER_COMMIT = effect_touch(Commit(change(Record(key="c"), Record(key="c"))), "done")
 POST, GET = (
-    of_effect(Exchange(HttpRequest(method, "https://x", {}, b"")), "done")
+    effect_touch(Exchange(HttpRequest(method, "https://x", {}, b"")), "done")
     for method in ("POST", "GET")
 )
 LOAD_A, LOAD_B, LOAD_OLD, LOAD_C = (
-    of_effect(Load(name), "done") for name in ("a", "b", "old", "c")
+    effect_touch(Load(name), "done") for name in ("a", "b", "old", "c")
 )
-DUE, RECENT = of_effect(Due("deliver", 0, 9), "done"), of_effect(Recent(9), "done")
-SILENT, HEARD = of_end(lasts=False), of_end(lasts=True)
-LATER = of_happening(Step(what="time", happens=(("later", 1),)))
-PAYS = of_happening(Step(what="customer", happens=(("charged", 1, True),)))
+DUE, RECENT = effect_touch(Due("deliver", 0, 9), "done"), effect_touch(Recent(9), "done")
+SILENT, HEARD = end_touch(lasts=False), end_touch(lasts=True)
+LATER = happening_touch(Step(what="time", happens=(("later", 1),)))
+PAYS = happening_touch(Step(what="customer", happens=(("charged", 1, True),)))
 
 
 @pytest.mark.parametrize(
@@ -317,10 +317,10 @@ PAYS = of_happening(Step(what="customer", happens=(("charged", 1, True),)))
         pytest.param(POST, GET, id="xPay asked before or after a creation"),
         pytest.param(PAYS, GET, id="xPay asked before or after a payment"),
         pytest.param(LATER, SEES_CLOCK, id="the clock read before or after"),
-        pytest.param(of_choice(HANDLERS), COMMIT, id="a commit that gives a worker work"),
-        pytest.param(of_choice(EVENTS), SILENT, id="an end that makes room"),
-        pytest.param(of_choice(EVENTS), POST, id="an intent to pay"),
-        pytest.param(of_choice(EVENTS), ALL_DIE, id="a beginning before or after the death"),
+        pytest.param(choice_touch(HANDLERS), COMMIT, id="a commit that gives a worker work"),
+        pytest.param(choice_touch(EVENTS), SILENT, id="an end that makes room"),
+        pytest.param(choice_touch(EVENTS), POST, id="an intent to pay"),
+        pytest.param(choice_touch(EVENTS), ALL_DIE, id="a beginning before or after the death"),
     ],
 )
 def test_steps_that_may_not_change_places(one: Touch, other: Touch) -> None:
@@ -334,13 +334,15 @@ def test_steps_that_may_not_change_places(one: Touch, other: Touch) -> None:
     [
         pytest.param(LOAD_A, LOAD_A, id="two reads"),
         pytest.param(COMMIT, LOAD_C, id="another record"),
-        pytest.param(of_effect(Commit(ABOUT_A), "not applied"), LOAD_A, id="a commit that failed"),
+        pytest.param(
+            effect_touch(Commit(ABOUT_A), "not applied"), LOAD_A, id="a commit that failed"
+        ),
         pytest.param(GET, GET, id="two questions"),
         pytest.param(GET, COMMIT, id="xPay and the store"),
         pytest.param(LOAD_A, ALL_DIE, id="a read before a death"),
         pytest.param(SILENT, SILENT, id="two ends"),
-        pytest.param(of_choice(EVENTS), COMMIT, id="a commit that lets nobody begin"),
-        pytest.param(of_choice(HANDLERS), LOAD_A, id="a read and a beginning"),
+        pytest.param(choice_touch(EVENTS), COMMIT, id="a commit that lets nobody begin"),
+        pytest.param(choice_touch(HANDLERS), LOAD_A, id="a read and a beginning"),
     ],
 )
 def test_steps_that_may_change_places(one: Touch, other: Touch) -> None:

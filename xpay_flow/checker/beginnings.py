@@ -1,4 +1,4 @@
-"""Which tasks may begin? Those for which there is a reason, and room."""
+"""Which tasks may begin? Those with a reason and room."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .bounds import FaultKind, Group, Scene
 from .casting import Casting
 from .contents import Contents
 from .histories import Kind
-from .outside import Happening, News, Outside
+from .outside import Happening, Outside, XEvent
 from .shop import Shop
 from .situations import Situations
 from .story import Step
@@ -101,19 +101,19 @@ class Beginnings:
                 yield Start(self._casting.kind(group, None, outside))
 
     def _deliveries(self, outside: Outside) -> Iterator[Start]:
-        for news, delivery in outside.news:
-            kind = self._casting.kind("webhook", news, outside)
+        for event, delivery in outside.events:
+            kind = self._casting.kind("webhook", event, outside)
             if delivery == "pending":
                 yield Start(kind)
             elif delivery == "acknowledged" and "repeat" in self._scene.faults:
                 yield Start(kind, fault="repeat")
         for intent in outside.intents if "forgery" in self._scene.faults else ():
-            # Forgers do as they like, and nobody owes what they send.
-            news = News(m.INTENT_SUCCESS, intent.number, 1, "forged")
-            yield Start(self._casting.kind("webhook", news, outside), fault="forgery")
-        for news in world.flawed(outside) if "flaw" in self._scene.faults else ():
-            owed = (("told", news, "pending"),)
-            yield Start(self._casting.kind("webhook", news, outside), owed, fault="flaw")
+            # Forgers do as they like, and no delivery of theirs is pending.
+            event = XEvent(m.INTENT_SUCCESS, intent.number, 1, "forged")
+            yield Start(self._casting.kind("webhook", event, outside), fault="forgery")
+        for event in world.flawed(outside) if "flaw" in self._scene.faults else ():
+            happens = (("delivery", event, "pending"),)
+            yield Start(self._casting.kind("webhook", event, outside), happens, fault="flaw")
 
     def early(self, before: int, after: int, groups: Groups, budget: int) -> Iterator[Start]:
         """Who may have begun before a step: as it was then, but for those that are numbered."""

@@ -47,7 +47,7 @@ class Scene:
         disputes: the customer's bank may ask for the money.
         cancels: the intent may be cancelled at xPay, and be paid all the same.
         rotates: xPay may come to sign with the shop's second secret.
-        reports_creation: xPay also sends `intent.created`, which can overtake its answer.
+        reports_creation: xPay also sends `intent.created`, which can arrive before its answer.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Scene:
 
     @property
     def delivers(self) -> bool:
-        """Handlers are called here; elsewhere it is enough that they are owed."""
+        """Handlers are called here; elsewhere it is enough that they are pending."""
         return "worker" in self.parties
 
     def in_words(self) -> str:

@@ -1,4 +1,4 @@
-"""Who is a task? The kinds of flows of one shop, made on demand and told apart by their input."""
+"""Which kinds of tasks are there? The flows of one shop, made on demand, by their input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xpay_flow.money import Money
 from . import outside as world
 from .bounds import Group
 from .histories import Kind
-from .outside import News, Outside
+from .outside import Outside, XEvent
 from .shop import Shop
 
 RECEIPT = "order-42"
@@ -29,8 +29,8 @@ class Casting:
     def kind(self, group: Group, subject: Any, now: Outside) -> Kind:
         """The kind of a task that begins now."""
         about: Any = None
-        if isinstance(subject, News):
-            # The bytes of a delivery depend on what the shop asked xPay for.
+        if isinstance(subject, XEvent):
+            # The bytes of a delivery depend on the shop's request to xPay.
             about = (now.intent(subject.x_number).request, now.key)
         elif group == "click":
             # The names that a flow is given hold its kind's, so no two clicks share one.
@@ -53,7 +53,7 @@ class Casting:
         if group == "click":
             return Kind(f"click {subject}", group, lambda: shop.click(TERMS, context), subject)
         if group == "send_to_checkout":
-            metadata = now.intent(subject).asked["metadata"]
+            metadata = now.intent(subject).order["metadata"]
             name = str(metadata[context.settings.metadata_key])
             return Kind(
                 "send_to_checkout", group, lambda: shop.send_to_checkout(name, context), subject

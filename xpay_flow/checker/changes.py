@@ -48,8 +48,8 @@ def changes(before: Sequence[Record], after: Sequence[Record]) -> tuple[Changed,
 def _compared(was: Record, now: Record) -> Iterator[tuple[str, str, str]]:
     yield "version", _version(was), _version(now)
     yield "state", _state(was), _state(now)
-    yield from _paired("fact", _facts(was.events), _facts(now.events))
-    yield from _paired("effect", _effects(was.outbox), _effects(now.outbox))
+    yield from _paired("event", _events(was.events), _events(now.events))
+    yield from _paired("outbox entry", _entries(was.outbox), _entries(now.outbox))
     yield "questions to xPay", _asks(was), _asks(now)
 
 
@@ -69,11 +69,11 @@ def _state(record: Record) -> str:
     return record.intent.state if record.intent else ""
 
 
-def _facts(events: Sequence[RecordedEvent]) -> dict[str, tuple[str, str]]:
+def _events(events: Sequence[RecordedEvent]) -> dict[str, tuple[str, str]]:
     return {recorded.id: (recorded.event.kind, recorded.disposition) for recorded in events}
 
 
-def _effects(outbox: Sequence[OutboxEntry]) -> dict[str, tuple[str, str]]:
+def _entries(outbox: Sequence[OutboxEntry]) -> dict[str, tuple[str, str]]:
     return {
         entry.id: (
             f"{entry.name} {entry.subject}".strip(),

@@ -45,10 +45,10 @@ def bars_svg(title: str, bars: Bars) -> str:
     """One bar a row: its label, its parts side by side, and their sum."""
     most = max((sum(parts) for _, parts in bars), default=0) or 1
     rows = [_bar(row, label, parts, most) for row, (label, parts) in enumerate(bars)]
-    said = "; ".join(f"{label}: {sum(parts):,}" for label, parts in bars)
+    summary = "; ".join(f"{label}: {sum(parts):,}" for label, parts in bars)
     return tag(
         "svg",
-        tag("title", xml(f"{title}: {said}", 600)) + "".join(rows),
+        tag("title", xml(f"{title}: {summary}", 600)) + "".join(rows),
         viewBox=f"0 0 {WIDTH:.6g} {ROW * len(bars):.6g}",
         role="img",
         font_size="12.5",

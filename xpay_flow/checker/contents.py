@@ -1,12 +1,12 @@
 """What does the store hold, and what does it answer? The real store, run once for each question.
 
 Contents are numbered; equal contents have one number. The store is called only for a pair of
-contents and operation that was never asked before.
+contents and operation that was never op before.
 
 Versions: a flow under check is given the same version for the same content of a record, whichever
 way led there, and the real store is given the real ones. So two ways to one content do not differ
 for ever by how many commits they took. What is lost by it: a flow that read a record, was
-overtaken, and found the record as it was again would lose a race, and wins it here.
+superseded, and found the record as it was again would lose a race, and wins it here.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Contents:
         self.first = self._number()
 
     def perform(self, content: int, op: Any, op_key: int) -> Answered:
-        """The answer to `op` upon `content`; `op_key` is `op`'s number from `key_of`."""
+        """The answer to `op` on `content`; `op_key` is `op`'s number from `key_of`."""
         found = self._answers.get((content, op_key))
         if found is None:
             found = self._answers[content, op_key] = self._performed(content, op)
@@ -109,7 +109,7 @@ class Contents:
         self.calls += 1
         if isinstance(op, Commit) and self._alike:
             op = Commit(self._really(content, op.change))
-        value = ask(self._store, op)
+        value = store_answer(self._store, op)
         after = self._number() if isinstance(op, Commit) else content
         if value.__class__ is tuple and value and isinstance(value[0], Record):
             value = self._as_versioned(content, value)
@@ -148,37 +148,37 @@ class Contents:
             return record.version
         return self._versions.setdefault(self._essence(record), len(self._versions) + 1)
 
-    def _really(self, content: int, asked: Change) -> Change:
+    def _really(self, content: int, op: Change) -> Change:
         """The change with versions as the store has them."""
-        stored = next((r for r in self.records[content] if r.key == asked.record.key), None)
+        stored = next((r for r in self.records[content] if r.key == op.record.key), None)
         if stored is None:
-            return asked
+            return op
         expected = stored.version
-        if asked.expected_version != self._version(stored):
+        if op.expected_version != self._version(stored):
             # Some version that is not there: the flow read another content.
-            expected = stored.version - 1 if asked.expected_version else 0
-        said, version = asked.record.version, expected + 1
-        events = tuple(_at(recorded, said, version) for recorded in asked.record.events)
-        effects = tuple(_logged_at(effect, said, version) for effect in asked.record.outbox)
+            expected = stored.version - 1 if op.expected_version else 0
+        given, version = op.record.version, expected + 1
+        events = tuple(_at(recorded, given, version) for recorded in op.record.events)
+        effects = tuple(_logged_at(effect, given, version) for effect in op.record.outbox)
         return attrs.evolve(
-            asked,
-            record=attrs.evolve(asked.record, version=version, events=events, outbox=effects),
+            op,
+            record=attrs.evolve(op.record, version=version, events=events, outbox=effects),
             expected_version=expected,
-            new_events=tuple(_at(recorded, said, version) for recorded in asked.new_events),
-            changed_entries=tuple(_logged_at(e, said, version) for e in asked.changed_entries),
+            new_events=tuple(_at(recorded, given, version) for recorded in op.new_events),
+            changed_entries=tuple(_logged_at(e, given, version) for e in op.changed_entries),
         )
 
 
-def _at(recorded: RecordedEvent, said: int, version: int) -> RecordedEvent:
-    return attrs.evolve(recorded, version=version) if recorded.version == said else recorded
+def _at(recorded: RecordedEvent, given: int, version: int) -> RecordedEvent:
+    return attrs.evolve(recorded, version=version) if recorded.version == given else recorded
 
 
-def _logged_at(effect: OutboxEntry, said: int, version: int) -> OutboxEntry:
-    log = tuple(attrs.evolve(t, version=version) if t.version == said else t for t in effect.log)
+def _logged_at(effect: OutboxEntry, given: int, version: int) -> OutboxEntry:
+    log = tuple(attrs.evolve(t, version=version) if t.version == given else t for t in effect.log)
     return attrs.evolve(effect, log=log)
 
 
-def ask(store: SnapshotStore, op: Any) -> Any:
+def store_answer(store: SnapshotStore, op: Any) -> Any:
     """One operation of the real store; an error of its own is an answer, too."""
     try:
         match op:

@@ -1,7 +1,7 @@
 """Which lines of the user's code did a search never run? What never ran was never checked.
 
 Lines are traced in frames of the user's own files only; every other call costs one look at its
-file. Told are the functions that were named, those that they name in turn, and those that ran.
+file. Reported are the functions that were named, those that they name in turn, and those that ran.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Coverage:
         return tuple(text for code in ordered for text in self._gaps(code))
 
     def step_aside(self) -> None:
-        """Somebody else traces already, and is left alone."""
+        """Another tracer is at work, and is left alone."""
         self._yielded = True
 
     def _entered(self, frame: FrameType, _: str, __: Any) -> Any:

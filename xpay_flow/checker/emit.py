@@ -1,4 +1,4 @@
-"""How does a story become a regression test? As source text, ready to be pasted."""
+"""How does a counterexample become a regression test? As source text, ready to be pasted."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def emitted_test(violation: Violation, target: str, bound: Bound) -> str:
         target: `module:build`, as it was checked.
 
     Raises:
-        ValueError: the violation has no seed, so nothing says how to do it again.
+        ValueError: the violation has no seed, so it cannot be replayed.
     """
     if not violation.seed:
-        raise ValueError("a violation without a seed cannot be done again: check it once more")
+        raise ValueError("a violation without a seed cannot be replayed: check it once more")
     return "\n".join(_lines(violation, target, bound)) + "\n"
 
 

@@ -22,7 +22,7 @@ import attrs
 Ending = Literal["seen all", "wrong", "gave up"]
 Crew = tuple[int, ...]
 
-# How many bits of a state's number tell its crew; the rest tells the situation.
+# How many bits of a state's number are its crew; the rest is the situation.
 CREW_BITS = 24
 CREW_MASK = (1 << CREW_BITS) - 1
 # Between two looks at the clock.
@@ -77,7 +77,7 @@ class _Overtaken(NamedTuple):
 
 
 class _Crews:
-    """Every crew that was met, by number; nobody is 0."""
+    """Every crew that was met, by number; the empty one is 0."""
 
     def __init__(self) -> None:
         self.members: list[Crew] = []
@@ -119,11 +119,11 @@ class Model(Protocol):
     at_once: int
     opening: tuple[int, Crew]
 
-    def of_task(self, situation: int, task: int, budget: int) -> Sequence[Way]:
+    def task_transitions(self, situation: int, task: int, budget: int) -> Sequence[Way]:
         """What one task can do, with up to `budget` faults at least."""
         ...
 
-    def of_rest(self, situation: int, crew: Crew, budget: int) -> Sequence[Way]:
+    def rest_transitions(self, situation: int, crew: Crew, budget: int) -> Sequence[Way]:
         """What the world can do, and which tasks can begin, while these are at work."""
         ...
 
@@ -131,11 +131,11 @@ class Model(Protocol):
         """A task that has read before this step could have read something else."""
         ...
 
-    def overtaken(self, before: int, after: int, task: int) -> Sequence[Way]:
+    def stale_read(self, before: int, after: int, task: int) -> Sequence[Way]:
         """How a waiting task goes on that had read before this step, which another has taken."""
         ...
 
-    def overtaken_starts(self, before: int, after: int, crew: Crew, budget: int) -> Sequence[Way]:
+    def stale_read_starts(self, before: int, after: int, crew: Crew, budget: int) -> Sequence[Way]:
         """The same for tasks that had begun just before this step."""
         ...
 
@@ -148,7 +148,7 @@ class Model(Protocol):
         ...
 
     def judges_changes(self) -> bool:
-        """Whether `wrong_change` is to be asked at all."""
+        """Whether `wrong_change` is to be called at all."""
         ...
 
     def wrong_change(self, before: int, after: int) -> Any:
@@ -173,7 +173,7 @@ class Engine:
     Args:
         faults: search everything with up to so many.
         transitions_max, seconds_max: give up after so many.
-        watch: told now and then how far the search has come.
+        watch: receives the progress of the search now and then.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class Engine:
         # Every way from one state to another, for walking backwards.
         self._sources = array("i")
         self._targets = array("i")
-        # From where each state is come to: a stretch of the second for each, which ends as told.
+        # From where each state is come to: a stretch of the second for each, which ends as noted.
         self._incoming: tuple[array[int], array[int]] | None = None
         self._crews = _Crews()
         # What is wrong, the state that shows it, and the label of a further step that does.
@@ -318,12 +318,12 @@ class Engine:
         key = self._keys[number]
         situation, crew, budget = key >> CREW_BITS, key & CREW_MASK, self.faults_max - faults
         for task, rest in crews.without_one(crew):
-            for way in model.of_task(situation, task, budget):
+            for way in model.task_transitions(situation, task, budget):
                 if way.cost <= budget and (rest or way.joined is not None):
                     self._take(number, faults, way, rest, layers)
                     if way.joined is not None and model.changes(situation, way.situation):
                         self._overtake(number, faults, way, rest, (task,), layers)
-        for way in model.of_rest(situation, crews.members[crew], budget):
+        for way in model.rest_transitions(situation, crews.members[crew], budget):
             if way.cost <= budget and (crew or way.joined is not None):
                 self._take(number, faults, way, crew, layers)
                 if way.joined is not None and model.changes(situation, way.situation):
@@ -362,7 +362,7 @@ class Engine:
         waiting = self._crews.members[rest]
         before, budget = self._keys[number] >> CREW_BITS, self.faults_max - faults
         group = waiting + mover
-        # Nearly always nobody had, and that is quick to tell.
+        # Nearly always none had, and that is quick to see.
         if not self._some_wait(before, way, waiting, group, budget):
             return
         assert way.joined is not None
@@ -376,11 +376,11 @@ class Engine:
     def _some_wait(self, before: int, way: Way, waiting: Crew, group: Crew, budget: int) -> bool:
         """Anybody may have read before this step what it changes."""
         model, after = self._model, way.situation
-        if any(model.overtaken(before, after, task) for task in waiting):
+        if any(model.stale_read(before, after, task) for task in waiting):
             return True
         left = budget - way.cost
         return len(group) < model.at_once and bool(
-            model.overtaken_starts(before, after, group, left)
+            model.stale_read_starts(before, after, group, left)
         )
 
     def _who_waits(
@@ -390,12 +390,12 @@ class Engine:
         if waiting:
             task, others = waiting[0], waiting[1:]
             yield from self._who_waits(before, at.keeping(task), others, group, budget)
-            for on in self._model.overtaken(before, at.situation, task):
+            for on in self._model.stale_read(before, at.situation, task):
                 yield from self._who_waits(before, at.with_way(on), others, group, budget)
             return
         yield at
         if len(group) < self._model.at_once:
-            for on in self._model.overtaken_starts(before, at.situation, group, budget - at.cost):
+            for on in self._model.stale_read_starts(before, at.situation, group, budget - at.cost):
                 more = (*group, on.mover)
                 yield from self._who_waits(before, at.with_way(on), (), more, budget)
 

@@ -1,6 +1,6 @@
 """When do two values have the same future? What of them can a decision depend on?
 
-When a fact was recorded, in which words and in which order is for people to read: no decision looks
+When an event was recorded, in which words and in which order is for display: no decision looks
 at it, nor at when an effect that is settled would have been next. A version is only ever compared
 with one that was read before, so `Contents` gives equal records one version.
 """
@@ -21,7 +21,7 @@ RecordEssence = tuple[Hashable, ...]
 
 def record_essence(record: Record) -> RecordEssence:
     """What stands for a record, whatever its version."""
-    return _of_record(record, 0, 0)
+    return _record_essence(record, 0, 0)
 
 
 def whole_record(record: Record) -> RecordEssence:
@@ -34,27 +34,27 @@ def quiet_essence(records: tuple[Record, ...], now_ms: int) -> Hashable:
 
     Then a moment that has come is as good as now, and one to come is as far off as it is.
     """
-    return tuple(_of_record(record, now_ms, now_ms) for record in records)
+    return tuple(_record_essence(record, now_ms, now_ms) for record in records)
 
 
 def event_essence(event: Event) -> Hashable:
-    """What stands for a piece of news: of our own and of an answer, when it came is for people."""
+    """What stands for an event: of our own and of an answer, the time is for display."""
     return event if event.source == "webhook" else attrs.evolve(event, at_ms=0)
 
 
 def due_essence(entry: OutboxEntry) -> Hashable:
-    """What stands for a handler call that is owed or settled."""
-    return _of_effect(entry, 0, 0)
+    """What stands for a handler call that is pending or settled."""
+    return _entry_essence(entry, 0, 0)
 
 
-def _of_record(record: Record, not_before_ms: int, from_ms: int) -> RecordEssence:
-    asked = record.reconcile_at_ms is not None
+def _record_essence(record: Record, not_before_ms: int, from_ms: int) -> RecordEssence:
+    polled = record.reconcile_at_ms is not None
     return (
         record.key,
         record.intent,
         _bag(recorded.id for recorded in record.events),
-        _bag(_of_effect(entry, not_before_ms, from_ms) for entry in record.outbox),
-        record.reconcile_count if asked else 0,
+        _bag(_entry_essence(entry, not_before_ms, from_ms) for entry in record.outbox),
+        record.reconcile_count if polled else 0,
         max(record.reconcile_at_ms, not_before_ms) - from_ms
         if record.reconcile_at_ms is not None
         else None,
@@ -66,7 +66,7 @@ def _bag(items: Iterable[Hashable]) -> Hashable:
     return frozenset(Counter(items).items())
 
 
-def _of_effect(entry: OutboxEntry, not_before_ms: int, from_ms: int) -> Hashable:
+def _entry_essence(entry: OutboxEntry, not_before_ms: int, from_ms: int) -> Hashable:
     if entry.status != "pending":
         return (entry.id, entry.status)
     return (entry.id, entry.tries, max(entry.next_at_ms, not_before_ms) - from_ms)

@@ -1,4 +1,4 @@
-"""What does one scene show? Its search, and what is said of it.
+"""What does the search of one scene find?
 
 First every situation is judged as it is met. When all are seen, those from which the goal can no
 longer be reached are looked for: no single moment need be wrong there.
@@ -113,7 +113,7 @@ class Search:
             for situation, crew in (engine.state(number),)
             if not crew and prologue.situation(situation)[1].clicks
         )
-        self.begun = tuple(told(engine.labels(last)))
+        self.begun = tuple(steps_of(engine.labels(last)))
         content, outside = prologue.situation(engine.state(last)[0])
         prologue.histories.forget()
         return self.moves.at(content, outside), ()
@@ -148,7 +148,7 @@ class Search:
 
     def _violation(self, wrong: Wrong, number: int, further: Any = None) -> Violation:
         labels = self.engine.labels(number) + ([] if further is None else [further])
-        story = (*self.begun, *told(labels))
+        story = (*self.begun, *steps_of(labels))
         return Violation(
             scene=self._scene.name,
             promise=wrong[0],
@@ -181,7 +181,7 @@ class Search:
 
 def marked(label: Any) -> str:
     """What recognises a step in a seed; versions depend on what was searched before."""
-    words = " ".join(step.in_words() for step in told([label]))
+    words = " ".join(step.in_words() for step in steps_of([label]))
     return mark_of(re.sub(r" v\d+", "", words))
 
 
@@ -203,8 +203,8 @@ def uncollected() -> Generator[None, None, None]:
 PROLOGUE = Scene(name="prologue", parties={"click": 1}, faults=frozenset(), clicks=1)
 
 
-def told(labels: list[Any]) -> Iterator[Step]:
-    """The steps of a story, in order: who is overtaken has read before, and goes on after."""
+def steps_of(labels: list[Any]) -> Iterator[Step]:
+    """The steps of a trace, in order. A task with a stale read has read before, and ends after."""
     for label in labels:
         if isinstance(label, Overtaking):
             for early, _ in label.readers:

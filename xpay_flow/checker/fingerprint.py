@@ -101,7 +101,7 @@ def _generator(generator: Any, look: _Look) -> Hashable:
     at = max((n for n, value in enumerate(held) if value is code), default=None)
     if at is None:
         raise _NotUnderstood
-    # A variable without a value is left out of both, so the names say which value is whose. Their
+    # A variable without a value is left out of both, so the names show which value is whose. Their
     # own order depends on who has looked at them before.
     names = tuple(sorted(frame.f_locals))
     return _itself(code, look), frame.f_lasti, names, look.digests(held[at + 1 :])
@@ -223,7 +223,7 @@ _CHANGING = {list, set, dict, FunctionType, CellType, GeneratorType, *_ITERATORS
 
 @cache
 def _works_here() -> bool:
-    """Whether this Python shows all that tells generators apart: tried on some that differ."""
+    """Whether this Python shows all that distinguishes generators: tried on some that differ."""
     return all(
         _fingerprint(_paused(make(1))) == _fingerprint(_paused(make(1))) is not None
         and _fingerprint(_paused(make(1))) != _fingerprint(_paused(make(2)))

@@ -2,11 +2,11 @@
 
 While it runs, a profile hook sees every call before it is made, and refuses those that bring in the
 wall clock, randomness or the environment, or that reach out to threads, processes and the network.
-Opening a file for writing is seen by an audit hook, since only that is told the mode; an audit hook
+Opening a file for writing is seen by an audit hook, which alone receives the mode; an audit hook
 cannot be taken away again, so once used it stays, and does nothing outside a guard.
 
 A call counts when the user's code made it, itself or through a library. It does not when it serves
-an import or a log line, when asyncio keeps its own time, when somebody looks on at the garbage
+an import or a log line, when asyncio keeps its own time, when a callback watches the garbage
 collector, or when we made it.
 
 What is not seen: `time.localtime()` and its like, which are pure when given a time; the order of
@@ -63,10 +63,10 @@ INSTEAD: Final = {
 WRITING: Final = frozenset("wax+")
 # These make files and folders; their names are drawn from a generator that was seeded long ago.
 MAKING: Final = ("os.mkdir", "tempfile.mkdtemp", "tempfile.mkstemp")
-HEARD: Final = frozenset({"open", *MAKING})
+AUDITED: Final = frozenset({"open", *MAKING})
 WRITING_FLAGS: Final = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
-# Code that takes time, randomness or files for its own sake and lets nobody see them.
+# Code that takes time, randomness or files for its own sake and shows them to no other code.
 SERVICE: Final = frozenset(
     {"logging", "importlib", "_frozen_importlib", "_frozen_importlib_external", "warnings"}
 )
@@ -199,7 +199,7 @@ def guarded(allow: frozenset[str] = frozenset()) -> Guard:
 
 
 def _culprit(known: Input, frame: FrameType | None) -> tuple[FrameType, str] | None:
-    """The user's frame that led here, and what it called there; None if it is nobody's fault."""
+    """The user's frame that led here, and what it called there; None if none did."""
     name, called = known.name, None
     while frame is not None:
         if _watches_collector(frame.f_code):
@@ -219,14 +219,14 @@ def _culprit(known: Input, frame: FrameType | None) -> tuple[FrameType, str] | N
 
 
 def _watches_collector(code: CodeType) -> bool:
-    """Whoever looks on at the garbage collector runs when that comes, whatever runs then."""
+    """A callback of the garbage collector runs when that runs, at any point of other code."""
     return any(getattr(callback, "__code__", None) is code for callback in gc.callbacks)
 
 
 def _is_innocent(known: Input, owner: str, module: str, frame: FrameType) -> bool:
     root = module.partition(".")[0]
     if owner == "ours":
-        # Whoever takes the machine's clock or ids through us takes them all the same.
+        # Taking the machine's clock or ids through us takes them all the same.
         return module != "xpay_flow.system"
     if root in SERVICE or frame.f_code.co_name == "<module>":
         return True
@@ -242,13 +242,13 @@ def _listen() -> None:
     sys.addaudithook(_audited)
 
 
-def _audited(event: str, told: tuple[Any, ...]) -> None:
-    if event not in HEARD:
+def _audited(event: str, arguments: tuple[Any, ...]) -> None:
+    if event not in AUDITED:
         return
     guard = getattr(sys.getprofile(), "__self__", None)
     if type(guard) is not Guard:
         return
-    if event != "open" or _writes(*told):
+    if event != "open" or _writes(*arguments):
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         guard.refuse(Input(event, "files"), frame)
 

@@ -62,7 +62,7 @@ class Node:
     Args:
         op: the effect that waits to be performed; None at the end.
         result: what the flow returned, or a `Raised`, at the end.
-        clock: the step that led here read the clock: only then does the time tell pasts apart.
+        clock: the step that led here read the clock: only then does the time distinguish pasts.
         named: how many names this flow was given.
         resting: flows that wait here, each with the past that it has really had.
     """
@@ -119,7 +119,7 @@ class Histories:
         return child
 
     def forget(self) -> None:
-        """Let go of all nodes: they refer to each other, so nobody would without a collector."""
+        """Let go of all nodes: they refer to each other, so without a collector none would go."""
         for node in self.nodes:
             node.untimed.clear()
             node.timed.clear()
@@ -146,7 +146,7 @@ class Histories:
         rest = fingerprint(generator)
         if rest is None:
             return node
-        return self._rests.setdefault((node.kind, node.named, _asked(node.op), rest), node)
+        return self._rests.setdefault((node.kind, node.named, _effect_key(node.op), rest), node)
 
     def _advance(self, node: Node, generator: AnyFlow) -> None:
         self.resumptions += 1
@@ -157,7 +157,7 @@ class Histories:
                 advance(node, generator)
 
     def _replayed(self, node: Node) -> AnyFlow:
-        """A fresh flow brought to `node`, which must ask for the same things on its way."""
+        """A fresh flow brought to `node`, which must yield the same effects on its way."""
         path = [node]
         while path[-1].parent is not None:
             path.append(path[-1].parent)
@@ -168,13 +168,13 @@ class Histories:
             self._advance(again, generator)
             if again.op != past.op:
                 raise HiddenState(
-                    f"{node.kind.name} asked for {past.op!r} at first, and for {again.op!r} "
+                    f"{node.kind.name} yielded {past.op!r} at first, and {again.op!r} "
                     "when run again with the same answers"
                 )
         return generator
 
 
-def _asked(op: Any) -> Hashable:
+def _effect_key(op: Any) -> Hashable:
     """What stands for the effect that a flow waits for."""
     if isinstance(op, Exchange):
         request = op.request

@@ -9,7 +9,7 @@ from xpay_flow.effects import History, Load, Now, Pause
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.records import Record
 
-from .contents import Contents, Raised, ask, held
+from .contents import Contents, Raised, held, store_answer
 from .outside import Outside
 from .promises import Promises, Wrong
 from .properties import Property, View
@@ -18,22 +18,22 @@ from .shop import Shop, SnapshotStore
 
 def view_of(shop: Shop, store: SnapshotStore, outside: Outside) -> View:
     """What can be seen of a store as it stands, with a browser asking for each status."""
-    told = statuses(shop, store, len(outside.intents), outside.now_ms)
+    shown = statuses(shop, store, len(outside.intents), outside.now_ms)
     return View(
         records=held(store),
         outside=outside,
         lifecycle=shop.context.lifecycle,
-        shown=tuple(word or "" for word in told),
-        wrote=None in told,
+        shown=tuple(word or "" for word in shown),
+        wrote=None in shown,
     )
 
 
 def statuses(shop: Shop, store: SnapshotStore, count: int, now_ms: int) -> tuple[str | None, ...]:
     """What the status query answers now for the first `count` intents at xPay."""
-    return tuple(_asked(shop, store, f"in_{n}", now_ms) for n in range(1, count + 1))
+    return tuple(_status(shop, store, f"in_{n}", now_ms) for n in range(1, count + 1))
 
 
-def _asked(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> str | None:
+def _status(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> str | None:
     """The status that the real endpoint answers with; None if it would write.
 
     It reads once, so running it here, between two steps of others, is every way it can run.
@@ -51,7 +51,7 @@ def _asked(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> s
                 case Pause():
                     effect = flow.send(None)
                 case Load() | History():
-                    answer = ask(store, effect)
+                    answer = store_answer(store, effect)
                     failed = isinstance(answer, Raised)
                     effect = flow.throw(answer.error) if failed else flow.send(answer)
                 case _:
@@ -69,7 +69,7 @@ class Judge:
         self.promises = promises
         self._wrong: dict[int, Wrong | None] = {}
         self._of_records: dict[int, Wrong | None] = {}
-        self._told: dict[tuple[int, int], tuple[str | None, ...]] = {}
+        self._shown: dict[tuple[int, int], tuple[str | None, ...]] = {}
 
     def wrong(self, situation: int, content: int, outside: Outside, faults: int) -> Wrong | None:
         """The first property that does not hold, and what is wrong; None if all hold."""
@@ -83,36 +83,36 @@ class Judge:
     def _first_wrong(self, content: int, outside: Outside) -> Wrong | None:
         view = self.view(content, outside)
         if content not in self._of_records:
-            self._of_records[content] = first_wrong(view, self.promises.of_records)
-        return self._of_records[content] or first_wrong(view, self.promises.of_moments)
+            self._of_records[content] = first_wrong(view, self.promises.record_checks)
+        return self._of_records[content] or first_wrong(view, self.promises.moment_checks)
 
     def view(self, content: int, outside: Outside) -> View:
         """The moment with these contents and this world."""
-        told = self._asked_once(content, len(outside.intents), outside.now_ms)
+        shown = self._statuses_once(content, len(outside.intents), outside.now_ms)
         return View(
             records=self._contents.records[content],
             outside=outside,
             lifecycle=self._shop.context.lifecycle,
-            shown=tuple(word or "" for word in told),
-            wrote=None in told,
+            shown=tuple(word or "" for word in shown),
+            wrote=None in shown,
         )
 
-    def _asked_once(self, content: int, count: int, now_ms: int) -> tuple[str | None, ...]:
+    def _statuses_once(self, content: int, count: int, now_ms: int) -> tuple[str | None, ...]:
         # Nobody waits in a query here, so the time does not matter to it.
         key = (content, count)
-        if key not in self._told:
+        if key not in self._shown:
             store = self._contents.opened(content)
-            self._told[key] = statuses(self._shop, store, count, now_ms)
-        return self._told[key]
+            self._shown[key] = statuses(self._shop, store, count, now_ms)
+        return self._shown[key]
 
 
 def first_wrong(view: View, checks: Mapping[str, Property]) -> Wrong | None:
     """The first property that does not hold."""
-    said = ((name, check(view)) for name, check in checks.items())
-    return next(((name, text) for name, text in said if text), None)
+    found = ((name, check(view)) for name, check in checks.items())
+    return next(((name, text) for name, text in found if text), None)
 
 
 def standing(records: tuple[Record, ...], outside: Outside) -> tuple[object, ...]:
     """What is on file, paid and called at a moment: for comparing two ways to search."""
     stored = ((r.key, r.intent, frozenset(e.status for e in r.outbox)) for r in records)
-    return outside.intents, outside.news, outside.calls, tuple(stored)
+    return outside.intents, outside.events, outside.calls, tuple(stored)

@@ -1,4 +1,4 @@
-"""Who takes part in a story, when does each of them run, and who tells whom what?
+"""Who takes part in a trace, when does each flow run, and who sends what to whom?
 
 Everything that is drawn or written of a story is made of the rows that are worked out here.
 """
@@ -63,7 +63,7 @@ class Lanes:
 
     @property
     def parties(self) -> tuple[str, ...]:
-        """Everybody who takes part, from left to right."""
+        """All parties, from left to right."""
         seen = {name for row in self.rows for name in (row.source, row.target)}
         tasks = tuple(task.name for task in self.tasks)
         return tuple(name for name in (*LEFT, *tasks, *RIGHT) if name in seen or name in tasks)

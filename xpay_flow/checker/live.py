@@ -1,4 +1,4 @@
-"""Is the story true? It is told again with live flows and the real store, and nothing remembered.
+"""Is the trace true? It is replayed with live flows and the real store, and nothing remembered.
 
 So nothing that the search remembers, merges or fuses can cause a false alarm.
 """
@@ -36,7 +36,7 @@ def confirm(
     empty: Any,
     promises: Promises | None = None,
 ) -> Violation:
-    """Tell the story again; what is shown is what live code did.
+    """Replay the trace; what is shown is what live code did.
 
     Args:
         empty: a snapshot of the store as it was before the search.
@@ -48,11 +48,11 @@ def confirm(
     shop.store.restore(empty)
     first = Outside(reports_creation=scene.reports_creation)
     promises = promises or promises_of(scene)
-    changes = violation.promise in promises.of_changes
-    told, now, views = list[Step](), first, [view_of(shop, shop.store, first)]
-    for step, now in retelling(violation.story, shop, first):
-        told.append(step)
-        # Only a promise upon changes looks at more than the last moment.
+    changes = violation.promise in promises.change_checks
+    trace, now, views = list[Step](), first, [view_of(shop, shop.store, first)]
+    for step, now in retrace(violation.story, shop, first):
+        trace.append(step)
+        # Only a promise about changes looks at more than the last moment.
         if changes:
             views.append(view_of(shop, shop.store, now))
     if not changes:
@@ -60,9 +60,9 @@ def confirm(
     sentence = wrong_now(violation, views, promises)
     if sentence is None:
         raise HiddenState(
-            f"told again with live code, this story breaks nothing:\n{violation.as_text()}"
+            f"replayed with live code, this trace breaks nothing:\n{violation.as_text()}"
         )
-    return attrs.evolve(violation, story=tuple(told), sentence=sentence, confirmed=True)
+    return attrs.evolve(violation, story=tuple(trace), sentence=sentence, confirmed=True)
 
 
 def wrong_now(violation: Violation, views: Sequence[View], promises: Promises) -> str | None:
@@ -71,18 +71,18 @@ def wrong_now(violation: Violation, views: Sequence[View], promises: Promises) -
     if name in promises.goals:
         goal = promises.goals[name]
         return None if goal.reached(last) else goal.sentence
-    if name in promises.of_changes:
+    if name in promises.change_checks:
         # What the search takes for one step may be several here.
-        said = (promises.of_changes[name](view, last) for view in views[-2::-1])
-        return next((text for text in said if text), None)
+        found = (promises.change_checks[name](view, last) for view in views[-2::-1])
+        return next((text for text in found if text), None)
     return promises.wrong_at(last, violation.faults).get(name)
 
 
-def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple[Step, Outside]]:
+def retrace(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple[Step, Outside]]:
     """Each step as it went, and the world after it; the store is left as it was then.
 
     Raises:
-        HiddenState: a flow asks for something else than in the story, or does not end with it.
+        HiddenState: a flow yields another effect than in the trace, or does not end with it.
     """
     running: dict[int, list[tuple[Node, AnyFlow]]] = {}
     seat = Seat(shop.store)
@@ -102,7 +102,7 @@ def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple
             assert task is not None
             node, flow = task
             if type(node.op) is not type(step.op):
-                raise HiddenState(f"told again, it asks for {node.op!r} where it was {step.op!r}")
+                raise HiddenState(f"replayed, it yields {node.op!r} where it was {step.op!r}")
             where, before = where_of(flow), _contents(node.op, shop)
             done = performed(node.op, step.how, step.fault, seat, shop, now)
             answer, now = done.answer, done.outside
@@ -113,8 +113,8 @@ def retelling(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple
         elif step.what == "ends":
             assert task is not None
             if task[0].op is not None:
-                raise HiddenState(f"told again, it asks for {task[0].op!r} where it had ended")
-            now = _world_after(now, ending(task[0], heard=step.how == "done"))
+                raise HiddenState(f"replayed, it yields {task[0].op!r} where it had ended")
+            now = _world_after(now, ending(task[0], received=step.how == "done"))
             step = attrs.evolve(step, answer=outcome(task[0].result))
         else:
             now = _world_after(now, step.happens)

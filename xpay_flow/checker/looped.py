@@ -22,7 +22,7 @@ from .hidden import HiddenState
 from .replayed import Body, Ended, Orphaned
 from .theirs import asking_place
 
-# Whoever goes on awaiting while it is closed catches what ends it, in a loop.
+# A task that goes on awaiting while it is closed catches what ends it, in a loop.
 CLOSES_MAX = 100
 ELSEWHERE = (
     "run_in_executor",
@@ -66,7 +66,7 @@ class DeliveryLoop(asyncio.AbstractEventLoop):
 
     @classmethod
     def new(cls) -> DeliveryLoop:
-        """A loop. The type says that it is abstract: what it lacks is what it refuses."""
+        """A loop. The type declares that it is abstract: what it lacks is what it refuses."""
         return cast(Callable[[], DeliveryLoop], cls)()
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class DeliveryLoop(asyncio.AbstractEventLoop):
         # What a loop of the world would do, and this one will not.
         self.trespass: HiddenState | None = None
 
-    # --- what asyncio asks of a loop ---------------------------------------------------------
+    # --- what asyncio calls of a loop --------------------------------------------------------
 
     def time(self) -> float:
         return self._now_s
@@ -94,7 +94,7 @@ class DeliveryLoop(asyncio.AbstractEventLoop):
         return self.closed
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tasks that nobody waits for die without a word: so do they in an abandoned delivery."""
+        """Tasks without a waiting task die without a word: so do they in an abandoned delivery."""
 
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -140,7 +140,7 @@ class DeliveryLoop(asyncio.AbstractEventLoop):
     # --- what the checker does with it -------------------------------------------------------
 
     def run_ready(self, until: Callable[[], bool]) -> None:
-        """Run callbacks until none is ready, or `until` says that this is enough."""
+        """Run callbacks until none is ready, or until `until` is true."""
         outer, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()  # pyright: ignore[reportPrivateUsage]
         asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish)
@@ -218,15 +218,15 @@ class OnLoop(Body):
         self._loop = DeliveryLoop.new()
         self._main: asyncio.Task[Any] | None = None
         self._asks: deque[tuple[Any, asyncio.Future[Any], str]] = deque()
-        # What was asked by a function that cannot wait: clocks and ids are not awaited.
+        # What was requested by a function that cannot wait: clocks and ids are not awaited.
         self._urgent: Any = None
 
     def _begin(self) -> None:
         self._loop = loop = DeliveryLoop.new()
         self._asks.clear()
         self._urgent = None
-        asks = self._ask_of(loop), self._ask_now_of(loop)
-        self._main = loop.create_task(self._call(*asks))
+        ports = self._ask_of(loop), self._ask_now_of(loop)
+        self._main = loop.create_task(self._call(*ports))
 
     def _ask_of(self, loop: DeliveryLoop) -> Any:
         async def ask(effect: Any) -> Any:
@@ -281,8 +281,8 @@ class OnLoop(Body):
         if main.cancelled():
             self.ended = Ended(error=RuntimeError(f"{self.name} was cancelled"))
         elif (error := main.exception()) is not None:
-            told = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            self.ended = Ended(error=told)
+            failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            self.ended = Ended(error=failure)
         else:
             self.ended = Ended(main.result())
         self.kill()

@@ -3,7 +3,7 @@
     TestShop = state_machine("shop.payments:build", steps=200).TestCase
 
 Each step is one of the ways on from where the last has led: a flow's turn, a fault, something that
-xPay or the customer does. What Hypothesis finds it makes short, and says as a story.
+xPay or the customer does. What Hypothesis finds it makes short, and shows as a trace.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from .bounds import BEGINNING, Bound, Scene
 from .engine import Crew
-from .explore import Search, told
+from .explore import Search, steps_of
 from .own import Own
 from .reductions import Reductions
 from .seeds import Walk
@@ -26,7 +26,7 @@ from .targets import Target, shop_of
 from .verify import Checking
 
 ORDINAL_MAX = 9_999
-# Everybody at once, whatever goes wrong: far too much for a search.
+# All at once, whatever goes wrong: far too much for a search.
 EVERYBODY = attrs.evolve(
     BEGINNING,
     name="everybody",
@@ -55,7 +55,7 @@ def state_machine(
     """A machine for Hypothesis that walks through a shop; its `TestCase` is a test.
 
     Args:
-        scene: who takes part and what can go wrong; by default everybody and everything.
+        scene: who takes part and what can go wrong; by default all parties and faults.
         faults: at most so many in one walk.
         steps, examples: how long a walk is, and how many there are.
         own: promises besides the design's and those of the target's module.
@@ -94,7 +94,7 @@ def state_machine(
             """Nothing is wrong at this moment."""
             situation, _ = self.at
             wrong = search.moves.wrong(situation, self._walk.price(self._walk.at))
-            story = "\n  ".join(step.in_words() for step in told(self._labels))
+            story = "\n  ".join(step.in_words() for step in steps_of(self._labels))
             assert wrong is None, f"{wrong}:\n  {story}"
 
     Shopping.TestCase.settings = settings(

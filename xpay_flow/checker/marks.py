@@ -1,4 +1,4 @@
-"""Which steps of a story should the eye fall upon?"""
+"""Which steps of a trace are highlighted?"""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Clash = Callable[[Step, Step], bool]
 def conflict(promise: str, lanes: Lanes) -> tuple[int, int] | None:
     """The rows of two steps of two tasks that cannot both be right; None if there are none.
 
-    Two writes upon one version that were both confirmed are wrong whatever is promised. That a
-    handler is called twice, or an intent made twice, is wrong where the promise says so.
+    Two writes of one version that were both confirmed are wrong whatever is promised. That a
+    handler is called twice, or an intent made twice, is wrong where the promise is about that.
     """
     clashes = (_both_won, *_CLASHES.get(promise, ()))
     for clash in clashes:
@@ -40,7 +40,7 @@ def last_change(story: Sequence[Step]) -> int:
 def _is_traceless(step: Step) -> bool:
     if step.what == "does":
         return isinstance(step.op, READS)
-    # Nobody waits for a flow that ends without an answer.
+    # No party waits for a flow that ends without an answer.
     return step.what == "starts" or (step.what == "ends" and step.answer is None)
 
 

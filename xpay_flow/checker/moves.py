@@ -80,9 +80,9 @@ class Moves:
     def allows(self, fault: FaultKind) -> bool:
         return fault in self._scene.faults
 
-    # --- what the engine asks ----------------------------------------------------------------
+    # --- what the engine calls ---------------------------------------------------------------
 
-    def of_task(self, situation: int, task: int, budget: int) -> tuple[Way, ...]:
+    def task_transitions(self, situation: int, task: int, budget: int) -> tuple[Way, ...]:
         """What one task can do."""
         found = self._task_ways.get((situation, task))
         if found is None or found[0] < budget:
@@ -90,7 +90,7 @@ class Moves:
             found = self._task_ways[situation, task] = (budget, ways)
         return found[1]
 
-    def of_rest(self, situation: int, crew: Crew, budget: int) -> tuple[Way, ...]:
+    def rest_transitions(self, situation: int, crew: Crew, budget: int) -> tuple[Way, ...]:
         """What the world can do, and who may begin."""
         key = (situation, self._groups(crew))
         found = self._rest_ways.get(key)
@@ -104,7 +104,7 @@ class Moves:
         contents = self.situations.contents
         return self._reductions.turns and contents[before] != contents[after]
 
-    def overtaken(self, before: int, after: int, task: int) -> tuple[Way, ...]:
+    def stale_read(self, before: int, after: int, task: int) -> tuple[Way, ...]:
         """How a waiting task goes on that had read before this step of another's."""
         key = (before, after, task)
         found = self._overtaken.get(key)
@@ -114,7 +114,9 @@ class Moves:
             found = self._overtaken[key] = tuple(ways)
         return found
 
-    def overtaken_starts(self, before: int, after: int, crew: Crew, budget: int) -> tuple[Way, ...]:
+    def stale_read_starts(
+        self, before: int, after: int, crew: Crew, budget: int
+    ) -> tuple[Way, ...]:
         """The same for tasks that had begun just before this step."""
         key = (before, after, self._groups(crew))
         found = self._starts_before.get(key)
@@ -134,7 +136,7 @@ class Moves:
         return self.judge.wrong(situation, *self.situation(situation), faults)
 
     def wrong_change(self, before: int, after: int) -> Wrong | None:
-        """The first promise upon changes that a step breaks."""
+        """The first promise about changes that a step breaks."""
         assert self.judge is not None
         key = (before, after)
         if key not in self._changes:
@@ -142,13 +144,13 @@ class Moves:
                 self.judge.view(*self.situation(before)),
                 self.judge.view(*self.situation(after)),
             )
-            checks = self.judge.promises.of_changes.items()
-            said = ((name, check(*views)) for name, check in checks)
-            self._changes[key] = next(((name, text) for name, text in said if text), None)
+            checks = self.judge.promises.change_checks.items()
+            found = ((name, check(*views)) for name, check in checks)
+            self._changes[key] = next(((name, text) for name, text in found if text), None)
         return self._changes[key]
 
     def judges_changes(self) -> bool:
-        return self.judge is not None and bool(self.judge.promises.of_changes)
+        return self.judge is not None and bool(self.judge.promises.change_checks)
 
     def view(self, situation: int) -> View:
         """What can be seen in a situation."""
@@ -173,7 +175,7 @@ class Moves:
 
         Args:
             mover: the task, if it has just begun.
-            alone: nobody else would die.
+            alone: no other flow would die.
         """
         way = self._way(situation, turn, *early, mover=mover)
         yield way
@@ -200,7 +202,8 @@ class Moves:
     def _begins_anyway(self, task: int) -> bool:
         """A delivery that is back at its beginning: the same may begin at any time.
 
-        Either xPay still owes it, or its answer to another copy of it could have come too late.
+        Either its delivery is still pending at xPay, or our answer to another copy could have come
+        too late.
         """
         node = self.histories.nodes[task]
         back = node.parent is None and node.kind.group == "webhook"
@@ -209,9 +212,9 @@ class Moves:
     def _exchanged(self, situation: int, node: Node, op: Exchange, budget: int) -> Iterator[Way]:
         content, outside = self.situation(situation)
         response, after = world.answer(outside, op.request)
-        told = (response.status, response.body)
+        answer_key = (response.status, response.body)
         did = self.at(content, after)
-        yield from self._answered(did, node, budget, told, response, changed=did != situation)
+        yield from self._answered(did, node, budget, answer_key, response, changed=did != situation)
         if not budget or not self.allows("silence"):
             return
         lost = (node, budget - 1, NO_ANSWER, NoAnswer(NO_ANSWER))
@@ -252,7 +255,9 @@ class Moves:
         if isinstance(node.op, Exchange):
             return ()
         content, outside = self.situation(before)
-        return self._turns.overtaken(content, self.situations.contents[after], task, outside.now_ms)
+        return self._turns.stale_read(
+            content, self.situations.contents[after], task, outside.now_ms
+        )
 
     # --- everything else ---------------------------------------------------------------------
 
@@ -273,7 +278,7 @@ class Moves:
                 # It waits for xPay, or each of its steps is a turn.
                 yield Way(begun, start.cost, (node,), (step,))
         if not groups:
-            # Last, so that a story rather tells what becomes of the delivery.
+            # Last, so that a trace rather shows the end of the delivery.
             yield from self._world.flaws(situation)
 
     def _started_before(
@@ -293,7 +298,7 @@ class Moves:
                 yield Way(way.situation, way.cost + start.cost, way.joined, label, node)
 
     def _groups(self, crew: Crew) -> Groups:
-        """Of which parties a crew is; that alone tells who may join."""
+        """Of which parties a crew is; that alone decides who may join."""
         found = self._crew_groups.get(crew)
         if found is None:
             nodes = self.histories.nodes

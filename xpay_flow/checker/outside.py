@@ -1,4 +1,4 @@
-"""What is not the shop's: xPay, the customer, the clock, and what handlers did to the world.
+"""The environment of the shop: xPay, the customer, the clock, and what handlers did to the world.
 
 A value, so that a search can go back to it. Written from xPay's documentation, small, and strict
 about what may happen; it answers in the same bytes as the real one, which the real code reads.
@@ -41,8 +41,8 @@ class XIntent:
         reachable: the customer has its address.
         failures: how many charges failed; `paid`: one worked.
         refunds: how many halves of the money went back.
-        disputed: the customer's bank asks for the money.
-        cancelled: nobody can pay here any more.
+        disputed: the customer's bank disputes the payment.
+        cancelled: it cannot be paid any more.
     """
 
     number: int
@@ -60,9 +60,9 @@ class XIntent:
         return f"in_{self.number}"
 
     @property
-    def asked(self) -> dict[str, Any]:
-        asked: dict[str, Any] = json.loads(self.request)
-        return asked
+    def order(self) -> dict[str, Any]:
+        order: dict[str, Any] = json.loads(self.request)
+        return order
 
     @property
     def status(self) -> str:
@@ -74,11 +74,11 @@ class XIntent:
 
 
 @attrs.frozen
-class News:
-    """One webhook event: what it says, about which intent, and what is wrong with it.
+class XEvent:
+    """One webhook event: its type, its intent, and what is wrong with it.
 
     Args:
-        flaw: nothing, or why it should not count as what it says: `forged` (wrong signature),
+        flaw: nothing, or why it should not be believed: `forged` (wrong signature),
             `wrong amount`, `wrong currency`, `foreign` (another merchant's intent), `unknown type`,
             `other content` (the id of another event).
     """
@@ -91,8 +91,8 @@ class News:
     @property
     def event_id(self) -> str:
         word = self.event_type.rpartition(".")[2]
-        told = "" if self.flaw in ("", "other content", "forged") else f"_{self.flaw[:5].strip()}"
-        return f"whe_{word}_{self.x_number}_{self.nth}{told}"
+        mark = "" if self.flaw in ("", "other content", "forged") else f"_{self.flaw[:5].strip()}"
+        return f"whe_{word}_{self.x_number}_{self.nth}{mark}"
 
     def __str__(self) -> str:
         number = f" #{self.nth}" if self.nth > 1 else ""
@@ -105,7 +105,7 @@ class Outside:
 
     Args:
         clicks: how often Pay was pressed.
-        news: every event of xPay's, and whether it still owes its delivery.
+        events: every event of xPay's, and the state of its delivery.
         calls: (handler, idempotency key, how often it was called to the end).
         reports_creation: xPay sends `intent.created`.
         key: which of the shop's webhook secrets xPay signs with.
@@ -116,7 +116,7 @@ class Outside:
     clicks: int = 0
     forwards: int = 0
     intents: tuple[XIntent, ...] = ()
-    news: tuple[tuple[News, Delivery], ...] = ()
+    events: tuple[tuple[XEvent, Delivery], ...] = ()
     calls: tuple[tuple[str, str, int], ...] = ()
     reports_creation: bool = False
     key: int = 0
@@ -129,16 +129,16 @@ class Outside:
         intents = tuple(changed if i.number == changed.number else i for i in self.intents)
         return attrs.evolve(self, intents=intents)
 
-    def with_news(self, news: News) -> Outside:
-        """xPay owes one more delivery."""
-        told: tuple[tuple[News, Delivery], ...] = (*self.news, (news, "pending"))
-        return attrs.evolve(self, news=tuple(sorted(told, key=lambda pair: str(pair[0]))))
+    def with_event(self, event: XEvent) -> Outside:
+        """One more delivery of xPay's is pending."""
+        events: tuple[tuple[XEvent, Delivery], ...] = (*self.events, (event, "pending"))
+        return attrs.evolve(self, events=tuple(sorted(events, key=lambda pair: str(pair[0]))))
 
-    def told(self, news: News, delivery: Delivery) -> Outside:
-        """The delivery of one event has come to this."""
-        known = self if any(n == news for n, _ in self.news) else self.with_news(news)
-        changed = tuple((n, delivery if n == news else d) for n, d in known.news)
-        return attrs.evolve(self, news=changed)
+    def with_delivery(self, event: XEvent, delivery: Delivery) -> Outside:
+        """The delivery of one event is in this state."""
+        known = self if any(n == event for n, _ in self.events) else self.with_event(event)
+        changed = tuple((n, delivery if n == event else d) for n, d in known.events)
+        return attrs.evolve(self, events=changed)
 
     def with_call(self, name: str, key: str) -> Outside:
         """A handler was called to its end."""
@@ -181,12 +181,12 @@ def _crashed(outside: Outside, error: str) -> Outside:
 def _refunded(outside: Outside, number: int, part: int) -> Outside:
     refunds = min(part, 2)
     after = outside.with_intent(attrs.evolve(outside.intent(number), refunds=refunds))
-    return after.with_news(News(m.INTENT_REFUNDED, number, part))
+    return after.with_event(XEvent(m.INTENT_REFUNDED, number, part))
 
 
 def _disputed(outside: Outside, number: int) -> Outside:
     after = outside.with_intent(attrs.evolve(outside.intent(number), disputed=True))
-    return after.with_news(News(m.INTENT_DISPUTED, number))
+    return after.with_event(XEvent(m.INTENT_DISPUTED, number))
 
 
 def _cancelled(outside: Outside, number: int) -> Outside:
@@ -198,14 +198,14 @@ def _reachable(outside: Outside, number: int) -> Outside:
 
 
 def charge(outside: Outside, number: int, works: bool) -> Outside:
-    """The customer tries to pay on the page of one intent; xPay will tell."""
+    """The customer tries to pay on the page of one intent; xPay will send an event."""
     intent = outside.intent(number)
     if works:
         after = outside.with_intent(attrs.evolve(intent, paid=True))
-        return after.with_news(News(m.INTENT_SUCCESS, number))
+        return after.with_event(XEvent(m.INTENT_SUCCESS, number))
     failures = intent.failures + 1
     after = outside.with_intent(attrs.evolve(intent, failures=failures))
-    return after.with_news(News(m.INTENT_FAILED, number, failures))
+    return after.with_event(XEvent(m.INTENT_FAILED, number, failures))
 
 
 HAPPENINGS: dict[str, Callable[..., Outside]] = {
@@ -218,21 +218,21 @@ HAPPENINGS: dict[str, Callable[..., Outside]] = {
     "disputed": _disputed,
     "cancelled": _cancelled,
     "rotated": _rotated,
-    "told": Outside.told,
+    "delivery": Outside.with_delivery,
     "reachable": _reachable,
     "called": Outside.with_call,
     "crashed": _crashed,
 }
 
 
-def flawed(outside: Outside) -> Iterator[News]:
-    """What xPay does not tell yet, and could, though it should not count as what it says."""
-    known = {news for news, _ in outside.news}
+def flawed(outside: Outside) -> Iterator[XEvent]:
+    """Events that xPay could send, and that should not be believed."""
+    known = {event for event, _ in outside.events}
     for intent in outside.intents:
         for flaw in FLAWS:
-            news = News(m.INTENT_SUCCESS, intent.number, 1, flaw)
-            if news not in known and (flaw != "other content" or intent.paid):
-                yield news
+            event = XEvent(m.INTENT_SUCCESS, intent.number, 1, flaw)
+            if event not in known and (flaw != "other content" or intent.paid):
+                yield event
 
 
 def answer(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outside]:
@@ -244,9 +244,11 @@ def answer(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outsid
         wanted = url.path.removeprefix(m.GET_INTENT_PATH)
         for intent in outside.intents:
             if intent.id == wanted:
-                return _json(200, _told(intent)), outside
+                return _json(200, _intent_json(intent)), outside
     if request.method == "GET" and url.path == m.LIST_INTENTS_PATH and parse_qs(url.query):
-        return _json(200, {"data": [_told(i) for i in outside.intents], "metadata": {}}), outside
+        return _json(
+            200, {"data": [_intent_json(i) for i in outside.intents], "metadata": {}}
+        ), outside
     error = {"errorCode": m.RESOURCE_NOT_FOUND, "errorDescription": "No such object"}
     return _json(404, error), outside
 
@@ -260,10 +262,10 @@ def _created(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outs
         intent = XIntent(len(outside.intents) + 1, key, request.body.decode())
         after = attrs.evolve(outside, intents=(*outside.intents, intent))
         if outside.reports_creation:
-            after = after.with_news(News(m.INTENT_CREATED, intent.number))
+            after = after.with_event(XEvent(m.INTENT_CREATED, intent.number))
     # A repeat is answered with the first answer, so the status is the one at creation.
-    told = _told(intent) | {"status": m.STATUS_CREATED, "fwdUrl": fwd_url(intent)}
-    return _json(200, told), after
+    shown = _intent_json(intent) | {"status": m.STATUS_CREATED, "fwdUrl": fwd_url(intent)}
+    return _json(200, shown), after
 
 
 def fwd_url(intent: XIntent) -> str:
@@ -271,15 +273,15 @@ def fwd_url(intent: XIntent) -> str:
     return f"https://pay.xpaycheckout.com/c/{intent.number:016d}"
 
 
-def _told(intent: XIntent) -> dict[str, Any]:
-    asked = intent.asked
+def _intent_json(intent: XIntent) -> dict[str, Any]:
+    order = intent.order
     return {
         "xIntentId": intent.id,
         "status": intent.status,
-        "amount": asked["amount"],
-        "currency": asked["currency"],
-        "receiptId": asked.get("receiptId"),
-        "metadata": asked.get("metadata", {}),
+        "amount": order["amount"],
+        "currency": order["currency"],
+        "receiptId": order.get("receiptId"),
+        "metadata": order.get("metadata", {}),
     }
 
 
@@ -295,36 +297,36 @@ def _json(status: int, value: object) -> HttpResponse:
 
 
 def delivery(
-    outside: Outside, news: News, settings: Settings
+    outside: Outside, event: XEvent, settings: Settings
 ) -> tuple[tuple[tuple[str, str], ...], bytes]:
     """Headers and body of one delivery, signed with the shop's first key."""
-    body = json.dumps(dict(_members(outside, news, settings)), separators=(",", ":")).encode()
+    body = json.dumps(dict(_members(outside, event, settings)), separators=(",", ":")).encode()
     secrets = settings.webhook_secrets
-    key = "not the key of this shop" if news.flaw == "forged" else secrets[outside.key]
+    key = "not the key of this shop" if event.flaw == "forged" else secrets[outside.key]
     signature = hmac.new(key.encode(), body, hashlib.sha512).digest()
     return ((m.HMAC_HEADER, base64.b64encode(signature).decode()),), body
 
 
-def _members(outside: Outside, news: News, settings: Settings) -> Iterator[tuple[str, Any]]:
-    asked = outside.intent(news.x_number).asked
-    foreign = news.flaw == "foreign"
-    yield "eventId", news.event_id
-    yield "eventType", "intent.rewarded" if news.flaw == "unknown type" else news.event_type
-    yield "eventTime", START_MS + news.nth
-    yield "intentId", "in_of_another" if foreign else f"in_{news.x_number}"
-    yield "receiptId", "another-order" if foreign else asked.get("receiptId")
-    yield "status", news.event_type.rpartition(".")[2].upper()
-    amount = asked["amount"]
-    if news.event_type == m.INTENT_REFUNDED:
-        yield "refundId", f"rf_{news.x_number}_{news.nth}"
-        amount = refund_minor(amount, news.nth)
-    if news.event_type == m.INTENT_DISPUTED:
-        yield "disputeId", f"dp_{news.x_number}"
-    yield "amount", amount + (news.flaw in ("wrong amount", "other content"))
-    yield "currency", "JPY" if news.flaw == "wrong currency" else asked["currency"]
-    if news.event_type == m.INTENT_FAILED:
+def _members(outside: Outside, event: XEvent, settings: Settings) -> Iterator[tuple[str, Any]]:
+    order = outside.intent(event.x_number).order
+    foreign = event.flaw == "foreign"
+    yield "eventId", event.event_id
+    yield "eventType", "intent.rewarded" if event.flaw == "unknown type" else event.event_type
+    yield "eventTime", START_MS + event.nth
+    yield "intentId", "in_of_another" if foreign else f"in_{event.x_number}"
+    yield "receiptId", "another-order" if foreign else order.get("receiptId")
+    yield "status", event.event_type.rpartition(".")[2].upper()
+    amount = order["amount"]
+    if event.event_type == m.INTENT_REFUNDED:
+        yield "refundId", f"rf_{event.x_number}_{event.nth}"
+        amount = refund_minor(amount, event.nth)
+    if event.event_type == m.INTENT_DISPUTED:
+        yield "disputeId", f"dp_{event.x_number}"
+    yield "amount", amount + (event.flaw in ("wrong amount", "other content"))
+    yield "currency", "JPY" if event.flaw == "wrong currency" else order["currency"]
+    if event.event_type == m.INTENT_FAILED:
         yield "errorCode", "insufficient_funds"
-    metadata = dict(asked.get("metadata", {}))
+    metadata = dict(order.get("metadata", {}))
     if foreign:
         metadata[settings.metadata_key] = "pi_of_another"
     yield "metadata", metadata

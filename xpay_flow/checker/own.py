@@ -6,7 +6,7 @@
 
 Put them into the module that is checked, or hand them to `check`. They see a `View`: the records,
 xPay, the customer and the calls of handlers. A promise is broken where its function returns False,
-or a sentence that says what is wrong.
+or a sentence about what is wrong.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Own:
 
     @property
     def sentence(self) -> str:
-        """What it says: the first line of its docstring."""
+        """Its sentence: the first line of its docstring."""
         return (inspect.getdoc(self.holds) or self.name.replace("_", " ")).split("\n")[0]
 
     def __call__(self, *views: Any) -> str | None:
@@ -56,7 +56,7 @@ def always(holds: Holds) -> Own:
 
 
 def on_change(holds: Holds) -> Own:
-    """`holds(before, after)` is true of every two moments that follow upon each other.
+    """`holds(before, after)` is true of every two moments that follow each other.
 
     What one flow does before others can come is one step, such as a commit with its answer.
     """

@@ -136,8 +136,8 @@ def el(name: str, *content: Html, **attributes: object) -> Html:
 
 def card(title: str, lead: str, *content: Html) -> Html:
     """One part of the page."""
-    said = (el("p", text(lead), class_="soft"),) if lead else ()
-    return el("section", el("h2", text(title)), *said, *content, class_="card")
+    intro = (el("p", text(lead), class_="soft"),) if lead else ()
+    return el("section", el("h2", text(title)), *intro, *content, class_="card")
 
 
 def pill(word: str, tone: str) -> Html:
@@ -149,7 +149,7 @@ def bullets(lines: list[str] | tuple[str, ...]) -> Html:
 
 
 def page(title: str, *content: Html) -> str:
-    """A whole page that asks nobody for anything."""
+    """A whole page that loads nothing else."""
     head = Html(
         '<meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

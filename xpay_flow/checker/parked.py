@@ -1,7 +1,7 @@
-"""How does blocking code wait without blocking anybody? On a thread of its own, parked.
+"""How does blocking code wait without blocking the search? On a thread of its own, parked.
 
 Exactly one thread runs at any time: the one that resumes hands over by a lock, and takes over again
-when the other asks for something or ends. Few threads are kept: when there are too many, the one
+when the other requests something or ends. Few threads are kept: when there are too many, the one
 that waits longest is unwound, and its function is run again if it is needed.
 """
 
@@ -24,7 +24,7 @@ Call = Callable[[Ask], Any]
 THREADS_MAX = 32
 # Code under check does nothing that takes time. After this it waits for what will never come.
 HANG_S = 10.0
-# An abandoned function that goes on asking so often catches what ends it, in a loop.
+# An abandoned function that goes on calling ports so often catches what ends it, in a loop.
 REFUSED_MAX = 1000
 
 
@@ -43,7 +43,7 @@ class _Thread:
         self._hooks: tuple[Any, Any] = (None, None)
         self._killed = False
         self._refused = 0
-        self.asked: Any = None
+        self.effect: Any = None
         self.answer: Any = None
         self.place = ""
         self.ended: Ended | None = None
@@ -52,8 +52,8 @@ class _Thread:
         self._thread.start()
 
     def run(self) -> None:
-        """Let it run until it asks or ends. It is watched as the thread that resumes it is."""
-        self._hooks = (_ours(sys.getprofile()), _ours(sys.gettrace()))
+        """Let it run to its next effect or its end, watched as the thread that resumes it is."""
+        self._hooks = (_own_hook(sys.getprofile()), _own_hook(sys.gettrace()))
         self._turn.release()
         if not self._back.acquire(timeout=HANG_S):
             self._killed = True
@@ -78,7 +78,7 @@ class _Thread:
     def ask(self, effect: Any) -> Any:
         """Called by the ports: wait for the answer to an effect."""
         self._refuse()
-        self.asked, self.place = effect, asking_place()
+        self.effect, self.place = effect, asking_place()
         self._back.release()
         self._take_turn()
         return self.answer
@@ -87,7 +87,7 @@ class _Thread:
         if self._killed:
             self._refused += 1
             if self._refused > REFUSED_MAX:
-                # It has nothing left to say, and is parked for good.
+                # It has ended, and is parked for good.
                 self._back.release()
                 self._turn.acquire()
             raise Orphaned
@@ -104,7 +104,7 @@ class _Thread:
             raise Orphaned
         profile, trace = self._hooks
         sys.setprofile(profile)
-        if trace is not None or _ours(sys.gettrace()) is not None:
+        if trace is not None or _own_hook(sys.gettrace()) is not None:
             sys.settrace(trace)
 
     def _main(self) -> None:
@@ -114,8 +114,8 @@ class _Thread:
         except Orphaned:
             self.ended = Ended()
         except BaseException as error:
-            told = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            self.ended = Ended(error=told)
+            failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            self.ended = Ended(error=failure)
         finally:
             sys.setprofile(None)
             self._back.release()
@@ -142,7 +142,7 @@ class OnThread(Body):
         if self.ended is not None:
             return None
         _PARKED[id(self)] = self
-        return self._thread.asked
+        return self._thread.effect
 
     def _attach(self, answer: Any) -> None:
         assert self._thread is not None
@@ -166,6 +166,6 @@ def release_threads() -> None:
         _PARKED.popitem(last=False)[1].kill()
 
 
-def _ours(hook: Any) -> Any:
+def _own_hook(hook: Any) -> Any:
     """A hook of the checker's; those of others keep a state for each thread."""
     return hook if getattr(hook, "__module__", "").startswith(__package__ or "?") else None

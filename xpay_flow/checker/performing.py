@@ -1,6 +1,6 @@
-"""What is a live effect answered, and what becomes of the store and the world by it?
+"""How is a live effect performed, and what does it change in the store and the world?
 
-One piece of code for whoever executes flows for real: to tell a story again, and to search on a
+One piece of code for all that execute flows for real: to replay a trace, and to search on a
 store that cannot be put back.
 """
 
@@ -28,7 +28,7 @@ from xpay_flow.ports import NoAnswer
 
 from . import outside as world
 from .bounds import FaultKind
-from .contents import Raised, ask
+from .contents import Raised, store_answer
 from .outside import Outside
 from .plain import AnyFlow
 from .shop import Shop
@@ -37,7 +37,7 @@ from .story import HANDLER_FAILED, LOST, NO_ANSWER, How
 
 @attrs.frozen
 class Hold:
-    """Hold a record, if nobody else does; answers whether that worked."""
+    """Lock a record, if it is free; answers whether that worked."""
 
     key: str
 
@@ -91,7 +91,7 @@ def performed(
         return Performed(answer=ran, outside=called(op, ran, now))
     if how == "not applied" and fault == "store":
         return Performed(answer=lost(), outside=now)
-    answer = asked(op, seat, shop, fails=fault == "handler")
+    answer = effect_answer(op, seat, shop, fails=fault == "handler")
     return Performed(
         answer=lost() if how == "applied" else answer,
         outside=called(op, answer, now) if isinstance(op, RunInTransaction) else now,
@@ -100,7 +100,7 @@ def performed(
 
 
 def lost() -> Raised:
-    """What whoever asks a store is told when the connection breaks."""
+    """The answer of a store when the connection breaks."""
     return Raised(StoreUnavailable(LOST))
 
 
@@ -117,7 +117,7 @@ def has_stored(op: Any, answer: Any) -> bool:
     return isinstance(op, Commit) and answer is True
 
 
-def asked(op: Any, seat: Seat, shop: Shop, *, fails: bool = False) -> Any:
+def effect_answer(op: Any, seat: Seat, shop: Shop, *, fails: bool = False) -> Any:
     """What the store answers.
 
     Args:
@@ -138,7 +138,7 @@ def asked(op: Any, seat: Seat, shop: Shop, *, fails: bool = False) -> Any:
             case Orphaned(now_ms, limit):
                 return tuple(seat.store.orphaned(now_ms, limit))
             case _:
-                return ask(seat.store, op)
+                return store_answer(seat.store, op)
     except StoreError as error:
         return Raised(error)
 
@@ -148,7 +148,7 @@ def _within(op: RunInTransaction, seat: Seat, shop: Shop, fails: bool) -> Any:
     if not shop.calls_within:
         if fails:
             return Ran("failed", HANDLER_FAILED)
-        won = ask(seat.store, Commit(op.change))
+        won = store_answer(seat.store, Commit(op.change))
         return won if isinstance(won, Raised) else Ran("done" if won else "lost")
     nowhere: Any = None
     handler = _failing if fails else shop.transactional[op.name]

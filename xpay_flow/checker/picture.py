@@ -1,4 +1,4 @@
-"""What does a story look like? A sequence diagram as SVG, with a lifeline for each flow.
+"""How is a trace drawn? As a sequence diagram in SVG, with a lifeline for each flow.
 
 One row for each step. A fault is a red band; where nothing helps any more is a red line; two steps
 that cannot both be right are tied together.
@@ -15,7 +15,7 @@ from xpay_flow.drawing.text import xml
 
 from .lanes import LEFT, RIGHT, Lanes, Row, Task
 from .story import Step
-from .telling import NO_RETURN, Told
+from .telling import NO_RETURN, MarkedTrace
 
 WIDTH, LANE_MIN, LANE_MAX = 1100.0, 128.0, 210.0
 MARGIN, NUMBERS, RAIL = 20.0, 34.0, 40.0
@@ -57,11 +57,11 @@ _BEGINNINGS = {
 class _Sheet:
     """Where everything is."""
 
-    told: Told
+    trace: MarkedTrace
 
     @property
     def lanes(self) -> Lanes:
-        return self.told.lanes
+        return self.trace.lanes
 
     @property
     def lane(self) -> float:
@@ -97,14 +97,14 @@ class _Sheet:
         return min(max(x, self.left + width / 2), self.right - width / 2)
 
 
-def story_svg(told: Told) -> str:
+def story_svg(trace: MarkedTrace) -> str:
     """The story of a broken promise as an SVG of about 1,100 pixels."""
-    sheet = _Sheet(told=told)
-    rows = range(len(told.lanes.rows))
-    words = " ".join(f"{row + 1}: {told.lanes.words(row)}." for row in rows)
+    sheet = _Sheet(trace=trace)
+    rows = range(len(trace.lanes.rows))
+    words = " ".join(f"{row + 1}: {trace.lanes.words(row)}." for row in rows)
     parts = [
         tag("style", STYLE),
-        *(_band(sheet, row) for row in rows if told.lanes.rows[row].step.fault),
+        *(_band(sheet, row) for row in rows if trace.lanes.rows[row].step.fault),
         *_frame(sheet),
         *(_row(sheet, row) for row in rows),
         *_fate(sheet),
@@ -209,7 +209,7 @@ def _words(step: Step) -> str:
         begins = _BEGINNINGS.get(step.kind.group, "begins")
         about = step.kind.name.partition(" ")[2] if begins == "delivers" else ""
         return f"{begins} {about}".strip()
-    return step.end if step.what == "ends" else step.asked
+    return step.end if step.what == "ends" else step.action
 
 
 def _point(sheet: _Sheet, row: Row, y: float) -> Iterator[str]:
@@ -219,15 +219,15 @@ def _point(sheet: _Sheet, row: Row, y: float) -> Iterator[str]:
         yield _cross(x, y)
     else:
         yield tag("circle", cx=x, cy=y, r=4.5, class_="xf-dot")
-    said = "ends" if step.what == "ends" else _words(step)
-    told = f"✗ {said}" if step.fault else said
-    width = SMALL_CHAR_PX * len(told) + 8
+    words = "ends" if step.what == "ends" else _words(step)
+    label = f"✗ {words}" if step.fault else words
+    width = SMALL_CHAR_PX * len(label) + 8
     # To the right of the party, or to its left where there is no room.
     at = x + 14 + width / 2
     at = at if at + width / 2 <= sheet.right else x - 14 - width / 2
     tone = "xf-bad xf-tone xf-strong" if step.fault else ""
     kind = f"xf-small xf-middle xf-over {tone}"
-    yield tag("text", xml(told, ANSWERED_CHARS_MAX), x=at, y=y + 4, class_=kind)
+    yield tag("text", xml(label, ANSWERED_CHARS_MAX), x=at, y=y + 4, class_=kind)
 
 
 def _cross(x: float, y: float) -> str:
@@ -236,27 +236,27 @@ def _cross(x: float, y: float) -> str:
 
 
 def _divider(sheet: _Sheet, number: int) -> Iterator[str]:
-    """What befalls everybody: time, or the death of the whole process."""
+    """What all parties share: time, or the death of the whole process."""
     step, y = sheet.lanes.rows[number].step, sheet.y(number)
     yield path(f"M{sheet.left:.6g} {y:.6g}H{sheet.right:.6g}", "xf-rule")
     if step.what == "dies":
         for task in sheet.lanes.tasks:
             if task.last == number:
                 yield _cross(sheet.x(task.name), y)
-    told = f"✗ {step.note}" if step.fault else step.note
+    label = f"✗ {step.note}" if step.fault else step.note
     tone = "xf-bad xf-tone" if step.fault else "xf-quiet"
     kind = f"xf-small xf-strong xf-middle xf-over {tone}"
     middle = (sheet.left + sheet.right) / 2
-    yield tag("text", xml(told, ANSWERED_CHARS_MAX), x=middle, y=y + 4, class_=kind)
+    yield tag("text", xml(label, ANSWERED_CHARS_MAX), x=middle, y=y + 4, class_=kind)
 
 
 # --- marks ---------------------------------------------------------------------------------------
 
 
 def _fate(sheet: _Sheet) -> Iterator[str]:
-    if sheet.told.no_return is None:
+    if sheet.trace.no_return is None:
         return
-    y = sheet.y(sheet.told.no_return) + ROW / 2
+    y = sheet.y(sheet.trace.no_return) + ROW / 2
     yield path(f"M{MARGIN / 2:.6g} {y:.6g}H{sheet.size[0] - MARGIN / 2:.6g}", "xf-fate")
     width = 7.0 * len(NO_RETURN)
     x = MARGIN / 2
@@ -266,9 +266,9 @@ def _fate(sheet: _Sheet) -> Iterator[str]:
 
 def _tie(sheet: _Sheet) -> Iterator[str]:
     """A bracket beside two steps that cannot both be right."""
-    if sheet.told.clash is None:
+    if sheet.trace.clash is None:
         return
-    one, other = (sheet.y(row) for row in sheet.told.clash)
+    one, other = (sheet.y(row) for row in sheet.trace.clash)
     x = sheet.right + RAIL - 14
     yield path(f"M{x - 12:.6g} {one:.6g}h12V{other:.6g}h-12", "xf-tie")
     for y in (one, other):
@@ -281,6 +281,6 @@ def _tie(sheet: _Sheet) -> Iterator[str]:
 def _seal(sheet: _Sheet) -> Iterator[str]:
     y, width = sheet.bottom + 10, sheet.size[0] - 2 * MARGIN
     yield tag("rect", x=MARGIN, y=y, width=width, height=FOOT - 12, rx=9, class_="xf-seal")
-    text = xml(f"✗ {sheet.told.sentence}", SENTENCE_CHARS_MAX)
+    text = xml(f"✗ {sheet.trace.sentence}", SENTENCE_CHARS_MAX)
     kind = "xf-strong xf-middle xf-bad xf-tone"
     yield tag("text", text, x=MARGIN + width / 2, y=y + 25, class_=kind)

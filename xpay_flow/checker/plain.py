@@ -1,14 +1,14 @@
 """How is code checked that knows nothing of flows? It is given ports, and each call is an effect.
 
 A *plain* function is written by hand against our store, transport, clock and ids, blocking or
-awaiting, as in any other program. Here it becomes a flow: whatever it asks of a port is yielded as
+awaiting, as in any other program. Here it becomes a flow: each call of a port is yielded as
 an effect, and the answer is what the port returns.
 
     def webhook(request: WebRequest, ports: PlainPorts) -> int: ...
 
     flow = plain(webhook)(request)
 
-What is fixed here and is not in life: of several tasks of one delivery, the one that asked first is
+What is fixed here and is not in life: of several tasks of one delivery, the first to call is
 answered first; a time-out fires only when nothing else can go on; an awaited call that is cancelled
 takes effect all the same, and tasks that are left when the answer is given take none.
 """
@@ -78,7 +78,7 @@ def is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
-# Each port only builds an effect and asks for it. Where asking means waiting, the method returns
+# Each port only builds an effect and yields it. Where that means waiting, the method returns
 # the answer; where it means awaiting, the same method returns what gives the answer when awaited.
 
 
@@ -138,7 +138,7 @@ class ClockPort:
     """The time in this world. It is read without awaiting, as in `AsyncClock`.
 
     Args:
-        ask_now: asks for what is never awaited.
+        ask_now: performs what is never awaited.
     """
 
     def __init__(self, ask: Ask, ask_now: Ask) -> None:

@@ -1,7 +1,7 @@
 """How are several scenes searched at once? Each in a process of its own, a few at a time.
 
 A process is forked, so that it has the shop as it is. What comes back are figures, and a seed for a
-story: the story itself is full of live code, and is told again here.
+story: the story itself is full of live code, and is replayed here.
 """
 
 from __future__ import annotations

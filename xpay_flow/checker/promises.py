@@ -16,8 +16,8 @@ from .properties import (
     GOALS_DELIVERED,
     GOALS_OWED,
     HEARD,
-    OF_RECORDS,
     PROPERTIES,
+    RECORD_CHECKS,
     Goal,
     Property,
     View,
@@ -34,26 +34,26 @@ class Promises:
     """What must hold in one scene, by name.
 
     Args:
-        of_records: they look at nothing but the records.
-        of_moments: at everything that can be seen at a moment.
+        record_checks: they look at nothing but the records.
+        moment_checks: at everything that can be seen at a moment.
         unspoilt: only while nothing has gone wrong.
-        of_changes: at the moments before and after a step.
+        change_checks: at the moments before and after a step.
         goals: can always still be reached.
         hopes: are reached once at least.
     """
 
-    of_records: Mapping[str, Property]
-    of_moments: Mapping[str, Property]
+    record_checks: Mapping[str, Property]
+    moment_checks: Mapping[str, Property]
     unspoilt: Mapping[str, Property]
-    of_changes: Mapping[str, Callable[[View, View], str | None]]
+    change_checks: Mapping[str, Callable[[View, View], str | None]]
     goals: Mapping[str, Goal]
     hopes: Mapping[str, Goal]
 
     def wrong_at(self, view: View, faults: int) -> dict[str, str]:
         """Every promise that is broken at a moment reached with so many faults, and how."""
-        checks = {**self.of_records, **self.of_moments, **({} if faults else self.unspoilt)}
-        said = ((name, check(view)) for name, check in checks.items())
-        return {name: text for name, text in said if text}
+        checks = {**self.record_checks, **self.moment_checks, **({} if faults else self.unspoilt)}
+        found = ((name, check(view)) for name, check in checks.items())
+        return {name: text for name, text in found if text}
 
 
 def promises_of(scene: Scene, own: Iterable[Own] = (), without: Collection[str] = ()) -> Promises:
@@ -69,10 +69,10 @@ def promises_of(scene: Scene, own: Iterable[Own] = (), without: Collection[str] 
     if scene.parties.get("webhook"):
         shipped |= HEARD
     return Promises(
-        of_records=_but(OF_RECORDS, without),
-        of_moments=_but({**PROPERTIES, **{p.name: p for p in mine["always"]}}, without),
+        record_checks=_but(RECORD_CHECKS, without),
+        moment_checks=_but({**PROPERTIES, **{p.name: p for p in mine["always"]}}, without),
         unspoilt=_but({CALLED_ONCE: called_once}, without),
-        of_changes=_but({p.name: p for p in mine["on_change"]}, without),
+        change_checks=_but({p.name: p for p in mine["on_change"]}, without),
         goals=_but({**shipped, **goals}, without),
         hopes=_but(hopes, without),
     )
@@ -80,7 +80,7 @@ def promises_of(scene: Scene, own: Iterable[Own] = (), without: Collection[str] 
 
 def refuse_unknown(without: Collection[str], own: Iterable[Own]) -> None:
     """Raise ConfigurationError for the name of no promise: it would leave out nothing."""
-    known = {*OF_RECORDS, *PROPERTIES, *GOALS_OWED, *CUSTOMER, *HEARD, CALLED_ONCE}
+    known = {*RECORD_CHECKS, *PROPERTIES, *GOALS_OWED, *CUSTOMER, *HEARD, CALLED_ONCE}
     known |= {promise.name for promise in own}
     for name in without:
         if name not in known:

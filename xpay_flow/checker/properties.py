@@ -17,7 +17,7 @@ from xpay_flow.intent import Intent
 from xpay_flow.lifecycle import Lifecycle
 from xpay_flow.records import Record
 
-from .outside import News, Outside, refund_minor
+from .outside import Outside, XEvent, refund_minor
 
 
 @attrs.frozen
@@ -25,7 +25,7 @@ class View:
     """One moment: what the shop has stored, and the world outside.
 
     Args:
-        shown: the answer of a status query now, for each intent at xPay.
+        shown: what the status query would answer a browser now, for each intent at xPay.
         wrote: a status query yielded an effect that writes.
     """
 
@@ -41,7 +41,7 @@ class View:
 
     @property
     def really_paid(self) -> bool:
-        """The money asked for has been paid at xPay."""
+        """The requested money has been paid at xPay."""
         return any(intent.paid for intent in self.outside.intents)
 
     @property
@@ -50,9 +50,9 @@ class View:
         return any(intent.refunds == 2 for intent in self.outside.intents)
 
     @property
-    def refunds(self) -> list[News]:
+    def refunds(self) -> list[XEvent]:
         """The refunds that xPay has made."""
-        return [news for news, _ in self.outside.news if news.event_type == m.INTENT_REFUNDED]
+        return [event for event, _ in self.outside.events if event.event_type == m.INTENT_REFUNDED]
 
     def called(self, name: str) -> dict[str, int]:
         """How often a handler was called to its end, by idempotency key."""
@@ -64,39 +64,39 @@ Property = Callable[[View], str | None]
 
 @attrs.frozen
 class Goal:
-    """What can always still be reached, and what is said where it cannot."""
+    """What can always still be reached, and the sentence where it cannot."""
 
     reached: Callable[[View], bool]
     sentence: str
 
 
 # Those that look at the records alone, and need to be worked out once for the same records.
-OF_RECORDS: dict[str, Property] = {}
+RECORD_CHECKS: dict[str, Property] = {}
 PROPERTIES: dict[str, Property] = {}
 
 
 def promise(check: Property) -> Property:
-    """Adds a property: it says what is wrong, or None."""
+    """Adds a property: it returns what is wrong, or None."""
     PROPERTIES[check.__name__] = check
     return check
 
 
 def promise_of_records(check: Property) -> Property:
     """Adds a property that looks at nothing but the records."""
-    OF_RECORDS[check.__name__] = check
+    RECORD_CHECKS[check.__name__] = check
     return check
 
 
 @promise
 def webhooks_decide(view: View) -> str | None:
     """Only authenticated evidence moves an intent to failed, cancelled or success."""
-    if any(news.flaw == "forged" for news, _ in view.outside.news):
+    if any(event.flaw == "forged" for event, _ in view.outside.events):
         return "a forged webhook was acknowledged"
     for intent in view.intents:
         if intent.is_paid and not view.really_paid:
-            return f"{intent.id} is {intent.state}, and nobody has paid at xPay"
+            return f"{intent.id} is {intent.state}, without a payment at xPay"
         if intent.state == "cancelled" and not any(i.cancelled for i in view.outside.intents):
-            return f"{intent.id} is cancelled, and nobody has cancelled it at xPay"
+            return f"{intent.id} is cancelled, without a cancellation at xPay"
         if intent.state == "failed" and not any(i.failures for i in view.outside.intents):
             return f"{intent.id} is failed, and no charge has failed at xPay"
     return None
@@ -104,7 +104,7 @@ def webhooks_decide(view: View) -> str | None:
 
 @promise_of_records
 def order_does_not_matter(view: View) -> str | None:
-    """The snapshot is what its facts lead to, taken in another order."""
+    """The snapshot is what its events lead to, taken in another order."""
     for record in view.records:
         if record.intent is None:
             continue
@@ -112,7 +112,7 @@ def order_does_not_matter(view: View) -> str | None:
         for order in (events, events[::-1]):
             again = _folded(record.intent, order, view.lifecycle)
             if _knowledge(again) != _knowledge(record.intent):
-                return f"{record.intent.id}: the facts on file lead to {again.state}"
+                return f"{record.intent.id}: the events on file lead to {again.state}"
     return None
 
 
@@ -127,13 +127,13 @@ def paid_once(view: View) -> str | None:
 def recorded_once(view: View) -> str | None:
     """An acknowledged event is on file, once."""
     on_file = [recorded.event.event_id for record in view.records for recorded in record.events]
-    for news, delivery in view.outside.news:
-        if delivery == "acknowledged" and news.event_id not in on_file:
-            return f"{news} was acknowledged and is not on file"
+    for event, delivery in view.outside.events:
+        if delivery == "acknowledged" and event.event_id not in on_file:
+            return f"{event} was acknowledged and is not on file"
     for record in view.records:
         ids = [recorded.id for recorded in record.events]
         if len(ids) != len(set(ids)):
-            return f"{record.key} holds one fact twice"
+            return f"{record.key} holds one event twice"
     return None
 
 
@@ -146,20 +146,20 @@ def no_second_payment(view: View) -> str | None:
 
 @promise
 def wrong_money_is_never_paid(view: View) -> str | None:
-    """on_success is called only after the asked amount was paid in the asked currency."""
+    """on_success is called only after the requested amount was paid in the requested currency."""
     if view.called("on_success") and not view.really_paid:
-        return "on_success was called, and the money asked for was not paid"
+        return "on_success was called, and the requested money was not paid"
     return None
 
 
 @promise
 def refunds_are_added_up(view: View) -> str | None:
-    """No more money is said to have gone back than has."""
+    """No more money is recorded as refunded than was."""
     for intent in view.intents:
         given = sum(
-            refund_minor(intent.money.amount_minor, news.nth)
-            for news in view.refunds
-            if f"in_{news.x_number}" in intent.x_intent_ids
+            refund_minor(intent.money.amount_minor, event.nth)
+            for event in view.refunds
+            if f"in_{event.x_number}" in intent.x_intent_ids
         )
         if intent.refunded_minor > given:
             return f"{intent.id}: {intent.refunded_minor} are refunded here, and {given} at xPay"
@@ -168,11 +168,11 @@ def refunds_are_added_up(view: View) -> str | None:
 
 @promise
 def redirects_are_read_only(view: View) -> str | None:
-    """The status query reads, and says SUCCESS only of what is paid."""
+    """The status query reads, and answers SUCCESS only for what is paid."""
     if view.wrote:
-        return "the status query asked for something that writes"
+        return "the status query yielded an effect that writes"
     if "SUCCESS" in view.shown and not view.really_paid:
-        return "the browser is told SUCCESS before anybody paid"
+        return "the browser is shown SUCCESS before the payment"
     return None
 
 
@@ -189,22 +189,22 @@ def called_once(view: View) -> str | None:
 
 
 def fulfilled(view: View) -> bool:
-    """What is paid at xPay was told to on_success, unless all of it went back meanwhile."""
+    """What is paid at xPay has reached on_success, unless all of it went back meanwhile."""
     return not view.really_paid or view.all_refunded or bool(view.called("on_success"))
 
 
 def refunds_are_reported(view: View) -> bool:
-    """Each refund at xPay was told to on_refunded."""
+    """Each refund at xPay has reached on_refunded."""
     return len(view.called("on_refunded")) >= len(view.refunds)
 
 
-def owed(view: View) -> bool:
-    """What is paid at xPay is on file with on_success owed or done."""
+def success_is_due(view: View) -> bool:
+    """What is paid at xPay is on file with on_success pending or done."""
     return not view.really_paid or view.all_refunded or bool(_on_file(view, "on_success"))
 
 
 def refunds_are_due(view: View) -> bool:
-    """Each refund at xPay is on file with on_refunded owed or done."""
+    """Each refund at xPay is on file with on_refunded pending or done."""
     return len(_on_file(view, "on_refunded")) >= len(view.refunds)
 
 
@@ -218,29 +218,29 @@ def _on_file(view: View, name: str) -> list[str]:
 
 
 def events_are_acknowledged(view: View) -> bool:
-    """All that xPay has to tell is acknowledged, or given up."""
-    return all(delivery != "pending" for _, delivery in view.outside.news)
+    """Every event of xPay's is acknowledged, or given up."""
+    return all(delivery != "pending" for _, delivery in view.outside.events)
 
 
 def customer_sees_success(view: View) -> bool:
-    """The browser is told SUCCESS of what is paid."""
+    """The browser is shown SUCCESS for what is paid."""
     return not view.really_paid or bool(view.refunds) or "SUCCESS" in view.shown
 
 
 STUCK = "it is paid at xPay, and can never be fulfilled here"
 UNTOLD = "money went back at xPay, and the shop can never learn of it"
-# By the name of the promise; where there is no worker, it is enough that a call is owed.
+# By the name of the promise; where there is no worker, it is enough that a call is pending.
 GOALS_DELIVERED = {
     "never_stuck": Goal(fulfilled, STUCK),
     "refunds_are_reported": Goal(refunds_are_reported, UNTOLD),
 }
 GOALS_OWED = {
-    "never_stuck": Goal(owed, STUCK),
+    "never_stuck": Goal(success_is_due, STUCK),
     "refunds_are_reported": Goal(refunds_are_due, UNTOLD),
 }
 CUSTOMER = {
     "customer_sees_success": Goal(
-        customer_sees_success, "it is paid, and the browser can never be told so"
+        customer_sees_success, "it is paid, and the browser can never be shown so"
     ),
 }
 # Where webhooks are received at all.

@@ -1,8 +1,8 @@
 """How can code be run again up to where it was? By giving it the answers that it was given.
 
 A plain function cannot be copied while it waits, and it may have to be thrown away: to free its
-thread, or because it asked where it could not wait. So every answer is kept, and when the function
-is needed again a fresh run is given them all, and must ask for the same things on its way.
+thread, or because it called a port where it could not wait. So every answer is kept. When the code
+is needed again, a fresh run is given them all, and must yield the same effects on its way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Orphaned(SystemExit):
     """This run is over: nothing that it does counts any more.
 
     It is raised at every port, again and again, so that no `finally` or `except` of an abandoned
-    run can write. Threads and tasks end without a word upon a `SystemExit`.
+    run can write. Threads and tasks end without a word on a `SystemExit`.
     """
 
 
@@ -49,7 +49,7 @@ class Ended:
 
 
 class Body(ABC):
-    """A function between the things that it asks for, with all answers on record.
+    """A function between its effects, with all answers on record.
 
     Args:
         name: for errors.
@@ -58,38 +58,38 @@ class Body(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.ended: Ended | None = None
-        # The place in the user's code that asked last, such as `shop.py:41 in webhook`.
+        # The place in the user's code that yielded last, such as `shop.py:41 in webhook`.
         self.place = ""
         self._record: list[tuple[Any, Any]] = []
         self._at = 0
         self._alive = False
-        self._asked: Any = None
+        self._effect: Any = None
 
     def resume(self, *answer: Any) -> Any:
         """Go on to the next effect. `ended` is set if there is none.
 
         Args:
-            answer: to what was asked last; nothing at the beginning.
+            answer: to the last effect; nothing at the beginning.
         """
-        self._record += [(self._asked, given) for given in answer]
-        asked = self._asked
+        self._record += [(self._effect, given) for given in answer]
+        effect = self._effect
         if not self._alive:
             self._alive, self._at = True, 0
             self._begin()
-            asked = self._run()
+            effect = self._run()
         while self._at < len(self._record):
-            self._attach(self._recorded(asked))
-            asked = self._run()
-        self._asked = asked
-        return asked
+            self._attach(self._recorded(effect))
+            effect = self._run()
+        self._effect = effect
+        return effect
 
-    def _recorded(self, asked: Any) -> Any:
-        """The answer on record to what is asked now, which must be what was asked then."""
+    def _recorded(self, effect: Any) -> Any:
+        """The answer on record to this effect, which must be the recorded one."""
         before, answer = self._record[self._at]
         self._at += 1
-        if before != asked:
+        if before != effect:
             raise HiddenState(
-                f"{self.name} asked for {before!r} at first, and for {asked!r} when run again with "
+                f"{self.name} yielded {before!r} at first, and {effect!r} when run again with "
                 "the same answers"
             )
         return answer
@@ -115,7 +115,7 @@ class PlainFlow(Generator[Any, Any, Any]):
     """A body as a flow: it yields effects and is sent their answers, as a generator of ours.
 
     Args:
-        body: nobody else may have it.
+        body: it is used by this flow alone.
     """
 
     def __init__(self, body: Body) -> None:

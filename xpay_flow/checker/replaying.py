@@ -1,4 +1,4 @@
-"""Does a story still happen? Its seed is followed through the code as it is now."""
+"""Does a trace still happen? Its seed is followed through the code as it is now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 from .bounds import Bound
 from .engine import Engine
-from .explore import Search, marked, told
+from .explore import Search, marked, steps_of
 from .histories import HiddenState
 from .live import confirm
 from .own import Own
@@ -23,10 +23,10 @@ from .verify import Checking
 
 @attrs.frozen(kw_only=True)
 class Replayed:
-    """What became of a story.
+    """The result of a replay.
 
     Args:
-        violation: the broken promise, as live code has told it again; None if it holds now.
+        violation: the broken promise, as live code has shown it again; None if it holds now.
         diverged: where the code went another way than in the story; nothing if it did not.
         steps: the story as far as it went.
     """
@@ -37,7 +37,7 @@ class Replayed:
 
 
 def replay(seed: str, target: Target = None, *, own: Iterable[Own] = ()) -> Violation | None:
-    """The violation that a seed tells of, if the code still has it.
+    """The violation that a seed stands for, if the code still has it.
 
     Raises:
         ConfigurationError: this is no seed, or the target names no flow.
@@ -46,7 +46,7 @@ def replay(seed: str, target: Target = None, *, own: Iterable[Own] = ()) -> Viol
 
 
 def replayed(text: str, target: Target = None, *, own: Iterable[Own] = ()) -> Replayed:
-    """Follow a seed, and say where the code went another way."""
+    """Follow a seed, and show where the code went another way."""
     seed = Seed.read(text)
     shop, theirs = shop_of(target)
     checking = Checking(shop.shortened(seed.faults).watched(), (*theirs, *own), frozenset())
@@ -60,10 +60,10 @@ def replayed(text: str, target: Target = None, *, own: Iterable[Own] = ()) -> Re
         other = _other_way([choice.label for choice in choices], ordinal, mark)
         if other:
             at = f"step {number} of {len(seed.ways)}: {other}"
-            return Replayed(violation=None, diverged=at, steps=(*search.begun, *told(labels)))
+            return Replayed(violation=None, diverged=at, steps=(*search.begun, *steps_of(labels)))
         labels.append(choices[ordinal].label)
         walk.go(choices[ordinal])
-    story = (*search.begun, *told(labels))
+    story = (*search.begun, *steps_of(labels))
     name = _name(promises, seed.promise)
     violation = Violation(
         scene=scene.name,
@@ -88,16 +88,16 @@ def _other_way(labels: list[Any], ordinal: int, mark: str) -> str:
     now = marked(labels[ordinal])
     if not mark or mark == now:
         return ""
-    words = "; ".join(step.in_words() for step in told([labels[ordinal]]))
+    words = "; ".join(step.in_words() for step in steps_of([labels[ordinal]]))
     return f"what happens now is another: {words}"
 
 
 def _name(promises: Promises, mark: str) -> str:
     groups = (
-        promises.of_records,
-        promises.of_moments,
+        promises.record_checks,
+        promises.moment_checks,
         promises.unspoilt,
-        promises.of_changes,
+        promises.change_checks,
         promises.goals,
     )
     names = (name for group in groups for name in group)

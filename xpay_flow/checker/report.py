@@ -1,4 +1,4 @@
-"""What does a colleague get to see of a check? One page that needs nothing but itself."""
+"""How is a verdict shown to others? As one HTML page that needs nothing but itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import xpay_flow
 from .bounds import FAULT_WORDS, Scene
 from .charts import charts, tone
 from .page import Html, bullets, card, el, page, pill, text
-from .properties import OF_RECORDS, PROPERTIES, called_once
+from .properties import PROPERTIES, RECORD_CHECKS, called_once
 from .report_story import story_cards
 from .verdict import NEVER_STUCK, OUTSIDE, Result, Searched
 
 TONES = {"EXHAUSTED": "good", "VIOLATED": "bad", "UNFINISHED": "warn"}
-_SAID = {
+_HEADLINES = {
     "EXHAUSTED": "Every state within the bound keeps every promise",
     "UNFINISHED": "The search came to a limit, so nothing is proven",
 }
@@ -59,7 +59,7 @@ def _hero(result: Result) -> Html:
             el("p", text(_sentence(broken.sentence)), class_="lead"),
         ]
     else:
-        parts += [el("h1", text(_SAID[result.verdict]))]
+        parts += [el("h1", text(_HEADLINES[result.verdict]))]
     what = (
         text("Checked: "),
         el("code", text(_checked(result))),
@@ -125,7 +125,7 @@ def _scene_row(scene: Searched, labels: tuple[str, ...]) -> Html:
 
 
 def _cells(cells: list[Html], labels: tuple[str, ...]) -> Iterator[Html]:
-    # On a narrow screen each cell says which column it is of.
+    # On a narrow screen each cell names its column.
     for cell, label in zip(cells, labels, strict=True):
         yield el("td", el("span", cell), data_label=label)
 
@@ -142,8 +142,8 @@ def _unused(result: Result) -> Iterator[Html]:
     never = [f"{s.scene}: {FAULT_WORDS[kind]}" for s in result.searched for kind in s.unused]
     skipped = [s.name for s in result.bound.scenes if s.name not in _names(result)]
     if skipped:
-        said = f"Not searched, since only fewer faults would tell more: {', '.join(skipped)}."
-        yield el("p", text(said), class_="soft", style="margin-top:14px")
+        note = f"Not searched, since only fewer faults would show more: {', '.join(skipped)}."
+        yield el("p", text(note), class_="soft", style="margin-top:14px")
     if never:
         yield el("h3", text("What never happened"), style="margin-top:18px")
         yield bullets(never)
@@ -188,14 +188,14 @@ def _promises(result: Result) -> Html:
     rows = [_promise(result, name, sentence) for name, sentence in _all_promises()]
     return card(
         "The promises",
-        "Each is looked at in every state; the last one asks of every state whether "
+        "Each is checked in every state; the last one checks for every state whether "
         "things can still come right.",
         el("ul", *rows, class_="promises"),
     )
 
 
 def _all_promises() -> Iterator[tuple[str, str]]:
-    for name, check in {**OF_RECORDS, **PROPERTIES}.items():
+    for name, check in {**RECORD_CHECKS, **PROPERTIES}.items():
         yield name, _first_line(check)
     yield "handlers_are_called_once", _first_line(called_once)
     yield NEVER_STUCK, "From everywhere, what is paid at xPay can still be fulfilled."
@@ -223,7 +223,7 @@ def _assumed(result: Result) -> Html:
 def _left_out(result: Result) -> Html:
     limits = [f"more than {result.bound.faults} fault(s)"] if result.verdict != "UNFINISHED" else []
     return card(
-        "What this says nothing about", "", bullets([_sentence(o) for o in (*limits, *OUTSIDE)])
+        "What this does not cover", "", bullets([_sentence(o) for o in (*limits, *OUTSIDE)])
     )
 
 

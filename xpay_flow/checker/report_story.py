@@ -1,4 +1,4 @@
-"""How does a page tell the story of a broken promise? Drawn, in numbered words, and as writes."""
+"""How does a page show a counterexample? Drawn, in numbered words, and as writes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from .charts import tone
 from .page import Html, card, el, pill, text
 from .picture import story_svg
 from .story import Step
-from .telling import Told
+from .telling import MarkedTrace
 from .verdict import Violation
 
-# Of what is on file, this is seldom what the eye should fall upon.
+# Of what is on file, this is seldom worth a look.
 _QUIET = "version"
 
 
 def story_cards(violation: Violation) -> Iterator[Html]:
     """The parts of the page that exist only if a promise is broken."""
-    told = violation.told
-    yield _drawn(violation, told)
-    yield _steps(told)
+    trace = violation.marked_trace
+    yield _drawn(violation, trace)
+    yield _steps(trace)
     if any(step.seen and step.seen.after is not None for step in violation.story):
-        yield _writes(told)
+        yield _writes(trace)
 
 
-def _drawn(violation: Violation, told: Told) -> Html:
+def _drawn(violation: Violation, trace: MarkedTrace) -> Html:
     count = violation.faults
     chips = [
         pill(f"scene {violation.scene}", "plain"),
@@ -33,8 +33,8 @@ def _drawn(violation: Violation, told: Told) -> Html:
         pill(f"{len(violation.story)} steps", "plain"),
     ]
     if violation.confirmed:
-        chips.append(pill("✓ told again with live code", "good"))
-    svg = el("div", Html(story_svg(told)), class_="scroll", tabindex=0, role="group")
+        chips.append(pill("✓ replayed with live code", "good"))
+    svg = el("div", Html(story_svg(trace)), class_="scroll", tabindex=0, role="group")
     return card(
         "How it happens",
         "The shortest story with the fewest faults.",
@@ -63,27 +63,27 @@ def _folded(title: str, content: str) -> Html:
 # --- in words ------------------------------------------------------------------------------------
 
 
-def _steps(told: Told) -> Html:
-    rows = [_step(told, number) for number in range(len(told.lanes.rows))]
+def _steps(trace: MarkedTrace) -> Html:
+    rows = [_step(trace, number) for number in range(len(trace.lanes.rows))]
     return card(
         "Step by step",
-        "Every effect with the line of code that asked for it.",
+        "Every effect with the line of code that yielded it.",
         el("ol", *rows, class_="steps"),
     )
 
 
-def _step(told: Told, number: int) -> Html:
-    row = told.lanes.rows[number]
+def _step(trace: MarkedTrace, number: int) -> Html:
+    row = trace.lanes.rows[number]
     own = "" if row.task is None else f"--own:{tone(row.task)}"
     notes: list[Html] = []
     if row.step.trouble:
         notes.append(_note(f"✗ fault: {row.step.trouble}", "bad"))
-    if mark := told.mark(number):
-        notes.append(_note(f"◀ {mark}", "bad" if number == told.no_return else "warn"))
+    if mark := trace.mark(number):
+        notes.append(_note(f"◀ {mark}", "bad" if number == trace.no_return else "warn"))
     return el(
         "li",
         el("span", text(number + 1), class_="n"),
-        el("span", text(_who(told, number)), class_="who", style=own),
+        el("span", text(_who(trace, number)), class_="who", style=own),
         el("span", *_what(row.step), *notes, class_="what"),
         el("span", text(row.step.where), class_="where mono"),
         class_="fault" if row.step.fault else "",
@@ -94,16 +94,16 @@ def _note(words: str, shade: str) -> Html:
     return el("span", text(words), class_=f"note {shade}")
 
 
-def _who(told: Told, number: int) -> str:
-    row = told.lanes.rows[number]
+def _who(trace: MarkedTrace, number: int) -> str:
+    row = trace.lanes.rows[number]
     if row.task is not None:
-        return told.lanes.tasks[row.task].name
+        return trace.lanes.tasks[row.task].name
     return "everybody" if row.everybody else row.source
 
 
 def _what(step: Step) -> Iterator[Html]:
     if step.what == "does":
-        yield el("code", text(step.asked))
+        yield el("code", text(step.action))
         yield text(f" → {step.answered}")
     else:
         words = {"starts": "begins", "ends": f"ends: {step.end}"}
@@ -113,20 +113,20 @@ def _what(step: Step) -> Iterator[Html]:
 # --- in the store --------------------------------------------------------------------------------
 
 
-def _writes(told: Told) -> Html:
+def _writes(trace: MarkedTrace) -> Html:
     return card(
         "What was written",
         "What each write changed in the store, and nothing else.",
-        el("div", *_each_write(told), class_="writes"),
+        el("div", *_each_write(trace), class_="writes"),
     )
 
 
-def _each_write(told: Told) -> Iterator[Html]:
-    for number, row in enumerate(told.lanes.rows):
+def _each_write(trace: MarkedTrace) -> Iterator[Html]:
+    for number, row in enumerate(trace.lanes.rows):
         seen = row.step.seen
         if seen is None or seen.before is None or seen.after is None:
             continue
-        who = "" if row.task is None else told.lanes.tasks[row.task].name
+        who = "" if row.task is None else trace.lanes.tasks[row.task].name
         own = "" if row.task is None else f"color:{tone(row.task)}"
         found = changes(seen.before, seen.after)
         yield el(

@@ -1,7 +1,7 @@
-"""How is a story told in eighty characters? By which of the ways on it took, each time.
+"""How is a trace written as a seed of eighty characters? By the number of each way it took.
 
 A seed holds the scene, the number of faults allowed, the promise, and for each step the ordinal of
-the way taken, with one character to recognise it by. So it can be told where code that was changed
+the way taken, with one character to recognise it by. So it shows where code that was changed
 since goes another way.
 """
 
@@ -31,7 +31,7 @@ class Seed:
 
     Args:
         promise: recognises the name of the broken promise.
-        ways: the ordinal of each way, and what recognises it; nothing where it is not told.
+        ways: the ordinal of each way, and what recognises it; nothing where it is left out.
     """
 
     scene: str
@@ -42,9 +42,9 @@ class Seed:
     def __str__(self) -> str:
         number = [scene.name for scene in ALL_SCENES].index(self.scene)
         head = f"{VERSION}.{DIGITS[number]}{DIGITS[self.faults]}{self.promise}."
-        told = head + "".join(_digits(ordinal) + mark for ordinal, mark in self.ways)
-        if len(told) <= SEED_CHARS_MAX:
-            return told
+        text = head + "".join(_digits(ordinal) + mark for ordinal, mark in self.ways)
+        if len(text) <= SEED_CHARS_MAX:
+            return text
         return f"{head}!" + "".join(_digits(ordinal) for ordinal, _ in self.ways)
 
     @classmethod
@@ -91,12 +91,12 @@ def _digits(ordinal: int) -> str:
     return WIDE + DIGITS[high] + DIGITS[low]
 
 
-def _ways(told: Iterator[str], *, marked: bool) -> Iterator[tuple[int, str]]:
-    for first in told:
-        ordinal = DIGITS.index(next(told) if first == WIDE else first)
+def _ways(characters: Iterator[str], *, marked: bool) -> Iterator[tuple[int, str]]:
+    for first in characters:
+        ordinal = DIGITS.index(next(characters) if first == WIDE else first)
         if first == WIDE:
-            ordinal = ordinal * len(DIGITS) + DIGITS.index(next(told))
-        yield ordinal, next(told) if marked else ""
+            ordinal = ordinal * len(DIGITS) + DIGITS.index(next(characters))
+        yield ordinal, next(characters) if marked else ""
 
 
 @attrs.frozen

@@ -69,8 +69,8 @@ def _searchable(store: Any) -> tuple[SnapshotStore, tuple[str, ...]]:
         return store, ()
     if type(store) is SQLiteStore:
         return SQLiteSnapshots(), ("SQLite's file is taken to do what a database in memory does",)
-    said = f"{type(store).__name__} is taken to do what MemoryStore does; see check --store"
-    return MemoryStore(), (said,)
+    note = f"{type(store).__name__} is taken to do what MemoryStore does; see check --store"
+    return MemoryStore(), (note,)
 
 
 def answering(request: WebRequest, context: FlowContext) -> AnyFlow:
@@ -170,7 +170,7 @@ class Shop:
             self,
             calls_within=bool(self.transactional),
             deliver=deliver,
-            replaced=tuple(said for said in self.replaced if said != WITHIN),
+            replaced=tuple(note for note in self.replaced if note != WITHIN),
         )
 
     @classmethod
@@ -187,7 +187,7 @@ class Shop:
         settings: Settings | None = None,
         allows: AbstractSet[str] = frozenset(),
     ) -> Shop:
-        """A shop written by hand: each party a plain function, a flow, or, as None, nobody.
+        """A shop written by hand: each party a plain function, a flow, or None for none.
 
         Args:
             webhook: `(request, ports)`; returns a status, or anything that has one. What a port
@@ -217,7 +217,7 @@ class Shop:
     def fitted(self, scene: Scene) -> Scene:
         """The scene with this shop's parties only.
 
-        Where nobody works off what is owed, an order has to be fulfilled, and not only owed: so
+        Without a worker, an order has to be fulfilled, and not only pending: so
         there the worker stays as a party of none.
         """
         parties = {group: n for group, n in scene.parties.items() if group not in self.absent}
@@ -228,7 +228,7 @@ class Shop:
     def shortened(self, faults: int) -> Shop:
         """The shop with as many entries in each schedule as faults can spoil, and no more.
 
-        Each fault spoils at most one try, so whoever gives up at the end of a schedule of this
+        Each fault spoils at most one try, so a flow that gives up at the end of a schedule of this
         length has met a bug and not bad luck. The flows know the first entries and the end only,
         so more entries would repeat what a shorter schedule has shown.
         """
@@ -241,13 +241,13 @@ class Shop:
             # A second one, for xPay to come to sign with.
             webhook_secrets=(*self.context.settings.webhook_secrets[:1], NEXT_SECRET),
         )
-        said = (
+        note = (
             f"schedules are cut to {entries} entries, and one try of a creation at a time; "
-            "nobody gives up who loses races"
+            "no flow gives up that loses races"
         )
         # Which race it is that is lost makes no difference, as long as there is another try.
         context = attrs.evolve(self.context, settings=settings, tries=repeat(None))
-        return attrs.evolve(self, context=context, replaced=(*self.replaced, said))
+        return attrs.evolve(self, context=context, replaced=(*self.replaced, note))
 
     def ran(self, op: RunHandler) -> Ran:
         """The user's real handler, called."""
@@ -287,7 +287,7 @@ def _flowing(party: Callable[..., object], context: FlowContext) -> Callable[...
 
 
 def _party(party: Callable[..., object] | None) -> Callable[..., AnyFlow]:
-    """The flow of a party that is given its input, if any, and rules; nobody does nothing."""
+    """The flow of a party that is given its input, if any, and rules; None does nothing."""
 
     def flow(*args: Any) -> AnyFlow:
         *given, context = args

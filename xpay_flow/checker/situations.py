@@ -1,4 +1,4 @@
-"""Where can one be? Situations, by number: the store's contents and the world outside."""
+"""Which situations are there? By number: the store's contents and the world outside."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which steps does a broken promise not depend on? Those are left out of its story.
+"""Which steps does a broken promise not depend on? Those are left out of its trace.
 
 One flow with all its steps, or one thing that happens to the world, is left out at a time; the rest
-is told again with live code. It stays out if the rest could happen like this and breaks the same
-promise. The last are tried first, since the first are what the others rest upon.
+is replayed with live code. It stays out if the rest could happen like this and breaks the same
+promise. The last are tried first, since the first are what the others depend on.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .bounds import Scene
 from .contents import held
 from .histories import HiddenState
 from .lanes import Lanes, lanes_of
-from .live import confirm, retelling
-from .outside import News, Outside
+from .live import confirm, retrace
+from .outside import Outside, XEvent
 from .promises import Promises
 from .shop import Shop
 from .story import Step
@@ -42,9 +42,9 @@ def sliced(
     empty: Any,
     promises: Promises | None = None,
 ) -> Violation:
-    """The violation without the steps that it does not depend on, told again with live code.
+    """The violation without the steps that it does not depend on, replayed with live code.
 
-    Handlers are called for real each time the story is told.
+    Handlers are called for real each time the trace is replayed.
 
     Args:
         empty: a snapshot of the store as it was before the search.
@@ -52,12 +52,12 @@ def sliced(
     """
     first = Outside(reports_creation=scene.reports_creation)
     shop.store.restore(empty)
-    ending = _told(violation.story, shop, first)
-    # The story as it came is confirmed by whoever gives it; one that cannot happen is left alone.
+    ending = _traced(violation.story, shop, first)
+    # The story as it came is confirmed by the caller; one that cannot happen is left alone.
     while ending is not None:
         for left in _without_one(violation):
             shop.store.restore(empty)
-            shorter = _told(left.story, shop, first)
+            shorter = _traced(left.story, shop, first)
             if shorter is None or not _is_like(shorter, ending, violation.promise, promises):
                 continue
             try:
@@ -99,7 +99,7 @@ def _is_like(shorter: _Ending, ending: _Ending, promise: str, promises: Promises
     if promise in goals:
         # Only from the very same place is it known that nothing can help.
         return shorter == ending
-    # A delivery speaks of what was asked for, which was worked out for the whole story.
+    # A delivery contains the request, which was worked out for the whole trace.
     requests = [intent.request for intent in ending.world.intents]
     return all(
         intent.request == request
@@ -110,20 +110,20 @@ def _is_like(shorter: _Ending, ending: _Ending, promise: str, promises: Promises
 # --- could it happen? ----------------------------------------------------------------------------
 
 
-def _told(story: Sequence[Step], shop: Shop, now: Outside) -> _Ending | None:
+def _traced(story: Sequence[Step], shop: Shop, now: Outside) -> _Ending | None:
     """Where the story leads; None if it cannot happen like this."""
     lanes = lanes_of(story)
-    told: list[Step] = []
-    again = retelling(story, shop, now)
+    steps: list[Step] = []
+    again = retrace(story, shop, now)
     try:
         for at, step in enumerate(story):
             if not _may(step, now, held(shop.store), _is_alone(lanes, at)):
                 return None
             seen, now = next(again)
-            told.append(seen)
+            steps.append(seen)
     except (HiddenState, IndexError, KeyError):
         return None
-    return _Ending(world=now, stored=held(shop.store), running=_running(told))
+    return _Ending(world=now, stored=held(shop.store), running=_running(steps))
 
 
 def _is_alone(lanes: Lanes, at: int) -> bool:
@@ -133,9 +133,9 @@ def _is_alone(lanes: Lanes, at: int) -> bool:
     )
 
 
-def _running(told: Sequence[Step]) -> tuple[str, ...]:
+def _running(steps: Sequence[Step]) -> tuple[str, ...]:
     """The pasts of the flows that still run: on them depends what these will do."""
-    lanes = lanes_of(told)
+    lanes = lanes_of(steps)
     pasts = [
         repr([(row.step.op, row.step.answer) for row in lanes.rows if row.task == number])
         for number, task in enumerate(lanes.tasks)
@@ -152,8 +152,8 @@ def _may(step: Step, now: Outside, stored: Sequence[Record], is_alone: bool) -> 
         case "customer":
             return any(intent.reachable and not intent.paid for intent in now.intents)
         case "xpay":
-            told = [what[1:] for what in step.happens if what[0] == "told"]
-            return all(_may_tell(news, delivery, now) for news, delivery in told)
+            deliveries = [what[1:] for what in step.happens if what[0] == "delivery"]
+            return all(_may_deliver(event, delivery, now) for event, delivery in deliveries)
         case "time":
             return is_alone == (step.fault is None)
         case "dies":
@@ -162,20 +162,20 @@ def _may(step: Step, now: Outside, stored: Sequence[Record], is_alone: bool) -> 
             return True
 
 
-def _may_tell(news: News, delivery: str, now: Outside) -> bool:
-    """An event comes to be told, or is given up."""
+def _may_deliver(event: XEvent, delivery: str, now: Outside) -> bool:
+    """An event comes to be delivered, or is given up."""
     if delivery == "pending":
-        return news.x_number <= len(now.intents) and news not in dict(now.news)
-    return (news, "pending") in now.news
+        return event.x_number <= len(now.intents) and event not in dict(now.events)
+    return (event, "pending") in now.events
 
 
 def _may_start(step: Step, now: Outside, stored: Sequence[Record]) -> bool:
     kind = step.kind
     assert kind is not None
-    if isinstance(news := kind.subject, News):
+    if isinstance(event := kind.subject, XEvent):
         if step.fault in ("forgery", "flaw"):
-            return news.x_number <= len(now.intents)
-        return (news, "pending" if step.fault is None else "acknowledged") in now.news
+            return event.x_number <= len(now.intents)
+        return (event, "pending" if step.fault is None else "acknowledged") in now.events
     if kind.group == "send_to_checkout":
         return any(intent.reachable for intent in now.intents)
     works = {"worker": "deliver", "reconciler": "reconcile"}

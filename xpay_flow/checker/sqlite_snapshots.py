@@ -1,4 +1,4 @@
-"""Can flows be checked on SQLite itself? Its store upon a database in memory that can be put back.
+"""Can flows be checked on SQLite itself? Its store on a database in memory that can be put back.
 
 The statements, transactions and locks are those of the store that a shop runs. What is not here is
 the disk: no file, no log beside it, and no flush. A shop's own file is never touched.

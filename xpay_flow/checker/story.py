@@ -1,4 +1,4 @@
-"""What is a step of a story? In words for people, and in values to do it again for real."""
+"""What is a step of a trace? Words to show, and values to replay it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .contents import Raised
 from .histories import Kind
 from .outside import Happening
 
-What = Literal["starts", "does", "says", "ends", "dies", "customer", "xpay", "time"]
+What = Literal["starts", "does", "runs", "ends", "dies", "customer", "xpay", "time"]
 How = Literal["done", "not applied", "applied"]
 
 LOST = "the connection was lost"
@@ -23,7 +23,7 @@ NO_ANSWER = "timed out"
 HANDLER_FAILED = "RuntimeError: the handler failed"
 
 # What a fault did this time, where its kind can do more than one thing.
-_FAULT_TOLD: dict[tuple[FaultKind, How], str] = {
+_FAULT_OUTCOMES: dict[tuple[FaultKind, How], str] = {
     ("store", "not applied"): "the store fails and changes nothing",
     ("store", "applied"): "the commit takes effect, and a failure is reported",
     ("silence", "not applied"): "the request is lost",
@@ -34,10 +34,10 @@ _FAULT_TOLD: dict[tuple[FaultKind, How], str] = {
 
 @attrs.frozen(kw_only=True)
 class Seen:
-    """What live code showed when the story was told again.
+    """What live code showed when the trace was replayed.
 
     Args:
-        where: the line that asked for the effect, such as `xpay_flow/flows/outbox.py:123`.
+        where: the line that yielded the effect, such as `xpay_flow/flows/outbox.py:123`.
         before, after: everything in the store around a write; None around anything else.
     """
 
@@ -53,9 +53,9 @@ class Step:
     Args:
         before, after: the task's past before and after, by number; None where there is none.
         how: what became of `op`: done, or a fault and whether it took effect all the same. An end
-            of which nobody hears is not applied.
+            that reaches no party is not applied.
         happens: what happened to the world by a step that is not an effect.
-        seen: None until the story was told again with live code.
+        seen: None until the trace was replayed with live code.
     """
 
     what: What
@@ -72,13 +72,13 @@ class Step:
 
     @property
     def where(self) -> str:
-        """The line of code that asked for the effect, once live code has shown it."""
+        """The line of code that yielded the effect, once live code has shown it."""
         return self.seen.where if self.seen else ""
 
     @property
-    def asked(self) -> str:
+    def action(self) -> str:
         """What is done, without who does it."""
-        return _told(self.op) if self.what == "does" else self.note
+        return _effect_words(self.op) if self.what == "does" else self.note
 
     @property
     def answered(self) -> str:
@@ -102,19 +102,19 @@ class Step:
 
     @property
     def end(self) -> str:
-        """How a task ended, for whoever waited for it."""
+        """How a task ended, for the party that waited for it."""
         if isinstance(self.answer, Checkout):
-            said = f"to the checkout of {self.answer.x_intent_id}"
-            return said if self.how == "done" else f"{said}; the customer has left"
-        said = str(self.answer)[:100]
-        return said if self.how == "done" else f"{said}, too late: xPay sends it again"
+            text = f"to the checkout of {self.answer.x_intent_id}"
+            return text if self.how == "done" else f"{text}; the customer has left"
+        text = str(self.answer)[:100]
+        return text if self.how == "done" else f"{text}, too late: xPay sends it again"
 
     @property
     def trouble(self) -> str:
         """What the fault did; empty where there is none."""
         if self.fault is None:
             return ""
-        return _FAULT_TOLD.get((self.fault, self.how), FAULT_WORDS[self.fault])
+        return _FAULT_OUTCOMES.get((self.fault, self.how), FAULT_WORDS[self.fault])
 
     def in_words(self, who: str = "") -> str:
         """One line.
@@ -125,8 +125,8 @@ class Step:
         who = who or (self.kind.name if self.kind else "")
         text = {
             "starts": f"{who} begins",
-            "does": f"{who}: {self.asked} → {self.answered}",
-            "says": f"{who}: … {self.note}",
+            "does": f"{who}: {self.action} → {self.answered}",
+            "runs": f"{who}: … {self.note}",
             "ends": f"{who} ends: {self.end}",
         }.get(self.what, self.note)
         return f"{text}   ✗ fault: {self.trouble}" if self.fault else text
@@ -159,7 +159,7 @@ class Step:
         return who, who
 
 
-def _told(op: Any) -> str:
+def _effect_words(op: Any) -> str:
     match op:
         case Load(alias):
             return f"load {alias}"

@@ -1,4 +1,4 @@
-"""How is a story told in a terminal, and as Mermaid?"""
+"""How is a trace shown in a terminal, and as Mermaid?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RED = "rect rgba(220, 38, 38, 0.16)"
 
 
 @attrs.frozen(kw_only=True)
-class Told:
+class MarkedTrace:
     """A story with everything that deserves a mark.
 
     Args:
@@ -34,19 +34,21 @@ class Told:
     clash: tuple[int, int] | None
 
     def mark(self, row: int) -> str:
-        """What there is to say about a row besides its words."""
-        said = [f"conflicts with step {self._other(row)}"] if row in (self.clash or ()) else []
-        return ", ".join([*said, *([NO_RETURN] if row == self.no_return else [])])
+        """The notes about a row besides its words."""
+        text = [f"conflicts with step {self._other(row)}"] if row in (self.clash or ()) else []
+        return ", ".join([*text, *([NO_RETURN] if row == self.no_return else [])])
 
     def _other(self, row: int) -> int:
         assert self.clash is not None
         return 1 + (self.clash[1] if row == self.clash[0] else self.clash[0])
 
 
-def told(promise: str, sentence: str, story: Sequence[Step], no_return: int | None) -> Told:
+def mark_trace(
+    promise: str, sentence: str, story: Sequence[Step], no_return: int | None
+) -> MarkedTrace:
     """The story of a broken promise, laid out and marked."""
     lanes = lanes_of(story)
-    return Told(
+    return MarkedTrace(
         lanes=lanes,
         sentence=f"{promise}: {sentence}",
         no_return=no_return,
@@ -57,7 +59,7 @@ def told(promise: str, sentence: str, story: Sequence[Step], no_return: int | No
 # --- for a terminal ------------------------------------------------------------------------------
 
 
-def as_text(story: Told) -> Iterator[str]:
+def as_text(story: MarkedTrace) -> Iterator[str]:
     """What is broken, then numbered lines; beside them a thread for each flow, from its beginning
     to its end."""
     sentence = cut(story.sentence, 2 * LINE_CHARS_MAX)
@@ -90,7 +92,7 @@ def _threads(lanes: Lanes, number: int) -> str:
 # --- Mermaid -------------------------------------------------------------------------------------
 
 
-def as_mermaid(story: Told) -> str:
+def as_mermaid(story: MarkedTrace) -> str:
     """Mermaid's `sequenceDiagram`: a lifeline for each flow; faults in red, with a note."""
     parties = story.lanes.parties or ("Store",)
     names = {party: f"p{number}" for number, party in enumerate(parties)}
@@ -109,24 +111,24 @@ def as_mermaid(story: Told) -> str:
 def _banded(arrow: str, row: Row, names: dict[str, str]) -> list[str]:
     if row.step.fault is None:
         return [arrow]
-    said = f"✗ fault, {row.step.trouble}"
+    text = f"✗ fault, {row.step.trouble}"
     if row.everybody:
         return [RED, arrow, "end"]
     beside = names[row.target if row.step.what != "dies" else row.source]
-    return [RED, arrow, f"Note over {beside}: {mermaid(said, TEXT_CHARS_MAX)}", "end"]
+    return [RED, arrow, f"Note over {beside}: {mermaid(text, TEXT_CHARS_MAX)}", "end"]
 
 
 def _arrow(row: Row, names: dict[str, str], everybody: str) -> str:
     step = row.step
     if row.everybody:
-        said = f"✗ fault, {step.note}" if step.fault else step.note
-        return f"{everybody}: {mermaid(said, TEXT_CHARS_MAX)}"
+        text = f"✗ fault, {step.note}" if step.fault else step.note
+        return f"{everybody}: {mermaid(text, TEXT_CHARS_MAX)}"
     line = "-->>" if step.what == "ends" else "->>"
-    said = mermaid(_said(step), TEXT_CHARS_MAX)
-    return f"{names[row.source]}{line}{names[row.target]}: {said}"
+    text = mermaid(_message(step), TEXT_CHARS_MAX)
+    return f"{names[row.source]}{line}{names[row.target]}: {text}"
 
 
-def _said(step: Step) -> str:
+def _message(step: Step) -> str:
     if step.what == "does":
-        return f"{step.asked} → {step.answered}"
+        return f"{step.action} → {step.answered}"
     return {"starts": "begins", "ends": f"ends, {step.end}"}.get(step.what, step.note)

@@ -1,4 +1,4 @@
-"""Whose code is this? The user's, ours, or somebody's that neither has written."""
+"""Whose code is this? The user's, ours, or a library's."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def short(filename: str) -> str:
 
 @cache
 def _seen_from(folder: str, filename: str) -> str:
-    # Whoever blocks is asked for its place at each effect, and paths are slow.
+    # Blocking code has its place looked up at each effect, and paths are slow.
     path = Path(filename)
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else filename
 

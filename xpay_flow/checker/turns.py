@@ -1,9 +1,9 @@
 """What can one flow do in one turn, and what can go wrong with it?
 
 A turn is any number of reads and then one write, with the end that follows it. Others come between
-turns and not within: a read may be put off to just before the write, unless somebody changes its
-answer meanwhile. For that case a flow is overtaken: it has read, another writes, and it goes on
-with what it has read (see `Turns.overtaken`). A commit that expects a version that is gone changes
+turns and not within: a read may be put off to just before the write, unless another changes its
+answer meanwhile. For that case a flow has a stale read: it has read, another writes, and it goes on
+with what it has read (see `Turns.stale_read`). A commit that expects a version that is gone changes
 nothing, now or later, so it may be made at once. A handler's call changes nothing that another flow
 reads, so it is made with the write before it. Nothing between two changes leaves a trace, so to die
 is to die right after a change.
@@ -30,7 +30,7 @@ from .shop import Shop
 from .story import HANDLER_FAILED, LOST, How, Step
 
 READS = (Load, History, Due, Recent)
-# Somebody waits for the end of these.
+# A party waits for the end of these.
 AWAITED = ("click", "webhook")
 # More reads in a row than these are a flow that waits for others: they come between then.
 READS_MAX = 12
@@ -43,8 +43,8 @@ class Turn:
     Args:
         content: the store's contents afterwards.
         happens: what happened to the world by it.
-        joined: the task as it is afterwards, and who began meanwhile; nobody once it has ended.
-        steps: the turn in detail; `early` are those that another's write has overtaken.
+        joined: the task as it is afterwards, and who began meanwhile; empty once it has ended.
+        steps: the turn in detail; `early` are those that another's write has made stale.
         changed: something durable or external was done.
         died: the task is dead.
         cost: its price in faults.
@@ -99,7 +99,7 @@ class Turns:
     """The turns of all flows in one scene.
 
     Args:
-        whole: as said above; if not, each effect is a turn of its own, to compare with.
+        whole: as described above; if not, each effect is a turn of its own, to compare with.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Turns:
             found = self._found[key] = (budget, tuple(self._on(begun)))
         return found[1]
 
-    def overtaken(self, before: int, after: int, number: int, now_ms: int) -> tuple[Turn, ...]:
+    def stale_read(self, before: int, after: int, number: int, now_ms: int) -> tuple[Turn, ...]:
         """How a task goes on that had read from `before` when another made `after` of it.
 
         Only where it makes a difference: elsewhere the read might as well have come after, or
@@ -169,7 +169,7 @@ class Turns:
             yield begun.turn(self.rest(begun.node))
 
     def _read(self, begun: _Begun) -> Iterator[Turn]:
-        done = self._asked(begun.content, begun.node)
+        done = self._answer(begun.content, begun.node)
         read = self._with(begun, done.key, done.value)
         if not self._whole or len(read.steps) > READS_MAX:
             yield from self._rests(read)
@@ -181,13 +181,13 @@ class Turns:
 
     def _late(self, begun: _Begun, after: int) -> Iterator[Turn]:
         while isinstance(begun.node.op, READS) and len(begun.steps) <= READS_MAX:
-            done = self._asked(begun.content, begun.node)
-            differs = self._asked(after, begun.node).key != done.key
+            done = self._answer(begun.content, begun.node)
+            differs = self._answer(after, begun.node).key != done.key
             begun = self._with(begun, done.key, done.value)
             if differs:
-                yield from self._overtaken_at(begun, after)
+                yield from self._stale_read_at(begun, after)
 
-    def _overtaken_at(self, read: _Begun, after: int) -> Iterator[Turn]:
+    def _stale_read_at(self, read: _Begun, after: int) -> Iterator[Turn]:
         """It has read what is no longer so, and is about to do something else."""
         node = read.node
         late = _Begun(after, node, read.now_ms, 0)
@@ -196,15 +196,15 @@ class Turns:
         elif isinstance(node.op, Commit | RunInTransaction):
             turns = self._lost_race(late)
         else:
-            # To end, to call a handler or to ask xPay came as well before the other's write.
+            # To end, to call a handler or to call xPay came as well before the other's write.
             return
         for turn in turns:
             yield attrs.evolve(turn, early=read.steps)
 
     def _lost_race(self, late: _Begun) -> Iterator[Turn]:
-        done = self._asked(late.content, late.node)
+        done = self._answer(late.content, late.node)
         if done.content != late.content:
-            # Nobody has touched what it writes: it wins, whenever it comes to it.
+            # No other flow has touched what it writes: it wins, whenever it comes to it.
             yield late.turn(self.rest(late.node))
         else:
             key, answer, _ = _written(late.node.op, done)
@@ -213,7 +213,7 @@ class Turns:
     # --- writes ------------------------------------------------------------------------------
 
     def _committed(self, begun: _Begun) -> Iterator[Turn]:
-        done = self._asked(begun.content, begun.node)
+        done = self._answer(begun.content, begun.node)
         key, answer, happens = _written(begun.node.op, done)
         yield from self._after(self._with(begun, key, answer, done.content, *happens))
         if isinstance(begun.node.op, RunInTransaction):
@@ -282,19 +282,19 @@ class Turns:
     # --- the end -----------------------------------------------------------------------------
 
     def _ended(self, begun: _Begun) -> Iterator[Turn]:
-        """Whoever waits for the end hears of it: xPay its answer, the customer the address.
+        """The waiting party receives the end: xPay its answer, the customer the address.
 
-        Or nobody does any more: xPay, which has waited for long enough and sends it again, or the
+        Or none waits any more: xPay, which has waited for long enough and sends it again, or the
         customer, who has left. That is no fault.
         """
         node = begun.node
         end = outcome(node.result)
         step = Step(what="ends", kind=node.kind, before=self.rest(node), answer=end, note=f"{end}")
-        heard = tuple(ending(node))
-        yield self._end(begun, step, heard)
-        unheard = tuple(ending(node, heard=False))
-        if unheard != heard:
-            yield self._end(begun, attrs.evolve(step, how="not applied"), unheard)
+        received = tuple(ending(node))
+        yield self._end(begun, step, received)
+        lost = tuple(ending(node, received=False))
+        if lost != received:
+            yield self._end(begun, attrs.evolve(step, how="not applied"), lost)
 
     def _end(self, begun: _Begun, step: Step, happens: tuple[Happening, ...]) -> Turn:
         done = attrs.evolve(
@@ -310,7 +310,7 @@ class Turns:
     def _can(self, begun: _Begun, fault: FaultKind) -> bool:
         return begun.budget > 0 and fault in self._scene.faults
 
-    def _asked(self, content: int, node: Node) -> Answered:
+    def _answer(self, content: int, node: Node) -> Answered:
         key = self._op_keys.get(node.id)
         if key is None:
             key = self._op_keys[node.id] = self._contents.key_of(_stored(node.op))
@@ -343,7 +343,7 @@ class Turns:
 
 
 def _stored(op: Any) -> Any:
-    """What is asked of the store: of a handler within its transaction, the record's change."""
+    """The operation for the store: of a handler within its transaction, the record's change."""
     return Commit(op.change) if isinstance(op, RunInTransaction) else op
 
 
@@ -360,18 +360,18 @@ def _lost() -> Raised:
     return Raised(StoreUnavailable(LOST))
 
 
-def ending(node: Node, *, heard: bool = True) -> Iterator[Happening]:
+def ending(node: Node, *, received: bool = True) -> Iterator[Happening]:
     """What happens to the world when a task has ended like this.
 
     Args:
-        heard: whoever waits for the end still does.
+        received: the party that waits for the end still does.
     """
     if (error := crash(node)) is not None:
         yield ("crashed", error)
-    if not heard:
+    if not received:
         return
     if node.kind.group == "webhook" and outcome(node.result) == 200:
-        yield ("told", node.kind.subject, "acknowledged")
+        yield ("delivery", node.kind.subject, "acknowledged")
     elif isinstance(node.result, Checkout) and node.result.x_intent_id:
         yield ("reachable", int(node.result.x_intent_id.removeprefix("in_")))
 
@@ -385,7 +385,7 @@ def crash(node: Node) -> str | None:
 
 
 def outcome(result: Any) -> Any:
-    """How a task ended, as far as anybody outside can tell."""
+    """How a task ended, as seen from outside."""
     if isinstance(result, Raised):
         return type(result.error).__name__
     return result if isinstance(result, Checkout) else getattr(result, "status", None)

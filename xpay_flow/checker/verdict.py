@@ -1,4 +1,4 @@
-"""What is said at the end? A verdict, what was seen, and, if a promise is broken, the story."""
+"""What is the verdict of a check, and what shows it? Figures, and the trace of a broken promise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 from .bounds import FAULT_WORDS, Bound, FaultKind
 from .marks import last_change
 from .story import Step
-from .telling import Told, as_mermaid, as_text, told
+from .telling import MarkedTrace, as_mermaid, as_text, mark_trace
 
 Verdict = Literal["EXHAUSTED", "VIOLATED", "UNFINISHED"]
 
@@ -21,20 +21,20 @@ ASSUMPTIONS = (
     METHOD_IS_A_STEP,
     "code under check depends on nothing but the answers to its effects",
     "time goes on to when everything known is due, and only while no flow runs, except as a fault",
-    "a webhook is lost for good only before xPay was first asked about the payment",
-    "xPay gives an event up, and begins to tell a flawed one, only while no flow runs",
+    "a webhook is lost for good only before the payment was first reconciled",
+    "xPay gives an event up, and begins to send a flawed one, only while no flow runs",
     "a record's version is compared and never counted",
-    "xPay does what its documentation says; it answers a repeated key with the first answer",
+    "xPay does as documented; it answers a repeated key with the first answer",
 )
 
-# What no verdict speaks of.
+# What no verdict covers.
 OUTSIDE = (
-    "parties, or kinds of faults, of two scenes at once; more faults, flows or orders than said",
+    "parties, or kinds of faults, of two scenes at once; more faults, flows or orders than stated",
     "threads that share memory inside one process",
     "a store that keeps concurrent flows less apart than the one that was run",
     "real networks, TLS, and how fast anything is",
     "an xPay that does otherwise than documented",
-    "rules of the business that nobody has stated as a promise",
+    "rules of the business that are not stated as a promise",
 )
 # The one promise that no single moment breaks.
 NEVER_STUCK = "never_stuck"
@@ -42,7 +42,7 @@ NEVER_STUCK = "never_stuck"
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far a search has come, for whoever waits for it.
+    """How far a search has come, while it runs.
 
     Args:
         scene: the one that is being searched.
@@ -65,7 +65,7 @@ class Violation:
     """A promise that is broken, and the shortest story of how, with the fewest faults.
 
     Args:
-        confirmed: the story was told again with live code, and ended the same.
+        confirmed: the trace was replayed with live code, and ended the same.
         no_return: the number, from 0, of the step after which nothing helps any more. Where that
             is what is wrong and it is None, it is the last one that changed anything.
         seed: what `replay` needs to do it again.
@@ -81,9 +81,9 @@ class Violation:
     seed: str = ""
 
     @property
-    def told(self) -> Told:
+    def marked_trace(self) -> MarkedTrace:
         """The story laid out, with what deserves a mark."""
-        return told(self.promise, self.sentence, self.story, self._no_return)
+        return mark_trace(self.promise, self.sentence, self.story, self._no_return)
 
     @property
     def _no_return(self) -> int | None:
@@ -93,13 +93,13 @@ class Violation:
 
     def as_text(self) -> str:
         """The story for a terminal; each flow has a thread of its own."""
-        lines = as_text(self.told)
+        lines = as_text(self.marked_trace)
         head = f"{next(lines)}\n  scene {self.scene}, {self.faults} fault(s)"
         return "\n".join([head, *(f"  {line}" for line in lines)])
 
     def as_mermaid(self) -> str:
         """The story as Mermaid's `sequenceDiagram`; faults are red, and have a note."""
-        return as_mermaid(self.told)
+        return as_mermaid(self.marked_trace)
 
 
 @attrs.frozen(kw_only=True)
@@ -132,7 +132,7 @@ class Searched:
 
     @property
     def states_per_s(self) -> float:
-        """How fast states were seen; 0 where it went too fast to tell."""
+        """How fast states were seen; 0 where it went too fast to measure."""
         return self.states / self.seconds if self.seconds else 0.0
 
 
@@ -249,7 +249,9 @@ class Result:
                 "faults": broken.faults,
                 "confirmed": broken.confirmed,
                 "seed": broken.seed,
-                "story": [broken.told.lanes.words(number) for number in range(len(broken.story))],
+                "story": [
+                    broken.marked_trace.lanes.words(number) for number in range(len(broken.story))
+                ],
                 "where": [step.where for step in broken.story],
                 "mermaid": broken.as_mermaid(),
             },

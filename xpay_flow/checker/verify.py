@@ -1,4 +1,4 @@
-"""How does a user run it? One line in a test, or one command."""
+"""How does a user run the checker? By one line in a test, or one command."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def check(
     """Search every scene of the bound.
 
     After a violation the scenes that are left are searched for one with fewer faults only. Handlers
-    are called for real: once for each different payment, and again when a story is told.
+    are called for real: once for each different payment, and again when a trace is replayed.
 
     Args:
         target: `module:flow`, or a function that makes one; a flow; a shop; or nothing, which is
             the shipped flow on the store in memory.
         own: promises of your own, besides those in the target's module; see `own`.
         without: names of promises to leave out.
-        progress: told now and then how far the search has come.
+        progress: receives the progress now and then.
         jobs: how many processes search, a scene each at a time.
 
     Raises:
@@ -116,7 +116,7 @@ class Checking:
         if jobs > 1:
             tasks = [partial(self.scene, scene, bound, None) for scene in bound.scenes]
             for found in in_processes(tasks, jobs):
-                yield self._retold(found, bound)
+                yield self._searched_here(found, bound)
             return
         faults, ends = bound.faults, time.monotonic() + (bound.seconds_max or 0)
         for scene in bound.scenes:
@@ -130,7 +130,7 @@ class Checking:
             yield found
 
     def scene(self, scene: Scene, bound: Bound, progress: Watch | None) -> Searched:
-        """What one scene shows; a broken promise with its story as live code tells it."""
+        """What one scene shows; a broken promise with its trace as live code shows it."""
         scene = self.shop.fitted(scene)
         promises = self.promises(scene)
         self.shop.store.restore(self.empty)
@@ -145,8 +145,8 @@ class Checking:
         self.shop.store.restore(self.empty)
         return found
 
-    def _retold(self, found: Searched, bound: Bound) -> Searched:
-        """The scene searched here, if it was searched elsewhere and there is a story to tell."""
+    def _searched_here(self, found: Searched, bound: Bound) -> Searched:
+        """The scene searched here, if it was searched elsewhere and there is a story to show."""
         if found.violation is None:
             return found
         scene = next(scene for scene in bound.scenes if scene.name == found.scene)
@@ -159,10 +159,10 @@ class Checking:
 
 
 def _watch(scene: Scene, progress: Watch) -> Callable[[Count], None]:
-    def tell(count: Count) -> None:
+    def show(count: Count) -> None:
         progress(Progress(scene=scene.name, **attrs.asdict(count)))
 
-    return tell
+    return show
 
 
 def verify(target: str, bound: str = DEFAULT.name) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Which line of code asked for an effect? The innermost one that is not a mere helper of ours."""
+"""Which line of code yielded an effect? The innermost one that is not a mere helper of ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xpay_flow import effects
 from .shop import AnyFlow
 
 PACKAGE = Path(inspect.getfile(xpay_flow)).parent
-# One-line helpers that yield an effect for whoever calls them.
+# One-line helpers that yield an effect for their callers.
 HELPERS = frozenset({inspect.getfile(effects)})
 
 

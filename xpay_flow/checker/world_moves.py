@@ -1,4 +1,4 @@
-"""What can happen without the shop? What xPay, the customer and the clock can do."""
+"""What can happen outside the shop? What xPay, the customer and the clock can do."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ class WorldMoves:
             yield self._happens(situation, "xpay", "xPay signs with the next key", ("rotated",))
 
     def flaws(self, situation: int) -> Iterator[Way]:
-        """What xPay can come to tell that should not count as what it says, and tells later."""
+        """Events that xPay can come to send, later, and that should not be believed."""
         _, outside = self._situations[situation]
-        for news in world.flawed(outside) if self._allows("flaw") else ():
-            told: Happening = ("told", news, "pending")
-            yield self._happens(situation, "xpay", f"xPay has {news} to tell", told, "flaw")
+        for event in world.flawed(outside) if self._allows("flaw") else ():
+            happening: Happening = ("delivery", event, "pending")
+            yield self._happens(situation, "xpay", f"xPay has {event} to send", happening, "flaw")
 
     def _losses(self, situation: int) -> Iterator[Way]:
         """What xPay can stop sending."""
         if not self._allows("loss"):
             return
         content, outside = self._situations[situation]
-        for news, delivery in outside.news:
+        for event, delivery in outside.events:
             if delivery == "pending" and self._still_asked(content):
-                note = f"xPay gives up delivering {news}"
-                yield self._happens(situation, "xpay", note, ("told", news, "dropped"), "loss")
+                note = f"xPay gives up delivering {event}"
+                yield self._happens(situation, "xpay", note, ("delivery", event, "dropped"), "loss")
 
     def _about(self, intent: XIntent) -> Iterator[tuple[Any, ...]]:
         """What can become of an intent at xPay."""
@@ -79,7 +79,7 @@ class WorldMoves:
             yield "customer", "the customer disputes the payment", "disputed"
 
     def _still_asked(self, content: int) -> bool:
-        """No question was put to xPay yet: a loss after the last one is noticed by nobody."""
+        """No status request was sent yet: a loss after the last one is not noticed."""
         records = self._stored.records[content]
         return all(
             r.reconcile_count == 0 and r.reconcile_at_ms is not None for r in records if r.intent

@@ -86,7 +86,7 @@ def _decider(
     )
 
 
-LEAD_TO = "the facts on file lead to"
+LEAD_TO = "the events on file lead to"
 
 DECIDERS = (
     _decider(
@@ -105,7 +105,7 @@ DECIDERS = (
         LEAD_TO,
         "https://github.com/woocommerce/woocommerce-gateway-stripe/issues/902",
     ),
-    _decider("any news is payment", any_news_is_payment, "webhooks_decide", 0, "nobody has paid"),
+    _decider("any news is payment", any_news_is_payment, "webhooks_decide", 0, "without a payment"),
     _decider(
         "cancelled is final",
         cancelled_is_final,

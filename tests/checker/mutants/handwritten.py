@@ -433,7 +433,7 @@ HANDWRITTEN = (
         "webhooks_decide",
         1,
         ONE_DELIVERY,
-        "nobody has paid",
+        "without a payment",
         "https://github.com/juanarrietabusiness-pixel/tommalopty/issues/7",
         blocks=True,
     ),

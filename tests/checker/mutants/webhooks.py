@@ -395,7 +395,7 @@ WEBHOOKS = (
         believes_the_browser,
         "redirects_are_read_only",
         0,
-        "told SUCCESS before anybody paid",
+        "shown SUCCESS before the payment",
     ),
     _endpoint(
         "500 for ever", answers_500_to_new_types, "events_are_acknowledged", 1, "never gets a 2xx"
@@ -417,7 +417,9 @@ WEBHOOKS = (
         "was not paid",
         "https://github.com/saleor/saleor/issues/6428",
     ),
-    _endpoint("verified at the end", verifies_at_the_end, "webhooks_decide", 1, "nobody has paid"),
+    _endpoint(
+        "verified at the end", verifies_at_the_end, "webhooks_decide", 1, "without a payment"
+    ),
     _endpoint(
         "verified over other bytes",
         verifies_its_own_bytes,
@@ -462,7 +464,7 @@ WEBHOOKS = (
         (_webhook, "find_owner"),
         "webhooks_decide",
         1,
-        "nobody has paid",
+        "without a payment",
     ),
     _patched("drops strangers", drops_strangers, (_webhook, "_park"), "recorded_once", 1, ON_FILE),
     _patched(
@@ -471,7 +473,7 @@ WEBHOOKS = (
         (_decide, "_is_requested_money"),
         "webhooks_decide",
         1,
-        "nobody has paid",
+        "without a payment",
         "https://github.com/payfort/woocommerce-payfort/pull/81",
     ),
     _patched(
@@ -480,7 +482,7 @@ WEBHOOKS = (
         (_decide, "_is_requested_money"),
         "webhooks_decide",
         1,
-        "nobody has paid",
+        "without a payment",
     ),
     _patched(
         "owed in a second commit",

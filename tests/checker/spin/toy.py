@@ -189,7 +189,7 @@ class Toy:
 
     # --- what the engine asks ----------------------------------------------------------------
 
-    def of_task(self, situation: int, task: int, budget: int) -> tuple[Way, ...]:
+    def task_transitions(self, situation: int, task: int, budget: int) -> tuple[Way, ...]:
         """The step that it waits for, and what may go wrong."""
         found = self._task_ways.get((situation, task))
         if found is None:
@@ -197,7 +197,7 @@ class Toy:
             found = self._task_ways[situation, task] = ways
         return found
 
-    def of_rest(self, situation: int, crew: Crew, budget: int) -> tuple[Way, ...]:
+    def rest_transitions(self, situation: int, crew: Crew, budget: int) -> tuple[Way, ...]:
         """What nobody does."""
         found = self._rest_ways.get(situation)
         if found is None:
@@ -223,10 +223,12 @@ class Toy:
     def changes(self, before: int, after: int) -> bool:
         return False
 
-    def overtaken(self, before: int, after: int, task: int) -> tuple[Way, ...]:
+    def stale_read(self, before: int, after: int, task: int) -> tuple[Way, ...]:
         return ()
 
-    def overtaken_starts(self, before: int, after: int, crew: Crew, budget: int) -> tuple[Way, ...]:
+    def stale_read_starts(
+        self, before: int, after: int, crew: Crew, budget: int
+    ) -> tuple[Way, ...]:
         return ()
 
     # --- one step ----------------------------------------------------------------------------

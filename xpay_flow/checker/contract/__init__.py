@@ -1,4 +1,4 @@
-"""Is a store what the port says, between any two statements of its driver, and after a crash?"""
+"""Does a store keep its contract, between any two statements of its driver, and after a crash?"""
 
 from .drivers import DRIVERS as DRIVERS
 from .endings import Cut as Cut

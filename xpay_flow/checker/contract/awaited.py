@@ -1,6 +1,6 @@
 """How does a thread call a store that is awaited? In an event loop of its own, until it answers.
 
-That is a process with one task: what its driver is told are the steps, as with a store that blocks.
+That is a process with one task: the calls of its driver are the steps, as with a store that blocks.
 What the tasks of one loop share is not looked at.
 """
 
@@ -35,11 +35,11 @@ class Awaited:
         for name in _METHODS:
             if hasattr(self._store, name):
                 setattr(self, name, partial(self._call, name))
-        # It may connect when it is first asked, and later whoever waits for that would seem to
-        # wait for somebody else. These connections may never come to be used otherwise.
+        # It may connect at its first call, and later a call that waits for that would seem to
+        # wait for another. These connections may never come to be used otherwise.
         self._watch = Watch(table, unheeded())
         with self._watch.on_this_thread():
-            self._call("load", "nobody")
+            self._call("load", "unknown")
             self._call("due", "reconcile", 0, 1)
 
     def close(self) -> None:

@@ -24,23 +24,23 @@ from .statements import Driver, Statement, connection_of, resolved
 _SQL_CURSOR: Final = ("execute", "executemany")
 _SQL_CONNECTION: Final = ("commit", "rollback", "close")
 _FETCHES: Final = ("fetch", "fetchrow", "fetchval", "fetchmany")
-# What a server of MySQL's kind says of a connection with each answer.
+# The flags of a connection that a server of MySQL's kind sends with each answer.
 _MYSQL_IN_TRANSACTION: Final = 1
 
 _QUIET_SQL = re.compile(r"\s*(BEGIN(\s+(DEFERRED|TRANSACTION))*\s*;?\s*$|PRAGMA\b)", re.IGNORECASE)
 
 
-def _surface_sqlite(target: Any, said: Callable[[str], None]) -> None:
-    """No waiting for locks, and a word about each statement that runs."""
-    # Both are without effect on what is stored; a closed connection will say so by itself.
+def _surface_sqlite(target: Any, report: Callable[[str], None]) -> None:
+    """No waiting for locks, and a report of each statement that runs."""
+    # Both are without effect on what is stored; a closed connection will raise by itself.
     with suppress(sqlite3.Error):
         sqlite3.Connection.execute(connection_of(target), "PRAGMA busy_timeout = 0")
-    _hear_sqlite(target, said)
+    _trace_sqlite(target, report)
 
 
-def _hear_sqlite(target: Any, said: Callable[[str], None]) -> None:
+def _trace_sqlite(target: Any, report: Callable[[str], None]) -> None:
     with suppress(sqlite3.Error):
-        connection_of(target).set_trace_callback(said)
+        connection_of(target).set_trace_callback(report)
 
 
 def _quiet_sqlite(statement: Statement) -> bool:
@@ -74,8 +74,8 @@ def _monitor_psycopg(connection: Any) -> Any:
 
 def _waits_psycopg(monitor: Any, connection: Any) -> bool | None:
     # A lock that was given to a waiting session is its own at once, whether it has woken or not.
-    asked = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
-    return bool(monitor.execute(asked, (connection.info.backend_pid,)).fetchone()[0])
+    query = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+    return bool(monitor.execute(query, (connection.info.backend_pid,)).fetchone()[0])
 
 
 def _monitor_pymysql(connection: Any) -> Any:
@@ -86,10 +86,10 @@ def _monitor_pymysql(connection: Any) -> Any:
 
 def _waits_pymysql(monitor: Any, connection: Any) -> bool | None:
     with monitor.cursor() as cursor:
-        # The tables that tell the same are renewed only once nobody has read them for 0.1 s.
+        # The tables that show the same are renewed only 0.1 s after the last read of them.
         cursor.execute("SHOW ENGINE INNODB STATUS")
-        told = str(cursor.fetchone()[2])
-    transactions = told.split("---TRANSACTION ")[1:]
+        status = str(cursor.fetchone()[2])
+    transactions = status.split("---TRANSACTION ")[1:]
     mine = f" thread id {connection.thread_id()},"
     return any("LOCK WAIT" in one for one in transactions if mine in one)
 
@@ -104,9 +104,9 @@ class _AsyncpgMonitor:
 
     def __init__(self, connection: Any) -> None:
         connect: Any = resolved("asyncpg", "connect")
-        # Where it is connected to, nothing of its public face tells.
-        (host, port), asked = connection._addr, connection._params
-        at = {name: getattr(asked, name) for name in ("user", "password", "database")}
+        # Where it is connected to, no public attribute shows.
+        (host, port), parameters = connection._addr, connection._params
+        at = {name: getattr(parameters, name) for name in ("user", "password", "database")}
         self._runner = asyncio.Runner()
         try:
             self._connection = self._runner.run(connect(host=host, port=port, **at))
@@ -115,8 +115,8 @@ class _AsyncpgMonitor:
             raise
 
     def waits(self, connection: Any) -> bool:
-        asked = "SELECT cardinality(pg_blocking_pids($1)) > 0"
-        return bool(self._runner.run(self._connection.fetchval(asked, connection.get_server_pid())))
+        query = "SELECT cardinality(pg_blocking_pids($1)) > 0"
+        return bool(self._runner.run(self._connection.fetchval(query, connection.get_server_pid())))
 
     def close(self) -> None:
         self._runner.run(self._connection.close())
@@ -238,8 +238,8 @@ DRIVERS: Final[tuple[Driver, ...]] = (
     ),
 )
 
-# The same, where whoever meets a lock waits for it as long as its store has patience.
+# The same, where a call that meets a lock waits for it as long as its store has patience.
 PATIENT: Final = tuple(
-    attrs.evolve(driver, surface=_hear_sqlite) if driver.name == "sqlite3" else driver
+    attrs.evolve(driver, surface=_trace_sqlite) if driver.name == "sqlite3" else driver
     for driver in DRIVERS
 )

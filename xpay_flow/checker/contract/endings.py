@@ -23,7 +23,7 @@ Ending = Literal["die", "refuse", "spoil"]
 _WORDS: Final[dict[Ending, str]] = {
     "die": "died before",
     "refuse": "was refused",
-    "spoil": "was told of a failure after",
+    "spoil": "received a failure after",
 }
 
 # More calls than this are a loop without an end.

@@ -1,6 +1,6 @@
 """How is a thread stopped at every call into its driver, without its help? By its profiler hook.
 
-`sys.setprofile` tells of each call of a function in C before it happens (`c_call`), and of each
+`sys.setprofile` reports each call of a function in C before it happens (`c_call`), and of each
 call of a function in Python. Waiting in the hook parks the thread. Raising in it keeps the call
 from happening, so a thread that was killed never reaches its driver again, whatever it catches.
 
@@ -30,7 +30,7 @@ class Died(BaseException):
 
 
 class Listener(Protocol):
-    """Who is told, on the thread itself. Each method may wait, and may raise instead."""
+    """Receives the reports, on the thread itself. Each method may wait, and may raise instead."""
 
     @property
     def dead(self) -> bool: ...
@@ -97,7 +97,7 @@ class Watch:
             with suppress(Exception):
                 driver.drop(target)
 
-    # --- what Python tells -----------------------------------------------------------------------
+    # --- what Python reports ----------------------------------------------------------------------
 
     def _hook(self, frame: FrameType, event: str, arg: Any) -> None:
         if self._inside is not None:
@@ -160,8 +160,8 @@ class Watch:
         self._remember(statement)
         statement.open_before = statement.driver.is_open(statement.target)
         self._listener.arrived(statement)
-        # Only now, and each time: the store may have set its own patience, another thread its ear.
-        statement.driver.surface(statement.target, self._said)
+        # Only now, and each time: the store may set its own patience, a thread its callback.
+        statement.driver.surface(statement.target, self._add_text)
         self._inside, self._frame = statement, frame
 
     def _returned(self, event: str) -> None:
@@ -182,7 +182,7 @@ class Watch:
         if statement.target is not None:
             self._seen[id(statement.target)] = (statement.driver, statement.target)
 
-    def _said(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
         if self._inside is not None:
             self._inside.texts.append(text)
 
@@ -209,7 +209,7 @@ class Watch:
 
 
 def _begins(frame: FrameType) -> bool:
-    """Whether it is called; a coroutine that goes on after a wait is told in the same way."""
+    """Whether it is called; a coroutine that goes on after a wait is reported in the same way."""
     code, at = frame.f_code.co_code, frame.f_lasti
     return code[at] == _RESUME and code[at + 1] & 3 == 0
 
@@ -220,7 +220,7 @@ def _only_pauses(frame: FrameType, value: Any) -> bool:
 
 
 def _is_free(lock: Any) -> bool:
-    # Tried and not asked: an RLock does not tell, and one's own counts as free.
+    # Tried and not queried: an RLock cannot be queried, and one's own counts as free.
     if lock.acquire(blocking=False):
         lock.release()
         return True

@@ -14,7 +14,7 @@ import attrs
 from .lifelines import Done, Raised, Unknown
 from .reference import CallId, Outcome, Reference, is_open
 from .scenes import Scene
-from .schedule import Told
+from .schedule import RunResult
 
 Rule = Literal[
     "errors", "stuck", "lost-update", "lost-commit", "half-applied", "torn-read", "stale-read"
@@ -48,35 +48,35 @@ class Judge:
         self._scene = scene
         self._reference = Reference(scene)
 
-    def judge(self, told: Told) -> Breach | None:
+    def judge(self, run: RunResult) -> Breach | None:
         """The rule that a run breaks, if any."""
-        done = dict(told.done)
-        early = _early(told)
+        done = dict(run.done)
+        early = _early(run)
         if early is not None:
             return early
         fits = list(self._reference.allowed(done))
-        if any(_answers(o, done) and _contents(o, told) for o in fits):
+        if any(_answers(o, done) and _contents(o, run) for o in fits):
             return None
-        return self._named(told, done, fits)
+        return self._named(run, done, fits)
 
-    def _named(self, told: Told, done: dict[CallId, Done], fits: list[Outcome]) -> Breach:
+    def _named(self, run: RunResult, done: dict[CallId, Done], fits: list[Outcome]) -> Breach:
         commits = {c: was for c, was in done.items() if self._reference.is_commit(c)}
         winners = [o for o in self._reference.allowed(commits) if _answers(o, commits)]
         if not winners:
             return Breach("lost-update", self._who(commits))
-        if not any(o.found == told.found for o in winners):
-            return self._contents_breach(told, commits)
+        if not any(o.found == run.found for o in winners):
+            return self._contents_breach(run, commits)
         reads = {c: was for c, was in done.items() if c not in commits}
         for call, was in reads.items():
             if not is_open(was) and not self._was_ever(call, was, done):
                 return Breach("torn-read", self._words(call))
-        if any(_answers(o, done) and o.found == told.found for o in fits):
-            return Breach("stale-read", "a store that was open all the time still shows old news")
+        if any(_answers(o, done) and o.found == run.found for o in fits):
+            return Breach("stale-read", "a store that was open all the time shows an old state")
         return Breach("stale-read", self._who(reads))
 
-    def _contents_breach(self, told: Told, commits: dict[CallId, Done]) -> Breach:
+    def _contents_breach(self, run: RunResult, commits: dict[CallId, Done]) -> Breach:
         answered = [call for call, was in commits.items() if was.answer is True]
-        if any(o.found == told.found for o in self._reference.allowed(commits, unsure=answered)):
+        if any(o.found == run.found for o in self._reference.allowed(commits, unsure=answered)):
             return Breach("lost-commit", self._who({c: commits[c] for c in answered}))
         return Breach("half-applied", self._who(commits))
 
@@ -106,16 +106,14 @@ def name_of(line: int) -> str:
     return "ABCDEFGH"[line]
 
 
-def _early(told: Told) -> Breach | None:
+def _early(run: RunResult) -> Breach | None:
     """What is wrong whatever the order."""
-    if told.stuck:
+    if run.stuck:
         return Breach("stuck")
-    if isinstance(told.found, Unknown):
-        return Breach(
-            "errors", "nobody works any more, and a store that was opened does not answer"
-        )
-    raised: list[Any] = [was.answer for was in told.done.values()]
-    for answer in [*raised, *told.living, told.found]:
+    if isinstance(run.found, Unknown):
+        return Breach("errors", "no call is under way, and a store that was opened does not answer")
+    raised: list[Any] = [was.answer for was in run.done.values()]
+    for answer in [*raised, *run.living, run.found]:
         if isinstance(answer, Raised):
             return Breach("errors", f"{type(answer.error).__name__}: {answer.error}")
     return None
@@ -127,7 +125,7 @@ def _answers(outcome: Outcome, done: dict[CallId, Done]) -> bool:
     )
 
 
-def _contents(outcome: Outcome, told: Told) -> bool:
+def _contents(outcome: Outcome, run: RunResult) -> bool:
     """The store holds the same, when it is opened again and where it was open all the time."""
-    living = (found for found in told.living if not isinstance(found, Unknown))
-    return told.found == outcome.found and all(found == outcome.glanced for found in living)
+    living = (found for found in run.living if not isinstance(found, Unknown))
+    return run.found == outcome.found and all(found == outcome.glanced for found in living)

@@ -1,4 +1,4 @@
-"""What does a lifeline of a scene do? Its calls upon one store, one after the other."""
+"""What does a lifeline of a scene do? Its calls of one store, one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is this call one into a driver? Asked for every call that a thread makes."""
+"""Is this call one into a driver? Looked up for every call that a thread makes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def _nothing(_: Any) -> None: ...
 # What a store declares itself: functions of any kind.
 _OWN: Final = Driver(name="own", module="os", calls=(), drop=_nothing, failure="error")
 
-# Files are also read by these, which is nobody's payment.
+# Files are also read by these, which is no payment.
 _BYSTANDERS: Final = ("importlib", "logging", "linecache", "traceback", "warnings", "tempfile")
 
-# Nobody wants to know the line of a library that only hands the statement on.
+# The line of a library that only passes the statement on is not shown.
 _GO_BETWEENS: Final = (
     *("pathlib", "contextlib", "shutil", "sqlalchemy", "django"),
     *("psycopg", "psycopg2", "pymysql", "redis", "asyncpg", "asyncio"),
@@ -45,7 +45,7 @@ class Entry:
 
 
 class Table:
-    """The loaded drivers, ready to be asked about every call."""
+    """The loaded drivers, ready to look up every call."""
 
     def __init__(
         self, drivers: Iterable[Driver] = DRIVERS, declared: Iterable[Callable[..., Any]] = ()
@@ -63,12 +63,12 @@ class Table:
             self._add(_OWN, function, getattr(function, "__objclass__", None), False)
 
     def waits(self, statement: Statement) -> bool | None:
-        """Whether its database says that it is waiting for a lock; None is not known."""
+        """Whether its database reports that it is waiting for a lock; None is not known."""
         driver, connection = statement.driver, statement.connection
-        # Whoever listens to this thread hears nothing of it.
+        # The listener of this thread receives nothing of it.
         listening = sys.getprofile()
         sys.setprofile(None)
-        # Who may not ask, or has lost the connection, does not know.
+        # Without the right, or without the connection, it is not known.
         try:
             if driver.name not in self._monitors:
                 self._monitors[driver.name] = driver.monitor(connection)
@@ -79,7 +79,7 @@ class Table:
             sys.setprofile(listening)
 
     def close(self) -> None:
-        """Let go of the connections that were used to ask."""
+        """Let go of the connections that were used for that."""
         for monitor in self._monitors.values():
             with suppress(Exception):
                 monitor.close()
@@ -100,7 +100,7 @@ class Table:
 
     @property
     def names_in_c(self) -> frozenset[str]:
-        """The names of all functions written in C; what has another name need not be asked for."""
+        """The names of all functions written in C; other names need no look-up."""
         return frozenset(self._in_c)
 
     @property

@@ -18,7 +18,7 @@ def unnoticed(steps: Sequence[Step]) -> frozenset[int]:
     """Steps such that to leave their lifeline before them is the same as to leave it after.
 
     A transaction that has its snapshot does not see what others do meanwhile, and one that has its
-    lock is not seen before it ends. A connection that two lifelines use is nobody's own.
+    lock is not seen before it ends. A connection that two lifelines use belongs to neither.
     """
     users: dict[int, set[int]] = {}
     for step in steps:

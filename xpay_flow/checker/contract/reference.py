@@ -30,7 +30,7 @@ class Outcome:
 
 
 class Reference:
-    """The right outcomes of one scene, made when they are asked for."""
+    """The right outcomes of one scene, made when they are needed."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -83,7 +83,7 @@ class Reference:
 
 
 def is_open(was: Done) -> bool:
-    """Nobody was told how the call ended."""
+    """The end of the call was not reported."""
     return was.answer is None or isinstance(was.answer, Unknown)
 
 

@@ -1,4 +1,4 @@
-"""Which methods meet? Pairs and triples upon small contents, each a scene of its own.
+"""Which methods meet? Pairs and triples on small contents, each a scene of its own.
 
 A scene is prepared, and then has two or three lifelines, each of one or two calls. Its answers and
 the contents in the end are compared with those of `MemoryStore`.
@@ -23,11 +23,11 @@ _MANY: Final = 10
 
 @attrs.frozen(kw_only=True)
 class Call:
-    """One method call: what it asks of a store, and how a story tells it.
+    """One method call: its operation on a store, and its words in a trace.
 
     Args:
         change: of a commit, the change; a read has none.
-        needs_listing: it is made only upon a store that can list.
+        needs_listing: it is made only on a store that can list.
     """
 
     words: str
@@ -88,7 +88,7 @@ class Scene:
                 raise NotPrepared(f"a plain commit of {step.record.key} was refused")
 
     def of(self, store: Store) -> Scene:
-        """The scene without what this store cannot be asked."""
+        """The scene without the operations that this store lacks."""
         listing = isinstance(store, RecentListing)
         lines = (
             tuple(call for call in line if listing or not call.needs_listing)
@@ -141,7 +141,7 @@ _REFUNDED = b.next_change(_PAID.record, b.refunded())
 
 
 def _renamed(step: Change) -> Change:
-    """The same news, and one name lost."""
+    """The same event, and one name lost."""
     lost = intent_alias("pi_order-1_1")
     return attrs.evolve(
         step, record=attrs.evolve(step.record, aliases=step.record.aliases - {lost})
@@ -149,9 +149,9 @@ def _renamed(step: Change) -> Change:
 
 
 def _delivered(record: Record) -> Change:
-    """The owed effect is done, and nothing else changes."""
-    (owed,) = record.outbox
-    after = record.with_entry(attrs.evolve(owed, status="done", tries=1))
+    """The pending call is done, and nothing else changes."""
+    (pending,) = record.outbox
+    after = record.with_entry(attrs.evolve(pending, status="done", tries=1))
     return change(record, after)
 
 

@@ -1,6 +1,6 @@
 """How does one run go? From a reset store, by a plain rule, but for a few chosen deviations.
 
-The plain rule: whoever runs goes on, until it is done, cannot go on, or was told by its database
+The plain rule: the running one goes on, until it is done, cannot go on, or its database reported
 that a statement failed; then the next in turn. A deviation says who goes on instead at one step, or
 what befalls the one who would.
 """
@@ -37,7 +37,7 @@ class Deviation:
 
 
 @attrs.frozen(kw_only=True)
-class Told:
+class RunResult:
     """How a run went, and what it left.
 
     Args:
@@ -62,15 +62,15 @@ class Told:
 
 def play(
     house: House, scene: Scene, mode: Mode, script: Sequence[Deviation] = (), looks: int = LOOKS
-) -> Told:
+) -> RunResult:
     """One run of a scene."""
     house.begin(scene)
     if mode == "processes":
-        return _Run(house, scene, mode, script, house.make, looks).told()
+        return _Run(house, scene, mode, script, house.make, looks).play()
     with steered(house) as store:
         if not house.lasting:
             scene.prepare(store)
-        return _Run(house, scene, mode, script, lambda: store, looks).told()
+        return _Run(house, scene, mode, script, lambda: store, looks).play()
 
 
 class _Run:
@@ -95,7 +95,7 @@ class _Run:
         self._living: tuple[Any, ...] = ()
         self._stuck = self._diverged = False
 
-    def told(self) -> Told:
+    def play(self) -> RunResult:
         """Do it all."""
         found: Any = Unknown()
         try:
@@ -124,13 +124,13 @@ class _Run:
         with steered(self._house) as store:
             return answer_of(self._scene.found, store)
 
-    def _result(self, found: Any) -> Told:
+    def _result(self, found: Any) -> RunResult:
         done = {
             (number, place): done
             for number, line in enumerate(self._lines)
             for place, done in enumerate(line.done)
         }
-        return Told(
+        return RunResult(
             steps=tuple(self._steps),
             done=done,
             living=self._living,
@@ -174,9 +174,9 @@ class _Run:
     def _able(self) -> list[int]:
         parked = [n for n, line in enumerate(self._lines) if line.state == "parked"]
         able = [n for n in parked if self._can_go(self._lines[n])]
-        # Nobody can: then those at a lock wait for it in earnest, and their patience ends.
-        nobody_runs = all(line.state != "running" for line in self._lines)
-        return able or (parked if nobody_runs else [])
+        # None can: then those at a lock wait for it in earnest, and their patience ends.
+        none_runs = all(line.state != "running" for line in self._lines)
+        return able or (parked if none_runs else [])
 
     def _can_go(self, line: Lifeline) -> bool:
         return not isinstance(line.at, Waiting) or line.at.is_free()

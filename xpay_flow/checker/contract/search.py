@@ -1,4 +1,4 @@
-"""Is a store what the port says? Every schedule within a bound is run, the simplest first.
+"""Does a store keep its contract? Every schedule within a bound is run, the simplest first.
 
 All scenes are run without a switch or a fault, then with one, then with two; so the first story of
 what goes wrong takes the fewest. Each run begins with `reset()`, and is then the plain rule of
@@ -23,7 +23,7 @@ from .judging import Judge
 from .lookup import Table
 from .reduction import matters
 from .scenes import SCENES, Scene
-from .schedule import Deviation, Told, play
+from .schedule import Deviation, RunResult, play
 from .statements import Driver, Statement
 from .steered import LOOKS
 from .step import Fate
@@ -39,7 +39,7 @@ DEFAULT: Final = ContractBound()
 # A run that could not be steered, or did not end, since a thread or a server was slow, is done
 # again with more patience.
 PATIENCE: Final = (5, 25)
-# A statement that ends the work cannot be told apart, failed or not, from the end of the process.
+# Failed or not, a statement that ends the work looks like the end of the process.
 _NO_FAULT: Final = ("close", "rollback")
 
 
@@ -173,11 +173,11 @@ class _Search:
             if broken and where != (job.scene, job.mode):
                 break
             where = (job.scene, job.mode)
-            told, violation = self._one(job)
+            run, violation = self._one(job)
             if violation is not None:
                 broken.append((job.faults, violation))
                 continue
-            more = list(self._from(job, told))
+            more = list(self._from(job, run))
             waiting += [new for new in more if new.cost == cost][::-1]
             later += [new for new in more if new.cost > cost]
         later.sort(key=lambda job: (job.cost, job.scene, job.mode))
@@ -185,24 +185,24 @@ class _Search:
         simplest = min(broken, key=lambda found: (found[0], len(found[1].events)), default=None)
         return [*waiting, *later], simplest and simplest[1]
 
-    def _one(self, job: _Job) -> tuple[Told, ContractViolation | None]:
+    def _one(self, job: _Job) -> tuple[RunResult, ContractViolation | None]:
         scene = self._scenes[job.scene]
-        told = self._steered(scene, job.mode, job.script)
-        self._count(job, told)
-        breach = self._judges[job.scene].judge(told)
+        run = self._steered(scene, job.mode, job.script)
+        self._count(job, run)
+        breach = self._judges[job.scene].judge(run)
         if breach is None:
-            return told, None
-        return told, violation_of(scene, job.mode, told, breach, job.script, job.cost)
+            return run, None
+        return run, violation_of(scene, job.mode, run, breach, job.script, job.cost)
 
-    def _steered(self, scene: Scene, mode: Mode, script: tuple[Deviation, ...]) -> Told:
-        told = play(self._house, scene, mode, script)
+    def _steered(self, scene: Scene, mode: Mode, script: tuple[Deviation, ...]) -> RunResult:
+        run = play(self._house, scene, mode, script)
         for more in PATIENCE:
-            if told.diverged or told.stuck:
-                told = play(self._house, scene, mode, script, LOOKS * more)
-        return told
+            if run.diverged or run.stuck:
+                run = play(self._house, scene, mode, script, LOOKS * more)
+        return run
 
-    def _count(self, job: _Job, told: Told) -> None:
-        statements = [step.at for step in told.steps if isinstance(step.at, Statement)]
+    def _count(self, job: _Job, run: RunResult) -> None:
+        statements = [step.at for step in run.steps if isinstance(step.at, Statement)]
         self._seen |= {statement.driver.name for statement in statements}
         self._runs += 1
         was = self._figures[job.scene]
@@ -211,16 +211,16 @@ class _Search:
             runs=was.runs + 1,
             statements=was.statements + len(statements),
             faults=was.faults + job.faults,
-            diverged=was.diverged + told.diverged,
+            diverged=was.diverged + run.diverged,
         )
 
     # --- what to run next ------------------------------------------------------------------------
 
-    def _from(self, job: _Job, told: Told) -> Iterator[_Job]:
+    def _from(self, job: _Job, run: RunResult) -> Iterator[_Job]:
         """The runs that leave this one at a later step than it left the plain rule."""
         first = max((deviation.step + 1 for deviation in job.script), default=0)
-        for place in range(first, len(told.steps)):
-            for deviation, switches, faults in self._choices(job, told, place):
+        for place in range(first, len(run.steps)):
+            for deviation, switches, faults in self._choices(job, run, place):
                 new = attrs.evolve(
                     job,
                     script=(*job.script, deviation),
@@ -230,20 +230,22 @@ class _Search:
                 if self._is_within(new):
                     yield new
 
-    def _choices(self, job: _Job, told: Told, place: int) -> Iterator[tuple[Deviation, int, int]]:
-        step = told.steps[place]
-        if step.free or place not in told.unnoticed:
+    def _choices(
+        self, job: _Job, run: RunResult, place: int
+    ) -> Iterator[tuple[Deviation, int, int]]:
+        step = run.steps[place]
+        if step.free or place not in run.unnoticed:
             for other in step.others:
                 yield Deviation(place, other), int(not step.free), 0
-        for fate in self._fates(job, told, place):
+        for fate in self._fates(job, run, place):
             yield Deviation(place, step.line, fate), 0, 1
 
-    def _fates(self, job: _Job, told: Told, place: int) -> Iterator[Fate]:
-        scene, step = self._scenes[job.scene], told.steps[place]
+    def _fates(self, job: _Job, run: RunResult, place: int) -> Iterator[Fate]:
+        scene, step = self._scenes[job.scene], run.steps[place]
         if not scene.small or not isinstance(step.at, Statement) or step.at.quiet:
             return
         writes = any(call.change for call in scene.lifelines[step.line])
-        if writes and self._house.lasting and matters(told.steps, place):
+        if writes and self._house.lasting and matters(run.steps, place):
             yield "die" if job.mode == "processes" else "crash"
         # What an error does to a method is the same in both modes.
         if job.mode == self._house.modes[0] and step.at.call not in _NO_FAULT:
@@ -263,8 +265,8 @@ class _Search:
     def _confirmed(self, violation: ContractViolation) -> ContractViolation:
         """The same, done again."""
         number = next(n for n, s in enumerate(self._scenes) if s.name == violation.scene)
-        told = self._steered(self._scenes[number], violation.mode, violation.script)
-        again = self._judges[number].judge(told)
+        run = self._steered(self._scenes[number], violation.mode, violation.script)
+        again = self._judges[number].judge(run)
         return attrs.evolve(violation, confirmed=again is not None and again.rule == violation.rule)
 
     def _notes(self) -> tuple[str, ...]:

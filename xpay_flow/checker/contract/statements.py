@@ -39,7 +39,7 @@ def _never_quiet(_: Statement) -> bool:
 def _cannot_ask(_: Any) -> None: ...
 
 
-def _not_said(_: Any, __: Any) -> bool | None:
+def _waits_unknown(_: Any, __: Any) -> bool | None:
     return None
 
 
@@ -52,16 +52,16 @@ class Driver:
     """One driver: what is a statement of it, and how a process that dies lets go of it.
 
     Args:
-        module: as imported; a driver that nobody has imported is not looked for.
+        module: as imported; a driver that is not imported is not looked for.
         calls: each of these is a statement, `Class.method` or a function of the module.
         opens: these open a connection; no statement, but barred to the dead.
         drop: end the connection without a commit, as the kernel does for a process that died.
         surface: make the connection answer at once where it would wait for a lock.
         failure: the class of error that the driver raises when the database is gone.
-        quiet: nothing happened at all, by what the statement said.
+        quiet: nothing happened at all, by the statement's result.
         is_open: the connection is in a transaction; None is not known.
         monitor: one more connection to the same database, by which to ask about this one.
-        waits: asks it whether a statement is waiting for a lock now; None is not known.
+        waits: queries whether a statement is waiting for a lock now; None is not known.
         isolated: a transaction that has read keeps seeing that moment, and one that has written
             keeps other writers out, until it ends.
     """
@@ -76,7 +76,7 @@ class Driver:
     quiet: Callable[[Statement], bool] = _never_quiet
     is_open: Callable[[Any], bool | None] = _not_known
     monitor: Callable[[Any], Any] = _cannot_ask
-    waits: Callable[[Any, Any], bool | None] = _not_said
+    waits: Callable[[Any, Any], bool | None] = _waits_unknown
     isolated: bool = False
 
     def error(self) -> Exception:
@@ -92,7 +92,7 @@ class Statement:
 
     Args:
         where: file and line of the code that called.
-        texts: what the database says that it ran; known only afterwards.
+        texts: the statements that the database reports; known only afterwards.
         open_before, open_after: whether its connection was in a transaction; None is not known.
     """
 

@@ -1,8 +1,8 @@
 """How does exactly one of several threads go on? Each waits at its statements for permission.
 
 A thread is *parked* (at a statement, before a method call, or at a lock that another one holds),
-*running*, or *done*. A running one that stands still waits for somebody else, inside its driver or
-at a lock that we cannot see. How that is told, without a guess about how long things take:
+*running*, or *done*. A running one that stands still waits for another, inside its driver or
+at a lock that we cannot see. How that is known, without a guess about how long things take:
 
 * SQLite never waits: its busy timeout is set to 0 before each statement, so that a held lock is an
   error at once. That a wait ends well is covered by the schedules in which the other goes first.
@@ -10,8 +10,8 @@ at a lock that we cannot see. How that is told, without a guess about how long t
 * Otherwise (`with lock:`, a database server) the thread counts as waiting when it was looked at
   `LOOKS` times, `LOOK_S` apart, always stood at the very same instruction, was asleep by what the
   kernel says (`/proc`; where there is none, many more looks are taken), and PostgreSQL or MariaDB,
-  asked by another connection, does not say that its statement waits for no lock. Where nobody can
-  be asked, a slow answer may be taken for a lock. Then two threads truly run at once for a moment,
+  queried by another connection, does not report that its statement waits for no lock. Without
+  such a query, a slow answer may be taken for a lock. Then two threads run at once for a moment,
   which is a real execution too and never makes a false story. Where it keeps a run from going as
   it should, that is done again with more patience (`Room.looks`); where that does not help, the
   search is UNFINISHED.
@@ -39,7 +39,7 @@ from .statements import Statement
 LOOK_S: Final = 0.002
 _TASKS: Final = Path("/proc/self/task")
 LOOKS: Final = 10 if _TASKS.is_dir() else 50
-# Longer than a store's own patience (10 s): who still stands, when nobody else can go, is stuck.
+# Longer than a store's own patience (10 s): one that still stands, when no other can go, is stuck.
 STUCK_LOOKS: Final = 5_000
 # A call that is busy for so many looks, over a minute, without a statement or a lock, is a loop.
 BUSY_LOOKS: Final = 30_000
@@ -67,19 +67,19 @@ Point = Begin | Waiting | Statement
 
 
 class Room:
-    """What the threads of one run share: news for the scheduler, and a clock that only counts.
+    """What the threads of one run share: signals for the scheduler, and a clock that only counts.
 
     Args:
-        goes_on: whether a lifeline that arrives at a point goes on at once. Asked on its thread,
+        goes_on: whether a lifeline that arrives at a point goes on at once. Called on its thread,
             which saves two changes of threads at most of the points.
-        looks: at a thread that stands still, before it counts as waiting for somebody.
+        looks: at a thread that stands still, before it counts as waiting for another.
     """
 
     def __init__(
         self, table: Table, goes_on: Callable[[Steered, Point], bool], looks: int = LOOKS
     ) -> None:
         self.table, self.goes_on, self.looks = table, goes_on, looks
-        self.news: SimpleQueue[None] = SimpleQueue()
+        self.signals: SimpleQueue[None] = SimpleQueue()
         self._ticks = 0
 
     def tick(self) -> int:
@@ -133,7 +133,7 @@ class Steered:
         return not self._thread.is_alive()
 
     def waits(self) -> bool | None:
-        """Whether its database says that it waits for a lock; None is not known."""
+        """Whether its database reports that it waits for a lock; None is not known."""
         statement = self._watch.inside
         return None if statement is None else self._room.table.waits(statement)
 
@@ -153,10 +153,10 @@ class Steered:
             self._watch.drop()
             leave(store)
             self.dead, self.state = True, "done"
-            self._room.news.put(None)
+            self._room.signals.put(None)
 
     def _work(self, store: Store) -> None:
-        """What it does with its store, until it is told to die."""
+        """What it does with its store, until it has to die."""
         raise NotImplementedError
 
     def arrived(self, statement: Statement) -> None:
@@ -191,7 +191,7 @@ class Steered:
 
     def _wait(self, state: State) -> Act:
         self.state = state
-        self._room.news.put(None)
+        self._room.signals.put(None)
         return self._go.get()
 
 
@@ -212,7 +212,7 @@ def settle(room: Room, lifelines: Sequence[Steered], looks_max: int = 0) -> bool
                 "something in a loop"
             )
         try:
-            room.news.get(timeout=LOOK_S)
+            room.signals.get(timeout=LOOK_S)
             looks = busy = 0
             continue
         except Empty:
@@ -230,12 +230,12 @@ def _wait(room: Room, running: Sequence[Steered], looks: int, looks_max: int) ->
     """Whether threads that have stood still for so many looks count as waiting."""
     if looks_max or looks >= STUCK_LOOKS:
         return looks >= looks_max
-    # A server may say it a moment too late, so it is not believed at once.
+    # A server may report it a moment too late, so it is not believed at once.
     return looks >= room.looks and all(line.waits() is not False for line in running)
 
 
 def _is_asleep(native_id: int | None) -> bool:
-    """Whether a thread waits for something, as far as the system tells; if it does not, yes."""
+    """Whether a thread waits for something, as far as the system shows; if it does not, yes."""
     try:
         stat = (_TASKS / str(native_id) / "stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""How is it told what went wrong? As text for a terminal, as Mermaid and as JSON."""
+"""How is a counterexample of a store shown? As text for a terminal, as Mermaid and as JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .house import Mode
 from .judging import SENTENCES, Breach, Rule, name_of
 from .lifelines import Done
 from .scenes import Scene
-from .schedule import Deviation, Told
+from .schedule import Deviation, RunResult
 from .statements import Statement
 from .steered import Begin
 from .step import Fate, Step
 
 ARROW_CHARS_MAX: Final = 80
 
-EventKind = Literal["calls", "says", "fails", "spoilt", "dies", "answers"]
+EventKind = Literal["calls", "runs", "fails", "spoilt", "dies", "answers"]
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +36,7 @@ class Event:
     def in_words(self) -> str:
         verb = {
             "calls": "calls",
-            "says": "→",
+            "runs": "→",
             "fails": "→ (fails, and does nothing)",
             "spoilt": "→ (applied, and reported as failed)",
             "dies": "dies before",
@@ -83,8 +83,8 @@ class ContractViolation:
         lines = [f"participant {name_of(n)} as {_MODES_ONE[self.mode]} {name_of(n)}" for n in used]
         lines.append("participant DB as database")
         lines += [line for event in self.events for line in _drawn(event)]
-        told = mermaid(f"{self.rule}, {self.sentence}", 200)
-        return "\n  ".join(["sequenceDiagram", *lines, f"Note over DB: {told}"])
+        note = mermaid(f"{self.rule}, {self.sentence}", 200)
+        return "\n  ".join(["sequenceDiagram", *lines, f"Note over DB: {note}"])
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -111,35 +111,35 @@ _MODES_ONE: Final[dict[Mode, str]] = {"processes": "process", "threads": "thread
 def _drawn(event: Event) -> Iterator[str]:
     name = name_of(event.line)
     where = f" [{event.where}]" if event.where else ""
-    said = mermaid(f"{event.words}{where}", ARROW_CHARS_MAX)
-    if event.kind == "says":
-        yield f"{name}->>DB: {said}"
+    text = mermaid(f"{event.words}{where}", ARROW_CHARS_MAX)
+    if event.kind == "runs":
+        yield f"{name}->>DB: {text}"
     elif event.kind in ("fails", "spoilt"):
         cross, word = {"fails": ("-x", "fails"), "spoilt": ("->>", "applied, reported as failed")}[
             event.kind
         ]
-        yield from ("rect rgba(220, 38, 38, 0.16)", f"{name}{cross}DB: {said} ({word})", "end")
+        yield from ("rect rgba(220, 38, 38, 0.16)", f"{name}{cross}DB: {text} ({word})", "end")
     elif event.kind == "dies":
-        yield from ("rect rgba(220, 38, 38, 0.16)", f"Note over {name}: dies before {said}", "end")
+        yield from ("rect rgba(220, 38, 38, 0.16)", f"Note over {name}: dies before {text}", "end")
     else:
-        yield f"Note over {name}: {event.kind} {said}".rstrip()
+        yield f"Note over {name}: {event.kind} {text}".rstrip()
 
 
-def events_of(scene: Scene, told: Told) -> tuple[Event, ...]:
-    """The story of a run: calls, statements and answers, without what nobody can notice."""
+def events_of(scene: Scene, run: RunResult) -> tuple[Event, ...]:
+    """The story of a run: calls, statements and answers, without steps that cannot be noticed."""
     current: dict[int, int] = {}
     last: dict[tuple[int, int], int] = {}
-    for place, step in enumerate(told.steps):
+    for place, step in enumerate(run.steps):
         if isinstance(step.at, Begin):
             current[step.line] = step.at.number
         last[(step.line, current[step.line])] = place
     events: list[Event] = []
-    for place, step in enumerate(told.steps):
+    for place, step in enumerate(run.steps):
         events += _event(scene, step)
         events += (
-            Event(line=call[0], kind="answers", words=_said(told.done[call]))
+            Event(line=call[0], kind="answers", words=_answer_words(run.done[call]))
             for call, end in last.items()
-            if end == place and told.done[call].answer is not None
+            if end == place and run.done[call].answer is not None
         )
     return tuple(events)
 
@@ -154,7 +154,7 @@ def _event(scene: Scene, step: Step) -> Iterator[Event]:
 
 
 _KINDS: Final[dict[Fate, EventKind]] = {
-    "go": "says",
+    "go": "runs",
     "refuse": "fails",
     "spoil": "spoilt",
     "die": "dies",
@@ -162,7 +162,7 @@ _KINDS: Final[dict[Fate, EventKind]] = {
 }
 
 
-def _said(was: Done) -> str:
+def _answer_words(was: Done) -> str:
     """An answer in a few words."""
     answer = was.answer
     if not isinstance(answer, tuple):
@@ -176,11 +176,16 @@ def _part(part: object) -> str:
         return str(part)
     outbox = "+".join(f"{entry.name} {entry.status}" for entry in part.outbox) or "none"
     state = part.intent.state if part.intent is not None else "parked"
-    return f"v{part.version} {state}, {len(part.events)} fact(s), effects {outbox}"
+    return f"v{part.version} {state}, {len(part.events)} event(s), outbox {outbox}"
 
 
 def violation_of(
-    scene: Scene, mode: Mode, told: Told, breach: Breach, script: tuple[Deviation, ...], cost: int
+    scene: Scene,
+    mode: Mode,
+    run: RunResult,
+    breach: Breach,
+    script: tuple[Deviation, ...],
+    cost: int,
 ) -> ContractViolation:
     """The story of a run that broke a rule."""
     return ContractViolation(
@@ -188,7 +193,7 @@ def violation_of(
         mode=mode,
         rule=breach.rule,
         detail=breach.detail,
-        events=events_of(scene, told),
+        events=events_of(scene, run),
         cost=cost,
         script=script,
     )

@@ -85,7 +85,7 @@ def _checked(
 
 
 def _refuse_full(store: object) -> None:
-    """What holds records may be somebody's shop, and the check empties it."""
+    """What holds records may be a shop's, and the check empties it."""
     if isinstance(store, RecentListing) and store.recent(1):
         raise ConfigurationError(
             "the store holds records, and the check would empty it: name an empty database"

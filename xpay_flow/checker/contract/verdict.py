@@ -1,4 +1,4 @@
-"""What is said at the end? A verdict, the figures, and the smallest story of what went wrong."""
+"""What is the verdict over a store? With figures, and the smallest counterexample."""
 
 from __future__ import annotations
 

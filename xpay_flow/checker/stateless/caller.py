@@ -1,4 +1,4 @@
-"""How does a flow ask its store on a thread of its own, and stop at every statement?"""
+"""How does a flow call its store on a thread of its own, and stop at every statement?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Caller(Steered, Seat):
 
     @property
     def rests(self) -> bool:
-        """Nothing is asked of it."""
+        """It has no call."""
         return self.state == "done"
 
     @property

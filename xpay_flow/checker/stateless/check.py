@@ -27,10 +27,10 @@ SMALL = StatelessBound(
     more_flows={HANDLERS.name: 3},
 )
 TAKES_EFFECT_ONCE = "transactional_handlers_take_effect_once"
-# Said in place of what only a search that remembers needs.
+# In place of the assumptions of a search that remembers.
 STATELESS = (
     "what is stuck was not helped by doing all that was left to do, each in its turn",
-    "a store that has ended one operation keeps nobody waiting",
+    "a store that has ended one operation blocks no other",
 )
 
 
@@ -45,7 +45,7 @@ class StatelessResult(Result):
 
 def _assumed(bound: StatelessBound) -> tuple[str, ...]:
     apart = bound.depth == "driver"
-    return tuple(said for said in ASSUMPTIONS if not (apart and said == METHOD_IS_A_STEP))
+    return tuple(text for text in ASSUMPTIONS if not (apart and text == METHOD_IS_A_STEP))
 
 
 def _promises(shop: Shop, scene: Scene, own: Iterable[Own], without: Collection[str]) -> Promises:
@@ -59,8 +59,8 @@ def _promises(shop: Shop, scene: Scene, own: Iterable[Own], without: Collection[
         found = ", ".join(keys)
         return f"took effect twice within the transaction: {found}" if found else None
 
-    moments = {**promises.of_moments, TAKES_EFFECT_ONCE: twice}
-    return attrs.evolve(promises, of_moments=moments)
+    moments = {**promises.moment_checks, TAKES_EFFECT_ONCE: twice}
+    return attrs.evolve(promises, moment_checks=moments)
 
 
 def _figures(found: object) -> str:
@@ -94,7 +94,7 @@ def check_stateless(
             where the target's store has `snapshot` and `restore`.
         written: the idempotency keys under which handlers within the store's transaction have
             written, each as often as your tables show it. They are called for real. Without it,
-            what the store says of its commit is believed.
+            the store's answer to its commit is believed.
 
     Raises:
         ConfigurationError: the target names no flow, or `without` no promise.

@@ -45,7 +45,7 @@ class Execution(Protocol):
     """One execution, from the beginning to wherever it is led."""
 
     def choices(self) -> Mapping[Process, Sequence[Choice]]:
-        """Who can go on, and how. The first choice of a process must be one that is there."""
+        """Which processes can go on, and how. The first choice of each must be there."""
         ...
 
     def take(self, process: Process, choice: Choice) -> Taken | None:
@@ -84,7 +84,7 @@ class _Place:
         return next((step for process in self.todo for step in self.awake(process)), None)
 
     def awake(self, process: Process) -> Iterator[Step]:
-        """What a process can do here that nobody has seen."""
+        """What a process can do here that was not seen yet."""
         for choice in self.choices.get(process, ()):
             step = (process, choice)
             if step not in self.asleep and step not in self.unlike:
@@ -189,7 +189,7 @@ class Explorer:
             place.step = step
             path.append(place)
             if not self._first(run, place):
-                # Its first choice was asleep, so that nobody knew whether this one was there.
+                # Its first choice was asleep, so that it was not known whether this one was there.
                 self.redundant += 1
                 return True
 

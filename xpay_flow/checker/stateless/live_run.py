@@ -47,7 +47,7 @@ class LiveRun:
         if stage.scene.begun:
             self._prologue()
 
-    # --- what the search asks ----------------------------------------------------------------
+    # --- what the search calls ---------------------------------------------------------------
 
     @property
     def situation(self) -> int:
@@ -81,11 +81,11 @@ class LiveRun:
         """What can happen outside, and who can begin.
 
         Args:
-            limited: no more flows than the bound says, and no time for nobody.
+            limited: no more flows than the bound says, and no time without a flow.
         """
         crew = tuple(sorted(task.root for task in self._tasks.values()))
         full = limited and self._flows >= self._stage.flows_max
-        for way in self._stage.moves.of_rest(self.situation, crew, self.budget):
+        for way in self._stage.moves.rest_transitions(self.situation, crew, self.budget):
             (step,) = way.label
             idle = step.what == "starts" or (step.what == "time" and self.quiet)
             if way.cost <= self.budget and not (full and idle):
@@ -98,7 +98,7 @@ class LiveRun:
             self._happens(happening)
         self._pays(step.fault)
         self._turn += 1
-        touch = self._stage.choice | touches.of_happening(step)
+        touch = self._stage.choice | touches.happening_touch(step)
         if step.what != "starts":
             self.story.append(step)
             return Taken(touch)
@@ -141,7 +141,7 @@ class LiveRun:
     def _ways(self, task: Task) -> Iterator[Way]:
         op = task.node.op
         if op is not None:
-            yield from ways.of_effect(op, self.budget, self._allows)
+            yield from ways.effect_ways(op, self.budget, self._allows)
             return
         yield DONE
         yield UNHEARD
@@ -178,7 +178,7 @@ class LiveRun:
         done = performed(op, way.how, way.fault, task.seat, self._shop, before)
         self.outside = done.outside
         self._sees_written(op)
-        touch = touches.of_effect(op, way.how, self._known(op))
+        touch = touches.effect_touch(op, way.how, self._known(op))
         self._answers(task, way, done.answer)
         return touch, done.stored or self.outside != before
 
@@ -192,7 +192,7 @@ class LiveRun:
         return known
 
     def _sees_written(self, op: Any) -> None:
-        """What a handler within the transaction has written counts, and not what the store says."""
+        """What a handler within the transaction has written counts, and not the store's answer."""
         written = self._stage.written
         if written is None or not isinstance(op, RunInTransaction):
             return
@@ -203,7 +203,7 @@ class LiveRun:
         self.outside = attrs.evolve(self.outside, calls=tuple(sorted((*others, *mine))))
 
     def _answers(self, task: Task, way: Way, answer: Any) -> None:
-        """The flow is told, and goes on to its next effect."""
+        """The flow receives the answer, and goes on to its next effect."""
         node, token = task.node, next(self._tokens)
         step = Step(
             what="does",
@@ -215,7 +215,7 @@ class LiveRun:
             how=way.how,
             fault=way.fault,
         )
-        self._tells(step)
+        self._add_step(step)
         task.token = token
         self._resumed(task, Node(task.kind, None, answer, self.outside.now_ms, named=node.named))
 
@@ -226,22 +226,22 @@ class LiveRun:
 
     def _ends(self, process: Process, task: Task, way: Way) -> Taken | None:
         happens = tuple(ending(task.node))
-        unheard = tuple(ending(task.node, heard=False))
-        unlike = {UNHEARD} if unheard == happens else set[Way]()
+        lost = tuple(ending(task.node, received=False))
+        unlike = {UNHEARD} if lost == happens else set[Way]()
         unlike |= {ALL_DIE} if not happens else set[Way]()
         if way in unlike:
             return None
         how: How = "done"
         if way == UNHEARD:
-            happens, how = unheard, "not applied"
+            happens, how = lost, "not applied"
         for happening in happens:
             self._happens(happening)
         end, kind = outcome(task.node.result), task.kind
         ends = Step(what="ends", kind=kind, before=task.token, answer=end, how=how, note=f"{end}")
-        self._tells(ends)
+        self._add_step(ends)
         del self._tasks[process]
         self._stage.ended(task.seat)
-        touch = touches.of_end(lasts=bool(happens))
+        touch = touches.end_touch(lasts=bool(happens))
         if way == ALL_DIE:
             touch |= self._all_die()
         return Taken(touch, unlike=frozenset(unlike))
@@ -252,11 +252,13 @@ class LiveRun:
         if then == "all die":
             return self._all_die()
         note = f"{task.kind.name} dies"
-        self._tells(Step(what="dies", kind=task.kind, before=task.token, note=note, fault="death"))
+        self._add_step(
+            Step(what="dies", kind=task.kind, before=task.token, note=note, fault="death")
+        )
         return self._gone(process) | touches.ENDS
 
     def _all_die(self) -> Touch:
-        self._tells(Step(what="dies", note="the whole process dies", fault="death"))
+        self._add_step(Step(what="dies", note="the whole process dies", fault="death"))
         touch = touches.ALL_DIE
         for process in tuple(self._tasks):
             touch |= self._gone(process)
@@ -281,7 +283,7 @@ class LiveRun:
     def _happens(self, happening: Happening) -> None:
         self.outside = world.happened(self.outside, happening)
 
-    def _tells(self, step: Step) -> None:
+    def _add_step(self, step: Step) -> None:
         self.story.append(step)
         self._pays(step.fault)
 

@@ -19,7 +19,7 @@ Changes = tuple[Change, ...]
 class ResetStore:
     """A store with `snapshot` and `restore`, made of one that has neither.
 
-    A snapshot is the changes that were asked for since it was empty, lost races included.
+    A snapshot is the changes that were requested since it was empty, lost races included.
 
     Args:
         store: must be a `RecentListing`, too, to show what it holds.
@@ -30,7 +30,7 @@ class ResetStore:
         self._store: Any = store
         self._reset = reset
         self._changes: Changes = ()
-        # Whether the store holds what `_changes` lead to; put back only once somebody looks.
+        # Whether the store holds what `_changes` lead to; put back only at the next read.
         self._stands = False
 
     def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
@@ -47,7 +47,7 @@ class ResetStore:
         """See `xpay_flow.ports.Store`."""
         store, self._stands = self._standing(), False
         won: bool = store.commit(change)
-        # A lost race changes nothing, and a store that says so may be wrong: so it is kept.
+        # A lost race changes nothing, and a store that answers so may be wrong: so it is kept.
         self._changes, self._stands = (*self._changes, change), True
         return won
 
@@ -70,7 +70,7 @@ class ResetStore:
         return self._changes
 
     def restore(self, snapshot: Changes) -> None:
-        """Be as when `snapshot` was taken, once somebody looks."""
+        """Be as when `snapshot` was taken, at the next read."""
         if not self._stands or snapshot != self._changes:
             self._changes, self._stands = snapshot, False
 

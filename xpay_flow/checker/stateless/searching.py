@@ -174,7 +174,7 @@ class StatelessSearch:
         )
 
     def _violation(self, path: Path) -> Violation:
-        """What the last execution has shown, told again on the real store."""
+        """What the last execution has shown, replayed on the real store."""
         run = self._run
         assert run is not None
         assert run.wrong is not None
@@ -183,7 +183,7 @@ class StatelessSearch:
             scene=self._scene.name,
             promise=run.wrong[0],
             sentence=run.wrong[1],
-            story=run.told,
+            story=run.trace,
             faults=run.live.faults,
         )
         if self._stage.written is not None or self._bound.depth == "driver":
@@ -221,7 +221,7 @@ class _Judged:
         self._moves, self._account = stage.moves, account
         self._before: int | None = None
         self.wrong: Wrong | None = None
-        self.told: tuple[Step, ...] = ()
+        self.trace: tuple[Step, ...] = ()
 
     def choices(self) -> Mapping[Process, Sequence[Choice]]:
         return self.live.choices()
@@ -244,13 +244,13 @@ class _Judged:
     def over(self) -> bool:
         """Judge the end; False if nothing helps to reach a goal any more.
 
-        What is wrong with a moment on the way there is said first, as everywhere.
+        What is wrong with a moment on the way there is reported first, as everywhere.
         """
         story = tuple(self.live.story)
         for name, goal in self._account.promises.goals.items():
             stuck = self._stuck(name, goal)
             if self.wrong is None and stuck is not None:
-                self.wrong, self.told = stuck, story
+                self.wrong, self.trace = stuck, story
             if self.wrong is not None:
                 return False
         return True
@@ -263,7 +263,7 @@ class _Judged:
                 account.hoped.add(name)
 
     def _holds(self, wrong: Wrong | None) -> bool:
-        self.wrong, self.told = wrong, tuple(self.live.story) if wrong else ()
+        self.wrong, self.trace = wrong, tuple(self.live.story) if wrong else ()
         return wrong is None
 
     def _stuck(self, name: str, goal: Goal) -> Wrong | None:

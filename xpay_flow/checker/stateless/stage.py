@@ -30,7 +30,7 @@ class Stage:
 
     Args:
         open_store: opens the store once more, as another process would. One that has a `close` is
-            closed when its flow dies, and must be nobody else's.
+            closed when its flow dies, and is used by no other.
         reset: empties the store; what was opened before goes on to work.
         flows_max: so many flows begin in one execution, and no more.
         written: what handlers within the store's transaction have written: see `check_stateless`.
@@ -55,7 +55,7 @@ class Stage:
         self.first = Outside(reports_creation=scene.reports_creation)
         self.watching = Watching(self.store)
         self.moves = Moves(shop, scene, self.watching, self.first, NONE, promises=promises)
-        self.choice = touches.of_choice(scene)
+        self.choice = touches.choice_touch(scene)
         pressed = world.happened(self.first, ("pressed",))
         self.click = Casting(shop).kind("click", None, pressed)
         self.fired: set[FaultKind] = set()
@@ -111,7 +111,7 @@ class Task:
 
 
 class Watching(Contents):
-    """What the store holds now, by number, for whoever looks from outside."""
+    """What the store holds now, by number, for a look from outside."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(cast(SnapshotStore, Standing(store)), alike=False)

@@ -1,7 +1,7 @@
 """What happens when flows overlap between any two statements of the store's driver?
 
 A step of a flow is one statement; with the first one the operation begins, and after the last one
-the flow has its answer. Who waits for a lock is not able to go on until another gives it back.
+the flow has its answer. A flow that waits for a lock cannot go on until another releases it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..contract.drivers import PATIENT
 from ..contract.lookup import Table
 from ..contract.statements import Statement
 from ..contract.steered import STUCK_LOOKS, Act
-from ..performing import Seat, asked, called
+from ..performing import Seat, called, effect_answer
 from ..story import How, Step
 from . import touches
 from .caller import Caller
@@ -38,7 +38,7 @@ class StatementStage(Stage):
         self.table = Table(PATIENT, getattr(self.store, "statements", ()))
 
     def prepare(self) -> None:
-        """Open stores for as many flows as may begin, while nobody holds a lock."""
+        """Open stores for as many flows as may begin, while no lock is held."""
         while len(self._idle) < self.flows_max + _MORE_FLOWS:
             self._idle.append(self.seated())
 
@@ -76,7 +76,7 @@ class StatementRun(LiveRun):
     def choices(self) -> Mapping[Process, Sequence[Choice]]:
         waiting = [process for process in self._tasks if self._waits(process)]
         if waiting and len(waiting) == len(self._tasks):
-            # Nobody is left to give a lock back: the database ends that, or their patience does.
+            # No flow is left to give a lock back: the database ends that, or their patience does.
             self._wake(given_up=True)
         return super().choices()
 
@@ -128,7 +128,7 @@ class StatementRun(LiveRun):
         if process not in self._begun:
             self._begun[process] = "done"
             self._stage.store_calls += 1
-            caller.begin(lambda: asked(op, caller, self._shop, fails=fails))
+            caller.begin(lambda: effect_answer(op, caller, self._shop, fails=fails))
         act: Act = "go" if fails else _ACTS[way.how]
         statement = caller.statement
         while statement is not None:
@@ -141,7 +141,7 @@ class StatementRun(LiveRun):
         if way.how != "done":
             self._begun[process] = way.how
         words = f"{statement.in_words()} [{statement.where}]" if statement else "no statement"
-        self._tells(Step(what="says", kind=task.kind, note=words, how=way.how, fault=way.fault))
+        self._add_step(Step(what="runs", kind=task.kind, note=words, how=way.how, fault=way.fault))
         return statement
 
     def _finished(self, process: Process, task: Task) -> Touch:
@@ -163,12 +163,12 @@ class StatementRun(LiveRun):
                 self._finished(process, task)
 
     def _patience(self, process: Process) -> int:
-        """How long to look whether it goes on: where nobody else can hold a lock, it will."""
+        """How long to look whether it goes on: where no other can hold a lock, it will."""
         others = (last for other, last in self._last.items() if other != process)
         return 0 if any(last.open_after is not False for last in others) else STUCK_LOOKS
 
     def _all_die(self) -> Touch:
-        # Whoever waits for a lock dies last, when the others have given theirs back.
+        # A flow that waits for a lock dies last, when the others have given theirs back.
         order = sorted(self._tasks, key=self._waits)
         self._tasks = {process: self._tasks[process] for process in order}
         return super()._all_die()
@@ -204,6 +204,6 @@ def _touch(statement: Statement | None) -> Touch:
 
 
 def _reads(statement: Statement) -> bool:
-    """It changes nothing, and keeps nobody waiting."""
+    """It changes nothing, and blocks no other."""
     texts = statement.texts
     return bool(texts) and statement.reads_only and not any("FOR " in text for text in texts)

@@ -27,14 +27,14 @@ from ..bounds import Scene
 from ..performing import Hold, LetGo
 from ..story import How, Step
 
-# Every record at once, for whoever lists them.
+# Every record at once, for a list of them.
 RECORDS = "records"
 XPAY = "xPay"
-NEWS = "news"
+EVENTS = "events"
 CLOCK = "clock"
-# Who holds which record.
+# The locks of records.
 HOLDS = "holds"
-# Room for one more flow. Whoever ends makes some, and two who end do not disturb each other; so to
+# Room for one more flow. An ending flow makes some, and two ends do not disturb each other; so to
 # end counts as looking, and to begin as changing.
 ROOM = "room"
 # What the death of the process undoes or prevents.
@@ -68,7 +68,7 @@ def touch(reads: Iterable[Hashable] = (), writes: Iterable[Hashable] = ()) -> To
 
 
 NOTHING = touch()
-ENDS = touch(reads=(ROOM, NEWS, LIFE))
+ENDS = touch(reads=(ROOM, EVENTS, LIFE))
 SEES_CLOCK = touch(reads=(CLOCK,))
 LETS_GO = touch(writes=(HOLDS,))
 ALL_DIE = touch(reads=(ROOM,), writes=(LIFE,))
@@ -76,15 +76,15 @@ ALL_DIE = touch(reads=(ROOM,), writes=(LIFE,))
 LASTS = touch(reads=(LIFE,), writes=(MOMENT,))
 
 
-def of_choice(scene: Scene) -> Touch:
-    """Of whoever chooses what happens next outside, and who begins: what the choice depends on."""
+def choice_touch(scene: Scene) -> Touch:
+    """Of the director: what its choice of the next step, or of the next flow, depends on."""
     reads: set[Hashable] = {LIFE, XPAY}
     if scene.has_time or "loss" in scene.faults:
         reads.add(RECORDS)
-    return touch(reads, (ROOM, NEWS))
+    return touch(reads, (ROOM, EVENTS))
 
 
-def of_happening(step: Step) -> Touch:
+def happening_touch(step: Step) -> Touch:
     """Of what happens outside, or begins, without what the choice of it depends on."""
     if step.what == "time":
         return touch(writes=(CLOCK,))
@@ -92,7 +92,7 @@ def of_happening(step: Step) -> Touch:
     return begins | touch(writes=(XPAY, MOMENT)) if step.happens else begins
 
 
-def of_effect(op: object, how: How, known: Iterable[str] = ()) -> Touch:
+def effect_touch(op: object, how: How, known: Iterable[str] = ()) -> Touch:
     """Of an effect that was performed like this.
 
     Args:
@@ -115,15 +115,15 @@ def of_effect(op: object, how: How, known: Iterable[str] = ()) -> Touch:
         case Exchange(request) if request.method == "GET":
             return touch(reads=(XPAY,))
         case Exchange():
-            return LASTS | touch(writes=(XPAY, NEWS))
+            return LASTS | touch(writes=(XPAY, EVENTS))
         case RunHandler():
             return LASTS
         case _:
             raise TypeError(f"not an effect that others can see: {op!r}")
 
 
-def of_end(*, lasts: bool) -> Touch:
-    """Of a flow's end; `lasts` if somebody outside hears of it."""
+def end_touch(*, lasts: bool) -> Touch:
+    """Of a flow's end; `lasts` if a party outside receives it."""
     return ENDS | LASTS if lasts else ENDS
 
 

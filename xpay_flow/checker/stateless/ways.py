@@ -44,7 +44,7 @@ UNHEARD = Way(then="unheard")
 ALL_DIE = Way(then="all die")
 
 
-def of_effect(op: Any, budget: int, allows: Allows) -> Iterator[Way]:
+def effect_ways(op: Any, budget: int, allows: Allows) -> Iterator[Way]:
     """Every way to perform an effect; whether it changes anything is not known yet."""
     yield DONE
     if not budget:
