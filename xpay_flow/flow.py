@@ -1,6 +1,6 @@
 """What does a shop hold in its hands? `Flow`, and `AsyncFlow` with the same words.
 
-Both are faces: each method builds a flow, has it run, and wakes whoever delivers what is owed.
+Both are faces: each method builds a flow, has it run, and wakes the loop that delivers due calls.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Flow(HandlerRegistration):
         store: where intents live; see `Flow.open` for one named by a URL.
         settings: keys, limits and schedules.
         transport: how to reach xPay; httpx by default.
-        background: deliver what is owed, and ask xPay, in threads of this process. Turn it off
+        background: deliver due calls, and reconcile, in threads of this process. Turn it off
             where `xpay-flow worker` does it, or where tests call `deliver` and `reconcile`.
-        poll_s: how often those threads look for work that nobody announced, in seconds.
+        poll_s: how often those threads look for work that no call announced, in seconds.
     """
 
     store: Store
@@ -156,7 +156,7 @@ class Flow(HandlerRegistration):
         return self.run(flows.send_to_checkout(intent_id, self.context))
 
     def receive_webhook(self, headers: Headers, body: bytes) -> WebhookResult:
-        """Authenticate, decide upon and durably record one delivery; `body` is the exact bytes.
+        """Authenticate, decide and durably record one delivery; `body` is the exact bytes.
 
         Raises:
             UntrustedMessage: not xPay's, or not for us. Answer `error.status_hint`.
@@ -180,7 +180,7 @@ class Flow(HandlerRegistration):
         return timeline.timeline_of(timeline.only(self.query(flows.find(name)), name))
 
     def recent(self, limit: int = 50) -> tuple[Timeline, ...]:
-        """The records stored last, newest first; parked news among them."""
+        """The records stored last, newest first; parked events among them."""
         records = self.query(flows.recent_records(limit))
         return tuple(timeline.timeline_of(record) for record in records)
 
@@ -206,7 +206,7 @@ class Flow(HandlerRegistration):
         return results
 
     def redeliver(self, name: str, entry_id: str) -> OutboxEntry:
-        """Owe a handler call again that was given up or dropped."""
+        """Make a handler call due again that was given up or dropped."""
         entry = self.run(flows.redeliver(name, entry_id, self.context))
         self._nudge()
         return entry
@@ -227,7 +227,7 @@ class Flow(HandlerRegistration):
         deadline_ms = self.ports.clock.now_ms() + int(self.settings.webhook_deadline_s * 1000)
         response = drive.run(answer.flow, self.ports, deadline_ms=deadline_ms)
         if response.status == 200:
-            # Only news wakes us: strangers must not set the pace at which xPay is asked.
+            # Only events wake us: strangers must not set the pace of requests to xPay.
             self._nudge()
         return response
 

@@ -18,15 +18,15 @@ from .records import Change, OutboxEntry, Record, Work
 # A look-up by receipt id can find several attempts; more than this is a shop's mistake.
 FOUND_MAX = 100
 
-# A name, and the event that is to be decided upon, as in `Reader.load`.
+# A name, and the event to decide, as in `Reader.load`.
 Lookup: TypeAlias = tuple[str, EventIdentity | None]
 
-# What the log of an effect says besides `started` when its worker also holds the record.
+# The note in an outbox entry's log, beside `started`, when its worker also locks the record.
 LOCKED = "held while it runs"
 
 
 def is_locked(entry: OutboxEntry) -> bool:
-    """Whether a worker that holds the record has started this, and has not said how it ended."""
+    """Whether a worker that holds the record has started this, and has not recorded its end."""
     last = entry.log[-1] if entry.log else None
     return last is not None and (last.outcome, last.error) == ("started", LOCKED)
 
@@ -90,7 +90,7 @@ class RecentListing(Protocol):
 
 
 class HandlerRolledBack(Exception):
-    """What a handler wrote within our transaction cannot stay; the text says why.
+    """What a handler wrote within our transaction cannot stay; the text gives the reason.
 
     `work` raises it to have everything undone, and a store lets it through. A store raises it
     itself where the handler has spoilt the transaction. It counts as a failure of the handler.
@@ -157,7 +157,7 @@ class RowLocking(Protocol):
     def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         """Keys of records that a worker held while it called a handler, and holds no more.
 
-        These are the records, due only after `now_ms`, with an effect that is `is_locked`.
+        These are the records, due only after `now_ms`, with an outbox entry that is `is_locked`.
         """
         ...
 

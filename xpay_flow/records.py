@@ -2,7 +2,7 @@
 
 A store never looks inside. It files a record under its key and its aliases, and changes it only
 when the version is the one that was read. Deciding needs a part of a record whose size does not
-depend on the history (`for_deciding`); people need it whole.
+depend on the history (`for_deciding`); operators need it whole.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ HandlerName = Literal["on_success", "on_failed", "on_refunded", "on_attention"]
 EntryStatus = Literal["pending", "done", "dropped", "gave_up"]
 Work = Literal["deliver", "reconcile"]
 
-# The log of one effect is for people; the last tries tell the story.
+# The log of one outbox entry is for operators; the last tries are enough.
 TRIES_KEPT = 20
 
 
 @attrs.frozen(kw_only=True)
 class RecordedEvent:
-    """An event that was recorded, and what was decided upon it.
+    """An event that was recorded, and the decision.
 
     Args:
         version: of the record that first held it; events of one record are ordered by it.
@@ -48,7 +48,7 @@ class RecordedEvent:
 
 @attrs.frozen(kw_only=True)
 class HandlerAttempt:
-    """A step in delivering one effect: `started`, `done`, `failed`, `missing`, `dropped`, …
+    """A step in delivering one outbox entry: `started`, `done`, `failed`, `missing`, `dropped`, …
 
     Args:
         version: of the record that first held it, as in `RecordedEvent`.
@@ -68,7 +68,7 @@ class OutboxEntry:
         id: also the idempotency key given to the handler; it never changes.
         subject: what it is about: a refund's id, a reason for attention, or nothing.
         next_at_ms: when it may next be started. A running one has its lease's end here.
-        forced: a person asked for it again, so it is not dropped as overtaken.
+        forced: an operator requested it again, so it is not dropped as superseded.
         given_up: how often it was given up; each time is an event of its own.
     """
 
@@ -89,17 +89,17 @@ class OutboxEntry:
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """What a store keeps about one attempt, or about news that is nobody's yet.
+    """What a store keeps about one attempt, or about unmatched events.
 
     `load` gives one with the events and entries that deciding needs, `history` a whole one.
 
     Args:
-        key: the primary key. Two attempts upon one receipt cannot share one, so the database
+        key: the primary key. Two attempts for one receipt cannot share one, so the database
             refuses the second of two customers' clicks.
         version: 0 is not stored yet; each commit adds one.
-        intent: None for parked news.
-        asks: how often xPay was asked about it; the index into the schedule.
-        reconcile_at_ms: when to ask next; None is never.
+        intent: None for parked events.
+        reconcile_count: how often xPay was polled about it; the index into the schedule.
+        reconcile_at_ms: when to poll next; None is never.
     """
 
     key: str
@@ -113,7 +113,7 @@ class Record:
 
     @property
     def deliver_at_ms(self) -> int | None:
-        """When the next owed effect may be started; None is never."""
+        """When the next pending outbox entry may be started; None is never."""
         return min((e.next_at_ms for e in self.outbox if e.status == "pending"), default=None)
 
     def due_at_ms(self, work: Work) -> int | None:
@@ -121,11 +121,11 @@ class Record:
         return self.deliver_at_ms if work == "deliver" else self.reconcile_at_ms
 
     def entry(self, entry_id: str) -> OutboxEntry | None:
-        """The owed effect with this id."""
+        """The outbox entry with this id."""
         return next((e for e in self.outbox if e.id == entry_id), None)
 
     def with_entry(self, changed: OutboxEntry) -> Record:
-        """This record with one effect replaced."""
+        """This record with one outbox entry replaced."""
         outbox = tuple(changed if e.id == changed.id else e for e in self.outbox)
         return attrs.evolve(self, outbox=outbox)
 
@@ -222,7 +222,7 @@ def appended(whole: Record, change: Change) -> Record:
 
 
 def attempt_key(receipt_id: str, attempt: int) -> str:
-    """The primary key of the n-th attempt upon a receipt."""
+    """The primary key of the n-th attempt for a receipt."""
     return f"attempt:{attempt}:{receipt_id}"
 
 

@@ -1,6 +1,6 @@
-"""What does a worker do, and how does it tell of it? For every program that runs one.
+"""What does a worker do, and how does it report it? For every program that runs one.
 
-Any number of workers may run on one store; a job is claimed in the store. A worker that is told to
+Any number of workers may run on one store; a job is claimed in the store. A worker that has to
 stop finishes the job it is at. One that is killed leaves a claim that runs out, or, where the store
 holds records by locks, a job that is free at once.
 """
@@ -34,26 +34,26 @@ def one_pass(
     context: FlowContext,
     capabilities: WorkerCapabilities,
     stopping: Callable[[], bool],
-    tell: Callable[[Result], None],
+    report: Callable[[Result], None],
 ) -> Command[int]:
     """Everything that is due now, one job after the other; how many results there were.
 
-    What asking has made owed is delivered in the same pass.
+    Calls that reconciliation has made due are delivered in the same pass.
     """
 
     def deliver_one(key: str) -> Command[Sequence[Result]]:
-        return told((yield from deliver_record(key, context, capabilities)))
+        return reported((yield from deliver_record(key, context, capabilities)))
 
     def reconcile_one(key: str) -> Command[Sequence[Result]]:
-        return told((yield from reconcile_record(key, context)))
+        return reported((yield from reconcile_record(key, context)))
 
-    def told(found: Sequence[Result]) -> Sequence[Result]:
+    def reported(found: Sequence[Result]) -> Sequence[Result]:
         for result in found:
-            tell(result)
+            report(result)
         return found
 
     def counted(done: Sequence[Result]) -> int:
-        told([result for result in done if isinstance(result, FailedJob)])
+        reported([result for result in done if isinstance(result, FailedJob)])
         return sum(not isinstance(result, FailedJob) for result in done)
 
     results = 0
@@ -108,7 +108,7 @@ def trying_again(error: StoreError) -> str:
 
 
 def in_words(result: Result) -> str:
-    """A result as a line for people."""
+    """A result as a line of text."""
     return f"{time.strftime('%H:%M:%S')} {_what(result)}"
 
 

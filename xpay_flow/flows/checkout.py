@@ -35,8 +35,8 @@ class Checkout:
     """Where to send the customer.
 
     Args:
-        url: xPay's page; opaque, and whoever holds it can open it, so keep it out of logs.
-        resumed: an open attempt upon this receipt was found and continued.
+        url: xPay's page; opaque, and anyone with it can open it, so keep it out of logs.
+        resumed: an open attempt for this receipt was found and continued.
     """
 
     url: str = attrs.field(repr=False)
@@ -107,7 +107,7 @@ def _open_attempt(
 def _is_usable(intent: Intent, now_ms: int) -> bool:
     """Its page is known, or its creation may still be repeated under the same key.
 
-    An intent at xPay whose address nobody ever got cannot be paid, so it does not stand in the way.
+    An intent at xPay whose address was never handed out cannot be paid, so it is no obstacle.
     """
     repeatable = intent.request is not None
     return bool(intent.checkout_url) or (
@@ -118,7 +118,7 @@ def _is_usable(intent: Intent, now_ms: int) -> bool:
 def _store_attempt(
     request: CheckoutRequest, attempt: int, context: FlowContext
 ) -> Command[Record | None]:
-    """Store a new attempt; None when somebody else has just stored one in this place."""
+    """Store a new attempt; None when another call has just stored one in this place."""
     now_ms = yield from now()
     intent_id = yield from new_id("pi")
     intent = Intent(
@@ -162,7 +162,7 @@ def create_at_xpay(record: Record, context: FlowContext, *, resumed: bool) -> Co
     yield from attach_parked(answer.answer.x_intent_id, context)
     if ev.CREATE_REFUSED in result.intent.kinds:
         # Somebody had closed this attempt meanwhile, and another may be open: one page per order.
-        raise OutcomeUnknown("the attempt was closed while xPay was asked; try again", intent_id)
+        raise OutcomeUnknown("the attempt was closed while xPay was called; try again", intent_id)
     return _checkout(result.intent, answer.url, resumed=resumed)
 
 
@@ -183,14 +183,14 @@ def _believable(
 
 
 def _matches(answer: IntentAnswer, intent: Intent, context: FlowContext) -> bool:
-    """Nothing in the answer speaks of another order, amount or intent than ours."""
-    told = {
+    """The answer names no other order, amount or intent than ours."""
+    expected = {
         answer.receipt_id: intent.receipt_id,
         answer.amount_minor: intent.money.amount_minor,
         answer.currency: intent.money.currency,
         answer.metadata.get(context.settings.metadata_key): intent.id,
     }
-    return all(said is None or said == ours for said, ours in told.items())
+    return all(answered is None or answered == ours for answered, ours in expected.items())
 
 
 def _checkout(intent: Intent, url: str, *, resumed: bool) -> Checkout:

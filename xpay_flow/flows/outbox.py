@@ -1,4 +1,4 @@
-"""Which handlers are owed, and how do they get called exactly as often as promised?
+"""Which handlers are due, and how do they get called exactly as often as promised?
 
 Claim by compare-and-set, call, settle by compare-and-set. A process that dies in between leaves a
 claim that runs out, and the call is made again with the same idempotency key. A handler that runs
@@ -70,10 +70,10 @@ NO_ON_SUCCESS = "no on_success handler is registered in this process"
 
 @attrs.frozen(kw_only=True)
 class HandlerResult:
-    """How one owed handler call stands after this pass.
+    """How one due handler call stands after this pass.
 
     Args:
-        outcome: `done`, `failed` (will be tried again), `dropped`, `missing` or `gave_up`; `owed`
+        outcome: `done`, `failed` (will be tried again), `dropped`, `missing`, `gave_up`, or `pending`
             where another process has taken the call over.
     """
 
@@ -92,7 +92,7 @@ def deliver(
     capabilities: WorkerCapabilities = ALL,
     stopping: Callable[[], bool] = never,
 ) -> Command[tuple[HandlerResult | FailedJob, ...]]:
-    """Call every handler that is owed now, on at most `limit` intents, longest due first.
+    """Call every handler that is due now, on at most `limit` intents, longest due first.
 
     Args:
         able: the handlers that this process has; None is all. See `deliver_record`.
@@ -141,7 +141,7 @@ def orphaned_records(limit: int) -> Command[Sequence[str]]:
 def deliver_record(
     key: str, context: FlowContext, capabilities: WorkerCapabilities = ALL
 ) -> Command[Sequence[HandlerResult]]:
-    """Call the handlers that one intent is owed, one after the other, each at most once.
+    """Call the due handlers of one intent, one after the other, each at most once.
 
     A process without `on_success` leaves what it has no handler for to those that have one. One
     with `on_success` is taken for a whole shop: other handlers that it lacks are not wanted.
@@ -224,7 +224,7 @@ def _is_due(entry: OutboxEntry, now_ms: int, capabilities: WorkerCapabilities) -
         or entry.name in capabilities.handlers
         or "on_success" in capabilities.handlers
     )
-    # Whoever started it while holding the record is gone: now we hold it.
+    # The worker that started it while holding the record is gone: now we hold it.
     is_free = entry.next_at_ms <= now_ms or (capabilities.row_locks and is_locked(entry))
     return mine and entry.status == "pending" and is_free
 
@@ -308,7 +308,7 @@ def _call_in_transaction(
 ) -> Command[HandlerResult]:
     """Commit that the call is done, together with what it wrote. A lost race has written nothing.
 
-    Where it is not known whether that was committed, the record says it to whoever comes next.
+    Where it is not known whether that was committed, the record shows it at the next pass.
     """
 
     def attempt() -> Command[HandlerResult | None]:
@@ -332,7 +332,7 @@ def _claimed_record(key: str, claimed: OutboxEntry) -> Command[tuple[Record, Int
     """The record as it is now, its intent, and what has become of a call that was claimed."""
     record = (yield from load(key))[0]
     if record.entry(claimed.id) is None:
-        # It has ended meanwhile, and so is not loaded to decide upon.
+        # It has ended meanwhile, and so is not loaded to decide.
         record = (yield from history(key))[0]
     current = record.entry(claimed.id)
     assert record.intent is not None
@@ -387,31 +387,31 @@ def _settled(
 def _given_up(
     record: Record, intent: Intent, entry: OutboxEntry, now_ms: int, context: FlowContext
 ) -> Record:
-    """No more tries, and a person is told."""
+    """No more tries, and an operator is alerted."""
     given_up = record.with_entry(attrs.evolve(entry, status="gave_up", given_up=entry.given_up + 1))
     if entry.name == "on_attention":
-        # Nobody is left to tell; it stays visible on the timeline and in the intent's attention.
+        # No other alert is left; it stays visible on the timeline and in the intent's attention.
         return given_up
     event = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=_gave_up_subject(entry))
     return with_decision(given_up, decide(intent, event, context.lifecycle), now_ms, context)
 
 
 def _gave_up_subject(entry: OutboxEntry) -> str:
-    """Which call was given up, and for which time: each time a person must hear of it."""
+    """Which call was given up, and for which time: each time an operator must see it."""
     subject = f"{entry.name}:{entry.subject}" if entry.subject else entry.name
     return f"{subject}#{entry.given_up + 1}" if entry.given_up else subject
 
 
 def redeliver(name: str, entry_id: str, context: FlowContext) -> Command[OutboxEntry]:
-    """Owe a handler call again that was given up or dropped, after its cause is mended.
+    """Make a handler call due again that was given up or dropped, after its cause is fixed.
 
     Args:
         name: of the intent, as in `find`.
 
-    An overtaken call is made all the same: who asks for it knows better.
+    A superseded call is made all the same: the operator knows better.
 
     Raises:
-        UnknownIntent: nothing owed has this id.
+        UnknownIntent: no handler call has this id.
         InvalidValue: the call is neither given up nor dropped.
     """
     return (yield from retry(context, entry_id, lambda: _try_to_redeliver(name, entry_id)))

@@ -33,7 +33,7 @@ class PaymentStatus:
     """What the customer's browser may know.
 
     Args:
-        status: `SUCCESS` is paid in full. `FAILED` is the latest news, and not the last word
+        status: `SUCCESS` is paid in full. `FAILED` is the latest event, and not the last
             while `final` is False: the customer may pay on the same page. Otherwise `PENDING`.
         known: an intent with this id is on file.
     """
@@ -49,12 +49,12 @@ UNKNOWN_PAYMENT = PaymentStatus(status="PENDING", final=False, known=False)
 def status(
     x_intent_id: str, *, wait_s: float = 0, seen: PublicStatus | None = None
 ) -> Query[PaymentStatus]:
-    """How the payment with xPay's id stands, waiting up to `wait_s` seconds for news.
+    """How the payment with xPay's id stands, waiting up to `wait_s` seconds for a change.
 
     An id that is not known (yet) is pending: the customer can be back before anything else is.
 
     Args:
-        seen: no news to whoever asks. With it, a success that follows a failure can be awaited.
+        seen: the status that the caller knows. So a success that follows a failure can be awaited.
     """
     until_ms = (yield from now()) + int(wait_s * 1000)
     # Counted, too: a clock that is set back must not make a query wait for an hour.
@@ -73,7 +73,7 @@ def status(
 
 
 def public_status(intent: Intent) -> PaymentStatus:
-    """What may be said of an intent in public. A payment whose amount is unproven is pending."""
+    """The status of an intent in public. A payment whose amount is unproven is pending."""
     if intent.is_settled:
         return PaymentStatus(status="SUCCESS", final=True)
     if intent.is_paid or "wrong_money" in intent.attention:

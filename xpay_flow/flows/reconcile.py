@@ -1,4 +1,4 @@
-"""No news came: what does xPay say when asked?
+"""No event came: how are open payments reconciled with xPay?
 
 Slowly and within a budget: each open intent has a schedule, a pass takes a bounded number of
 intents, and every request waits for its turn under the rate limit.
@@ -61,35 +61,35 @@ def reconcile_record(key: str, context: FlowContext) -> Command[Sequence[Reconci
     if record is None:
         return ()
     is_last = record.reconcile_count >= len(context.settings.reconcile_schedule_s)
-    asked = yield from _ask(record, context)
-    yield from count(f"reconcile.{asked.outcome}")
+    result = yield from _reconcile(record, context)
+    yield from count(f"reconcile.{result.outcome}")
     if is_last:
         yield from _end_of_schedule(key, context)
-    return (asked,)
+    return (result,)
 
 
-def _ask(record: Record, context: FlowContext) -> Command[ReconcileResult]:
+def _reconcile(record: Record, context: FlowContext) -> Command[ReconcileResult]:
     if record.intent is None:
         return (yield from _look_for_owner(record, context))
     if not record.intent.x_intent_ids:
         return (yield from _resolve_creation(record, record.intent, context))
-    asked = _asked(record, "nothing new")
+    result = _result(record, "nothing new")
     for x_intent_id in record.intent.x_intent_ids:
-        asked = yield from _read_status(asked, x_intent_id, context)
-    return asked
+        result = yield from _read_status(result, x_intent_id, context)
+    return result
 
 
 def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
-    """Set the time of the next question before asking this one, so that no two processes ask."""
+    """Set the time of the next request before this one is sent, so that one process sends it."""
     now_ms = yield from now()
     due_ms = record.due_at_ms("reconcile")
     if due_ms is None or due_ms > now_ms:
-        # Another process asked, or the answer came, since the list of what is due was made.
+        # Another process sent it, or the answer came, since the list of what is due was made.
         return None
     reconcile_count = record.reconcile_count + 1
     next_ms = next_reconcile_ms(reconcile_count, now_ms, context.settings)
     if next_ms is None:
-        # The last question: if we die over it, it is asked again; `_end_of_schedule` ends it.
+        # The last request: if we die over it, it is sent again; `_end_of_schedule` ends it.
         next_ms = now_ms + context.settings.lease_s * 1000
     intent = record.intent
     if intent is not None and now_ms - intent.created_at_ms >= REPEATABLE_MS:
@@ -105,7 +105,7 @@ def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
 
 
 def _end_of_schedule(key: str, context: FlowContext) -> Command[None]:
-    """The last question is answered: say what stayed open, and ask no more."""
+    """The last request is answered: record what stayed open, and poll no more."""
     with suppress(StoreContended):  # Then it stays due, and ends the next time.
         yield from retry(context, key, lambda: _try_to_end(key, context))
 
@@ -126,7 +126,7 @@ def _try_to_end(key: str, context: FlowContext) -> Command[bool]:
 
 
 def _open_question(intent: Intent | None) -> str | None:
-    """What a person must ask xPay, since we got no answer; None if that is recorded already."""
+    """What an operator must clear up with xPay; None if that is recorded already."""
     if intent is None:
         return None
     question = None
@@ -137,7 +137,7 @@ def _open_question(intent: Intent | None) -> str | None:
     return None if question in intent.kinds else question
 
 
-def _asked(record: Record, outcome: str) -> ReconcileResult:
+def _result(record: Record, outcome: str) -> ReconcileResult:
     """What a question brought, where it left this record."""
     intent = record.intent
     return ReconcileResult(
@@ -149,16 +149,16 @@ def _asked(record: Record, outcome: str) -> ReconcileResult:
 
 
 def _read_status(
-    asked: ReconcileResult, x_intent_id: str, context: FlowContext
+    before: ReconcileResult, x_intent_id: str, context: FlowContext
 ) -> Command[ReconcileResult]:
     answer = yield from xpay_api.get_intent(x_intent_id, context.settings)
     if isinstance(answer, xpay_api.Unclear):
-        return attrs.evolve(asked, outcome="unclear")
+        return attrs.evolve(before, outcome="unclear")
     if isinstance(answer, xpay_api.Refused):
-        return attrs.evolve(asked, outcome="refused")
+        return attrs.evolve(before, outcome="refused")
     report = ev.from_report(answer, (yield from now()))
-    result = yield from record_event(asked.key, report, context)
-    return _asked(result.record, "learned" if result.decision.event is not None else "nothing new")
+    result = yield from record_event(before.key, report, context)
+    return _result(result.record, "learned" if result.decision.event is not None else "nothing new")
 
 
 def _look_for_owner(parked: Record, context: FlowContext) -> Command[ReconcileResult]:
@@ -197,13 +197,13 @@ def _resolve_creation(
 
 def _reconciled_as(key: str, outcome: str) -> Command[ReconcileResult]:
     """What a question brought, whatever it did to the record."""
-    return _asked((yield from load(key))[0], outcome)
+    return _result((yield from load(key))[0], outcome)
 
 
 def _look_it_up(key: str, intent: Intent, context: FlowContext) -> Command[str]:
     """xPay answers errors to the key, or has forgotten it: does it list such an intent?
 
-    If it does not, nobody ever got an address to pay at, and the attempt is closed as refused. If
+    If it does not, no address was ever handed out, and the attempt is closed as refused. If
     it was made all the same, its events will beat that (and be named).
     """
     answer = yield from _find_listed(intent, context)

@@ -29,7 +29,7 @@ class RecordResult:
 
 
 def record_event(name: str, event: Event, context: FlowContext) -> Command[RecordResult]:
-    """Decide upon an event for the one intent filed under `name`, and make that durable.
+    """Decide an event for the one intent filed under `name`, and make that durable.
 
     Raises:
         UnknownIntent: no intent, or more than one, has this name.
@@ -59,7 +59,7 @@ def record_own_event(intent_id: str, kind: str, context: FlowContext) -> Command
 
 
 def load_intent(name: str, event: Event | None = None) -> Command[tuple[Record, Intent]]:
-    """The one record with an intent that is filed under `name`, to decide upon `event`."""
+    """The one record with an intent that is filed under `name`, to decide `event`."""
     loaded = yield from load(name, event.identity if event is not None else None)
     found = [r for r in loaded if r.intent is not None]
     if len(found) != 1 or found[0].intent is None:
@@ -87,19 +87,19 @@ def try_to_record(
 
 
 def with_decision(record: Record, decision: Decision, now_ms: int, context: FlowContext) -> Record:
-    """The record with the fact, the snapshot and the owed effects of a decision."""
+    """The record with the event, the snapshot and the due calls of a decision."""
     if decision.event is None:
         return record
     after, event = decision.intent, decision.event
     recorded = RecordedEvent(
-        # The checkout address opens the page for whoever holds it; the snapshot alone keeps it.
+        # The checkout address opens the page, so it is a secret; the snapshot alone keeps it.
         event=event if event.url is None else attrs.evolve(event, url=None),
         disposition=decision.disposition,
         why=decision.why,
         at_ms=now_ms,
         version=record.version + 1,
     )
-    owed = (
+    entries = (
         OutboxEntry(
             id=":".join(filter(None, (after.id, handlers_due.name, handlers_due.subject))),
             name=handlers_due.name,
@@ -114,7 +114,7 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
         version=record.version,
         intent=after,
         events=(*record.events, recorded),
-        outbox=(*record.outbox, *owed),
+        outbox=(*record.outbox, *entries),
         aliases=aliases_of(record.key, after),
         reconcile_count=reconcile_count,
         reconcile_at_ms=reconcile_at_ms,
@@ -124,15 +124,15 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
 def _next_reconcile(
     record: Record, after: Intent, now_ms: int, settings: Settings
 ) -> tuple[int, int | None]:
-    """How often xPay was asked, and when to ask next, now that something was learned."""
+    """How often xPay was polled, and when to poll next, now that something was learned."""
     before = record.intent
     if before is None:
-        # Fresh: whoever stores it asks at once, so a worker waits until that must be over.
+        # Fresh: its creator calls xPay at once, so a worker waits until that must be over.
         return record.reconcile_count, now_ms + settings.create_lease_s * 1000
     if after.is_settled or after.state == "rejected":
         return record.reconcile_count, None
     if after.is_paid and not before.is_paid:
-        # A refund showed a payment of which no amount is known: ask at once.
+        # A refund showed a payment of which no amount is known: poll at once.
         return 0, now_ms
     if after.x_intent_ids and not before.x_intent_ids:
         return 0, next_reconcile_ms(0, now_ms, settings)
@@ -140,13 +140,13 @@ def _next_reconcile(
 
 
 def next_reconcile_ms(reconcile_count: int, now_ms: int, settings: Settings) -> int | None:
-    """When to ask for the `reconcile_count`-th time (from 0); None when the schedule has ended."""
+    """When to poll for the `reconcile_count`-th time (from 0); None when the schedule has ended."""
     schedule = settings.reconcile_schedule_s
     return now_ms + schedule[reconcile_count] * 1000 if reconcile_count < len(schedule) else None
 
 
 def stored_attempt(record: Record, intent: Intent, now_ms: int, context: FlowContext) -> Change:
-    """The first commit of an attempt: it exists here before xPay hears of it."""
+    """The first commit of an attempt: it exists here before xPay receives it."""
     stored = attrs.evolve(record, intent=None)
     decision = decide(intent, ev.own(ev.STORED, now_ms), context.lifecycle)
     return change(stored, with_decision(stored, decision, now_ms, context))

@@ -120,7 +120,7 @@ def _unmatched(recorded: RecordedEvent) -> WebhookResult:
 
 
 def _kept(body: bytes) -> str:
-    """What a person needs of bytes that make no sense: all of them, unless personal data shows."""
+    """What operators need of bytes that make no sense: all, unless personal data shows."""
     try:
         return canonical_json(without_secrets(parse_object(body)))
     except UntrustedMessage:
@@ -130,7 +130,7 @@ def _kept(body: bytes) -> str:
 def _quarantine(
     body: bytes, error: UntrustedMessage, proof: str, context: FlowContext
 ) -> Command[WebhookResult]:
-    """Keep bytes that carry a good signature and cannot be read: a person must look at them."""
+    """Keep bytes that carry a good signature and cannot be read: an operator must look at them."""
     name = sha256(body).hexdigest()[:32]
     now_ms = yield from now()
     event = Event(

@@ -1,7 +1,7 @@
 """How is everything that is due done, when some of it cannot be?
 
 Record after record, longest due first. One that fails does not stop the others, however often it
-fails: it is told apart, stays due, and the pass reaches as far as if it were not there.
+fails: it is reported apart, stays due, and the pass reaches as far as if it were not there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @attrs.frozen(kw_only=True)
 class FailedJob:
-    """A record that could not be worked on; it stays due, and a person should look.
+    """A record that could not be worked on; it stays due, and an operator should look.
 
     Args:
         error: what was raised, on one line.
@@ -32,7 +32,7 @@ class FailedJob:
 
 
 def never() -> bool:
-    """Nobody wants this pass to stop early."""
+    """Never stops early."""
     return False
 
 
@@ -73,7 +73,7 @@ def work_on(
     *,
     stopping: Callable[[], bool] = never,
 ) -> Command[tuple[T | FailedJob, ...]]:
-    """Do one kind of work on these records; one that fails is told apart.
+    """Do one kind of work on these records; one that fails is reported apart.
 
     Raises:
         StoreUnavailable: the store itself failed; what is due stays due.
