@@ -254,7 +254,7 @@ def _verdict(
     conflicting: bool,
     disposition: Disposition,
 ) -> tuple[Disposition, str]:
-    """The disposition of the event, and one sentence that says why."""
+    """The disposition of the event, and one sentence with the reason."""
     if kind in (PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY):
         named = f"{event.amount_minor} {event.currency} (minor units)"
         return "mismatched", f"it names {named}, and {before.money} was requested"

@@ -277,7 +277,7 @@ async def _awaited(answer: object) -> object:
 
 def _reading(effect: ReadEffect) -> Callable[[Any, AnyReader, AnyClock], object]:
     if (call := READS.get(type(effect))) is None:
-        raise TypeError(f"a query asked for {type(effect).__name__}, which is not a read")
+        raise TypeError(f"a query yielded {type(effect).__name__}, which is not a read")
     return call
 
 

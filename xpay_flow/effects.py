@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Load:
-    """Every record filed under `alias`, as far as deciding upon `event` needs it."""
+    """Every record filed under `alias`, as far as deciding `event` needs it."""
 
     alias: str
     event: EventIdentity | None = None

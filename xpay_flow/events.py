@@ -39,7 +39,7 @@ REPORT_PARTIALLY_REFUNDED: Final = "report.partially_refunded"
 # Authenticated, and of a type that this version has no rule for.
 UNKNOWN: Final = "unknown"
 
-# "Keep unknown statuses as they are and treat them as open": what is not listed is REPORT_OPEN.
+# "Keep unknown statuses as they are and treat them as open": all others are REPORT_OPEN.
 REPORT_KINDS: Final = {
     m.STATUS_FAILED: REPORT_FAILED,
     m.STATUS_CANCELLED: REPORT_CANCELLED,
@@ -80,7 +80,7 @@ class Event:
         type: the word its source used, such as `intent.success`.
         event_id: xPay's `eventId`, or a name of our own for answers and acts.
         digest: of the content, so that one id with two contents is seen.
-        at_ms: when its source says it happened; epoch milliseconds.
+        at_ms: when it happened, by its source; epoch milliseconds.
         proof: why we believe it: `hmac:0` (index of the key), `ecdsa`, `api`, `own`.
         intent_id: our own id, where the message carried it in its metadata.
         payload: the message as JSON, without secrets and personal data. What is signed and is no

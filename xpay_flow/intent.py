@@ -121,7 +121,7 @@ class Intent:
 
     @property
     def refund_status(self) -> RefundStatus:
-        """`full` if the known refunds cover the payment, or xPay's get-intent said REFUNDED."""
+        """`full` if the known refunds cover the payment, or xPay's get-intent answered REFUNDED."""
         if self.refund_reported == "full" or not self.refunds:
             return self.refund_reported
         return "full" if self.refunded_minor >= self.money.amount_minor else "partial"

@@ -62,7 +62,7 @@ class HandlerAttempt:
 
 @attrs.frozen(kw_only=True)
 class OutboxEntry:
-    """A handler call that we owe, as an entry of the outbox.
+    """A handler call that is due, as an entry of the outbox.
 
     Args:
         id: also the idempotency key given to the handler; it never changes.
@@ -167,7 +167,7 @@ def change(before: Record, after: Record) -> Change:
         expected_version=before.version,
         new_events=tuple(recorded for recorded in after.events if recorded.id not in known_events),
         changed_entries=tuple(e for e in after.outbox if known_entries.get(e.id) != e),
-        # What is not stored yet is filed nowhere, whatever it is going to be filed under.
+        # A new record is filed nowhere yet, whatever its aliases will be.
         aliases_before=before.aliases if before.version else frozenset(),
     )
 

@@ -141,5 +141,5 @@ def refunded(
 
 
 def disputed(kind: str = m.INTENT_DISPUTED, dispute_id: str = "dp_1") -> Event:
-    """The customer's bank asks for the money back."""
+    """The customer's bank disputes the payment."""
     return webhook(kind, f"whe_{kind}_{dispute_id}", dispute_id=dispute_id)

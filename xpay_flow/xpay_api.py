@@ -217,9 +217,9 @@ def _unsettled(response: HttpResponse) -> Unclear:
 def _wait_s(response: HttpResponse | NoAnswer, tried: int) -> float:
     if isinstance(response, HttpResponse):
         headers = {name.lower(): value for name, value in response.headers.items()}
-        asked_for = headers.get("retry-after", "")
-        if asked_for.isascii() and asked_for.isdigit():
-            return min(float(asked_for), RETRY_AFTER_S_MAX)
+        retry_after = headers.get("retry-after", "")
+        if retry_after.isascii() and retry_after.isdigit():
+            return min(float(retry_after), RETRY_AFTER_S_MAX)
     return float(2 ** (tried - 1))
 
 

@@ -23,7 +23,7 @@ PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
     "test_no_more_of_a_body_is_read_than_the_limit": (planted.ReadsEverything,),
     "test_a_lying_content_length_is_not_believed": (planted.ReadsEverything,),
     "test_webhooks_that_come_together_are_kept_apart": (planted.KeepsTheRequestInItself,),
-    "test_the_status_is_told_as_json": (planted.LosesTheType, planted.LosesHeaders),
+    "test_the_status_is_answered_as_json": (planted.LosesTheType, planted.LosesHeaders),
     "test_an_unknown_payment_is_404_and_pending": (planted.HasItsOwnErrorPages,),
     "test_a_query_without_an_id_is_400": (planted.HasItsOwnErrorPages,),
     "test_a_query_is_decoded_once_and_its_last_value_counts": (
@@ -32,7 +32,7 @@ PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
     ),
     "test_a_waiting_query_ends_when_an_event_comes": (planted.ServesOneAtATime, planted.NeverWaits),
     "test_a_waiting_query_ends_when_its_time_is_up": (planted.NeverWaits,),
-    "test_the_return_page_escapes_what_the_address_says": (
+    "test_the_return_page_escapes_its_address": (
         planted.DecodesMarkup,
         planted.LosesHeaders,
     ),
@@ -45,7 +45,7 @@ PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
         planted.LooksAtTheEnd,
     ),
     "test_an_address_that_is_not_ours_is_404": (planted.LooksAtTheBeginning,),
-    "test_a_wrong_method_is_405_and_says_which_is_right": (planted.KnowsNoOtherMethods,),
+    "test_a_wrong_method_is_405_and_names_the_right_one": (planted.KnowsNoOtherMethods,),
     "test_head_is_get_without_the_body": (planted.TakesHeadForGet, planted.MeasuresAgain),
 }
 

@@ -8,7 +8,7 @@ from hypothesis.errors import HypothesisException
 from hypothesis.stateful import run_state_machine_as_test
 
 from xpay_flow.checker.bounds import EVENTS
-from xpay_flow.checker.machine import EVERYBODY, state_machine
+from xpay_flow.checker.machine import EVERYTHING, state_machine
 
 from .planted_flows import PLANTED
 
@@ -31,6 +31,6 @@ def test_a_planted_bug_is_met_on_a_walk(name: str) -> None:
 def test_everybody_is_there() -> None:
     """The walk has every party, four at once, with nine faults of nearly every kind."""
     assert {"click", "send_to_checkout", "webhook", "worker", "reconciler"} == set(
-        EVERYBODY.parties
+        EVERYTHING.parties
     )
-    assert 4 == EVERYBODY.at_once
+    assert 4 == EVERYTHING.at_once

@@ -1,4 +1,4 @@
-// Coming back from the checkout proves nothing, so the shop's server is asked.
+// Coming back from the checkout proves nothing, so ask the shop's server.
 
 /** Open the checkout in this tab; browsers block new ones. */
 export function goToCheckout(url) {

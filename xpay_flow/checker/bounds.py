@@ -3,7 +3,7 @@
 Everything at once would be a product of parties that hardly meet. So the life of a payment is cut
 into scenes that overlap: each begins where another has led, and together they reach from the click
 to the handler. A bug that needs parties of two scenes at once, or kinds of faults of two scenes, is
-outside the bound, and `in_words` says which parties and faults each scene has.
+outside the bound, and `in_words` lists the parties and faults of each scene.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Scene:
 
     @property
     def has_time(self) -> bool:
-        """Somebody here waits for a moment; without such a party time changes nothing."""
+        """A party here waits for a moment; without such a party time changes nothing."""
         return bool({"worker", "reconciler"} & set(self.parties))
 
     @property

@@ -50,7 +50,7 @@ def _compared(was: Record, now: Record) -> Iterator[tuple[str, str, str]]:
     yield "state", _state(was), _state(now)
     yield from _paired("event", _events(was.events), _events(now.events))
     yield from _paired("outbox entry", _entries(was.outbox), _entries(now.outbox))
-    yield "questions to xPay", _asks(was), _asks(now)
+    yield "requests to xPay", _reconciliations(was), _reconciliations(now)
 
 
 def _paired(
@@ -83,7 +83,7 @@ def _entries(outbox: Sequence[OutboxEntry]) -> dict[str, tuple[str, str]]:
     }
 
 
-def _asks(record: Record) -> str:
+def _reconciliations(record: Record) -> str:
     if not record.version:
         return ""
     to_come = "none" if record.reconcile_at_ms is None else "one"

@@ -52,7 +52,7 @@ class Overtaking(NamedTuple):
     step: Any
 
 
-class _Overtaken(NamedTuple):
+class _StaleRead(NamedTuple):
     """A step with others that had read before it: who did not, who did and goes on, and how."""
 
     situation: int
@@ -61,13 +61,13 @@ class _Overtaken(NamedTuple):
     cost: int
     labels: tuple[Any, ...]
 
-    def keeping(self, task: int) -> _Overtaken:
+    def keeping(self, task: int) -> _StaleRead:
         kept = (*self.kept, task)
-        return _Overtaken(self.situation, kept, self.joined, self.cost, self.labels)
+        return _StaleRead(self.situation, kept, self.joined, self.cost, self.labels)
 
-    def with_way(self, on: Way) -> _Overtaken:
+    def with_way(self, on: Way) -> _StaleRead:
         """One more had read before, and goes on like this afterwards."""
-        return _Overtaken(
+        return _StaleRead(
             on.situation,
             self.kept,
             self.joined + (on.joined or ()),
@@ -366,7 +366,7 @@ class Engine:
         if not self._some_wait(before, way, waiting, group, budget):
             return
         assert way.joined is not None
-        start = _Overtaken(way.situation, (), way.joined, way.cost, ())
+        start = _StaleRead(way.situation, (), way.joined, way.cost, ())
         for after in self._who_waits(before, start, waiting, group, budget):
             if after.labels and after.cost <= budget:
                 label = Overtaking(after.labels, way.label)
@@ -384,8 +384,8 @@ class Engine:
         )
 
     def _who_waits(
-        self, before: int, at: _Overtaken, waiting: Crew, group: Crew, budget: int
-    ) -> Iterator[_Overtaken]:
+        self, before: int, at: _StaleRead, waiting: Crew, group: Crew, budget: int
+    ) -> Iterator[_StaleRead]:
         """Every choice of who of the waiting had read before, and of who had begun before."""
         if waiting:
             task, others = waiting[0], waiting[1:]

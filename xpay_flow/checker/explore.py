@@ -189,7 +189,7 @@ def marked(label: Any) -> str:
 def uncollected() -> Generator[None, None, None]:
     """Nothing here is garbage, and looking for some would cost a fifth of the time.
 
-    Whoever searches within lets go of it by `Search.forget`, so there is little to find afterwards.
+    A search within lets go of it by `Search.forget`, so there is little to find afterwards.
     """
     collecting = gc.isenabled()
     gc.disable()

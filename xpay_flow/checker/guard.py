@@ -9,7 +9,7 @@ A call counts when the user's code made it, itself or through a library. It does
 an import or a log line, when asyncio keeps its own time, when a callback watches the garbage
 collector, or when we made it.
 
-What is not seen: `time.localtime()` and its like, which are pure when given a time; the order of
+Not seen: `time.localtime()` and its like, which are pure when given a time; the order of
 sets of strings; file reads; and what an extension module does without calling Python.
 """
 

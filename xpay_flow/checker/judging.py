@@ -98,7 +98,7 @@ class Judge:
         )
 
     def _statuses_once(self, content: int, count: int, now_ms: int) -> tuple[str | None, ...]:
-        # Nobody waits in a query here, so the time does not matter to it.
+        # No query waits here, so the time does not matter to it.
         key = (content, count)
         if key not in self._shown:
             store = self._contents.opened(content)

@@ -39,14 +39,14 @@ class Row:
 
     Args:
         task: the number of the task whose step it is; None for the world's.
-        everybody: it concerns no party in particular, as when time passes.
+        concerns_all: it concerns no party in particular, as when time passes.
     """
 
     step: Step
     task: int | None
     source: str
     target: str
-    everybody: bool = False
+    concerns_all: bool = False
 
     @property
     def is_loop(self) -> bool:
@@ -80,10 +80,12 @@ def lanes_of(story: Sequence[Step]) -> Lanes:
     tasks = _tasks(story, owners)
     rows: list[Row] = []
     for step, owner in zip(story, owners, strict=True):
-        everybody = owner is None and step.what in ("time", "dies")
+        concerns_all = owner is None and step.what in ("time", "dies")
         name = "" if owner is None else tasks[owner].name
-        source, target = ("", "") if everybody else step.ends_of_arrow(name)
-        rows.append(Row(step=step, task=owner, source=source, target=target, everybody=everybody))
+        source, target = ("", "") if concerns_all else step.ends_of_arrow(name)
+        rows.append(
+            Row(step=step, task=owner, source=source, target=target, concerns_all=concerns_all)
+        )
     return Lanes(tasks=tasks, rows=tuple(rows))
 
 

@@ -217,13 +217,13 @@ class OnLoop(Body):
         self._call = call
         self._loop = DeliveryLoop.new()
         self._main: asyncio.Task[Any] | None = None
-        self._asks: deque[tuple[Any, asyncio.Future[Any], str]] = deque()
+        self._requests: deque[tuple[Any, asyncio.Future[Any], str]] = deque()
         # What was requested by a function that cannot wait: clocks and ids are not awaited.
         self._urgent: Any = None
 
     def _begin(self) -> None:
         self._loop = loop = DeliveryLoop.new()
-        self._asks.clear()
+        self._requests.clear()
         self._urgent = None
         ports = self._ask_of(loop), self._ask_now_of(loop)
         self._main = loop.create_task(self._call(*ports))
@@ -233,7 +233,7 @@ class OnLoop(Body):
             if loop.closed:
                 raise Orphaned
             answered = loop.create_future()
-            self._asks.append((effect, answered, asking_place()))
+            self._requests.append((effect, answered, asking_place()))
             return await answered
 
         return ask
@@ -263,9 +263,9 @@ class OnLoop(Body):
                 return self._urgent
             if self._is_over():
                 return self._over(self._main)
-            if self._asks:
-                self.place = self._asks[0][2]
-                return self._asks[0][0]
+            if self._requests:
+                self.place = self._requests[0][2]
+                return self._requests[0][0]
             wait_s = self._loop.next_timer_s()
             if wait_s is None:
                 self.ended = Ended(error=Deadlock(f"{self.name} waits for ever, {self.place}"))
@@ -288,8 +288,8 @@ class OnLoop(Body):
         self.kill()
 
     def _attach(self, answer: Any) -> None:
-        if self._asks:
-            _, answered, _ = self._asks.popleft()
+        if self._requests:
+            _, answered, _ = self._requests.popleft()
             if not answered.done():
                 answered.set_result(answer)
         else:
@@ -299,4 +299,4 @@ class OnLoop(Body):
         self._alive = False
         self._loop.abandon()
         self._main = None
-        self._asks.clear()
+        self._requests.clear()

@@ -27,9 +27,9 @@ from .verify import Checking
 
 ORDINAL_MAX = 9_999
 # All at once, whatever goes wrong: far too much for a search.
-EVERYBODY = attrs.evolve(
+EVERYTHING = attrs.evolve(
     BEGINNING,
-    name="everybody",
+    name="everything",
     parties={"click": 2, "webhook": 3, "worker": 2, "reconciler": 1, "send_to_checkout": 1},
     at_once=4,
     faults=frozenset({"repeat", "store", "silence", "handler", "death", "hang", "forgery", "flaw"}),
@@ -46,7 +46,7 @@ AFRESH = Reductions(versions=False, quiet=False)
 def state_machine(
     target: Target = None,
     *,
-    scene: Scene = EVERYBODY,
+    scene: Scene = EVERYTHING,
     faults: int = 9,
     steps: int = 50,
     examples: int = 50,

@@ -63,7 +63,7 @@ class Moves:
         # Ways on, with the number of faults for which they were worked out.
         self._task_ways: dict[tuple[int, int], tuple[int, tuple[Way, ...]]] = {}
         self._rest_ways: dict[tuple[int, Groups], tuple[int, tuple[Way, ...]]] = {}
-        self._overtaken: dict[tuple[int, int, int], tuple[Way, ...]] = {}
+        self._stale_reads: dict[tuple[int, int, int], tuple[Way, ...]] = {}
         self._starts_before: dict[tuple[int, int, Groups], tuple[int, tuple[Way, ...]]] = {}
         self._crew_groups: dict[Crew, Groups] = {}
         self._changes: dict[tuple[int, int], Wrong | None] = {}
@@ -107,11 +107,11 @@ class Moves:
     def stale_read(self, before: int, after: int, task: int) -> tuple[Way, ...]:
         """How a waiting task goes on that had read before this step of another's."""
         key = (before, after, task)
-        found = self._overtaken.get(key)
+        found = self._stale_reads.get(key)
         if found is None:
             turns = self._late(before, after, task)
             ways = (self._way(after, turn, late=True) for turn in turns)
-            found = self._overtaken[key] = tuple(ways)
+            found = self._stale_reads[key] = tuple(ways)
         return found
 
     def stale_read_starts(

@@ -21,7 +21,7 @@ WIDTH, LANE_MIN, LANE_MAX = 1100.0, 128.0, 210.0
 MARGIN, NUMBERS, RAIL = 20.0, 34.0, 40.0
 TOP, HEAD, ROW, FOOT = 18.0, 50.0, 46.0, 52.0
 BOX_MAX = 140.0
-ASKED_CHARS_MAX, ANSWERED_CHARS_MAX, SENTENCE_CHARS_MAX = 64, 90, 150
+ACTION_CHARS_MAX, ANSWERED_CHARS_MAX, SENTENCE_CHARS_MAX = 64, 90, 150
 # Reckoned generously: a text that keeps within the picture by this measure does so in any font.
 SMALL_CHAR_PX = 6.4
 # How many flows have a colour of their own; further ones begin again.
@@ -170,7 +170,7 @@ def _row(sheet: _Sheet, number: int) -> str:
         tag("title", xml(sheet.lanes.words(number) + where, 600)),
         tag("text", str(number + 1), x=MARGIN + 18, y=y + 4, class_="xf-small xf-quiet xf-end"),
     ]
-    if row.everybody:
+    if row.concerns_all:
         parts += _divider(sheet, number)
     elif row.is_loop:
         parts += _point(sheet, row, y)
@@ -191,9 +191,9 @@ def _arrow(sheet: _Sheet, row: Row, y: float) -> Iterator[str]:
 
 def _label(sheet: _Sheet, step: Step, ends: tuple[float, float], y: float) -> Iterator[str]:
     above, below = _words(step), step.answered if step.what == "does" else ""
-    at = sheet.beside(*ends, code_width(min(len(above), ASKED_CHARS_MAX)))
+    at = sheet.beside(*ends, code_width(min(len(above), ACTION_CHARS_MAX)))
     kind = "xf-code xf-middle xf-over"
-    yield tag("text", xml(above, ASKED_CHARS_MAX), x=at, y=y - 7, class_=kind)
+    yield tag("text", xml(above, ACTION_CHARS_MAX), x=at, y=y - 7, class_=kind)
     if step.trouble:
         below = f"✗ {step.trouble}"
     if below:

@@ -12,10 +12,10 @@ from xpay_flow.errors import ConfigurationError
 from .bounds import Scene
 from .own import Own
 from .properties import (
+    ACKNOWLEDGED,
     CUSTOMER,
     GOALS_DELIVERED,
-    GOALS_OWED,
-    HEARD,
+    GOALS_DUE,
     PROPERTIES,
     RECORD_CHECKS,
     Goal,
@@ -65,9 +65,9 @@ def promises_of(scene: Scene, own: Iterable[Own] = (), without: Collection[str] 
     mine = {when: [p for p in own if p.when == when] for when in ("always", "on_change")}
     goals = {p.name: Goal(_reached(p), p.sentence) for p in own if p.when == "eventually"}
     hopes = {p.name: Goal(_reached(p), p.sentence) for p in own if p.when == "sometimes"}
-    shipped = {**(GOALS_DELIVERED if scene.delivers else GOALS_OWED), **CUSTOMER}
+    shipped = {**(GOALS_DELIVERED if scene.delivers else GOALS_DUE), **CUSTOMER}
     if scene.parties.get("webhook"):
-        shipped |= HEARD
+        shipped |= ACKNOWLEDGED
     return Promises(
         record_checks=_but(RECORD_CHECKS, without),
         moment_checks=_but({**PROPERTIES, **{p.name: p for p in mine["always"]}}, without),
@@ -80,7 +80,7 @@ def promises_of(scene: Scene, own: Iterable[Own] = (), without: Collection[str] 
 
 def refuse_unknown(without: Collection[str], own: Iterable[Own]) -> None:
     """Raise ConfigurationError for the name of no promise: it would leave out nothing."""
-    known = {*RECORD_CHECKS, *PROPERTIES, *GOALS_OWED, *CUSTOMER, *HEARD, CALLED_ONCE}
+    known = {*RECORD_CHECKS, *PROPERTIES, *GOALS_DUE, *CUSTOMER, *ACKNOWLEDGED, CALLED_ONCE}
     known |= {promise.name for promise in own}
     for name in without:
         if name not in known:

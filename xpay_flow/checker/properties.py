@@ -234,7 +234,7 @@ GOALS_DELIVERED = {
     "never_stuck": Goal(fulfilled, STUCK),
     "refunds_are_reported": Goal(refunds_are_reported, UNTOLD),
 }
-GOALS_OWED = {
+GOALS_DUE = {
     "never_stuck": Goal(success_is_due, STUCK),
     "refunds_are_reported": Goal(refunds_are_due, UNTOLD),
 }
@@ -244,7 +244,7 @@ CUSTOMER = {
     ),
 }
 # Where webhooks are received at all.
-HEARD = {
+ACKNOWLEDGED = {
     "events_are_acknowledged": Goal(
         events_are_acknowledged, "xPay sends an event for ever, and never gets a 2xx"
     ),

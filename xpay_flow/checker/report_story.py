@@ -98,7 +98,7 @@ def _who(trace: MarkedTrace, number: int) -> str:
     row = trace.lanes.rows[number]
     if row.task is not None:
         return trace.lanes.tasks[row.task].name
-    return "everybody" if row.everybody else row.source
+    return "all parties" if row.concerns_all else row.source
 
 
 def _what(step: Step) -> Iterator[Html]:

@@ -1,6 +1,6 @@
 """Can flows be checked on SQLite itself? Its store on a database in memory that can be put back.
 
-The statements, transactions and locks are those of the store that a shop runs. What is not here is
+The statements, transactions and locks are those of the store that a shop runs. Missing is
 the disk: no file, no log beside it, and no flush. A shop's own file is never touched.
 """
 

@@ -96,15 +96,15 @@ def as_mermaid(story: MarkedTrace) -> str:
     """Mermaid's `sequenceDiagram`: a lifeline for each flow; faults in red, with a note."""
     parties = story.lanes.parties or ("Store",)
     names = {party: f"p{number}" for number, party in enumerate(parties)}
-    everybody = f"Note over {names[parties[0]]},{names[parties[-1]]}"
+    over_all = f"Note over {names[parties[0]]},{names[parties[-1]]}"
     lines = [
         f"participant {short} as {mermaid(name, TEXT_CHARS_MAX)}" for name, short in names.items()
     ]
     for number, row in enumerate(story.lanes.rows):
-        lines += _banded(_arrow(row, names, everybody), row, names)
+        lines += _banded(_arrow(row, names, over_all), row, names)
         if mark := story.mark(number):
-            lines += [RED, f"{everybody}: {mermaid(mark, TEXT_CHARS_MAX)}", "end"]
-    lines += [RED, f"{everybody}: {mermaid(story.sentence, 2 * TEXT_CHARS_MAX)}", "end"]
+            lines += [RED, f"{over_all}: {mermaid(mark, TEXT_CHARS_MAX)}", "end"]
+    lines += [RED, f"{over_all}: {mermaid(story.sentence, 2 * TEXT_CHARS_MAX)}", "end"]
     return "\n  ".join(["sequenceDiagram", *lines])
 
 
@@ -112,17 +112,17 @@ def _banded(arrow: str, row: Row, names: dict[str, str]) -> list[str]:
     if row.step.fault is None:
         return [arrow]
     text = f"✗ fault, {row.step.trouble}"
-    if row.everybody:
+    if row.concerns_all:
         return [RED, arrow, "end"]
     beside = names[row.target if row.step.what != "dies" else row.source]
     return [RED, arrow, f"Note over {beside}: {mermaid(text, TEXT_CHARS_MAX)}", "end"]
 
 
-def _arrow(row: Row, names: dict[str, str], everybody: str) -> str:
+def _arrow(row: Row, names: dict[str, str], over_all: str) -> str:
     step = row.step
-    if row.everybody:
+    if row.concerns_all:
         text = f"✗ fault, {step.note}" if step.fault else step.note
-        return f"{everybody}: {mermaid(text, TEXT_CHARS_MAX)}"
+        return f"{over_all}: {mermaid(text, TEXT_CHARS_MAX)}"
     line = "-->>" if step.what == "ends" else "->>"
     text = mermaid(_message(step), TEXT_CHARS_MAX)
     return f"{names[row.source]}{line}{names[row.target]}: {text}"

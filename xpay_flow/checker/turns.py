@@ -111,7 +111,7 @@ class Turns:
         self._ran: dict[tuple[str, str], Ran] = {}
         self._op_keys: dict[int, int] = {}
         self._found: dict[tuple[int, int, int], tuple[int, tuple[Turn, ...]]] = {}
-        self._overtaken: dict[tuple[int, int, int, int], tuple[Turn, ...]] = {}
+        self._stale_reads: dict[tuple[int, int, int, int], tuple[Turn, ...]] = {}
 
     def of(self, content: int, number: int, now_ms: int, budget: int) -> tuple[Turn, ...]:
         """Every turn of a task, with up to `budget` faults; none if it waits for xPay."""
@@ -129,10 +129,10 @@ class Turns:
         the whole turn before.
         """
         key = (before, after, number, now_ms)
-        found = self._overtaken.get(key)
+        found = self._stale_reads.get(key)
         if found is None:
             begun = _Begun(before, self._histories.nodes[number], now_ms, 0)
-            found = self._overtaken[key] = tuple(self._late(begun, after))
+            found = self._stale_reads[key] = tuple(self._late(begun, after))
         return found
 
     def answered(

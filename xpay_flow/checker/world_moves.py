@@ -58,7 +58,7 @@ class WorldMoves:
             return
         content, outside = self._situations[situation]
         for event, delivery in outside.events:
-            if delivery == "pending" and self._still_asked(content):
+            if delivery == "pending" and self._is_unreconciled(content):
                 note = f"xPay gives up delivering {event}"
                 yield self._happens(situation, "xpay", note, ("delivery", event, "dropped"), "loss")
 
@@ -78,7 +78,7 @@ class WorldMoves:
         if intent.paid and scene.disputes and not intent.disputed:
             yield "customer", "the customer disputes the payment", "disputed"
 
-    def _still_asked(self, content: int) -> bool:
+    def _is_unreconciled(self, content: int) -> bool:
         """No status request was sent yet: a loss after the last one is not noticed."""
         records = self._stored.records[content]
         return all(

@@ -73,7 +73,7 @@ class HandlerResult:
     """How one due handler call stands after this pass.
 
     Args:
-        outcome: `done`, `failed` (will be tried again), `dropped`, `missing`, `gave_up`, or `pending`
+        outcome: `done`, `failed` (will be tried again), `dropped`, `missing`, `gave_up`; `pending`
             where another process has taken the call over.
     """
 

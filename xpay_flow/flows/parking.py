@@ -23,7 +23,7 @@ from .recording import next_reconcile_ms, record_event, with_decision
 def find_owner(event: Event) -> Command[Record | None]:
     """Whose event is this? Our id in the metadata, then xPay's id, then a receipt that fits one.
 
-    The record is loaded to decide upon this event.
+    The record is loaded to decide this event.
 
     Only what is proven to be for this merchant may claim an intent by a name that others can
     write: with an ECDSA signature alone, any merchant could put our id into their metadata.

@@ -162,7 +162,7 @@ class CheckoutPage:
             "declines": DECLINES,
             "methods": {name: METHOD_NAMES[name] for name in _methods(intent)},
             "cards": TEST_CARDS,
-            "asks_customer": _asks_customer(intent),
+            "needs_customer": _needs_customer(intent),
         }
 
 
@@ -171,7 +171,7 @@ def _methods(intent: Intent) -> tuple[str, ...]:
     return intent.order.payment_methods or ("CARD",)
 
 
-def _asks_customer(intent: Intent) -> bool:
+def _needs_customer(intent: Intent) -> bool:
     return not (intent.order.customer or {}).get("email")
 
 
@@ -189,7 +189,7 @@ def _filled(form: Mapping[str, str], intent: Intent) -> Filled:
         method = _methods(intent)[0]
     card = _card(form, errors) if method in CARD_METHODS else None
     name, email = form.get("name", "").strip(), form.get("email", "").strip()
-    if _asks_customer(intent):
+    if _needs_customer(intent):
         _check_customer(name, email, errors)
     outcome = form.get("outcome", APPROVE)
     code = form.get("decline_code", "")

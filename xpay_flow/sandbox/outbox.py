@@ -27,7 +27,7 @@ from .signer import EcdsaSigner, hmac_signature
 
 log = logging.getLogger("xpay_flow.sandbox")
 
-# How long a reordered event waits for another one to overtake it, unless the rule says.
+# How long a reordered event waits for another one to overtake it, unless the rule has a time.
 REORDER_HOLD_S = 30.0
 SURPRISE_FIELDS: dict[str, Any] = {"sandboxSurprise": {"nested": [1, "two", None]}, "x-new": True}
 

@@ -60,7 +60,7 @@ class OverviewPage:
         return self._page()
 
     async def submit(self, request: Request) -> Response:
-        """Does what a button says, and shows the page again."""
+        """Performs the act of a button, and shows the page again."""
         form = await read_form(request)
         try:
             self._do(form)

@@ -71,7 +71,7 @@ async def bounded_body(request: Request, bytes_max: int) -> bytes:
 
 
 async def read_form(request: Request) -> Mapping[str, str]:
-    """The fields of a posted form, the last of each name; empty for what is not a form."""
+    """The fields of a posted form, the last of each name; empty for anything but a form."""
     body = await bounded_body(request, FORM_BYTES_MAX)
     if len(body) > FORM_BYTES_MAX:
         return {}

@@ -18,7 +18,7 @@ from .net import is_loopback
 
 log = logging.getLogger("xpay_flow.sandbox")
 
-# Short beside a person's patience, and idle polls cost next to nothing.
+# Short beside human patience, and idle polls cost next to nothing.
 POLL_S = 0.05
 # A merchant that answers nothing must not hold up the others.
 CONCURRENT_MAX = 32

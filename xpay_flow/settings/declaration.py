@@ -263,7 +263,7 @@ class Settings:
         """Whether a customer may be sent to this machine: only for the local sandbox."""
         return self.mode == "sandbox"
 
-    # Every webhook asks for it, and building one encodes each key.
+    # Every webhook needs it, and building one encodes each key.
     @cached_property
     def signature_policy(self) -> SignaturePolicy:
         """Which signatures a webhook must carry."""

@@ -63,7 +63,7 @@ class AwaitedReader:
 class AwaitedStore(Generic[S]):
     """The awaited face of a blocking store. It can do what that one can.
 
-    A subclass for a certain store says how that one is called.
+    A subclass for a certain store defines how that one is called.
     """
 
     def __init__(self, store: S) -> None:

@@ -13,7 +13,7 @@ from .codec import is_a_name
 def look_up(
     lookups: Sequence[Lookup], look: Callable[[Sequence[Lookup]], Iterable[Sequence[Record]]]
 ) -> list[Sequence[Record]]:
-    """What `look` finds for each of these, if it asks for a name at all."""
+    """What `look` finds for each of these, if it is for a name at all."""
     found: dict[Lookup, Sequence[Record]] = {}
     if named := [lookup for lookup in lookups if is_a_name(lookup[0])]:
         found = dict(zip(named, look(named), strict=True))

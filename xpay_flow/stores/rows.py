@@ -124,7 +124,7 @@ def alike(event: EventIdentity) -> dict[str, str]:
     """How the keys of an event's contents are found: its own key, and a range of an index.
 
     Keys are compared byte by byte. So those that begin with the id and "#" are the ones from there
-    to the id and "$", which is the next character; ids that hold a "#" themselves are told apart
+    to the id and "$", which is the next character; ids that hold a "#" themselves are distinguished
     by `id`.
     """
     return {

@@ -51,7 +51,7 @@ def _parts(table: str, which: str = "") -> str:
     )
 
 
-# Of the events that are recorded: the one that is asked for, and another content under its id.
+# Of the events that are recorded: the requested one, and another content under its id.
 # The keys of an id's contents follow each other in the index; see `rows.alike`.
 _ALIKE: Final = _joined(
     """

@@ -177,7 +177,7 @@ class AdapterSuite:
 
     # --- the status query ---
 
-    def test_the_status_is_told_as_json(self) -> None:
+    def test_the_status_is_answered_as_json(self) -> None:
         """The browser reads `status` and `final`, and nothing keeps a copy of the answer."""
         world = self.open()
         answer = world.status("in_1")
@@ -235,7 +235,7 @@ class AdapterSuite:
 
     # --- pages and files ---
 
-    def test_the_return_page_escapes_what_the_address_says(self) -> None:
+    def test_the_return_page_escapes_its_address(self) -> None:
         """Whatever stands in the address of the return page, it is text and never markup."""
         world = self.open()
         query = urlencode({"xpay_intent_id": HOSTILE, "order": HOSTILE, HOSTILE: "1"})
@@ -276,7 +276,7 @@ class AdapterSuite:
         for path in ("/", "/webhook/more", "/webhooks", "/returns", "/return.html"):
             assert 404 == world.send("GET", path).status
 
-    def test_a_wrong_method_is_405_and_says_which_is_right(self) -> None:
+    def test_a_wrong_method_is_405_and_names_the_right_one(self) -> None:
         """The webhook takes POST alone, and what only reads takes no POST."""
         world = self.open()
         answer = world.send("GET", "/webhook")

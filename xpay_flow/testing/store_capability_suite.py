@@ -99,11 +99,11 @@ class Capabilities(Making):
     def test_many_events_are_loaded_as_each_is(self, store: Store) -> None:
         """Each look-up is answered for its own event, also where two have one name."""
         finding = capable(store, BatchLoading)
-        news = [b.failed(f"whe_{n % 3}", digest=str(n)) for n in range(6)]
-        key = put(store, *b.history(*news)).key
-        events = (*news, b.failed("whe_1"), b.paid())
+        events_on_file = [b.failed(f"whe_{n % 3}", digest=str(n)) for n in range(6)]
+        key = put(store, *b.history(*events_on_file)).key
+        events = (*events_on_file, b.failed("whe_1"), b.paid())
         lookups: list[Lookup] = [(key, event.identity) for event in events]
-        lookups += [(key, None), ("nobody", news[0].identity)]
+        lookups += [(key, None), ("missing", events_on_file[0].identity)]
         alone = [[_loaded(r, e) for r in store.load(name, e)] for name, e in lookups]
         together = finding.load_many(lookups)
         assert len(lookups) == len(together)

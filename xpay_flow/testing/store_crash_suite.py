@@ -105,7 +105,7 @@ class Crashes(Making):
             for step in case.before:
                 put(store, step)
 
-        with _nobody_tidies_up():
+        with _left_open():
             for cut in _cuts(lambda: commit(at_work[0], case.steps), ending, begin, statements):
                 if cut.ending != "die" and cut.statement and cut.statement.call in NO_FAULT:
                     continue
@@ -139,7 +139,7 @@ class Crashes(Making):
 
 
 @contextmanager
-def _nobody_tidies_up() -> Generator[None, None, None]:
+def _left_open() -> Generator[None, None, None]:
     """A block in which files may be left open, as by a process that died."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

@@ -109,7 +109,7 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
     # --- finding ---------------------------------------------------------------------------------
 
     def test_an_unknown_name_finds_nothing(self, store: Store) -> None:
-        """Looking for what is not there gives nothing, whatever the name looks like."""
+        """Looking for an unknown name gives nothing, whatever the name looks like."""
         put(store, b.attempt())
         for alias in HOSTILE_ALIASES:
             assert [] == found(store, alias), alias
@@ -269,8 +269,8 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         last = put(store, tried(last, last.outbox[0], "done"))
         (young,) = store.load(last.key, event.identity)
         others = [b.failed("whe_0", digest=f"{n:032}") for n in range(1, CONTENTS)]
-        news = [*others, *(b.failed(f"whe_{n}") for n in range(1, CONTENTS)), event]
-        last = put(store, b.next_change(last, *news))
+        recorded_events = [*others, *(b.failed(f"whe_{n}") for n in range(1, CONTENTS)), event]
+        last = put(store, b.next_change(last, *recorded_events))
         for entry in last.outbox:
             last = put(store, tried(last, entry, "done"))
         (old,) = store.load(last.key, event.identity)
@@ -284,12 +284,12 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
     def test_a_load_knows_the_contents_of_an_event(self, store: Store) -> None:
         """An event is loaded if it is recorded, and so is another content under the same id."""
         ids = ("whe_1", "WHE_1", "whe_1#", "whe_1#1", "whe_1$", "whe_", "whe_11", "wh\u00e9_1", "")
-        news = {
+        recorded_events = {
             name: [b.failed(name, digest=str(n)) for n in range(contents)]
             for contents, name in enumerate(ids)
         }
-        last = put(store, *b.history(*chain.from_iterable(news.values())))
-        for name, recorded in news.items():
+        last = put(store, *b.history(*chain.from_iterable(recorded_events.values())))
+        for name, recorded in recorded_events.items():
             for event in (*recorded, b.failed(name, digest="new"), b.failed(name, digest="")):
                 _is_loaded(store, last, event, [each.event_key for each in recorded])
 

@@ -111,12 +111,12 @@ class Watch:
         elif event != "call" or frame.f_code not in self._codes or not _begins(frame):
             return
         try:
-            self._heard(frame, event, arg)
+            self._on_event(frame, event, arg)
         except BaseException:
             self._put_back(frame)
             raise
 
-    def _heard(self, frame: FrameType, event: str, arg: Any) -> None:
+    def _on_event(self, frame: FrameType, event: str, arg: Any) -> None:
         if event == "c_call":
             self._c_call(frame, arg)
         elif event == "call":

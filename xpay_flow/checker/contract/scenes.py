@@ -109,7 +109,7 @@ def commit(words: str, step: Change) -> Call:
 
 
 def load(words: str, alias: str) -> Call:
-    """As a webhook that is decided upon once more."""
+    """As a webhook that is decided once more."""
     event = b.paid().identity
     return Call(words=f"load({words})", ask=lambda store: tuple(store.load(alias, event)))
 

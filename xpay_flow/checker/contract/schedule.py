@@ -1,7 +1,7 @@
 """How does one run go? From a reset store, by a plain rule, but for a few chosen deviations.
 
 The plain rule: the running one goes on, until it is done, cannot go on, or its database reported
-that a statement failed; then the next in turn. A deviation says who goes on instead at one step, or
+that a statement failed; then the next in turn. A deviation names who goes on instead at a step, or
 what befalls the one who would.
 """
 

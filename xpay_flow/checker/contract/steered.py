@@ -9,7 +9,7 @@ at a lock that we cannot see. How that is known, without a guess about how long 
 * A lock taken by `lock.acquire()` is seen before the call; the thread is parked until it is free.
 * Otherwise (`with lock:`, a database server) the thread counts as waiting when it was looked at
   `LOOKS` times, `LOOK_S` apart, always stood at the very same instruction, was asleep by what the
-  kernel says (`/proc`; where there is none, many more looks are taken), and PostgreSQL or MariaDB,
+  kernel shows (`/proc`; where there is none, many more looks are taken), and PostgreSQL or MariaDB,
   queried by another connection, does not report that its statement waits for no lock. Without
   such a query, a slow answer may be taken for a lock. Then two threads run at once for a moment,
   which is a real execution too and never makes a false story. Where it keeps a run from going as

@@ -81,7 +81,7 @@ class LiveRun:
         """What can happen outside, and who can begin.
 
         Args:
-            limited: no more flows than the bound says, and no time without a flow.
+            limited: no more flows than the bound allows, and no time without a flow.
         """
         crew = tuple(sorted(task.root for task in self._tasks.values()))
         full = limited and self._flows >= self._stage.flows_max
