@@ -161,7 +161,7 @@ def create_at_xpay(record: Record, context: FlowContext, *, resumed: bool) -> Co
     result = yield from record_event(key, created, context)
     yield from attach_parked(answer.answer.x_intent_id, context)
     if ev.CREATE_REFUSED in result.intent.kinds:
-        # Another call had closed this attempt meanwhile, and may have opened one: one page per order.
+        # This attempt was closed meanwhile, and another may be open: one page per order.
         raise OutcomeUnknown("the attempt was closed while xPay was called; try again", intent_id)
     return _checkout(result.intent, answer.url, resumed=resumed)
 
