@@ -55,7 +55,7 @@ def _order(world: World, receipt_id: str) -> Order:
     checkout = world.start_checkout(receipt_id)
     assert checkout.x_intent_id is not None
     world.xpay.pay(checkout.x_intent_id)
-    (record,) = world.flow.store.load(f"receipt:{receipt_id}")
+    (record,) = world.flow.store.history(f"receipt:{receipt_id}")
     (success,) = (d for d in world.xpay.due() if d.event_type == messages.INTENT_SUCCESS)
     # Marked as delivered, so that they are not due again.
     world.xpay.deliver_due(lambda _: 200)

@@ -24,7 +24,7 @@ from typing import Final
 
 import attrs
 
-from . import growth, machine, slow_flush
+from . import growth, histories, machine, slow_flush
 from .calling import Refused
 from .measure import (
     FULL,
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measured(size: Size, folder: Path, url: str | None = None) -> list[Group]:
-    """Seconds for each of many webhooks at once, and among many stored intents.
+    """Seconds for each of many webhooks at once, among many stored intents, and after many events.
 
     Args:
         url: of a server whose superuser may make databases; without it, one is started.
@@ -70,6 +70,7 @@ def measured(size: Size, folder: Path, url: str | None = None) -> list[Group]:
         for flush_ms in size.flushes_ms:
             groups += _on_postgresql(server, flush_ms, size)
         groups += growth.measured(size, folder, server)
+        groups += histories.measured(size, folder, server)
     return groups
 
 

@@ -143,7 +143,7 @@ async def _ours(place: str, given: Sequence[Order], *, group_commit: bool) -> Sh
 
     async def close() -> None:
         for order in given:
-            (record,) = await flow.ports.store.load(order.record.key)
+            (record,) = await flow.ports.store.history(order.record.key)
             left.append(record.intent is None or record.intent.state != "success")
         await flow.close()
 

@@ -183,8 +183,12 @@ def for_deciding(whole: Record, event: EventIdentity | None = None) -> Record:
     one with its id and another content. Entries that have ended were made due by what the
     snapshot holds, so they cannot become due again.
     """
-    pending = tuple(entry for entry in whole.outbox if entry.status == "pending")
-    return with_events(attrs.evolve(whole, outbox=pending), _alike(whole.events, event))
+    return with_parts(whole, _alike(whole.events, event), pending(whole.outbox))
+
+
+def pending(outbox: Iterable[OutboxEntry]) -> tuple[OutboxEntry, ...]:
+    """Those of the entries that are to be delivered."""
+    return tuple([entry for entry in outbox if entry.status == "pending"])
 
 
 def _alike(
@@ -199,10 +203,17 @@ def _alike(
 
 def with_events(record: Record, events: tuple[RecordedEvent, ...]) -> Record:
     """The record with these events, and with their identities as the evidence of its intent."""
+    return with_parts(record, events, record.outbox)
+
+
+def with_parts(
+    record: Record, events: tuple[RecordedEvent, ...], outbox: tuple[OutboxEntry, ...]
+) -> Record:
+    """As `with_events`, and with these outbox entries."""
     intent, evidence = record.intent, frozenset([recorded.id for recorded in events])
     if intent is not None and intent.evidence != evidence:
         intent = attrs.evolve(intent, evidence=evidence)
-    return attrs.evolve(record, intent=intent, events=events)
+    return attrs.evolve(record, intent=intent, events=events, outbox=outbox)
 
 
 def appended(whole: Record, change: Change) -> Record:
@@ -214,8 +225,8 @@ def appended(whole: Record, change: Change) -> Record:
     if twice := {recorded.id for recorded in change.new_events} & {r.id for r in whole.events}:
         raise StoreUnavailable(f"nothing was changed: {min(twice)!a} is recorded already")
     entries = {entry.id: entry for entry in (*whole.outbox, *change.changed_entries)}
-    record = attrs.evolve(change.record, outbox=tuple(entries.values()))
-    return with_events(record, (*whole.events, *change.new_events))
+    events = (*whole.events, *change.new_events)
+    return with_parts(change.record, events, tuple(entries.values()))
 
 
 # --- names ---------------------------------------------------------------------------------------

@@ -66,7 +66,14 @@ def test_every_question_is_answered(run: Run) -> None:
         "ten that are due on PostgreSQL, among others": "1,000 stored intents",
         "a webhook on PostgreSQL, among others": "1,000 stored intents",
         "where a webhook's time goes (Flow, in process)": "decide",
-        "read one payment from SQLite": "400 events",
+        **{
+            title: "2,000 events"
+            for where in ("in memory", "on SQLite", "on PostgreSQL")
+            for title in (
+                f"a webhook {where}, after others",
+                f"a status query {where}, after webhooks",
+            )
+        },
         "from a webhook's commit to on_success": "Flow, one at a time",
         "one decision": "decide",
         "import": "import xpay_flow",

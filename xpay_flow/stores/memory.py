@@ -21,8 +21,9 @@ from xpay_flow.records import (
     Record,
     RecordedEvent,
     Work,
-    for_deciding,
+    pending,
     with_events,
+    with_parts,
 )
 
 
@@ -37,7 +38,7 @@ class _Row:
 
     @property
     def whole(self) -> Record:
-        return with_events(attrs.evolve(self.head, outbox=self.outbox), self.events)
+        return with_parts(self.head, self.events, self.outbox)
 
 
 # The recorded events with one event id of one record, by their keys.
@@ -96,7 +97,7 @@ class MemoryStore:
             self._append_contents(new.key, change.new_events)
             entries = {entry.id: entry for entry in (*old.outbox, *change.changed_entries)}
             outbox = tuple(entries.values())
-            head = for_deciding(attrs.evolve(new, outbox=outbox))
+            head = with_parts(new, (), pending(outbox))
             events = (*old.events, *change.new_events)
             self._rows[new.key] = _Row(old.born, head, events, outbox)
             for alias in old.head.aliases ^ new.aliases:
