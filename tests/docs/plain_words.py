@@ -162,7 +162,11 @@ def _longest(name: str) -> str:
 def files_of(commit: str) -> Iterator[tuple[str, str]]:
     """The files of a commit."""
     done = subprocess.run(
-        ["git", "archive", "--format=tar", commit], cwd=ROOT, capture_output=True, check=True
+        ["git", "archive", "--format=tar", commit],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         for member in archive:
