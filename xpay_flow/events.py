@@ -110,6 +110,7 @@ class Event:
 
     @property
     def identity(self) -> EventIdentity:
+        """What a store needs to find its copies, and other contents under its id."""
         return EventIdentity(self.event_id, self.digest)
 
     @property

@@ -59,7 +59,7 @@ class OneLook(Reading):
     def load(
         self, connection: Connection, alias: str, event: EventIdentity | None = None
     ) -> Sequence[Record]:
-        """The records under one name, to decide upon one event."""
+        """The records under one name, to decide on one event."""
         values = {"alias": alias}
         if event is None:
             found = connection.execute(self._one, values).all()
