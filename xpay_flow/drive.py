@@ -207,8 +207,13 @@ def _write(
     return kind, call
 
 
-def _on_the_store(read: Callable[[Any, AnyReader, AnyClock], object]) -> Any:
-    return lambda effect, ports: read(effect, ports.store, ports.clock)
+def _on_the_store(
+    read: Callable[[Any, AnyReader, AnyClock], object],
+) -> Callable[[Any, AnyPorts], object]:
+    def on_the_store(effect: Any, ports: AnyPorts) -> object:
+        return read(effect, ports.store, ports.clock)
+
+    return on_the_store
 
 
 # An effect, and the call of a port that performs it. Both worlds use these rows: where a port is

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload, cast
 
 from .errors import ConfigurationError
 from .flows.outbox import WorkerCapabilities
@@ -127,7 +127,9 @@ class AsyncHandlerRegistration(_Registration[Callable[[Payment], Any]]):
     def _in_transaction(
         self, name: HandlerName, handler: Callable[..., Any], /
     ) -> Callable[..., Any]:
-        if getattr(type(self.ports.store), "commit_with", None) is AwaitedStore.commit_with:
+        kind: Any = cast(object, self.ports.store).__class__
+        in_threads: Any = AwaitedStore
+        if getattr(kind, "commit_with", None) is in_threads.commit_with:
             _refuse_coroutine(name, handler, "its store is called in threads; use")
         elif not inspect.iscoroutinefunction(handler):
             raise ConfigurationError(

@@ -74,13 +74,16 @@ class OneLook(Reading):
         if len(lookups) == 1:
             return [self.load(connection, *lookups[0])]
         room = FOUND_MAX * len(lookups)
-        rows = connection.execute(self._together, {**_sent(lookups), "limit": room}).all()
+        rows: Sequence[Sequence[Any]] = connection.execute(
+            self._together, {**_sent(lookups), "limit": room}
+        ).all()
         if len(rows) == room:
             return [self.load(connection, *lookup) for lookup in lookups]
         found: list[list[Record]] = [[] for _ in lookups]
-        for place, *parts in rows:
+        for row in rows:
+            place: int = row[0]
             if len(found[place - 1]) < FOUND_MAX:
-                found[place - 1].append(_record(*parts))
+                found[place - 1].append(_record(*row[1:]))
         return found
 
 

@@ -81,7 +81,7 @@ def test_a_broken_promise_is_shown_whole(name: str) -> None:
 def test_a_lost_update_is_red() -> None:
     """What a write took away from the store is shown as gone."""
     source = report_html(example("newest wins"))
-    assert '<tr class="lost"><td>event intent.failed</td>' in source
+    assert '<tr class="lost"><td>evidence intent.failed</td>' in source
     assert '<td class="now">gone</td>' in source
 
 

@@ -163,7 +163,7 @@ def test_a_write_knows_the_store_before_and_after() -> None:
     assert last.before is not None
     assert last.after is not None
     lost = {change.what for change in changes(last.before, last.after) if change.is_loss}
-    assert {"event intent.failed", "outbox entry on_failed"} == lost
+    assert {"evidence intent.failed"} == lost
 
 
 def test_a_commit_that_changed_nothing_shows_nothing() -> None:

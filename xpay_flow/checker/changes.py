@@ -48,6 +48,7 @@ def changes(before: Sequence[Record], after: Sequence[Record]) -> tuple[Changed,
 def _compared(was: Record, now: Record) -> Iterator[tuple[str, str, str]]:
     yield "version", _version(was), _version(now)
     yield "state", _state(was), _state(now)
+    yield from _paired("evidence", _evidence(was), _evidence(now))
     yield from _paired("event", _events(was.events), _events(now.events))
     yield from _paired("outbox entry", _entries(was.outbox), _entries(now.outbox))
     yield "requests to xPay", _reconciliations(was), _reconciliations(now)
@@ -67,6 +68,12 @@ def _version(record: Record) -> str:
 
 def _state(record: Record) -> str:
     return record.intent.state if record.intent else ""
+
+
+def _evidence(record: Record) -> dict[str, tuple[str, str]]:
+    """What the snapshot knows. A write that did not see another's loses it here, and only here."""
+    kinds = record.intent.kinds if record.intent else ()
+    return {kind: (kind, "in the snapshot") for kind in sorted(kinds)}
 
 
 def _events(events: Sequence[RecordedEvent]) -> dict[str, tuple[str, str]]:

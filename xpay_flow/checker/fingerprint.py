@@ -197,7 +197,11 @@ def _digest_of_kind(kind: type[Any]) -> Callable[[Any, _Look], Hashable]:
     return found
 
 
-_ITERATORS: tuple[type[Any], ...] = (type(iter([])), type(reversed([])), type(iter(())), repeat)
+_LIST: list[object] = []
+_ITERATORS: tuple[type[Any], ...] = (
+    *(type(iter(_LIST)), type(reversed(_LIST)), type(iter(tuple(_LIST)))),
+    repeat,
+)
 _DIGESTS: dict[type, Callable[[Any, _Look], Hashable]] = {
     FlowContext: _itself,
     Record: lambda record, _: (record_essence(record), record.version),
@@ -218,7 +222,7 @@ _DIGESTS: dict[type, Callable[[Any, _Look], Hashable]] = {
     **dict.fromkeys((type(None), str, int, float, bytes, bool), _value),
     **dict.fromkeys((MethodDescriptorType, ModuleType), _itself),
 }
-_CHANGING = {list, set, dict, FunctionType, CellType, GeneratorType, *_ITERATORS}
+_CHANGING: set[type[Any]] = {list, set, dict, FunctionType, CellType, GeneratorType, *_ITERATORS}
 
 
 @cache

@@ -32,12 +32,20 @@ class _Spoilt(Exception):
     """What a handler may raise."""
 
 
-CAPABILITIES: Final = (RecentListing, BatchLoading, BatchCommitting, Transactional, RowLocking)
+CAPABILITIES: Final[tuple[type[Any], ...]] = (
+    RecentListing,
+    BatchLoading,
+    BatchCommitting,
+    Transactional,
+    RowLocking,
+)
 
 
 def capabilities_of(store: Store) -> frozenset[type[Any]]:
     """What a store offers on the database at hand."""
-    found = {capability for capability in CAPABILITIES if isinstance(store, capability)}
+    found: set[type[Any]] = {
+        capability for capability in CAPABILITIES if isinstance(store, capability)
+    }
     if isinstance(store, RowLocking) and not store.can_lock:
         found.remove(RowLocking)
     return frozenset(found)

@@ -138,6 +138,7 @@ class Standing:
 
 
 _METHODS = (
+    "history",
     *("load", "commit", "due", "recent", "reader"),
     *("commit_with", "lock", "orphaned", "can_lock"),
 )
