@@ -35,7 +35,7 @@ class Batches:
             names = sorted({alias for change in batch for alias in change.record.aliases})
             found = [list(reference.load(alias)) for alias in names]
             assert found == [list(store.load(alias)) for alias in names]
-            assert found == list(map(list, store.load_many(names)))
+            assert found == list(map(list, store.load_many([(name, None) for name in names])))
         assert list(reference.recent(200)) == list(store.recent(200))
         for work in ("deliver", "reconcile"):
             assert reference.due(work, 2**52, 200) == list(store.due(work, 2**52, 200))
@@ -62,7 +62,7 @@ def a_batch(reference: MemoryStore, chance: random.Random) -> list[Change]:
     batch = {}
     for number in chance.sample(range(30), chance.randint(1, 8)):
         first = b.attempt(f"order-{number}")
-        known = reference.load(first.record.key)
+        known = reference.history(first.record.key)
         change = a_step(known[0], chance) if known and chance.random() < 0.8 else first
         batch[change.record.key] = change
     return list(batch.values())

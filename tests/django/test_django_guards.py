@@ -111,7 +111,7 @@ def test_a_url_names_a_database(sqlite: str) -> None:
     """`Flow.open` takes one of DATABASES; nothing after the slashes is the default one."""
     made = put(DjangoStore(sqlite), b.attempt())
     for url in ("django://", f"django://{sqlite}"):
-        assert [made] == list(DjangoStore.from_url(url).load(made.key))
+        assert [made] == list(DjangoStore.from_url(url).history(made.key))
 
 
 # --- transactions of others ----------------------------------------------------------------------

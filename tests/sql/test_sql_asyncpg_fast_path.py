@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.records import for_deciding
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, asyncpg_fast_path, engines
 
 from .kit import Place
@@ -96,10 +97,10 @@ def test_a_statement_outlives_a_change_of_the_tables(postgresql: Place) -> None:
         first = b.attempt()
         assert await store.commit(first)
         for kind in kinds:
-            assert [first.record] == list(await store.history(first.record.key))
+            assert [for_deciding(first.record)] == list(await store.load(first.record.key))
             change = f"ALTER TABLE xpay_flow_events ALTER COLUMN document TYPE {kind}"
             await fetched(store, change.replace("events", "intents"))
-        assert [first.record] == list(await store.history(first.record.key))
+        assert [for_deciding(first.record)] == list(await store.load(first.record.key))
         assert await store.commit(b.next_change(first.record, b.paid()))
 
     play(postgresql, story)
@@ -116,7 +117,7 @@ def test_nothing_is_prepared_where_the_url_says_so(
     async def story(store: AsyncSQLAlchemyStore) -> None:
         first = b.attempt()
         assert await store.commit(first)
-        assert [first.record] == list(await store.history(first.record.key))
+        assert [for_deciding(first.record)] == list(await store.load(first.record.key))
         prepared = await fetched(store, "SELECT name FROM pg_prepared_statements WHERE name <> ''")
         assert some is any("xpay" in name or "asyncpg" in name for (name,) in prepared)
 
@@ -136,7 +137,7 @@ def test_a_look_that_was_given_up_is_nobody_elses_answer(postgresql: Place) -> N
             for task in given_up:
                 task.cancel()
             for change in made[1:]:
-                assert [change.record] == list(await store.load(change.record.key))
+                assert [for_deciding(change.record)] == list(await store.load(change.record.key))
             await asyncio.gather(*given_up, return_exceptions=True)
 
     play(postgresql, story)

@@ -135,9 +135,9 @@ def test_tables_may_have_a_prefix(url: str, engine: Engine) -> None:
     migrating.upgrade(other)
     with SQLAlchemyStore.from_url(url) as one, SQLAlchemyStore.from_url(other) as two:
         first = put(one, b.attempt())
-        assert [] == list(two.load(first.key))
+        assert [] == list(two.history(first.key))
         put(two, b.attempt())
-        assert [first] == list(two.load(first.key))
+        assert [first] == list(two.history(first.key))
     assert "eu_intents" in inspect(engine).get_table_names()
 
 
