@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar, overload, cast
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from .errors import ConfigurationError
 from .flows.outbox import WorkerCapabilities

@@ -74,16 +74,14 @@ class OneLook(Reading):
         if len(lookups) == 1:
             return [self.load(connection, *lookups[0])]
         room = FOUND_MAX * len(lookups)
-        rows: Sequence[Sequence[Any]] = connection.execute(
-            self._together, {**_sent(lookups), "limit": room}
-        ).all()
+        answer: Any = connection.execute(self._together, {**_sent(lookups), "limit": room}).all()
+        rows: Sequence[tuple[Any, ...]] = answer
         if len(rows) == room:
             return [self.load(connection, *lookup) for lookup in lookups]
         found: list[list[Record]] = [[] for _ in lookups]
-        for row in rows:
-            place: int = row[0]
+        for place, *parts in rows:
             if len(found[place - 1]) < FOUND_MAX:
-                found[place - 1].append(_record(*row[1:]))
+                found[place - 1].append(_record(*parts))
         return found
 
 
