@@ -75,13 +75,14 @@ class OneLook(Reading):
             return [self.load(connection, *lookups[0])]
         room = FOUND_MAX * len(lookups)
         answer: Any = connection.execute(self._together, {**_sent(lookups), "limit": room}).all()
-        rows: Sequence[tuple[Any, ...]] = answer
+        rows: Sequence[Sequence[Any]] = answer
         if len(rows) == room:
             return [self.load(connection, *lookup) for lookup in lookups]
         found: list[list[Record]] = [[] for _ in lookups]
-        for place, *parts in rows:
-            if len(found[place - 1]) < FOUND_MAX:
-                found[place - 1].append(_record(*parts))
+        for row in rows:
+            place, parts = row[0] - 1, row[1:]
+            if len(found[place]) < FOUND_MAX:
+                found[place].append(_record(*parts))
         return found
 
 
