@@ -80,9 +80,9 @@ class OneLook(Reading):
             return [self.load(connection, *lookup) for lookup in lookups]
         found: list[list[Record]] = [[] for _ in lookups]
         for row in rows:
-            place, parts = row[0] - 1, row[1:]
+            place: int = row[0] - 1
             if len(found[place]) < FOUND_MAX:
-                found[place].append(_record(*parts))
+                found[place].append(_record(*row[1:]))
         return found
 
 

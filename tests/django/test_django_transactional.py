@@ -132,9 +132,6 @@ def test_an_awaited_handler_writes_in_the_same_transaction(alias: str) -> None:
     assert asyncio.run(story()) is True
     assert ["order-1"] == packed(alias)
     assert [step.record] == list(DjangoStore(alias).history(first.key))
-        packed(alias),
-        list(DjangoStore(alias).history(first.key)),
-    )
 
 
 def test_a_paid_order_is_packed_once(alias: str) -> None:
