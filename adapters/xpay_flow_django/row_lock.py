@@ -39,14 +39,14 @@ class RecordLock:
         connection, is_mine = self._database.open_transaction(self._is_locked)
         self._connection = connection
         if not is_mine:
-            self.let_go()
+            self.release()
         return is_mine
 
     def _is_locked(self, cursor: Any) -> bool:
         cursor.execute(_LOCK, [self._key, self._key])
         return cursor.fetchone() is not None
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Unlock it. May be called twice."""
         if self._connection is not None:
             # A lost connection holds no lock. The server may notice a close only later.
@@ -60,7 +60,7 @@ class RecordLock:
         return self.take()
 
     def __exit__(self, *_: object) -> None:
-        self.let_go()
+        self.release()
 
 
 def orphaned(now_ms: int, limit: int, using: str) -> list[str]:

@@ -70,10 +70,10 @@ class DjangoStore:
     """Records in one of Django's `DATABASES`: PostgreSQL or SQLite. See `xpay_flow.ports.Store`.
 
     Each commit is a transaction of its own. Inside an atomic block `commit` is refused: what that
-    block undoes later would be gone after xPay was told that it is kept.
+    block undoes later would be gone after xPay got its 200.
 
     Args:
-        using: which of `DATABASES`; by default what `XPAY_FLOW` says, or else `default`.
+        using: which of `DATABASES`; by default that of `XPAY_FLOW`, or else `default`.
 
     Raises:
         ConfigurationError: there is no such database, or no store for its kind.
@@ -168,7 +168,7 @@ class DjangoStore:
         return DjangoReader(self._database)
 
     def close(self) -> None:
-        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        """After it, every call of the store or a reader raises StoreUnavailable."""
         self._database.closed = True
 
 

@@ -1,4 +1,4 @@
-"""How is a change put down? The first statement says who wins.
+"""How is a change put down? The first statement decides who wins.
 
 The unique key of a new record, or the version of a known one, whose row is then ours until the end
 of the transaction. What follows is safe from other writers.
@@ -71,7 +71,7 @@ def put_with(
     """The same, and then whatever `work` writes.
 
     Raises:
-        Undone: `work` has left a transaction that cannot be committed.
+        HandlerRolledBack: `work` has left a transaction that cannot be committed.
         StoreUnavailable: `work` has ended the transaction.
     """
     if not put(change, connection.alias):
@@ -85,7 +85,7 @@ def _must_be_whole(connection: Any) -> None:
     """A broken transaction would be rolled back at its end, without an error."""
     if connection.needs_rollback or _is_aborted(connection):
         raise HandlerRolledBack(
-            "the handler went on after an error of the database, or asked for a rollback"
+            "the handler went on after an error of the database, or requested a rollback"
         )
     if not _is_under_way(connection):
         raise StoreUnavailable("the handler ended the transaction, so it is not known what is kept")
@@ -127,7 +127,7 @@ def _part(row: Row) -> dict[str, Any]:
 
 def _put_aliases(change: Change, using: str) -> None:
     key, named = change.record.key, Alias.objects.using(using)
-    # A change that somebody made by hand may call aliases new that are there.
+    # A change made by hand may list an alias as new that is there.
     named.bulk_create(
         [Alias(alias=alias, record_id=key) for alias in sorted(change.new_aliases)],
         ignore_conflicts=True,

@@ -22,7 +22,7 @@ from .reading import PENDING, Reading, as_it_is, contents_alike, copies
 from .tables import Tables
 
 
-class OneLook(Reading):
+class BatchReading(Reading):
     """The statements that read, one for any number of names among them."""
 
     def __init__(self, tables: Tables) -> None:
@@ -39,20 +39,20 @@ class OneLook(Reading):
             .limit(as_it_is(FOUND_MAX))
             for event in (None, of_event)
         )
-        asked: Any = (
+        wanted: Any = (
             func.unnest(*(bindparam(each, type_=ARRAY(Text)) for each in ("alias", *ALIKE)))
             .table_valued(
                 *(column(each, Text) for each in ("alias", *ALIKE)),
                 with_ordinality="place",
-                name="asked",
+                name="wanted",
             )
             .render_derived()
         )
         self._together = (
-            select(asked.c.place, intents.c.document, *_loaded(tables, asked.c))
-            .join_from(asked, aliases, aliases.c.alias == asked.c.alias)
+            select(wanted.c.place, intents.c.document, *_loaded(tables, wanted.c))
+            .join_from(wanted, aliases, aliases.c.alias == wanted.c.alias)
             .join(intents, owned)
-            .order_by(asked.c.place, intents.c.seq)
+            .order_by(wanted.c.place, intents.c.seq)
             .limit(bindparam("limit", type_=BigInteger))
         )
 
@@ -103,7 +103,7 @@ def _array(documents: Any) -> Any:
 
 
 def _sent(lookups: Sequence[Lookup]) -> dict[str, list[str | None]]:
-    """An array for each value; where no event is asked for, no content is found."""
+    """An array for each value; where no event is wanted, no content is found."""
     events = [alike(event) if event is not None else {} for _, event in lookups]
     of_event = {name: [event.get(name) for event in events] for name in ALIKE}
     return {"alias": [alias for alias, _ in lookups], **of_event}

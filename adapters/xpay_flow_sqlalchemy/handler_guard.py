@@ -26,7 +26,7 @@ from .writing import Writing
 _ABORTED: Final = "25P02"
 
 
-class Within:
+class HandlerGuard:
     """The writing of a change together with what a handler writes."""
 
     def __init__(self, tables: Tables, writing: OneStatement | Writing) -> None:

@@ -60,8 +60,8 @@ _COLUMNS: Final[dict[str, Sequence[str]]] = {
 }
 _ALONE: Final = {"events": "event", "outbox": "entry"}
 
-# The server function that warns, after the commit, that a standby may not have it: somebody has
-# ended the wait for it. The warning's code is a general one and its text is translated.
+# The server function that warns, after the commit, that a standby may not have it: an operator
+# has cancelled the wait for it. The warning's code is a general one and its text is translated.
 _WAITS_FOR_STANDBY: Final = "SyncRepWaitForLSN"
 _WARNINGS: Final = "xpay_flow_warnings"
 
@@ -343,11 +343,11 @@ def _listen(driver: Any, seen: list[str]) -> None:
         if function == _WAITS_FOR_STANDBY:
             seen.append(function)
 
-    def note_diagnostic(told: Any) -> None:
-        note(told.source_function)
+    def note_diagnostic(diagnostic: Any) -> None:
+        note(diagnostic.source_function)
 
-    def note_message(_: Any, told: Any) -> None:
-        note(told.server_source_function)
+    def note_message(_: Any, message: Any) -> None:
+        note(message.server_source_function)
 
     if hasattr(driver, "add_notice_handler"):
         driver.add_notice_handler(note_diagnostic)

@@ -23,7 +23,7 @@ from .tables import Tables
 DIALECTS: Final = ("postgresql", *MYSQL)
 
 
-class WithLock:
+class LockStatements:
     """The statements for row locks, built once for a set of tables."""
 
     def __init__(self, database: Database, tables: Tables) -> None:
@@ -88,7 +88,7 @@ class RecordLock:
     def _is_locked(self, connection: Connection) -> bool:
         return connection.execute(self._lock, {"known_key": self._key}).first() is not None
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Unlock it. May be called twice."""
         if self._connection is not None:
             _end(self._connection)
@@ -98,7 +98,7 @@ class RecordLock:
         return self.take()
 
     def __exit__(self, *_: object) -> None:
-        self.let_go()
+        self.release()
 
 
 def _end(connection: Connection) -> None:

@@ -28,7 +28,7 @@ from xpay_flow.stores.codec import is_a_name
 
 from . import schema
 from .asyncpg_fast_path import Direct
-from .batch_read import OneLook
+from .batch_read import BatchReading
 from .check_tables import ForCheck, for_check
 from .database import Database, HandlerError, refuse_autocommit
 from .engines import (
@@ -42,10 +42,10 @@ from .engines import (
     place,
     plain_async_engine,
 )
-from .handler_guard import Within
+from .handler_guard import HandlerGuard
 from .postgresql import OneStatement
 from .reading import Reading
-from .row_lock import DIALECTS, RecordLock, WithLock
+from .row_lock import DIALECTS, LockStatements, RecordLock
 from .tables import Tables
 from .writing import Writing
 
@@ -83,9 +83,9 @@ class _Store:
     def __init__(self, engine: Engine, tables: Tables) -> None:
         self._tables = tables
         self.use_engine(engine)
-        self._reading = (OneLook if self._database.is_postgresql else Reading)(tables)
+        self._reading = (BatchReading if self._database.is_postgresql else Reading)(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
-        self._within = Within(tables, self._writing)
+        self._handler_guard = HandlerGuard(tables, self._writing)
         self.can_lock = engine.dialect.name in DIALECTS
 
     def use_engine(self, engine: Engine) -> None:
@@ -93,7 +93,7 @@ class _Store:
         self._database = Database(engine)
         # Where a webhook's own statements go; see `asyncpg_fast_path`.
         self._hot = self._database
-        self.with_lock = WithLock(self._database, self._tables)
+        self.lock_statements = LockStatements(self._database, self._tables)
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
@@ -134,9 +134,9 @@ class _Store:
     def commit_with(self, change: Change, work: Callable[[Connection], object]) -> bool:
         """See `xpay_flow.ports.Transactional`; `work` is given a `Connection`.
 
-        The row of this payment is locked meanwhile, so news of it waits for `work`.
+        The row of this payment is locked meanwhile, so events of it wait for `work`.
         """
-        put = partial(self._within.put, change=change, work=work)
+        put = partial(self._handler_guard.put, change=change, work=work)
         try:
             return self._database.transact(put, self._writing.acknowledge)
         except HandlerError as raised:
@@ -151,11 +151,11 @@ class _Store:
 
     def lock(self, key: str) -> RecordLock:
         """See `xpay_flow.ports.RowLocking`."""
-        return self.with_lock.lock(key)
+        return self.lock_statements.lock(key)
 
     def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
-        found = partial(self.with_lock.orphaned, now_ms=now_ms, limit=limit)
+        found = partial(self.lock_statements.orphaned, now_ms=now_ms, limit=limit)
         return self._database.read(found)
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
@@ -168,7 +168,7 @@ class _Store:
         return SQLAlchemyReader(self._database, self._reading)
 
     def close(self) -> None:
-        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        """After it, every call of the store or a reader raises StoreUnavailable."""
         self._database.closed = self._hot.closed = True
 
     def go_direct(self, asyncpg_fast_path: Direct) -> None:
@@ -187,7 +187,7 @@ class SQLAlchemyStore(_Store):
 
     Raises:
         ConfigurationError: there is no store for this kind of database or driver.
-        SchemaMismatch: the tables are missing, too old or too new; the text says what to do.
+        SchemaMismatch: the tables are missing, too old or too new; the text names the remedy.
         StoreUnavailable: the database did not answer.
     """
 
@@ -231,7 +231,7 @@ class SQLAlchemyStore(_Store):
         return twin
 
     def close(self) -> None:
-        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        """After it, every call of the store or a reader raises StoreUnavailable."""
         super().close()
         if self._engine_of_ours is not None:
             self._engine_of_ours.dispose()
@@ -246,7 +246,7 @@ class SQLAlchemyStore(_Store):
 class ConnectionLimiter:
     """Lets as many use the database at once as its pool has connections, first come first served.
 
-    The pool itself gives a connection to whoever asks as it comes back, and not to whoever waits;
+    The pool itself gives a returned connection to the next caller, not to the longest waiting one;
     in a rush some would wait until their time is up.
     """
 
@@ -298,7 +298,7 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
     def for_check(cls, url: str) -> AbstractContextManager[ForCheck[AsyncSQLAlchemyStore]]:
         """See `SQLAlchemyStore.for_check`."""
         opened, clone = AsyncSQLAlchemyStore.from_url, AsyncSQLAlchemyStore.clone
-        # Nobody has used the first one, so it has no connections.
+        # The first one is not used, so it has no connections.
         return for_check(url, opened, clone, lambda first: asyncio.run(first.aclose()))
 
     def clone(self) -> AsyncSQLAlchemyStore:
@@ -342,11 +342,11 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
     async def lock(self, key: str) -> AsyncGenerator[bool, None]:
         """See `xpay_flow.ports.RowLocking`."""
         await self.check()
-        held = self._store.with_lock.lock(key)
+        held = self._store.lock_statements.lock(key)
         try:
             yield await greenlet_spawn(held.take)
         finally:
-            await greenlet_spawn(held.let_go)
+            await greenlet_spawn(held.release)
 
     def reader(self) -> AwaitedReader:
         """The same records, in transactions in which the database refuses to write."""
@@ -359,7 +359,7 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
             self._is_checked = True
 
     async def aclose(self) -> None:
-        """Whoever uses the store or its readers later gets StoreUnavailable."""
+        """After it, every call of the store or a reader raises StoreUnavailable."""
         self._store.close()
         if self._direct is not None:
             await self._direct.connections.close()

@@ -1,8 +1,8 @@
 """How is a change put down, on a database that takes one statement at a time?
 
-The first statement says who wins: the unique key of a new record, or the version of a known one,
+The first statement decides who wins: the unique key of a new record, or the version of a known one,
 whose row is then ours until the end of the transaction. What follows is safe from other writers.
-PostgreSQL is told all of it at once, see `postgresql`.
+PostgreSQL gets all of it in one statement, see `postgresql`.
 """
 
 from __future__ import annotations

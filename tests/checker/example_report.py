@@ -21,7 +21,7 @@ ONE_FAULT = attrs.evolve(DEFAULT, name="one fault", faults=1)
 
 
 def example(bug: str | None = None) -> Result:
-    """The verdict upon a planted bug, or upon the shipped flow.
+    """The verdict for a planted bug, or for the shipped flow.
 
     Raises:
         SystemExit: there is no such bug; or it takes a patch, which only a test can undo.

@@ -19,4 +19,4 @@ def build() -> Flow:
 
 
 def nothing(_: Payment) -> None:
-    """Owed, called, and done."""
+    """Due, called, and done."""

@@ -67,40 +67,40 @@ def blocking(webhook: Webhook) -> Webhook:
 # --- what every shop does ------------------------------------------------------------------------
 
 
-def news_of(request: WebRequest) -> dict[str, Any] | None:
-    """The signed news; None if the signature is not xPay's."""
+def event_of(request: WebRequest) -> dict[str, Any] | None:
+    """The signed event; None if the signature is not xPay's."""
     sent = request.header("xpay-signature") or ""
     true = base64.b64encode(hmac.new(KEY, request.body, hashlib.sha512).digest()).decode()
-    news: dict[str, Any] = json.loads(request.body)
-    return news if hmac.compare_digest(sent, true) else None
+    message: dict[str, Any] = json.loads(request.body)
+    return message if hmac.compare_digest(sent, true) else None
 
 
-def refused(news: dict[str, Any] | None, found: list[Record]) -> int | None:
+def refused(message: dict[str, Any] | None, found: list[Record]) -> int | None:
     """The status for what this shop does not take; xPay will send it again, and give up."""
-    if news is None:
+    if message is None:
         return 401
-    if news["eventType"] not in (PAID, FAILED):
+    if message["eventType"] not in (PAID, FAILED):
         return 501
     if len(found) != 1 or found[0].intent is None:
         return 404
     money = found[0].intent.money
-    if (news["amount"], news["currency"]) != (money.amount_minor, money.currency):
+    if (message["amount"], message["currency"]) != (money.amount_minor, money.currency):
         return 422
     return None
 
 
-def fact_of(news: dict[str, Any], record: Record, now_ms: int) -> RecordedEvent:
+def fact_of(message: dict[str, Any], record: Record, now_ms: int) -> RecordedEvent:
     event = Event(
-        kind=news["eventType"],
-        type=news["eventType"],
+        kind=message["eventType"],
+        type=message["eventType"],
         source="webhook",
-        event_id=news["eventId"],
-        at_ms=news["eventTime"],
+        event_id=message["eventId"],
+        at_ms=message["eventTime"],
         proof="hmac:0",
-        x_intent_id=news["intentId"],
-        amount_minor=news["amount"],
-        currency=news["currency"],
-        error_code=news.get("errorCode"),
+        x_intent_id=message["intentId"],
+        amount_minor=message["amount"],
+        currency=message["currency"],
+        error_code=message.get("errorCode"),
     )
     version = record.version + 1
     return RecordedEvent(
@@ -108,12 +108,12 @@ def fact_of(news: dict[str, Any], record: Record, now_ms: int) -> RecordedEvent:
     )
 
 
-def knows(record: Record, news: dict[str, Any]) -> bool:
-    return any(recorded.event.event_id == news["eventId"] for recorded in record.events)
+def knows(record: Record, message: dict[str, Any]) -> bool:
+    return any(recorded.event.event_id == message["eventId"] for recorded in record.events)
 
 
 def state_after(intent: Intent, kind: str) -> str:
-    """Decided by hand: a payment stays a payment, whatever else is told later."""
+    """Decided by hand: a payment stays a payment, whatever is reported later."""
     if kind == PAID:
         return "success"
     return intent.state if intent.state == "success" else "failed"
@@ -123,13 +123,13 @@ Decide = Callable[[Intent, str], str]
 
 
 def with_news(
-    record: Record, news: dict[str, Any], now_ms: int, decide: Decide = state_after
+    record: Record, message: dict[str, Any], now_ms: int, decide: Decide = state_after
 ) -> Record:
     """The record with one more fact, its state, and an order to fulfil if it is paid."""
-    intent, kind = record.intent, news["eventType"]
+    intent, kind = record.intent, message["eventType"]
     assert intent is not None
-    recorded = fact_of(news, record, now_ms)
-    owed = OutboxEntry(id=f"fulfil:{intent.receipt_id}", name="on_success", next_at_ms=now_ms)
+    recorded = fact_of(message, record, now_ms)
+    due_call = OutboxEntry(id=f"fulfil:{intent.receipt_id}", name="on_success", next_at_ms=now_ms)
     return attrs.evolve(
         record,
         intent=attrs.evolve(
@@ -141,7 +141,7 @@ def with_news(
             evidence=intent.evidence | {recorded.id},
         ),
         events=(*record.events, recorded),
-        outbox=record.outbox or ((owed,) if kind == PAID else ()),
+        outbox=record.outbox or ((due_call,) if kind == PAID else ()),
         reconcile_at_ms=None if kind == PAID else record.reconcile_at_ms,
     )
 
@@ -152,28 +152,28 @@ def payment(record: Record) -> Payment:
     return payment_of(record.intent, "on_success", "", key, ())
 
 
-async def load_order(news: dict[str, Any], ports: PlainPorts) -> list[Record]:
-    return list(await ports.store.history(receipt_alias(news["receiptId"])))
+async def load_order(message: dict[str, Any], ports: PlainPorts) -> list[Record]:
+    return list(await ports.store.history(receipt_alias(message["receiptId"])))
 
 
 async def settle(record: Record, entry: OutboxEntry, ports: PlainPorts) -> bool:
     return await ports.store.commit(change(record, record.with_entry(entry)))
 
 
-async def fulfil(news: dict[str, Any], ports: PlainPorts) -> int:
-    """Claim by compare-and-set, call, settle; whoever finds it claimed lets xPay come again."""
-    record = (await load_order(news, ports))[0]
-    owed, now_ms = record.outbox[0], ports.clock.now_ms()
-    if owed.status == "done":
+async def fulfil(message: dict[str, Any], ports: PlainPorts) -> int:
+    """Claim by compare-and-set, call, settle; if it is claimed already, xPay must send again."""
+    record = (await load_order(message, ports))[0]
+    due_call, now_ms = record.outbox[0], ports.clock.now_ms()
+    if due_call.status == "done":
         return 200
-    if owed.next_at_ms > now_ms:
+    if due_call.next_at_ms > now_ms:
         return 503
-    claimed = attrs.evolve(owed, next_at_ms=now_ms + LEASE_MS)
+    claimed = attrs.evolve(due_call, next_at_ms=now_ms + LEASE_MS)
     if not await settle(record, claimed, ports):
         return 503
     await ports.handlers.on_success(payment(record))
     for _ in range(5):
-        record = (await load_order(news, ports))[0]
+        record = (await load_order(message, ports))[0]
         done = attrs.evolve(record.outbox[0], status="done")
         if await settle(record, done, ports):
             return 200
@@ -184,18 +184,18 @@ async def fulfil(news: dict[str, Any], ports: PlainPorts) -> int:
 
 
 async def correct(request: WebRequest, ports: PlainPorts, decide: Decide = state_after) -> int:
-    """Read, decide, compare and set, try again on a lost race; then fulfil what is owed."""
-    news = news_of(request)
+    """Read, decide, compare and set, try again on a lost race; then fulfil what is due."""
+    message = event_of(request)
     for _ in range(5):
-        found = await load_order(news, ports) if news else []
-        status = refused(news, found)
-        if status is not None or news is None:
+        found = await load_order(message, ports) if message else []
+        status = refused(message, found)
+        if status is not None or message is None:
             return status or 401
         record = found[0]
-        if knows(record, news) or await ports.store.commit(
-            change(record, with_news(record, news, ports.clock.now_ms(), decide))
+        if knows(record, message) or await ports.store.commit(
+            change(record, with_news(record, message, ports.clock.now_ms(), decide))
         ):
-            return await fulfil(news, ports) if news["eventType"] == PAID else 200
+            return await fulfil(message, ports) if message["eventType"] == PAID else 200
     return 503
 
 
@@ -204,12 +204,12 @@ async def correct(request: WebRequest, ports: PlainPorts, decide: Decide = state
 
 async def get_then_put(request: WebRequest, ports: PlainPorts) -> int:
     """Puts its record over whatever is there by then."""
-    news = news_of(request)
-    found = await load_order(news, ports) if news else []
-    if (status := refused(news, found)) is not None or news is None:
+    message = event_of(request)
+    found = await load_order(message, ports) if message else []
+    if (status := refused(message, found)) is not None or message is None:
         return status or 401
-    await put_over(found[0], with_news(found[0], news, ports.clock.now_ms()), ports)
-    return await fulfil(news, ports) if news["eventType"] == PAID else 200
+    await put_over(found[0], with_news(found[0], message, ports.clock.now_ms()), ports)
+    return await fulfil(message, ports) if message["eventType"] == PAID else 200
 
 
 async def put_over(before: Record, after: Record, ports: PlainPorts) -> None:
@@ -226,12 +226,12 @@ async def put_over(before: Record, after: Record, ports: PlainPorts) -> None:
 
 async def dedupes_first(request: WebRequest, ports: PlainPorts) -> int:
     """Saves that it has seen the event, and then does the work."""
-    news = news_of(request)
-    found = await load_order(news, ports) if news else []
-    if (status := refused(news, found)) is not None or news is None:
+    message = event_of(request)
+    found = await load_order(message, ports) if message else []
+    if (status := refused(message, found)) is not None or message is None:
         return status or 401
-    seen = Record(key=f"seen:{news['eventId']}")
-    recorded = fact_of(news, seen, ports.clock.now_ms())
+    seen = Record(key=f"seen:{message['eventId']}")
+    recorded = fact_of(message, seen, ports.clock.now_ms())
     if not await ports.store.commit(change(seen, attrs.evolve(seen, events=(recorded,)))):
         return 200
     return await correct(request, ports)
@@ -239,23 +239,23 @@ async def dedupes_first(request: WebRequest, ports: PlainPorts) -> int:
 
 async def answers_first(request: WebRequest, ports: PlainPorts) -> int:
     """Answers, and leaves the work to a task, or where there are none to a list in memory."""
-    news = news_of(request)
-    if news is None or news["eventType"] not in (PAID, FAILED):
+    message = event_of(request)
+    if message is None or message["eventType"] not in (PAID, FAILED):
         return 401
     later = []
     try:
         later.append(asyncio.get_running_loop().create_task(correct(request, ports)))
     except RuntimeError:
-        later.append(news)
+        later.append(message)
     return 200 if later else 503
 
 
 async def locks_for_ever(request: WebRequest, ports: PlainPorts) -> int:
-    """Takes a lock that nobody frees for whoever died with it."""
-    news = news_of(request)
-    if news is None:
+    """Takes a lock that stays taken when its holder dies."""
+    message = event_of(request)
+    if message is None:
         return 401
-    name = f"lock:{news['receiptId']}"
+    name = f"lock:{message['receiptId']}"
     found = await ports.store.history(name)
     lock = found[0] if found else Record(key=name, aliases=frozenset({name}))
     held = OutboxEntry(id=name, name="on_attention", next_at_ms=0)

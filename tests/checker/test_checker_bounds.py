@@ -1,4 +1,4 @@
-"""What the checker says of correct shops, and that its reductions change nothing."""
+"""What the checker finds in correct shops, and that its reductions change nothing."""
 
 from __future__ import annotations
 
@@ -125,14 +125,14 @@ def test_an_answer_too_late_is_no_fault() -> None:
     search = Search(Shop.of(shipped()).shortened(0), EVENTS, NO_FAULT)
     search.run()
     sent_again = [
-        news
-        for _, told, _, stored in search.outcomes()
-        for news, delivery in told
+        received
+        for _, delivered, _, stored in search.outcomes()
+        for received, delivery in delivered
         for _, intent, _ in stored
         if delivery == "pending"
-        and any(recorded.startswith(news.event_id) for recorded in intent.evidence)
+        and any(recorded.startswith(received.event_id) for recorded in intent.evidence)
     ]
-    assert {"intent.failed", "intent.success"} == {news.event_type for news in sent_again}
+    assert {"intent.failed", "intent.success"} == {received.event_type for received in sent_again}
 
 
 def test_of_equal_ways_the_cheapest_is_gone() -> None:
@@ -148,10 +148,10 @@ def test_nobody_under_check_gives_up_who_loses_races() -> None:
     event = ev.own(ev.SENT_TO_CHECKOUT, 1)
     for context, ends in ((b.RULES, True), (shop().shortened(1).context, False)):
         flow = record_event(record.key, event, context)
-        asked = next(flow)
+        effect = next(flow)
         try:
             for _ in range(10 * COMMIT_TRIES):
-                asked = flow.send({Load: (record,), Now: 1, Commit: False}[type(asked)])
+                effect = flow.send({Load: (record,), Now: 1, Commit: False}[type(effect)])
         except StoreContended:
             assert ends
         else:
@@ -236,12 +236,12 @@ def test_the_same_story_on_every_run() -> None:
 def test_the_command_tells_all_figures() -> None:
     """`check --json` gives verdict, bound, states, transitions, resumptions, calls and seconds."""
     done = CliRunner().invoke(command, ["--faults", "0", "--json"])
-    told = json.loads(done.output)
+    delivered = json.loads(done.output)
     assert 0 == done.exit_code
-    assert "EXHAUSTED" == told["verdict"]
+    assert "EXHAUSTED" == delivered["verdict"]
     figures = ("states", "transitions", "resumptions", "store_calls", "seconds")
-    assert all(told[name] > 0 for name in figures)
-    assert 0 == told["scenes"][0]["name"].count(" ")
+    assert all(delivered[name] > 0 for name in figures)
+    assert 0 == delivered["scenes"][0]["name"].count(" ")
 
 
 def test_the_command_fails_with_the_story(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ def test_a_handler_that_never_works_is_a_dead_end() -> None:
 
 
 def test_fewer_faults_beat_an_earlier_scene() -> None:
-    """Of two violations the one with fewer faults is told, although its scene comes later."""
+    """Of two violations the one with fewer faults is reported, although its scene comes later."""
     scenes = tuple(scene for scene in SCENES if scene.name in ("handlers", "beginning"))
     bugs = {planted.name: planted.make() for planted in PLANTED}
     both = attrs.evolve(bugs["deletes first"], click=bugs["new key"].click)

@@ -18,7 +18,7 @@ from xpay_flow.wire import canonical_json
 
 @pytest.fixture(autouse=True)
 def no_other_tracer() -> Any:
-    """Measured as if nobody else were tracing."""
+    """Measured as if no one else were tracing."""
     outer = sys.gettrace()
     sys.settrace(None)
     yield
@@ -41,10 +41,10 @@ def helps(way: int) -> str:
 
 
 def lines(function: Any, first: int, last: int) -> str:
-    """The lines of a function, counted from its `def`, as they are told."""
+    """The lines of a function, counted from its `def`, as they are reported."""
     start = function.__code__.co_firstlineno
-    told = f"{start + first}-{start + last}" if first != last else f"{start + first}"
-    return f"tests/checker/test_checker_coverage.py:{told} in {function.__name__}"
+    span = f"{start + first}-{start + last}" if first != last else f"{start + first}"
+    return f"tests/checker/test_checker_coverage.py:{span} in {function.__name__}"
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
 
 
 def test_a_way_not_taken_is_told() -> None:
-    """Lines that never ran are told with file, lines and function, together where they adjoin."""
+    """Lines that never ran are reported with file, lines and function, adjoining ones together."""
     coverage = Coverage([chooses])
     with coverage.watch():
         chooses(2)
@@ -64,7 +64,7 @@ def test_a_way_not_taken_is_told() -> None:
 
 
 def test_what_nobody_called_is_told() -> None:
-    """A function that was named, or that such a one names, and never ran is told whole."""
+    """A function that was named, or that such a one names, and never ran is reported whole."""
     coverage = Coverage([functools.partial(chooses, 1)])
     assert (lines(chooses, 2, 7), lines(helps, 1, 1)) == coverage.never_run()
 
@@ -92,7 +92,7 @@ def outer() -> Any:
 
 
 def test_code_that_is_met_is_added() -> None:
-    """A function that runs is told of, with those inside it, although nobody named it."""
+    """A function that runs is reported, with those inside it, although it was not named."""
     coverage = Coverage()
     with coverage.watch():
         outer()
@@ -135,7 +135,7 @@ def test_each_resumption_counts(function: Any) -> None:
 
 
 def test_another_tracer_is_left_alone() -> None:
-    """Where a debugger or coverage.py traces, nothing is collected, and that is said."""
+    """Where a debugger or coverage.py traces, nothing is collected, and that is reported."""
     coverage = Coverage([chooses])
 
     def tracer(*_: Any) -> None:

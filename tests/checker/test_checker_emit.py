@@ -1,4 +1,4 @@
-"""A story becomes a test, and the command writes what it is asked to."""
+"""A story becomes a test, and the command writes what its options request."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def run(source: str, replay: Callable[[str, str], Violation | None], patch: Any)
 def test_the_emitted_test_fails_with_the_story(
     found: Violation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the story breaks its promise the test fails, and tells it."""
-    asked: list[tuple[str, str]] = []
+    """While the story breaks its promise the test fails, and prints it."""
+    calls: list[tuple[str, str]] = []
 
     def replay(seed: str, target: str) -> Violation:
-        asked.append((seed, target))
+        calls.append((seed, target))
         return found
 
     source = emitted_test(found, "shop.payments:build", DEFAULT)
     with pytest.raises(AssertionError, match="handlers_are_called_once"):
         run(source, replay, monkeypatch)
-    assert [(SEED, "shop.payments:build")] == asked
+    assert [(SEED, "shop.payments:build")] == calls
 
 
 def test_the_emitted_test_passes_once_mended(
@@ -113,7 +113,7 @@ def test_a_page_that_is_piped_is_alone() -> None:
 
 
 def test_nothing_broken_is_no_test(tmp_path: Path) -> None:
-    """`--emit-test` writes no file where no promise is broken, and says so."""
+    """`--emit-test` writes no file where no promise is broken, and reports that."""
     file = tmp_path / "test_story.py"
     done = CliRunner().invoke(command, ["--faults", "0", "--emit-test", str(file)])
     assert 0 == done.exit_code
@@ -122,7 +122,7 @@ def test_nothing_broken_is_no_test(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_with_its_rate() -> None:
-    """The line of a long search says where it is, how far, and how fast."""
+    """The line of a long search shows where it is, how far, and how fast."""
     line = searching.progress_line(
         Progress(
             scene="events", faults=1, states=50_000, transitions=90_000, seconds=2.5, frontier=800
@@ -133,7 +133,7 @@ def test_progress_is_told_with_its_rate() -> None:
 
 
 def test_progress_without_time_has_no_rate() -> None:
-    """The first news may come before any time has passed."""
+    """The first event may come before any time has passed."""
     first = Progress(scene="events", faults=0, states=1, transitions=0, seconds=0.0, frontier=1)
     assert "0 states/s" in searching.progress_line(first)
 
@@ -146,7 +146,7 @@ def test_nobody_is_told_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_terminal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal the search's news is shown, on standard error."""
+    """On a terminal the search's progress is shown, on standard error."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -25,7 +25,7 @@ def paused(flow: Flow, *answers: object) -> Flow:
 
 def reads(value: object) -> Flow:
     """Holds a value while it waits, and reads it afterwards."""
-    answer = yield "asked"
+    answer = yield "waiting"
     return answer, value
 
 
@@ -36,9 +36,9 @@ def within(value: object, inner: Flow) -> Flow:
 
 
 def rounds(over: Iterable[object]) -> Flow:
-    """Waits in each round of a loop; nothing but the loop tells the rounds apart."""
+    """Waits in each round of a loop; nothing but the loop distinguishes the rounds."""
     for _ in over:
-        yield "asked"
+        yield "waiting"
 
 
 def alike(one: Flow, other: Flow) -> bool:
@@ -87,7 +87,7 @@ def test_a_fingerprint_tells_values_apart(make: Callable[[int], object]) -> None
 
 
 def test_a_fingerprint_tells_kinds_apart() -> None:
-    """`1`, `1.0` and `True` are equal, and yet code can tell them apart."""
+    """`1`, `1.0` and `True` are equal, and yet code can distinguish them."""
     one, real, true = (fingerprint(paused(reads(value))) for value in (1, 1.0, True))
     assert one != real != true != one
 
@@ -96,8 +96,8 @@ def test_a_fingerprint_has_the_place() -> None:
     """Flows that hold the same and wait in different places go on in different ways."""
 
     def twice() -> Flow:
-        yield "asked"
-        yield "asked"
+        yield "waiting"
+        yield "waiting"
 
     assert not alike(paused(twice()), paused(twice(), None))
 
@@ -127,7 +127,7 @@ def test_a_fingerprint_has_what_is_on_the_stack() -> None:
     """A value that is in no variable, and is used once the answer has come."""
 
     def holds(values: list[int]) -> Flow:
-        return values.pop(), (yield "asked")
+        return values.pop(), (yield "waiting")
 
     assert alike(paused(holds([1])), paused(holds([1])))
     assert not alike(paused(holds([1])), paused(holds([2])))
@@ -140,7 +140,7 @@ def test_a_fingerprint_has_the_error_being_handled() -> None:
         try:
             raise ValueError(text)
         except ValueError:
-            yield "asked"
+            yield "waiting"
             raise
 
     assert fingerprint(paused(handles("a"))) is None
@@ -175,7 +175,7 @@ def test_variables_without_a_value_are_not_mistaken() -> None:
         else:
             b = "held"
         del first
-        yield "asked"
+        yield "waiting"
         return a, b
 
     assert not alike(paused(one_of(True)), paused(one_of(False)))
@@ -185,7 +185,7 @@ def test_one_list_is_not_two_equal_ones() -> None:
     """A change of one list is seen under both of its names; of two lists, it is not."""
 
     def holds(a: list[int], b: list[int]) -> Flow:
-        yield "asked"
+        yield "waiting"
         a.append(1)
         return b
 
@@ -248,9 +248,9 @@ def test_a_look_between_changes_nothing() -> None:
     def binds(value: int) -> Flow:
         if not value:
             first = value
-        second = yield "asked"
-        first = yield "asked"
-        yield "asked"
+        second = yield "waiting"
+        first = yield "waiting"
+        yield "waiting"
         return first, second
 
     looked_at = paused(binds(1))
@@ -265,8 +265,8 @@ def test_a_python_that_shows_too_little_has_no_fingerprints(
     hidden: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each kind of difference is tried once; where one stays unseen, nothing is merged."""
-    told = {kind for kind, how in module._DIGESTS.items() if how is getattr(module, hidden)}
-    for kind in told:
+    kinds = {kind for kind, how in module._DIGESTS.items() if how is getattr(module, hidden)}
+    for kind in kinds:
         monkeypatch.setitem(module._DIGESTS, kind, lambda value, look: "alike")
     module._works_here.cache_clear()
     try:

@@ -20,7 +20,7 @@ TestEverybodyAtOnce = state_machine(steps=60, examples=15).TestCase
 
 @pytest.mark.parametrize("name", ["newest wins", "2xx first", "one event"])
 def test_a_planted_bug_is_met_on_a_walk(name: str) -> None:
-    """A walk through a broken shop breaks its promise, and is told as a story."""
+    """A walk through a broken shop breaks its promise, and is reported as a story."""
     bug = next(planted for planted in PLANTED if planted.name == name)
     machine = state_machine(bug.make(), scene=HONEST, faults=2, steps=20, examples=300)
     with pytest.raises((AssertionError, HypothesisException, ExceptionGroup)) as met:

@@ -41,7 +41,7 @@ def failed_stays_failed(before: View, after: View) -> bool:
 
 @eventually
 def failures_are_told(view: View) -> bool:
-    """A failed charge leads to a call. Here nobody works on what is owed."""
+    """A failed charge leads to a call. Here no worker runs."""
     return bool(view.called("on_failed"))
 
 
@@ -70,7 +70,7 @@ def test_a_promise_of_every_moment_is_looked_at() -> None:
 
 
 def test_a_sentence_says_what_is_wrong() -> None:
-    """A promise that holds says nothing; one that does not may say why in its own words."""
+    """A promise that holds returns nothing; one that does not may return its reason."""
     assert "EXHAUSTED" == check(bound=within(EVENTS), own=[sums_are_small]).verdict
     assert sums_are_small(View(records=(), outside=None, lifecycle=None)) is None  # type: ignore[arg-type]  # not looked at
 
@@ -111,7 +111,7 @@ def test_promises_of_the_named_module_are_looked_at(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_promise_can_be_left_out() -> None:
-    """A promise that is left out by name is not looked at, and the result says so."""
+    """A promise that is left out by name is not looked at, and the result shows it."""
     bug = next(planted for planted in PLANTED if planted.name == "forgets effects")
     assert "never_stuck" == bug.promise
     result = check(bug.make(), within(EVENTS), without=["never_stuck"])
@@ -126,7 +126,7 @@ def test_an_unknown_name_leaves_out_nothing() -> None:
 
 
 def test_a_promise_says_its_name_and_sentence() -> None:
-    """A promise is told by its function's name and the first line of its docstring."""
+    """A promise is reported by its function's name and the first line of its docstring."""
     assert ("pigs_fly", "The impossible happens.") == (pigs_fly.name, pigs_fly.sentence)
     assert ("sums_are_small", "sums are small") == (sums_are_small.name, sums_are_small.sentence)
     assert isinstance(pigs_fly, Own)

@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 
 def exhausted() -> Result:
-    """A verdict upon the shipped flow, with one scene's states counted by sort."""
+    """A verdict for the shipped flow, with one scene's states counted by sort."""
     bound = attrs.evolve(DEFAULT, name="no fault", faults=0, scenes=SCENES[:2])
     result = check(bound=bound)
     first, second = result.searched
@@ -103,7 +103,7 @@ def test_an_exhausted_search_is_shown_whole() -> None:
 
 
 def test_an_unfinished_search_proves_nothing() -> None:
-    """A search that came to its limit says of no promise that it is kept."""
+    """A search that came to its limit reports no promise as kept."""
     result = check(bound=attrs.evolve(DEFAULT, transitions_max=10))
     shown = Page(report_html(result)).text
     assert "so nothing is proven" in shown
@@ -156,7 +156,7 @@ def test_the_page_is_the_same_each_time() -> None:
 
 
 def searched(name: str, states: int, **histogram: tuple[int, ...]) -> Searched:
-    """Figures of a scene that nobody searched."""
+    """Figures of a scene that was not searched."""
     return Searched(
         scene=name,
         verdict="EXHAUSTED",
@@ -189,6 +189,6 @@ def test_a_search_without_time_has_no_rate() -> None:
 
 
 def test_an_unknown_example_is_refused() -> None:
-    """Who asks for an example of a bug that is not planted is told which ones are."""
+    """A request for a bug that is not planted is an error that lists the planted ones."""
     with pytest.raises(SystemExit, match="newest wins"):
         example("no such bug")

@@ -1,4 +1,4 @@
-"""A story in eighty characters: written, read, told again, and told apart from another."""
+"""A story in eighty characters: written, read, replayed, and distinguished from another."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_mended_shop_breaks_nothing() -> None:
 
 
 def test_it_is_said_where_code_goes_another_way() -> None:
-    """A seed of one shop, followed in another, tells the first step that is not the same."""
+    """A seed of one shop, followed in another, reports the first step that is not the same."""
     planted = next(p for p in WITHOUT_PATCH if p.name == "2xx first")
     again = replayed(broken(planted), shipped())
     assert again.violation is None
@@ -72,10 +72,10 @@ def test_what_is_no_seed_is_refused(text: str) -> None:
 
 
 def test_the_command_says_that_a_story_breaks_nothing() -> None:
-    """`xpay-flow replay` ends with 0 for a story that the shipped flow tells well."""
-    told = CliRunner().invoke(command, [broken(next(p for p in PLANTED if p.name == "new key"))])
-    assert told.exit_code in (0, 3), told.output
-    assert "breaks nothing now" in told.output or "went another way" in told.output
+    """`xpay-flow replay` ends with 0 for a story that ends well with the shipped flow."""
+    ended = CliRunner().invoke(command, [broken(next(p for p in PLANTED if p.name == "new key"))])
+    assert ended.exit_code in (0, 3), ended.output
+    assert "breaks nothing now" in ended.output or "went another way" in ended.output
 
 
 def test_the_command_tells_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_the_command_tells_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(*planted.patch)
     found = check(bound=attrs.evolve(DEFAULT, scenes=(planted.scene,))).violation
     assert found is not None
-    told = CliRunner().invoke(command, [found.seed, "--mermaid"])
-    assert 1 == told.exit_code
-    assert "order_does_not_matter" in told.output
-    assert "sequenceDiagram" in told.output
+    ended = CliRunner().invoke(command, [found.seed, "--mermaid"])
+    assert 1 == ended.exit_code
+    assert "order_does_not_matter" in ended.output
+    assert "sequenceDiagram" in ended.output

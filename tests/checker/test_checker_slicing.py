@@ -63,7 +63,7 @@ def paid_at(story: Sequence[Step]) -> int:
 
 
 def with_needless_failure(planted: Planted, found: Violation) -> Violation:
-    """The story with a charge that fails before, and the news of it."""
+    """The story with a charge that fails before, and the event of it."""
     at = paid_at(found.story)
     fails = Step(what="customer", note="a charge fails", happens=(("charged", 1, False),))
     head = (*found.story[:at], fails)
@@ -89,7 +89,7 @@ def test_what_is_left_breaks_the_same_promise(planted: Planted) -> None:
 
 
 def test_what_is_needless_is_left_out() -> None:
-    """Two calls of on_failed need no payment: it goes, with the delivery of its news."""
+    """Two calls of on_failed need no payment: it goes, with the delivery of its events."""
     planted = NAMED["no claim"]
     found = violation_of(planted)
     longer = with_needless_failure(planted, found)
@@ -146,7 +146,7 @@ def test_the_point_of_no_return_moves_along() -> None:
 
 
 def test_what_cannot_happen_is_left_alone() -> None:
-    """A story that live code does not tell is given back as it came."""
+    """A story that live code does not repeat is given back as it came."""
     planted = NAMED["no claim"]
     found = violation_of(planted)
     *most, last = found.story

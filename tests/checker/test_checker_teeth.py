@@ -35,15 +35,15 @@ def test_a_planted_bug_is_found(mutant: Mutant) -> None:
     violation = found(mutant)
     text = violation.as_text()
     assert (mutant.promise, mutant.faults) == (violation.promise, violation.faults), text
-    assert mutant.says in text
+    assert mutant.expects in text
     assert violation.confirmed
     assert len(mutant.arrows(violation)) <= ARROWS_MAX
 
 
 @pytest.mark.parametrize("mutant", REFUSALS, ids=name_of)
 def test_a_hidden_input_is_refused(mutant: Mutant) -> None:
-    """Code that takes in what the checker cannot repeat is refused, and told what it did."""
-    with pytest.raises(HiddenState, match=re.escape(mutant.says)):
+    """Code that takes in what the checker cannot repeat is refused; the error names it."""
+    with pytest.raises(HiddenState, match=re.escape(mutant.expects)):
         mutant.checked()
 
 
@@ -62,16 +62,16 @@ def test_there_are_enough() -> None:
 
 
 def test_each_has_a_name_and_a_sentence() -> None:
-    """No two bugs share a name, and each says in one sentence what the shop got wrong."""
+    """No two bugs share a name, and each states in one sentence what the shop got wrong."""
     assert len(CATALOGUE) == len({mutant.name for mutant in CATALOGUE})
     for mutant in CATALOGUE:
-        said = inspect.getdoc(mutant.bug) or ""
-        assert said.endswith("."), mutant.name
-        assert not re.search(r"\.\s", said), mutant.name
+        sentence = inspect.getdoc(mutant.bug) or ""
+        assert sentence.endswith("."), mutant.name
+        assert not re.search(r"\.\s", sentence), mutant.name
 
 
 def test_references_are_public() -> None:
-    """A reference is a public page about somebody else's code, and there are many."""
+    """A reference is a public page about other code, and there are many."""
     given = [mutant.reference for mutant in CATALOGUE if mutant.reference]
     assert len(given) >= 20
     assert all(re.fullmatch(r"https://github\.com/\S+/(issues|pull)/\d+", url) for url in given)

@@ -1,4 +1,4 @@
-"""How a story is told: threads, marks, Mermaid, the code that asked, and what was written."""
+"""How a story is shown: threads, marks, Mermaid, the code of each effect, and what was written."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_mermaid_names_every_party_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNPATCHED)
 def test_every_effect_names_the_code_that_asked(name: str) -> None:
-    """Told again with live code, each effect has a file and a line that exist and yield."""
+    """Replayed with live code, each effect has a file and a line that exist and yield."""
     for step in violation_of(name).story:
         if step.what != "does":
             assert "" == step.where
@@ -185,7 +185,7 @@ def test_equal_contents_have_no_changes() -> None:
 
 @pytest.mark.parametrize("name", UNPATCHED)
 def test_the_picture_is_well_formed(name: str) -> None:
-    """The SVG is XML, has a lifeline for each party, and says the promise that is broken."""
+    """The SVG is XML, has a lifeline for each party, and names the broken promise."""
     found = violation_of(name)
     picture = ElementTree.fromstring(story_svg(found.marked_trace))
     words = "".join(picture.itertext())

@@ -59,7 +59,7 @@ def test_processes_find_the_same() -> None:
 
 
 def test_a_search_that_runs_out_of_time_says_what_it_has_seen() -> None:
-    """With no time left a search is UNFINISHED; deepening says what was seen to the end before."""
+    """With no time left a search is UNFINISHED; deepening reports what was finished before."""
     none = check(bound=attrs.evolve(ONE_FAULT, seconds_max=0.0))
     assert ("UNFINISHED", -1) == (none.verdict, none.exhausted_faults)
 
@@ -73,11 +73,11 @@ def test_deepening_ends_with_the_largest_number_of_faults() -> None:
 
 def test_a_long_search_tells_how_far_it_is() -> None:
     """Progress names the scene, its faults and figures that only grow."""
-    told: list[Progress] = []
-    check(bound=attrs.evolve(ONE_FAULT, scenes=(SILENCE,)), progress=told.append)
-    assert {"silence"} == {progress.scene for progress in told}
-    assert [0, 1] == sorted({progress.faults for progress in told})
-    assert sorted(p.states for p in told) == [p.states for p in told]
+    reported: list[Progress] = []
+    check(bound=attrs.evolve(ONE_FAULT, scenes=(SILENCE,)), progress=reported.append)
+    assert {"silence"} == {progress.scene for progress in reported}
+    assert [0, 1] == sorted({progress.faults for progress in reported})
+    assert sorted(p.states for p in reported) == [p.states for p in reported]
 
 
 @always

@@ -107,7 +107,7 @@ def test_each_statement_is_heard_before_it_runs(connection: sqlite3.Connection) 
 def test_a_driver_in_python_is_heard_once_per_call(
     driver: tuple[Driver, types.ModuleType],
 ) -> None:
-    """Of nested functions of a driver the outermost is the statement; its text is told."""
+    """Of nested functions of a driver the outermost is the statement; its text is reported."""
     kind, module = driver
     log: list[str] = []
 
@@ -142,7 +142,7 @@ def test_a_driver_that_is_awaited_is_heard_once_per_call(
 
 
 def test_a_lock_is_an_error_at_once(connection: sqlite3.Connection, tmp_path: Path) -> None:
-    """While it is listened to, SQLite says that it is locked, however patient the store is."""
+    """While it is listened to, SQLite reports that it is locked, however patient the store is."""
     other = sqlite3.connect(tmp_path / "x.db", timeout=3600, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
 
@@ -155,7 +155,7 @@ def test_a_lock_is_an_error_at_once(connection: sqlite3.Connection, tmp_path: Pa
 
 
 def test_a_statement_is_in_a_few_words() -> None:
-    """Of a statement its verb and its table are told."""
+    """Of a statement its verb and its table are reported."""
     assert "SELECT FROM intents" == gist("SELECT a, b\n  FROM intents WHERE key = 1")
     assert "INSERT INTO facts" == gist("INSERT INTO facts (a) VALUES (1)")
     assert "COMMIT" == gist("COMMIT")
@@ -257,7 +257,7 @@ def test_a_driver_in_python_is_ended_too(driver: tuple[Driver, types.ModuleType]
 
 
 def test_a_cut_says_where_it_was(connection: sqlite3.Connection) -> None:
-    """A cut is told by the number, the words and the place of its call."""
+    """A cut is reported by the number, the words and the place of its call."""
     cut, *_ = at_each_driver_call(lambda: connection.execute("SELECT 1"), ending="refuse")
     assert cut.in_words().startswith("was refused call 0, execute [test_contract_gate.py:")
     assert isinstance(cut.error, sqlite3.OperationalError)

@@ -169,7 +169,7 @@ def test_the_same_bug_tells_the_same_story() -> None:
 
 
 def test_a_story_names_calls_statements_and_answers() -> None:
-    """The story of a lost update says who asked what, at which line, and was told what."""
+    """The story of a lost update shows each call, its line and its answer."""
     found = checked(planted.VersionNotChecked).violation
     assert found is not None
     text = found.as_text()
@@ -190,7 +190,7 @@ def test_a_search_that_gives_up_is_unfinished() -> None:
 
 
 def test_a_store_whose_driver_is_not_known_is_not_proven() -> None:
-    """A store that keeps data by calls that are in no table is UNFINISHED, and told what to do."""
+    """A store that keeps data by calls that are in no table is UNFINISHED, with a remedy."""
     kept: dict[str, MemoryStore] = {}
 
     def make() -> Store:

@@ -139,7 +139,7 @@ def test_a_way_round_is_found(through: Callable[[], Any]) -> None:
 
 
 def test_a_watcher_of_the_collector_is_not_the_users_doing() -> None:
-    """What runs whenever garbage is collected may read the clock, whoever is at work then."""
+    """Code that runs at garbage collection may read the clock, whichever task is at work then."""
     seen: list[float] = []
 
     def watcher(phase: str, info: Mapping[str, int]) -> None:

@@ -36,18 +36,20 @@ def no_thread_is_left() -> Iterator[None]:
     assert before == threading.active_count()
 
 
-def told(flow: Any, answers: Callable[[Any], Any] = lambda effect: effect) -> tuple[list[Any], Any]:
+def driven(
+    flow: Any, answers: Callable[[Any], Any] = lambda effect: effect
+) -> tuple[list[Any], Any]:
     """What a flow asks for, and what it returns; an answer that is an error is thrown into it."""
-    asked = []
+    performed = []
     try:
         effect = next(flow)
         while True:
-            asked.append(effect)
+            performed.append(effect)
             answer = answers(effect)
             thrown = isinstance(answer, Exception) and not isinstance(answer, NoAnswer)
             effect = flow.throw(answer) if thrown else flow.send(answer)
     except StopIteration as end:
-        return asked, end.value
+        return performed, end.value
 
 
 def reads_twice(alias: str, ports: PlainPorts) -> Any:
@@ -64,9 +66,9 @@ async def reads_twice_awaiting(alias: str, ports: PlainPorts) -> Any:
 @pytest.mark.parametrize("function", [reads_twice, reads_twice_awaiting])
 def test_each_call_of_a_port_is_an_effect(function: Any) -> None:
     """What a plain function asks of its ports is yielded, and the answers are what they return."""
-    asked, returned = told(plain(function)("a"))
+    performed, returned = driven(plain(function)("a"))
     effects = [Load("a"), Now(), NewId("key"), Commit(FIRST)]
-    assert effects == asked
+    assert effects == performed
     assert tuple(effects) == returned
 
 
@@ -84,9 +86,9 @@ async def waits_awaiting(ports: PlainPorts) -> Any:
 @pytest.mark.parametrize("function", [waits, waits_awaiting])
 def test_every_port_has_both_faces(function: Any) -> None:
     """A blocking function and a coroutine ask for the same things, in the same words."""
-    asked, returned = told(plain(function)())
-    assert Pause(2) == asked[0]
-    assert tuple(asked[1:]) == returned
+    performed, returned = driven(plain(function)())
+    assert Pause(2) == performed[0]
+    assert tuple(performed[1:]) == returned
 
 
 def survives(ports: PlainPorts) -> list[str]:
@@ -139,7 +141,7 @@ def test_a_bad_answer_is_an_error_where_it_was_asked(function: Any) -> None:
                 return 0
 
     errors = (StoreUnavailable, NoAnswer, HandlerFailed, ConfigurationError, OutcomeUnknown)
-    assert [error.__name__ for error in errors] == told(plain(function)(), answers)[1]
+    assert [error.__name__ for error in errors] == driven(plain(function)(), answers)[1]
 
 
 # --- what asyncio offers, within one delivery -----------------------------------------------------
@@ -207,7 +209,7 @@ async def leaves_a_generator(ports: PlainPorts) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("function", "asked", "returned"),
+    ("function", "performed", "returned"),
     [
         (
             gathers,
@@ -221,16 +223,16 @@ async def leaves_a_generator(ports: PlainPorts) -> Any:
         (leaves_a_generator, [Load("a")], Load("a")),
     ],
 )
-def test_asyncio_works_within_a_delivery(function: Any, asked: Any, returned: Any) -> None:
+def test_asyncio_works_within_a_delivery(function: Any, performed: Any, returned: Any) -> None:
     """Gathered tasks, groups, locks and time-outs run in a fixed order, and take no time."""
-    assert (asked, returned) == told(plain(function)())
+    assert (performed, returned) == driven(plain(function)())
 
 
 def test_within_an_event_loop_of_the_world() -> None:
     """A check may run inside a running loop, which is there again afterwards."""
 
     async def outer() -> bool:
-        told(plain(gathers)())
+        driven(plain(gathers)())
         return asyncio.get_running_loop().is_running()
 
     assert asyncio.run(outer())
@@ -245,7 +247,7 @@ async def locks_itself_out(_: PlainPorts) -> None:
 def test_a_deadlock_is_told() -> None:
     """A delivery whose tasks wait for each other ends with an error instead of never."""
     with pytest.raises(Deadlock, match="locks_itself_out waits for ever"):
-        told(plain(locks_itself_out)())
+        driven(plain(locks_itself_out)())
 
 
 async def leaves_a_task(ports: PlainPorts) -> int:
@@ -256,13 +258,13 @@ async def leaves_a_task(ports: PlainPorts) -> int:
 
 def test_what_is_left_after_the_answer_is_not_done() -> None:
     """A task that the answer did not wait for may die with the process: so it does."""
-    assert ([Load("a")], 200) == told(plain(leaves_a_task)())
+    assert ([Load("a")], 200) == driven(plain(leaves_a_task)())
 
     async def later(ports: PlainPorts) -> int:
         task = asyncio.create_task(ports.store.commit(FIRST))
         return 200 if task else 503
 
-    assert ([], 200) == told(plain(later)())
+    assert ([], 200) == driven(plain(later)())
 
 
 # --- runs that are abandoned ---------------------------------------------------------------------
@@ -392,11 +394,11 @@ async def uses_an_executor(_: PlainPorts) -> None:
 def test_threads_of_its_own_are_refused() -> None:
     """A port in a second thread, and a thread of asyncio's, are refused by name."""
     with pytest.raises(HiddenState, match="uses_a_thread used a port from a thread"):
-        told(plain(uses_a_thread)())
+        driven(plain(uses_a_thread)())
     with pytest.raises(
         HiddenState, match=r"run_in_executor .*test_plain\.py:.* in uses_an_executor"
     ):
-        told(plain(uses_an_executor)())
+        driven(plain(uses_an_executor)())
 
 
 def waits_elsewhere(_: PlainPorts) -> None:
@@ -407,17 +409,17 @@ STUCK = threading.Lock()
 
 
 def test_waiting_for_something_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function that blocks without its ports is refused by name, and stops nobody for long."""
+    """A function that blocks without its ports is refused by name, and holds up none for long."""
     monkeypatch.setattr("xpay_flow.checker.parked.HANG_S", 0.05)
     with STUCK, pytest.raises(HiddenState, match="waits_elsewhere did not come back"):
-        told(plain(waits_elsewhere)())
+        driven(plain(waits_elsewhere)())
     for thread in threading.enumerate():
         if "waits_elsewhere" in thread.name:
             thread.join(60)
 
 
 def test_the_place_is_known() -> None:
-    """While it waits, a flow says where in the user's code."""
+    """While it waits, a flow shows where in the user's code."""
     for function in (reads_twice, reads_twice_awaiting):
         flow = plain(function)("a")
         next(flow)
@@ -435,11 +437,11 @@ def test_many_runs_fit_into_a_second() -> None:
         return sum([await ports.store.load("a") for _ in range(2000)])
 
     for function in (counts, counts_awaiting):
-        assert 2000 == told(plain(function)(), lambda _: 1)[1]
+        assert 2000 == driven(plain(function)(), lambda _: 1)[1]
 
 
 def test_records_pass_through_as_they_are() -> None:
     """A port gives its caller the very value that was answered."""
     record = attempt().record
     flow = plain(lambda ports: ports.store.load("a")[0])()
-    assert record is told(flow, lambda _: (record,))[1]
+    assert record is driven(flow, lambda _: (record,))[1]

@@ -1,4 +1,4 @@
-"""What the checker says of shops that are written by hand."""
+"""What the checker finds in shops that are written by hand."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_a_party_that_is_none_does_not_exist() -> None:
 
 
 async def only_records(request: WebRequest, ports: PlainPorts) -> int:
-    """Records the news, and leaves the rest to a worker."""
-    news = shops.news_of(request)
-    found = await shops.load_order(news, ports) if news else []
-    if (status := shops.refused(news, found)) is not None or news is None:
+    """Records the event, and leaves the rest to a worker."""
+    event = shops.event_of(request)
+    found = await shops.load_order(event, ports) if event else []
+    if (status := shops.refused(event, found)) is not None or event is None:
         return status or 401
     record = found[0]
-    after = shops.with_news(record, news, ports.clock.now_ms())
-    if shops.knows(record, news) or await ports.store.commit(shops.change(record, after)):
+    after = shops.with_news(record, event, ports.clock.now_ms())
+    if shops.knows(record, event) or await ports.store.commit(shops.change(record, after)):
         return 200
     return 503
 
@@ -94,10 +94,10 @@ def works_off(ports: PlainPorts) -> None:
     """A worker of the shop's own: claim, call, settle."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
         record = ports.store.history(key)[0]
-        owed, now_ms = record.outbox[0], ports.clock.now_ms()
-        if owed.status == "done" or owed.next_at_ms > now_ms:
+        entry, now_ms = record.outbox[0], ports.clock.now_ms()
+        if entry.status == "done" or entry.next_at_ms > now_ms:
             continue
-        claimed = attrs.evolve(owed, next_at_ms=now_ms + shops.LEASE_MS)
+        claimed = attrs.evolve(entry, next_at_ms=now_ms + shops.LEASE_MS)
         if ports.store.commit(shops.change(record, record.with_entry(claimed))):
             ports.handlers.on_success(shops.payment(record))
             record = ports.store.history(key)[0]
@@ -132,6 +132,6 @@ def test_what_an_endpoint_may_return(status: int, returned: object) -> None:
 
 
 def test_an_answer_without_a_status_is_refused() -> None:
-    """What no framework would know how to send is an error that says what to return."""
+    """A return value that no framework could send is an error that names what to return."""
     with pytest.raises(ConfigurationError, match="return a status such as 200"):
         response_of(object())

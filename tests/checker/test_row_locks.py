@@ -1,4 +1,4 @@
-"""What the search says of workers that hold a record while they call its handlers."""
+"""What the search finds with workers that lock a record while they call its handlers."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def does_not_look(context: FlowContext) -> AnyFlow:
 
 
 def leaves_the_abandoned(context: FlowContext) -> AnyFlow:
-    """Keeps away from what is marked as held, also when nobody is there any more."""
+    """Keeps away from a record that is marked as locked, also when the holder is dead."""
 
     def instead(effect: Any) -> AnyFlow:
         if isinstance(effect, Orphaned):
             return ()
         if isinstance(effect, WithLock):
             found = yield from load(effect.key)
-            if any(is_locked(owed) for record in found for owed in record.outbox):
+            if any(is_locked(entry) for record in found for entry in record.outbox):
                 return None
         return (yield effect)
 
@@ -105,7 +105,7 @@ def test_workers_that_hold_are_right(faults: int) -> None:
 def test_a_hold_that_is_misused_is_found(
     deliver: Callable[[FlowContext], AnyFlow], promise: str, faults: int
 ) -> None:
-    """Whoever misuses a hold breaks the promise that it is there for, with the fewest faults."""
+    """A misused lock breaks the promise that it is there for, with the fewest faults."""
     found = searched(deliver, 1).violation
     assert found is not None
     assert (promise, faults) == (found.promise, found.faults), found.as_text()

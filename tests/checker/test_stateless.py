@@ -65,7 +65,7 @@ SCENES = (
     (attrs.evolve(EVENTS, name="failure"), 0, 2),
     (HANDLERS, 0, 3),
     (scene("worker", {"handler", "death"}, {"webhook": 1, "worker": 1}), 1, 3),
-    (scene("asked", {"loss"}, {"webhook": 1, "reconciler": 1}), 0, 2),
+    (scene("reconciled", {"loss"}, {"webhook": 1, "reconciler": 1}), 0, 2),
 )
 SMALLEST = SCENES[:2]
 IDS = [found.name for found, _, _ in SCENES]
@@ -158,7 +158,7 @@ def test_fewer_executions_show_the_same(number: int) -> None:
     "planted", [p for p in PLANTED if p.faults < 2], ids=lambda planted: planted.name
 )
 def test_a_planted_bug_is_found(planted: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted bug is VIOLATED on its promise, with the fewest faults, and told again live."""
+    """A planted bug is VIOLATED on its promise, with the fewest faults, and replayed live."""
     if planted.patch is not None:
         monkeypatch.setattr(*planted.patch)
     bound = attrs.evolve(SMALL, faults=planted.faults, scenes=(planted.scene,))
@@ -178,7 +178,7 @@ class Overwrites(SQLiteStore):
 
 
 def test_a_bug_of_a_database_is_found_on_it(on_disk: Opened, tmp_path: Path) -> None:
-    """A store that loses updates on a real file is VIOLATED there, and the story told again."""
+    """A store that loses updates on a real file is VIOLATED there, and the story replayed."""
     _, reset = on_disk
     bound = attrs.evolve(SMALL, faults=0, scenes=(EVENTS,))
     found = check_stateless(None, lambda: Overwrites(tmp_path / "payments.db"), reset, bound)
@@ -188,7 +188,7 @@ def test_a_bug_of_a_database_is_found_on_it(on_disk: Opened, tmp_path: Path) -> 
 
 
 def test_figures_are_told() -> None:
-    """The verdict says how often the store was emptied, and how much of it was for nothing."""
+    """The verdict shows how often the store was emptied, and how much of it was for nothing."""
     result = check_stateless(bound=attrs.evolve(SMALL, faults=0, scenes=(HANDLERS,)))
     (found,) = result.searched
     assert isinstance(found, StatelessSearched)
@@ -216,12 +216,12 @@ def test_a_hope_comes_true() -> None:
 
     @sometimes
     def is_paid(view: View) -> bool:
-        """Somebody pays."""
+        """A customer pays."""
         return view.really_paid
 
     @sometimes
     def is_free(view: View) -> bool:
-        """Somebody gets something for nothing."""
+        """A customer gets something for nothing."""
         return bool(view.called("on_success")) and not view.really_paid
 
     bound = attrs.evolve(SMALL, faults=0, scenes=(HANDLERS,))
@@ -234,7 +234,7 @@ def test_a_hope_comes_true() -> None:
 
 @attrs.define
 class Letters:
-    """Processes that write letters, each its own ones in order; `places` tells where."""
+    """Processes that write letters, each its own ones in order; `places` gives the places."""
 
     words: dict[Hashable, str]
     places: dict[str, str]
@@ -242,11 +242,13 @@ class Letters:
     written: str = ""
 
     def choices(self) -> dict[Hashable, list[Hashable]]:
-        said = {
+        index = {
             name: sum(letter in word for letter in self.written)
             for name, word in self.words.items()
         }
-        return {name: list(word[said[name] : said[name] + 1]) for name, word in self.words.items()}
+        return {
+            name: list(word[index[name] : index[name] + 1]) for name, word in self.words.items()
+        }
 
     def take(self, process: Hashable, choice: Hashable) -> Taken:
         self.written += str(choice)
@@ -314,8 +316,8 @@ PAYS = happening_touch(Step(what="customer", happens=(("charged", 1, True),)))
         pytest.param(COMMIT, RECENT, id="what is listed"),
         pytest.param(COMMIT, ALL_DIE, id="a death before or after a write"),
         pytest.param(HEARD, ALL_DIE, id="a death before or after an answer"),
-        pytest.param(POST, GET, id="xPay asked before or after a creation"),
-        pytest.param(PAYS, GET, id="xPay asked before or after a payment"),
+        pytest.param(POST, GET, id="xPay requested before or after a creation"),
+        pytest.param(PAYS, GET, id="xPay requested before or after a payment"),
         pytest.param(LATER, SEES_CLOCK, id="the clock read before or after"),
         pytest.param(choice_touch(HANDLERS), COMMIT, id="a commit that gives a worker work"),
         pytest.param(choice_touch(EVENTS), SILENT, id="an end that makes room"),
@@ -346,7 +348,7 @@ def test_steps_that_may_not_change_places(one: Touch, other: Touch) -> None:
     ],
 )
 def test_steps_that_may_change_places(one: Touch, other: Touch) -> None:
-    """Where nobody can see the order, one order is enough."""
+    """Where no task can see the order, one order is enough."""
     assert not one.disturbs(other)
     assert not other.disturbs(one)
 

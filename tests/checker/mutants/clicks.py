@@ -173,7 +173,7 @@ def _click(
     bug: Click,
     promise: str,
     faults: int,
-    says: str,
+    expects: str,
     ref: str = "",
 ) -> Mutant:
     """A shop whose button does this."""
@@ -183,7 +183,7 @@ def _click(
         promise=promise,
         faults=faults,
         scene=BEGINNING,
-        says=says,
+        expects=expects,
         make=lambda: shop(click=bug),
         reference=ref,
     )
@@ -197,13 +197,13 @@ def _part(name: str, bug: Any, part: tuple[Any, str], ref: str = "") -> Mutant:
         promise="no_second_payment",
         faults=0,
         scene=BEGINNING,
-        says=PAYS_TWO,
+        expects=PAYS_TWO,
         patch=(*part, bug),
         reference=ref,
     )
 
 
-def _forward(name: str, bug: Any, promise: str, says: str, ref: str = "") -> Mutant:
+def _forward(name: str, bug: Any, promise: str, expects: str, ref: str = "") -> Mutant:
     """A shop that sends the customer on like this."""
     return Mutant(
         name=name,
@@ -211,7 +211,7 @@ def _forward(name: str, bug: Any, promise: str, says: str, ref: str = "") -> Mut
         promise=promise,
         faults=0,
         scene=SILENCE,
-        says=says,
+        expects=expects,
         make=lambda: shop(send_to_checkout=bug),
         reference=ref,
     )

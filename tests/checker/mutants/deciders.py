@@ -1,4 +1,4 @@
-"""What can a shop conclude wrongly from news that it has kept?"""
+"""What can a shop conclude wrongly from events that it has kept?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cancelled_is_final(intent: Intent, event: Any, lifecycle: Any = None) -> Any
 
 
 def latest_news_wins(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
-    """A failed charge that is told late overwrites the success."""
+    """A failed charge that is reported late overwrites the success."""
     decision = decide(intent, event, lifecycle)
     if event.kind in FAILED_KINDS and decision.event is not None:
         after = attrs.evolve(decision.intent, state="failed")
@@ -46,7 +46,7 @@ def latest_news_wins(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
     return decision
 
 
-def any_news_is_payment(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
+def any_event_is_payment(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
     """Any webhook about an intent sets it to paid."""
     taken = attrs.evolve(event, kind=INTENT_SUCCESS) if event.source == "webhook" else event
     return decide(intent, taken, lifecycle)
@@ -58,7 +58,7 @@ def keeps_the_last_refund(known: Any, event: Any) -> Any:
 
 
 def books_a_refund_twice(known: Any, event: Any) -> Any:
-    """A refund is told with two ids, its own and the event's, and is booked under each."""
+    """A refund comes with two ids, its own and the event's, and is booked under each."""
     return _refunds(_refunds(known, event), attrs.evolve(event, refund_id=event.event_id))
 
 
@@ -71,7 +71,13 @@ def counts_a_refund_as_failure(intent: Intent, event: Any, lifecycle: Any = None
 
 
 def _decider(
-    name: str, bug: Any, promise: str, faults: int, says: str, ref: str = "", scene: Scene = EVENTS
+    name: str,
+    bug: Any,
+    promise: str,
+    faults: int,
+    expects: str,
+    ref: str = "",
+    scene: Scene = EVENTS,
 ) -> Mutant:
     """The shipped shop, deciding like this."""
     return Mutant(
@@ -80,7 +86,7 @@ def _decider(
         promise=promise,
         faults=faults,
         scene=scene,
-        says=says,
+        expects=expects,
         patch=(recording, "decide", bug),
         reference=ref,
     )
@@ -120,7 +126,7 @@ DECIDERS = (
         promise="refunds_are_added_up",
         faults=0,
         scene=MONEY_BACK,
-        says="are refunded here",
+        expects="are refunded here",
         patch=(_decide, "_refunds", books_a_refund_twice),
     ),
     Mutant(
@@ -129,7 +135,7 @@ DECIDERS = (
         promise="order_does_not_matter",
         faults=0,
         scene=MONEY_BACK,
-        says=LEAD_TO,
+        expects=LEAD_TO,
         patch=(_decide, "_refunds", keeps_the_last_refund),
     ),
     _decider(

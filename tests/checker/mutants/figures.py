@@ -19,7 +19,7 @@ class Found:
     """What the checker has made of one bug.
 
     Args:
-        violation: None where the code was refused; `refusal` says why then.
+        violation: None where the code was refused; `refusal` has the reason then.
     """
 
     mutant: Mutant

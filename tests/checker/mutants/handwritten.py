@@ -31,15 +31,15 @@ PAID = by_hand.PAID
 async def _taken(
     request: WebRequest, ports: PlainPorts
 ) -> tuple[dict[str, Any] | None, Record | None, int]:
-    """The signed news and its order, or the status for what this shop does not take."""
-    news = by_hand.news_of(request)
-    found = await by_hand.load_order(news, ports) if news else []
-    status = by_hand.refused(news, found)
-    return (news, found[0], 0) if status is None else (None, None, status)
+    """The signed event and its order, or the status for what this shop does not take."""
+    event = by_hand.event_of(request)
+    found = await by_hand.load_order(event, ports) if event else []
+    status = by_hand.refused(event, found)
+    return (event, found[0], 0) if status is None else (None, None, status)
 
 
-async def _saved(record: Record, news: dict[str, Any], ports: PlainPorts, **changed: Any) -> bool:
-    after = by_hand.with_news(record, news, ports.clock.now_ms())
+async def _saved(record: Record, event: dict[str, Any], ports: PlainPorts, **changed: Any) -> bool:
+    after = by_hand.with_news(record, event, ports.clock.now_ms())
     return await ports.store.commit(change(record, attrs.evolve(after, **changed)))
 
 
@@ -48,22 +48,24 @@ async def _saved(record: Record, news: dict[str, Any], ports: PlainPorts, **chan
 
 async def puts_what_it_got(request: WebRequest, ports: PlainPorts) -> int:
     """The record is read and changed, and saved over whatever is there by then."""
-    news, record, status = await _taken(request, ports)
-    if news is None or record is None:
+    event, record, status = await _taken(request, ports)
+    if event is None or record is None:
         return status
-    if not by_hand.knows(record, news):
-        await by_hand.put_over(record, by_hand.with_news(record, news, ports.clock.now_ms()), ports)
-    return await by_hand.fulfil(news, ports) if news["eventType"] == PAID else 200
+    if not by_hand.knows(record, event):
+        await by_hand.put_over(
+            record, by_hand.with_news(record, event, ports.clock.now_ms()), ports
+        )
+    return await by_hand.fulfil(event, ports) if event["eventType"] == PAID else 200
 
 
 async def looks_at_no_id(request: WebRequest, ports: PlainPorts) -> int:
-    """A delivery that is repeated is work again: nobody looks whether the event is known."""
+    """A delivery that is repeated is work again: whether the event is known is not looked up."""
     for _ in range(5):
-        news, record, status = await _taken(request, ports)
-        if news is None or record is None:
+        event, record, status = await _taken(request, ports)
+        if event is None or record is None:
             return status
-        if await _saved(record, news, ports):
-            if news["eventType"] == PAID:
+        if await _saved(record, event, ports):
+            if event["eventType"] == PAID:
                 await ports.handlers.on_success(by_hand.payment(record))
             return 200
     return 503
@@ -71,29 +73,29 @@ async def looks_at_no_id(request: WebRequest, ports: PlainPorts) -> int:
 
 async def fulfils_before_it_saves(request: WebRequest, ports: PlainPorts) -> int:
     """The order is fulfilled, and then it is saved that it was."""
-    news, record, status = await _taken(request, ports)
-    if news is None or record is None:
+    event, record, status = await _taken(request, ports)
+    if event is None or record is None:
         return status
-    if by_hand.knows(record, news):
+    if by_hand.knows(record, event):
         return 200
-    if news["eventType"] == PAID:
+    if event["eventType"] == PAID:
         await ports.handlers.on_success(by_hand.payment(record))
-    return 200 if await _saved(record, news, ports) else 503
+    return 200 if await _saved(record, event, ports) else 503
 
 
 async def fulfils_in_the_transaction(request: WebRequest, ports: PlainPorts) -> int:
     """The handler runs inside a transaction that is run again when it loses a race."""
     for _ in range(5):
-        news, record, status = await _taken(request, ports)
-        if news is None or record is None:
+        event, record, status = await _taken(request, ports)
+        if event is None or record is None:
             return status
-        if by_hand.knows(record, news):
+        if by_hand.knows(record, event):
             return 200
-        paid = news["eventType"] == PAID
+        paid = event["eventType"] == PAID
         if paid:
             await ports.handlers.on_success(by_hand.payment(record))
         effects = tuple(attrs.evolve(e, status="done") for e in record.outbox)
-        if await _saved(record, news, ports, outbox=effects):
+        if await _saved(record, event, ports, outbox=effects):
             return 200
     return 503
 
@@ -101,15 +103,15 @@ async def fulfils_in_the_transaction(request: WebRequest, ports: PlainPorts) -> 
 async def ticks_off_first(request: WebRequest, ports: PlainPorts) -> int:
     """The order is saved as fulfilled together with the payment, and then it is fulfilled."""
     for _ in range(5):
-        news, record, status = await _taken(request, ports)
-        if news is None or record is None:
+        event, record, status = await _taken(request, ports)
+        if event is None or record is None:
             return status
-        if by_hand.knows(record, news):
+        if by_hand.knows(record, event):
             return 200
-        after = by_hand.with_news(record, news, ports.clock.now_ms())
+        after = by_hand.with_news(record, event, ports.clock.now_ms())
         effects = tuple(attrs.evolve(e, status="done") for e in after.outbox)
-        if await _saved(record, news, ports, outbox=effects):
-            if news["eventType"] == PAID:
+        if await _saved(record, event, ports, outbox=effects):
+            if event["eventType"] == PAID:
                 await ports.handlers.on_success(by_hand.payment(record))
             return 200
     return 503
@@ -117,15 +119,15 @@ async def ticks_off_first(request: WebRequest, ports: PlainPorts) -> int:
 
 async def saves_and_fulfils_at_once(request: WebRequest, ports: PlainPorts) -> int:
     """Saving and fulfilling are gathered, so that who loses the race has fulfilled, too."""
-    news, record, status = await _taken(request, ports)
-    if news is None or record is None:
+    event, record, status = await _taken(request, ports)
+    if event is None or record is None:
         return status
-    if by_hand.knows(record, news):
+    if by_hand.knows(record, event):
         return 200
-    if news["eventType"] != PAID:
-        return 200 if await _saved(record, news, ports) else 503
+    if event["eventType"] != PAID:
+        return 200 if await _saved(record, event, ports) else 503
     saved, _ = await asyncio.gather(
-        _saved(record, news, ports), ports.handlers.on_success(by_hand.payment(record))
+        _saved(record, event, ports), ports.handlers.on_success(by_hand.payment(record))
     )
     return 200 if saved else 503
 
@@ -170,48 +172,48 @@ async def retries_thrice(request: WebRequest, ports: PlainPorts) -> int:
 
 
 async def has_a_signature(request: WebRequest, ports: PlainPorts) -> int:
-    """The header with the signature must be there; what it says is not compared."""
+    """The header with the signature must be there; its value is not compared."""
     if not request.header("xpay-signature"):
         return 401
-    news = json.loads(request.body)
-    return await _takes(news, ports)
+    event = json.loads(request.body)
+    return await _takes(event, ports)
 
 
-async def _takes(news: dict[str, Any], ports: PlainPorts) -> int:
+async def _takes(event: dict[str, Any], ports: PlainPorts) -> int:
     for _ in range(5):
-        found = await by_hand.load_order(news, ports)
-        if (status := by_hand.refused(news, found)) is not None:
+        found = await by_hand.load_order(event, ports)
+        if (status := by_hand.refused(event, found)) is not None:
             return status
-        if by_hand.knows(found[0], news) or await _saved(found[0], news, ports):
-            return await by_hand.fulfil(news, ports) if news["eventType"] == PAID else 200
+        if by_hand.knows(found[0], event) or await _saved(found[0], event, ports):
+            return await by_hand.fulfil(event, ports) if event["eventType"] == PAID else 200
     return 503
 
 
 async def parses_and_saves_first(request: WebRequest, ports: PlainPorts) -> int:
     """The body is parsed and saved for the log, with all that follows, and then it is verified."""
-    news = json.loads(request.body)
-    found = await by_hand.load_order(news, ports)
-    if by_hand.refused(news, found) is None and not by_hand.knows(found[0], news):
-        await _saved(found[0], news, ports)
+    event = json.loads(request.body)
+    found = await by_hand.load_order(event, ports)
+    if by_hand.refused(event, found) is None and not by_hand.knows(found[0], event):
+        await _saved(found[0], event, ports)
     return await by_hand.correct(request, ports)
 
 
 async def compares_no_money(request: WebRequest, ports: PlainPorts) -> int:
-    """The event says success, so the order's own total is taken for what was paid."""
-    news = by_hand.news_of(request)
-    found = await by_hand.load_order(news, ports) if news else []
-    if news is None or len(found) != 1 or found[0].intent is None:
+    """The event reports success, so the order's own total is taken for what was paid."""
+    event = by_hand.event_of(request)
+    found = await by_hand.load_order(event, ports) if event else []
+    if event is None or len(found) != 1 or found[0].intent is None:
         return 401
     money = found[0].intent.money
-    return await _takes(news | {"amount": money.amount_minor, "currency": money.currency}, ports)
+    return await _takes(event | {"amount": money.amount_minor, "currency": money.currency}, ports)
 
 
 async def fulfils_whatever_comes(request: WebRequest, ports: PlainPorts) -> int:
     """Any event about an order fulfils it: its type is not looked at."""
-    news, record, status = await _taken(request, ports)
-    if news is None or record is None:
+    event, record, status = await _taken(request, ports)
+    if event is None or record is None:
         return status
-    if not by_hand.knows(record, news) and not await _saved(record, news, ports):
+    if not by_hand.knows(record, event) and not await _saved(record, event, ports):
         return 503
     await ports.handlers.on_success(by_hand.payment(record))
     return 200
@@ -221,17 +223,17 @@ async def fulfils_whatever_comes(request: WebRequest, ports: PlainPorts) -> int:
 
 
 async def only_records(request: WebRequest, ports: PlainPorts) -> int:
-    """Right: records the news, and leaves the rest to a worker."""
-    news, record, status = await _taken(request, ports)
-    if news is None or record is None:
+    """Right: records the event, and leaves the rest to a worker."""
+    event, record, status = await _taken(request, ports)
+    if event is None or record is None:
         return status
-    if by_hand.knows(record, news) or await _saved(record, news, ports):
+    if by_hand.knows(record, event) or await _saved(record, event, ports):
         return 200
     return 503
 
 
 def works_off_unclaimed(ports: PlainPorts) -> None:
-    """A blocking worker calls whatever is owed, as does the one beside it."""
+    """A blocking worker calls whatever is due, as does the one beside it."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
         record = ports.store.history(key)[0]
         if record.outbox[0].status == "pending":
@@ -248,7 +250,7 @@ def asks_and_fulfils(ports: PlainPorts) -> None:
             continue
         answer = ports.xpay.get_intent(record.intent.x_intent_id)
         if answer.status == "SUCCESS":
-            paid = attrs.evolve(by_hand.payment(record), idempotency_key=f"asked:{key}")
+            paid = attrs.evolve(by_hand.payment(record), idempotency_key=f"reconciled:{key}")
             ports.handlers.on_success(paid)
         there = ports.store.history(key)[0]
         later_ms = ports.clock.now_ms() + 3_600_000
@@ -271,12 +273,12 @@ def _webhook(
     promise: str,
     faults: int,
     scene: Scene,
-    says: str,
+    expects: str,
     ref: str = "",
     *,
     blocks: bool = False,
 ) -> Mutant:
-    """A shop that is this webhook, and nobody else."""
+    """A shop that is this webhook, and no one else."""
     made = by_hand.blocking(bug) if blocks else bug
     return Mutant(
         name=name,
@@ -284,14 +286,14 @@ def _webhook(
         promise=promise,
         faults=faults,
         scene=scene,
-        says=says,
+        expects=expects,
         make=lambda: Shop.plain(webhook=made),
         reference=ref,
     )
 
 
 def _party(
-    name: str, bug: Any, promise: str, scene: Scene, says: str, ref: str = "", **parties: Any
+    name: str, bug: Any, promise: str, scene: Scene, expects: str, ref: str = "", **parties: Any
 ) -> Mutant:
     """A shop that records its webhooks, with this party."""
     webhook = parties.pop("webhook", only_records)
@@ -301,7 +303,7 @@ def _party(
         promise=promise,
         faults=0,
         scene=scene,
-        says=says,
+        expects=expects,
         make=lambda: Shop.plain(webhook=webhook, **parties),
         reference=ref,
     )
@@ -457,7 +459,7 @@ HANDWRITTEN = (
         deliver=works_off_unclaimed,
     ),
     _party(
-        "asked and fulfilled",
+        "reconciled and fulfilled",
         asks_and_fulfils,
         "paid_once",
         SILENCE,

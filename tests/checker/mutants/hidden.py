@@ -27,21 +27,21 @@ CACHE: dict[str, Any] = {}
 
 async def remembers_in_the_process(request: WebRequest, ports: PlainPorts) -> int:
     """Events that were seen are kept in a set of the process, which others do not have."""
-    news = by_hand.news_of(request)
-    if news is not None and news["eventId"] in SEEN:
+    event = by_hand.event_of(request)
+    if event is not None and event["eventId"] in SEEN:
         return 200
-    if news is not None:
-        SEEN.add(news["eventId"])
+    if event is not None:
+        SEEN.add(event["eventId"])
     return await by_hand.correct(request, ports)
 
 
 async def caches_the_order(request: WebRequest, ports: PlainPorts) -> int:
     """An order that was read once is kept in a dictionary, and answered from there for ever."""
-    news = by_hand.news_of(request)
-    if news is None:
+    event = by_hand.event_of(request)
+    if event is None:
         return 401
-    if news["receiptId"] not in CACHE:
-        CACHE[news["receiptId"]] = await by_hand.load_order(news, ports)
+    if event["receiptId"] not in CACHE:
+        CACHE[event["receiptId"]] = await by_hand.load_order(event, ports)
     return await by_hand.correct(request, ports)
 
 
@@ -60,13 +60,13 @@ def _webhook(name: str, bug: Any, ref: str = "") -> Mutant:
         promise=REFUSED,
         faults=0,
         scene=EVENTS,
-        says="when run again",
+        expects="when run again",
         make=made,
         reference=ref,
     )
 
 
-# --- inputs that nobody can repeat ---------------------------------------------------------------
+# --- inputs that cannot be repeated --------------------------------------------------------------
 
 
 def draws_a_key(request: CheckoutRequest, ports: PlainPorts) -> Created:
@@ -89,7 +89,7 @@ def books_under_a_random_name(payment: Payment) -> None:
 
 
 def works_in_a_thread(payment: Payment) -> None:
-    """A handler hands its work to a thread that nobody waits for, and is done."""
+    """A handler hands its work to a thread without waiting for it, and is done."""
     threading.Thread(target=print).start()
 
 
@@ -104,7 +104,7 @@ def reads_a_switch(payment: Payment) -> None:
     dict(os.environ)
 
 
-def _handler(name: str, bug: Any, says: str, ref: str = "") -> Mutant:
+def _handler(name: str, bug: Any, expects: str, ref: str = "") -> Mutant:
     """A shop that fulfils like this."""
 
     def made() -> Shop:
@@ -116,7 +116,7 @@ def _handler(name: str, bug: Any, says: str, ref: str = "") -> Mutant:
         promise=REFUSED,
         faults=0,
         scene=HANDLERS,
-        says=says,
+        expects=expects,
         make=made,
         reference=ref,
     )
@@ -135,15 +135,13 @@ HIDDEN = (
         promise=REFUSED,
         faults=0,
         scene=BEGINNING,
-        says="uuid.uuid4 was called",
+        expects="uuid.uuid4 was called",
         make=lambda: Shop.plain(webhook=by_hand.correct, click=draws_a_key),
         reference="https://github.com/square/square-mcp-server/issues/31",
     ),
     _handler("clock on the wall", is_late_by_the_wall, "time.time was called"),
     _handler("random name", books_under_a_random_name, "uuid.uuid4 was called"),
-    _handler(
-        "thread that nobody waits for", works_in_a_thread, "threading.Thread.start was called"
-    ),
+    _handler("thread that is not joined", works_in_a_thread, "threading.Thread.start was called"),
     _handler("noted in a file", notes_it_in_a_file, "open was called"),
     _handler("switch in the environment", reads_a_switch, "os.environ was called"),
 )

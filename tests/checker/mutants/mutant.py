@@ -21,7 +21,7 @@ from xpay_flow.stores.memory import MemoryStore
 _ARROW = re.compile(r"^.*-(?:>>|x|\)).*$", re.MULTILINE)
 _BEGUN = "ends, to the checkout of in_1"
 
-# The scene `news` with one payment and one delivery at a time, for what needs no more.
+# The scene `events` with one payment and one delivery at a time, for what needs no more.
 ONE_DELIVERY = attrs.evolve(EVENTS, name="one delivery", parties={"webhook": 1}, failures=0)
 BAD_STORE = attrs.evolve(ONE_DELIVERY, name="bad store", faults=frozenset({"store"}))
 # Not a promise: code that the checker cannot see through is refused, with the name of what it did.
@@ -39,12 +39,12 @@ class Mutant:
     """A wrong shop.
 
     Args:
-        bug: the function or class that is wrong; its docstring says what the shop got wrong.
+        bug: the function or class that is wrong; its docstring states what the shop got wrong.
         promise: that it breaks, or `REFUSED`.
         faults: the fewest that must come together.
         scene: the one that shows it.
-        says: what the counterexample, or the refusal, has to say.
-        reference: where somebody met such a bug.
+        expects: the text that the counterexample, or the refusal, must contain.
+        reference: where such a bug was met.
         patch: (module, name, value) to put in place of something of ours.
     """
 
@@ -53,7 +53,7 @@ class Mutant:
     promise: str
     faults: int
     scene: Scene
-    says: str
+    expects: str
     make: Callable[[], Shop] = shop
     reference: str = ""
     patch: tuple[Any, str, Any] | None = None
@@ -68,7 +68,7 @@ class Mutant:
                 release_threads()
 
     def checked(self, faults: int | None = None) -> Result:
-        """What the checker says of it.
+        """What the checker finds.
 
         Args:
             faults: the bound; by default as many as the default bound has, or as it needs.

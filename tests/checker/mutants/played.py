@@ -62,7 +62,8 @@ def why_not(made: Shop) -> str:
         return "its endpoint is its own, and the machine calls ours"
     ours = (flows.start_checkout, flows.send_to_checkout, flows.deliver, flows.reconcile)
     if (made.click, made.send_to_checkout, made.deliver, made.reconcile) != ours:
-        # A correct job of a shop's own, too, breaks what the machine says of tries and questions.
+        # A correct job of a shop's own, too, breaks the machine's rules for tries and
+        # reconciliations.
         return "it has a party of its own, and the machine's promises know ours"
     if any(handler is not _nothing for handler in made.handlers.values()):
         return "its handlers are its own, and the machine has others"

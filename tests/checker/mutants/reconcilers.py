@@ -22,7 +22,7 @@ from .mutant import Mutant, rewritten, shop
 
 def never_asks(context: FlowContext) -> AnyFlow:
     """Each question is taken off the list and not put."""
-    silence = NoAnswer("not asked")
+    silence = NoAnswer("not sent")
     asking = flows.reconcile(context)
     return (yield from rewritten(asking, lambda e: silence if isinstance(e, Exchange) else None))
 
@@ -52,7 +52,7 @@ def _put_off(key: str) -> AnyFlow:
 
 
 def writes_back_what_it_read(context: FlowContext) -> AnyFlow:
-    """The record is read, xPay is asked, and the record is saved whole over what came meanwhile."""
+    """The record is read, xPay is requested, and the record is saved whole over later changes."""
     for record, _ in (yield from _asked(context)):
         later_ms = (yield from now()) + 3_600_000
         there = (yield from history(record.key))[0]
@@ -83,7 +83,7 @@ def takes_silence_for_failure(context: FlowContext) -> AnyFlow:
 
 
 def takes_open_for_failed(context: FlowContext) -> AnyFlow:
-    """A payment that is still open when xPay is asked counts as failed."""
+    """A payment that is still open when xPay is requested counts as failed."""
     for record, answer in (yield from _asked(context)):
         if isinstance(answer, xpay_api.IntentAnswer) and answer.status == "CREATED":
             yield from _fails(record, context)
@@ -92,8 +92,8 @@ def takes_open_for_failed(context: FlowContext) -> AnyFlow:
 
 def _fails(record: Record, context: FlowContext) -> AnyFlow:
     assert record.intent is not None
-    news = attrs.evolve(ev.own(ev.REPORT_FAILED, (yield from now())), source="answer")
-    decision = decide(record.intent, news, context.lifecycle)
+    event = attrs.evolve(ev.own(ev.REPORT_FAILED, (yield from now())), source="answer")
+    decision = decide(record.intent, event, context.lifecycle)
     after = recording.with_decision(record, decision, (yield from now()), context)
     yield from commit(change(record, after))
 
@@ -109,7 +109,7 @@ def cancels_what_is_open(context: FlowContext) -> AnyFlow:
 
 
 def learns_and_does_not_tell(context: FlowContext) -> AnyFlow:
-    """What xPay says is saved as the state, and nothing is owed for it."""
+    """xPay's status is saved as the state, and nothing is due for it."""
     for record, answer in (yield from _asked(context)):
         if isinstance(answer, xpay_api.IntentAnswer) and answer.status == "SUCCESS":
             report = ev.from_report(answer, (yield from now()))
@@ -124,7 +124,7 @@ Reconcile = Callable[[FlowContext], AnyFlow]
 
 
 def _reconciler(
-    name: str, bug: Reconcile, promise: str, faults: int, says: str, ref: str = ""
+    name: str, bug: Reconcile, promise: str, faults: int, expects: str, ref: str = ""
 ) -> Mutant:
     """A shop that asks like this."""
     return Mutant(
@@ -133,7 +133,7 @@ def _reconciler(
         promise=promise,
         faults=faults,
         scene=SILENCE,
-        says=says,
+        expects=expects,
         make=lambda: shop(reconcile=bug),
         reference=ref,
     )
@@ -167,5 +167,5 @@ RECONCILERS = (
         "open is failed", takes_open_for_failed, "webhooks_decide", 0, "no charge has failed"
     ),
     _reconciler("open is forgotten", cancels_what_is_open, "never_stuck", 0, STUCK),
-    _reconciler("learns and does not tell", learns_and_does_not_tell, "never_stuck", 0, STUCK),
+    _reconciler("learns and does not record", learns_and_does_not_tell, "never_stuck", 0, STUCK),
 )

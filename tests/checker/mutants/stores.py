@@ -24,14 +24,14 @@ class NewestWins(MemoryStore):
 
 
 class ForgetsEffects(MemoryStore):
-    """What is owed is saved in a second operation, which never comes."""
+    """What is due is saved in a second operation, which never comes."""
 
     def commit(self, change: Change) -> bool:
         return super().commit(attrs.evolve(change, changed_entries=()))
 
 
 class FindsNoWork(MemoryStore):
-    """The store knows what is owed and never says so."""
+    """The store knows what is due and never lists it."""
 
     def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
         return ()
@@ -45,7 +45,7 @@ class ComparesSecondsWithMilliseconds(MemoryStore):
 
 
 class SaysYesToLosers(MemoryStore):
-    """A lost race is reported as won: nobody looked at the number of updated rows."""
+    """A lost race is reported as won: the number of updated rows was not checked."""
 
     def commit(self, change: Change) -> bool:
         super().commit(change)
@@ -106,7 +106,7 @@ class CutsTheHistory(WholeMemory):
 
 
 class KeepsOneEffect(WholeMemory):
-    """There is one column for what is owed, and what is owed later replaces it."""
+    """There is one column for what is due, and what is due later replaces it."""
 
     def after(self, whole: Record, change: Change) -> Record:
         after = super().after(whole, change)
@@ -133,7 +133,7 @@ STORES = (
         promise="order_does_not_matter",
         faults=0,
         scene=EVENTS,
-        says="the facts on file lead to",
+        expects="the facts on file lead to",
         make=lambda: shop(NewestWins()),
         reference="https://github.com/jazzband/django-payments/pull/249",
     ),
@@ -143,7 +143,7 @@ STORES = (
         promise="never_stuck",
         faults=0,
         scene=HANDLERS,
-        says="can never be fulfilled here",
+        expects="can never be fulfilled here",
         make=lambda: shop(ForgetsEffects()),
     ),
     Mutant(
@@ -152,7 +152,7 @@ STORES = (
         promise="never_stuck",
         faults=0,
         scene=HANDLERS,
-        says="can never be fulfilled here",
+        expects="can never be fulfilled here",
         make=lambda: shop(FindsNoWork()),
     ),
     Mutant(
@@ -161,7 +161,7 @@ STORES = (
         promise="never_stuck",
         faults=0,
         scene=HANDLERS,
-        says="can never be fulfilled here",
+        expects="can never be fulfilled here",
         make=lambda: shop(ComparesSecondsWithMilliseconds()),
     ),
     Mutant(
@@ -170,7 +170,7 @@ STORES = (
         promise="recorded_once",
         faults=0,
         scene=EVENTS,
-        says="was acknowledged and is not on file",
+        expects="was acknowledged and is not on file",
         make=lambda: shop(SaysYesToLosers()),
     ),
     Mutant(
@@ -179,7 +179,7 @@ STORES = (
         promise="never_stuck",
         faults=0,
         scene=HANDLERS,
-        says="can never be fulfilled here",
+        expects="can never be fulfilled here",
         make=lambda: shop(SaysNoToWinners()),
     ),
     Mutant(
@@ -197,7 +197,7 @@ STORES = (
         promise="recorded_once",
         faults=0,
         scene=BEGINNING,
-        says="is not on file",
+        expects="is not on file",
         make=lambda: shop(NoUniqueKey()),
     ),
     Mutant(
@@ -206,7 +206,7 @@ STORES = (
         promise="never_stuck",
         faults=0,
         scene=HANDLERS,
-        says="can never be fulfilled here",
+        expects="can never be fulfilled here",
         make=lambda: shop(ForgetsNamesOnUpdate()),
     ),
     Mutant(
@@ -219,12 +219,12 @@ STORES = (
         make=lambda: shop(CutsTheHistory()),
     ),
     Mutant(
-        name="one column for what is owed",
+        name="one column for what is due",
         bug=KeepsOneEffect,
         promise="never_stuck",
         faults=0,
         scene=SUPERSEDED,
-        says="can never be fulfilled here",
+        expects="can never be fulfilled here",
         make=lambda: shop(KeepsOneEffect()),
     ),
     Mutant(
@@ -233,7 +233,7 @@ STORES = (
         promise="handlers_are_called_once",
         faults=0,
         scene=HANDLERS,
-        says="called twice though nothing failed",
+        expects="called twice though nothing failed",
         make=lambda: shop(KeepsNoLease()),
     ),
 )

@@ -102,14 +102,14 @@ def writes_on_return(request: WebRequest, context: FlowContext) -> AnyFlow:
 
 
 def fulfils_on_return(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """The return page fulfils the order, since whoever comes back has surely paid."""
+    """The return page fulfils the order, since a customer who comes back has surely paid."""
     if request.path == "/payment-status":
         yield from _fulfils((yield from _order()), "returned")
     return (yield from answering(request, context))
 
 
 def believes_the_browser(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """The return page says that the order is paid, since the browser was sent to it."""
+    """The return page shows that the order is paid, since the browser was sent to it."""
     if request.path == "/payment-status":
         return json_response(200, {"status": "SUCCESS"})
     return (yield from answering(request, context))
@@ -119,7 +119,7 @@ def believes_the_browser(request: WebRequest, context: FlowContext) -> AnyFlow:
 
 
 def answers_500_to_new_types(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """An event of a type that nobody has met is answered 500, so it is sent again for ever."""
+    """An event of an unknown type is answered 500, so it is sent again for ever."""
     if _is_news(request) and not json.loads(request.body)["eventType"].startswith(KNOWN):
         yield Load("nothing")
         return json_response(500, {})
@@ -134,7 +134,7 @@ def chokes_on_new_types(request: WebRequest, context: FlowContext) -> AnyFlow:
 
 
 def one_event_an_intent(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """Copies are told by the intent and not by the event, so the second event counts as one."""
+    """Copies are recognised by the intent, not by the event, so the second event counts as one."""
     if _is_news(request):
         found = yield from history(receipt_alias("order-42"))
         if any(
@@ -145,11 +145,11 @@ def one_event_an_intent(request: WebRequest, context: FlowContext) -> AnyFlow:
 
 
 def one_event_a_type(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """Copies are told by intent and type, so the second failed charge counts as one."""
+    """Copies are recognised by intent and type, so the second failed charge counts as one."""
     if _is_news(request):
-        told = json.loads(request.body)["eventType"]
+        kind_sent = json.loads(request.body)["eventType"]
         found = yield from history(receipt_alias("order-42"))
-        if any(recorded.event.type == told for record in found for recorded in record.events):
+        if any(recorded.event.type == kind_sent for record in found for recorded in record.events):
             return json_response(200, {})
     return (yield from answering(request, context))
 
@@ -162,14 +162,14 @@ def drops_failures(request: WebRequest, context: FlowContext) -> AnyFlow:
 
 
 def fulfils_in_the_webhook(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """The handler is called as soon as the news is there, before anything is durable."""
+    """The handler is called as soon as the event is there, before anything is durable."""
     if _is_news(request) and b"intent.success" in request.body:
         yield from _fulfils((yield from _order()), "key")
     return (yield from answering(request, context))
 
 
 def fulfils_any_news(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """The handler is called upon every event of the intent, whatever its type."""
+    """The handler is called for every event of the intent, whatever its type."""
     if _is_news(request):
         yield from _fulfils((yield from _order()), "key")
     return (yield from answering(request, context))
@@ -186,7 +186,7 @@ def verifies_at_the_end(request: WebRequest, context: FlowContext) -> AnyFlow:
 
 
 def _signed(request: WebRequest, context: FlowContext) -> tuple[tuple[str, str], ...]:
-    """Headers that fit the body, whoever sent it."""
+    """Headers that fit the body, from any sender."""
     key = context.settings.webhook_secrets[0].encode()
     signature = base64.b64encode(hmac.new(key, request.body, hashlib.sha512).digest())
     return ((m.HMAC_HEADER, signature.decode()),)
@@ -226,7 +226,7 @@ def takes_it_for_the_latest_order(event: Event) -> AnyFlow:
 
 def drops_strangers(event: Any, context: FlowContext) -> AnyFlow:
     """An event of an unknown intent is answered 200 and dropped."""
-    yield Load("x:nobody")
+    yield Load("x:unknown")
     return webhook.WebhookResult(
         event_id=event.event_id, event_type=event.type, disposition="unknown", why="not ours"
     )
@@ -238,7 +238,7 @@ def drops_strangers(event: Any, context: FlowContext) -> AnyFlow:
 def saves_what_is_due_later(
     record: Record, intent: Intent, event: Event, context: FlowContext
 ) -> AnyFlow:
-    """First the fact is committed and then, if the process lives that long, the call it owes."""
+    """First the event is committed and then, if the process lives that long, its due call."""
     decision = decide(intent, event, context.lifecycle)
     if decision.event is None:
         return recording.RecordResult(record, intent, decision)
@@ -310,7 +310,7 @@ def _endpoint(
     bug: Respond,
     promise: str,
     faults: int,
-    says: str,
+    expects: str,
     ref: str = "",
     scene: Scene = EVENTS,
     *,
@@ -330,7 +330,7 @@ def _endpoint(
         promise=promise,
         faults=faults,
         scene=scene,
-        says=says,
+        expects=expects,
         make=lambda: shop(respond=respond, reads_all=reads_all),
         reference=ref,
     )
@@ -342,7 +342,7 @@ def _patched(
     part: tuple[Any, str],
     promise: str,
     faults: int,
-    says: str,
+    expects: str,
     ref: str = "",
     scene: Scene = EVENTS,
 ) -> Mutant:
@@ -353,7 +353,7 @@ def _patched(
         promise=promise,
         faults=faults,
         scene=scene,
-        says=says,
+        expects=expects,
         patch=(*part, bug),
         reference=ref,
     )
@@ -410,7 +410,7 @@ WEBHOOKS = (
     _endpoint("failures dropped", drops_failures, "recorded_once", 0, ON_FILE),
     _endpoint("effect before commit", fulfils_in_the_webhook, "handlers_are_called_once", 0, TWICE),
     _endpoint(
-        "any news fulfils",
+        "any event fulfils",
         fulfils_any_news,
         "wrong_money_is_never_paid",
         0,
@@ -485,7 +485,7 @@ WEBHOOKS = (
         "without a payment",
     ),
     _patched(
-        "owed in a second commit",
+        "call due in a second commit",
         saves_what_is_due_later,
         (_webhook, "try_to_record"),
         "never_stuck",

@@ -61,7 +61,7 @@ def _put(record: Record) -> AnyFlow:
 
 
 def works_without_claim(context: FlowContext) -> AnyFlow:
-    """Two workers take the same job, since neither says that it has."""
+    """Two workers take the same job, since neither records that it has."""
     for record in (yield from _due_records()):
         for entry in _owed(record, (yield from now())):
             yield from _called(record, entry)
@@ -140,11 +140,11 @@ def settles_what_it_read_before(context: FlowContext) -> AnyFlow:
 
 
 def settles_all_at_once(context: FlowContext) -> AnyFlow:
-    """One flag says that a record's handlers are done, and it is set after the first of them."""
+    """One flag marks a record's handlers as done, and it is set after the first of them."""
     for record in (yield from _due_records()):
-        owed = _owed(record, (yield from now()))
-        if owed and (yield from _claim(record, owed[0], context)):
-            yield from _called(record, owed[0])
+        pending = _owed(record, (yield from now()))
+        if pending and (yield from _claim(record, pending[0], context)):
+            yield from _called(record, pending[0])
             yield from _all_settled(record)
 
 
@@ -190,7 +190,7 @@ def _gives_up_after(*schedule_s: int) -> Callable[[FlowContext], AnyFlow]:
 
 
 def never_tries_again(context: FlowContext) -> AnyFlow:
-    """A job that failed is set aside, and nobody looks there."""
+    """A job that failed is set aside, and never looked at again."""
     for record in (yield from _due_records()):
         for entry in _owed(record, (yield from now())):
             if not (yield from _claim(record, entry, context)):
@@ -209,7 +209,7 @@ def gives_up_soon(context: FlowContext) -> AnyFlow:
 
 
 def gives_up_later(context: FlowContext) -> AnyFlow:
-    """A handler is tried three times and then no more, and nobody is told to look."""
+    """A handler is tried three times and then no more, and no operator is notified."""
     return _gives_up_after(5, 5)(context)
 
 
@@ -229,7 +229,7 @@ def sets_poison_aside(context: FlowContext) -> AnyFlow:
 
 
 def first_things_only(context: FlowContext) -> AnyFlow:
-    """Only the first call that a record owes is looked at, and it may be done long ago."""
+    """Only the first call of the outbox is looked at, and it may be done long ago."""
     for record in (yield from _due_records()):
         entry = record.outbox[0]
         if entry.status == "pending" and (yield from _claim(record, entry, context)):
@@ -246,7 +246,7 @@ def _worker(
     bug: Callable[[FlowContext], AnyFlow],
     promise: str,
     faults: int,
-    says: str,
+    expects: str,
     ref: str = "",
     scene: Scene = HANDLERS,
 ) -> Mutant:
@@ -257,7 +257,7 @@ def _worker(
         promise=promise,
         faults=faults,
         scene=scene,
-        says=says,
+        expects=expects,
         make=lambda: shop(deliver=bug),
         reference=ref,
     )
@@ -286,7 +286,7 @@ WORKERS = (
         promise="never_stuck",
         faults=1,
         scene=HANDLERS,
-        says=STUCK,
+        expects=STUCK,
         make=lambda: shop(LooksForNewWorkOnly()),
         reference="https://github.com/rapina-rs/rapina/issues/793",
     ),

@@ -1,4 +1,4 @@
-/* Customers who write only if nobody has meanwhile, and otherwise read again. */
+/* Customers who write only if no other has meanwhile, and otherwise read again. */
 #include "past.h"
 
 #ifndef BUYERS

@@ -1,9 +1,9 @@
-/* Three events, each with a key that says that it was seen; whoever dies is delivered again. */
+/* Three events, each with a key that marks it as seen; a delivery that dies is repeated. */
 #include "past.h"
 
-#define CHECK assert(told[_pid] <= paid[_pid])
+#define CHECK assert(reported[_pid] <= paid[_pid])
 
-byte seen[3], paid[3], told[3];
+byte seen[3], paid[3], reported[3];
 
 active [3] proctype delivery() {
     byte at;
@@ -17,7 +17,7 @@ end:
     :: d_step { at == 1 -> paid[_pid] = 1; at = 2; REMEMBER(0) }
 #endif
     :: d_step { at == 0 && seen[_pid] -> at = 2; REMEMBER(0) }
-    :: d_step { at == 2 -> told[_pid] = 1; at = 3; FORGET; CHECK }
+    :: d_step { at == 2 -> reported[_pid] = 1; at = 3; FORGET; CHECK }
     :: d_step { at < 3 && MAY_FAIL -> faults++; at = 0; FORGET }
     od
 }

@@ -1,4 +1,4 @@
-/* The same, and nobody knows who is who: after each step the customers stand in order.
+/* The same, and the customers are interchangeable: after each step the customers stand in order.
  *
  * A customer is one number: its place times 8, and what it has seen. Of several who are alike only
  * the first takes a step, because the others' would be the same one.

@@ -21,7 +21,7 @@ EXACT = ("-DNOREDUCE", "-DSAFETY")
 
 
 @attrs.frozen
-class Told:
+class Outcome:
     """What pan printed.
 
     Args:
@@ -41,16 +41,16 @@ class Pan:
 
     folder: Path
 
-    def run(self, *arguments: str) -> Told:
+    def run(self, *arguments: str) -> Outcome:
         """Search to the end. `-A` goes past assertions, and `-E` takes every end for a good one."""
-        said = called(["./pan", "-E", "-m1000000", *arguments], self.folder)
-        wrong = "assertion violated" in said
-        assert wrong or "Search not completed" not in said, said
-        return Told(
-            states=_number(r"(\d+) states, stored", said),
-            transitions=_number(r"(\d+) transitions \(=", said) - 1,
+        output = called(["./pan", "-E", "-m1000000", *arguments], self.folder)
+        wrong = "assertion violated" in output
+        assert wrong or "Search not completed" not in output, output
+        return Outcome(
+            states=_number(r"(\d+) states, stored", output),
+            transitions=_number(r"(\d+) transitions \(=", output) - 1,
             wrong=wrong,
-            seconds=float(_found(r"elapsed time ([\d.e+-]+) seconds", said)),
+            seconds=float(_found(r"elapsed time ([\d.e+-]+) seconds", output)),
         )
 
     def shortest(self) -> int:
@@ -81,18 +81,18 @@ def compiled(
 
 
 def called(command: Sequence[str], folder: Path) -> str:
-    """What a program says. Pan's exit code tells of no violation, so it is not looked at."""
+    """The output of a program. Pan's exit code does not show violations, so it is not looked at."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=60, check=command[0] != "./pan"
     )
     return done.stdout + done.stderr
 
 
-def _number(pattern: str, said: str) -> int:
-    return int(_found(pattern, said))
+def _number(pattern: str, output: str) -> int:
+    return int(_found(pattern, output))
 
 
-def _found(pattern: str, said: str) -> str:
-    found = re.search(pattern, said)
-    assert found is not None, said
+def _found(pattern: str, output: str) -> str:
+    found = re.search(pattern, output)
+    assert found is not None, output
     return found[1]

@@ -4,7 +4,7 @@ Nothing is left out on either side: on ours each effect is one step; on SPIN's s
 state is made of has to be the same, too, so it is counted in two ways. "By rest" is as the checker
 does it: where a task is in its code, and the variables that it has. "By past" is without
 merging: a task is all the answers that it was ever given, and its twin writes them all down.
-Tasks have names, so that both tell them apart; in one twin they have none on either side.
+Tasks have names, so that both distinguish them; in one twin they have none on either side.
 """
 
 from __future__ import annotations
@@ -67,18 +67,18 @@ def searched(twin: Twin, *, merging: bool = True, judged: bool = True) -> Engine
 @pytest.mark.parametrize(("twin", "merging"), BY_REST_AND_BY_PAST)
 def test_as_many_states_as_spin(twin: Twin, merging: bool, compiled: Compiler) -> None:
     """A world has as many states and ways between them as its twin has for SPIN."""
-    told = compiled(twin, merging=merging).run("-A")
+    figures = compiled(twin, merging=merging).run("-A")
     engine = searched(twin, merging=merging, judged=False)
-    assert (told.states, told.transitions) == (engine.states, engine.transitions)
-    assert 40 < told.states
+    assert (figures.states, figures.transitions) == (engine.states, engine.transitions)
+    assert 40 < figures.states
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=named)
 def test_the_same_verdict_as_spin(twin: Twin, compiled: Compiler) -> None:
     """A promise is broken for the search exactly if it is for SPIN."""
-    told = compiled(twin).run()
-    assert told.wrong == (searched(twin).wrong is not None)
-    assert told.wrong == (twin.broken_with is not None)
+    figures = compiled(twin).run()
+    assert figures.wrong == (searched(twin).wrong is not None)
+    assert figures.wrong == (twin.broken_with is not None)
 
 
 @pytest.mark.parametrize("twin", BROKEN, ids=named)

@@ -25,7 +25,7 @@ FAULTS = "faults"
 
 
 class Lost(Exception):
-    """What was asked may or may not have been done."""
+    """The requested step may or may not have been done."""
 
 
 # --- effects -------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class Put:
 
 @attrs.frozen
 class Swap:
-    """One number for another, if it is still this; and these with it. Says whether it was."""
+    """One number for another, if it is still this; and these with it. Returns whether it was."""
 
     name: str
     old: int
@@ -70,7 +70,7 @@ class Swap:
 
 @attrs.frozen
 class Add:
-    """Some more; says how many there are now."""
+    """Some more; returns how many there are now."""
 
     name: str
     more: int = 1
@@ -138,7 +138,7 @@ class World:
     Args:
         opening: every number by its name.
         kept: the promise.
-        happens: what nobody does, at the price of a fault each: the numbers that change.
+        happens: the environment's steps, at the price of a fault each: the numbers that change.
     """
 
     name: str

@@ -4,9 +4,9 @@
 #define CHECK assert(called <= 1)
 #define ANEW at = 0; FORGET
 
-byte version, paid, failed, owed, called, failure_told, success_told;
+byte version, paid, failed, pending, called, failure_reported, success_reported;
 
-/* To lose the answer to a step that ends the flow leaves nothing to tell it by but the fault. */
+/* To lose the answer to a step that ends the flow leaves no trace but the fault. */
 #define LOSES(place) d_step { at == place && MAY_FAIL -> faults++; seen = 0; ANEW }
 
 active proctype failure() {
@@ -24,9 +24,9 @@ end:
     :: d_step { at == 2 && version != seen && MAY_FAIL -> faults++; seen = 0; ANEW }
     :: d_step { at == 2 && version == seen && MAY_FAIL ->
             version = (seen + 1) % 3; failed = 1; faults++; seen = 0; ANEW }
-    :: d_step { at == 3 -> failure_told = 1; ANEW }
+    :: d_step { at == 3 -> failure_reported = 1; ANEW }
     :: LOSES(3)
-    :: d_step { at == 3 && MAY_FAIL -> failure_told = 1; faults++; ANEW }
+    :: d_step { at == 3 && MAY_FAIL -> failure_reported = 1; faults++; ANEW }
     od
 }
 
@@ -39,15 +39,15 @@ end:
     :: d_step { at == 1 && paid -> seen = 0; at = 3; REMEMBER(1) }
     :: d_step { at == 1 && !paid -> at = 2; REMEMBER(0) }
     :: d_step { at == 2 && version == seen ->
-            version = (seen + 1) % 3; paid = 1; owed = 1; seen = 0; at = 3; REMEMBER(1) }
+            version = (seen + 1) % 3; paid = 1; pending = 1; seen = 0; at = 3; REMEMBER(1) }
     :: d_step { at == 2 && version != seen -> seen = 0; ANEW }
     :: LOSES(2)
     :: d_step { at == 2 && version != seen && MAY_FAIL -> faults++; seen = 0; ANEW }
     :: d_step { at == 2 && version == seen && MAY_FAIL ->
-            version = (seen + 1) % 3; paid = 1; owed = 1; faults++; seen = 0; ANEW }
-    :: d_step { at == 3 -> success_told = 1; ANEW }
+            version = (seen + 1) % 3; paid = 1; pending = 1; faults++; seen = 0; ANEW }
+    :: d_step { at == 3 -> success_reported = 1; ANEW }
     :: LOSES(3)
-    :: d_step { at == 3 && MAY_FAIL -> success_told = 1; faults++; ANEW }
+    :: d_step { at == 3 && MAY_FAIL -> success_reported = 1; faults++; ANEW }
     od
 }
 
@@ -56,8 +56,8 @@ active proctype worker() {
     MEMORY
 end:
     do
-    :: d_step { at == 0 && owed -> at = 1; REMEMBER(1) }
-    :: d_step { at == 0 && !owed -> ANEW }
+    :: d_step { at == 0 && pending -> at = 1; REMEMBER(1) }
+    :: d_step { at == 0 && !pending -> ANEW }
 #ifdef KEY
 #define CALL called = 1
 #else
@@ -66,8 +66,8 @@ end:
     :: d_step { at == 1 -> CALL; at = 2; REMEMBER(called); CHECK }
     :: LOSES(1)
     :: d_step { at == 1 && MAY_FAIL -> CALL; faults++; ANEW; CHECK }
-    :: d_step { at == 2 -> owed = 0; ANEW }
+    :: d_step { at == 2 -> pending = 0; ANEW }
     :: LOSES(2)
-    :: d_step { at == 2 && MAY_FAIL -> owed = 0; faults++; ANEW }
+    :: d_step { at == 2 && MAY_FAIL -> pending = 0; faults++; ANEW }
     od
 }

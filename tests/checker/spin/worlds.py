@@ -1,8 +1,9 @@
 """Which worlds are searched by both? Small ones, about what goes wrong with payments.
 
-Each has a twin in Promela beside this file. Whoever changes one changes the other by hand: that
-they were written twice is what makes it mean something when both are counted alike. A flow deletes
-a variable that it no longer reads where its twin sets one to 0: what is in hand is part of a state.
+Each has a twin in Promela beside this file. Each change of one must be made in the other by hand:
+that they were written twice is what makes it mean something when both are counted alike. A flow
+deletes a variable that it no longer reads where its twin sets one to 0: what is in hand is part of
+a state.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def takes_one() -> Flow:
 
 
 def takes_one_if_unchanged() -> Flow:
-    """Writes only if nobody has meanwhile, and otherwise reads again."""
+    """Writes only if no other has meanwhile, and otherwise reads again."""
     took = yield from tries_to_take_one(BUYERS)
     yield Add("sold" if took else "turned_away")
 
@@ -73,7 +74,7 @@ def tries_to_take_one(tries: int) -> Generator[Any, Any, bool]:
 def buyers(
     name: str, flow: Callable[[], Flow], count: int = BUYERS, *, alike: bool = False
 ) -> World:
-    """So many customers at once. Nobody is sold what is not there, or turned away for nothing."""
+    """So many customers at once. None is sold what is not there, or turned away for nothing."""
     return World(
         name=name,
         opening={"stock": count, "sold": 0, "turned_away": 0},
@@ -86,17 +87,17 @@ def buyers(
 
 
 def is_paid() -> Flow:
-    """A webhook: the payment and what is owed for it, in one step; then the answer."""
-    if (yield swap("paid", 0, 1, owed=1)):
-        yield Add("news")
+    """A webhook: the payment and what is due for it, in one step; then the answer."""
+    if (yield swap("paid", 0, 1, pending=1)):
+        yield Add("delivered")
     yield Add("answered")
 
 
 def calls(*, with_key: bool) -> Flow:
-    """A worker. With a key, a second call is recognised by whoever is called."""
-    if (yield Get("owed")):
+    """A worker. With a key, a second call is recognised by the callee."""
+    if (yield Get("pending")):
         yield put(called=1) if with_key else Add("called")
-        yield put(owed=0)
+        yield put(pending=0)
 
 
 def outbox(name: str, *, with_key: bool) -> World:
@@ -105,7 +106,7 @@ def outbox(name: str, *, with_key: bool) -> World:
     deliveries = tuple(Task(f"delivery {n}", is_paid, dies=True) for n in range(2))
     return World(
         name=name,
-        opening={"paid": 0, "owed": 0, "called": 0, "news": 0, "answered": 0},
+        opening={"paid": 0, "pending": 0, "called": 0, "delivered": 0, "answered": 0},
         tasks=(*deliveries, worker),
         kept=lambda held: held["called"] <= 1,
     )
@@ -118,13 +119,13 @@ def key_then_work(event: str) -> Flow:
     """Remembers that it has seen the event, and then does what there is to do."""
     if (yield swap(f"seen_{event}", 0, 1)):
         yield put(**{f"paid_{event}": 1})
-    yield put(**{f"told_{event}": 1})
+    yield put(**{f"reported_{event}": 1})
 
 
 def key_with_work(event: str) -> Flow:
     """The same, with both in one step."""
     yield swap(f"seen_{event}", 0, 1, **{f"paid_{event}": 1})
-    yield put(**{f"told_{event}": 1})
+    yield put(**{f"reported_{event}": 1})
 
 
 def dedupe(name: str, flow: Callable[[str], Flow]) -> World:
@@ -132,9 +133,9 @@ def dedupe(name: str, flow: Callable[[str], Flow]) -> World:
     events = ("a", "b", "c")
     return World(
         name=name,
-        opening={f"{what}_{event}": 0 for event in events for what in ("seen", "paid", "told")},
+        opening={f"{what}_{event}": 0 for event in events for what in ("seen", "paid", "reported")},
         tasks=tuple(Task(event, partial(flow, event), dies=True) for event in events),
-        kept=lambda held: all(held[f"told_{event}"] <= held[f"paid_{event}"] for event in events),
+        kept=lambda held: all(held[f"reported_{event}"] <= held[f"paid_{event}"] for event in events),
     )
 
 
@@ -180,17 +181,17 @@ def lease(name: str, *, fenced: bool) -> World:
 
 
 def records(event: str) -> Flow:
-    """A webhook, delivered again and again: a success is owed a call, a failure is noted."""
+    """A webhook, delivered again and again: a success makes a call due, a failure is noted."""
     version = yield Get("version")
-    news = {"paid": 1, "owed": 1} if event == "success" else {"failed": 1}
+    changes = {"paid": 1, "pending": 1} if event == "success" else {"failed": 1}
     if not (yield Get("paid")):
         try:
-            if not (yield swap("version", version, (version + 1) % 3, **news)):
+            if not (yield swap("version", version, (version + 1) % 3, **changes)):
                 return
         except Lost:
             return
     del version
-    yield put(**{f"{event}_told": 1})
+    yield put(**{f"{event}_reported": 1})
 
 
 def calls_and_loses(*, with_key: bool) -> Flow:
@@ -208,7 +209,15 @@ def two_deliveries(name: str, *, with_key: bool) -> World:
         for event in ("failure", "success")
     )
     worker = Task("worker", partial(calls_and_loses, with_key=with_key), again=True, loses=True)
-    names = ("version", "paid", "failed", "owed", "called", "failure_told", "success_told")
+    names = (
+        "version",
+        "paid",
+        "failed",
+        "pending",
+        "called",
+        "failure_reported",
+        "success_reported",
+    )
     return World(
         name=name,
         opening=dict.fromkeys(names, 0),

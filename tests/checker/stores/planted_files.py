@@ -22,7 +22,7 @@ from .planted_sqlite import due_among
 class Documents:
     """A folder of documents. Each is written where it stands."""
 
-    # Stands for a lock that processes share, such as one upon a file.
+    # Stands for a lock that processes share, such as one for a file.
     lock: ClassVar = threading.Lock()
 
     def __init__(self, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """SQLite stores that are wrong in one way each, between two statements or after a crash.
 
-One at a time, called one after the other, they all do what the port says.
+One at a time, called one after the other, they all obey the port.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class ComparesBefore(Plain):
 
 
 class EntriesLater(Plain):
-    """The owed outbox are saved in a second transaction."""
+    """The outbox is saved in a second transaction."""
 
     def commit(self, change: Change) -> bool:
         with self._transaction("BEGIN IMMEDIATE") as connection:

@@ -64,7 +64,7 @@ class SlowestFirst(MemoryStore):
 
 
 class TwoTables(MemoryStore):
-    """Keeps what is owed in a table of its own, and changes both at once, as in one transaction."""
+    """Keeps what is due in a table of its own, and changes both at once, as in one transaction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ def _asked(record: Record, context: FlowContext) -> AnyFlow:
 
 
 def refuses_news(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """A shop that has no webhook, and says so."""
+    """A shop that declares that it has no webhook."""
     if request.path == "/webhook":
         return json_response(501, {})
     return (yield from answering(request, context))
@@ -187,19 +187,19 @@ OURS = (
     ),
     _variant(
         "two tables",
-        "what is owed has a table of its own, written in the same transaction: an outbox",
+        "due calls have a table of their own, written in the same transaction: an outbox",
         (EVENTS, *WORKING),
         lambda: shop(TwoTables()),
     ),
     _variant(
         "fencing",
-        "a worker's claim has a lease and a number, and who was overtaken settles nothing",
+        "a worker's claim has a lease and a number, and a superseded claim settles nothing",
         WORKING,
         lambda: shop(deliver=leases_with_fencing),
     ),
     _variant(
         "webhook first",
-        "xPay tells of the creation before it answers",
+        "xPay's event about the creation comes before its answer",
         (BEGINNING,),
         shop,
     ),
@@ -217,7 +217,7 @@ OURS = (
     ),
     _variant(
         "impatient",
-        "payments are asked about soon and often",
+        "payments are reconciled soon and often",
         (SILENCE,),
         lambda: _asking(5, 10, 20),
     ),

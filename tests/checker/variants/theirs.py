@@ -26,14 +26,14 @@ LOCK_MS = 30_000
 async def keeps_an_inbox(request: WebRequest, ports: PlainPorts) -> int:
     """The event and all that follows are one commit, and a copy finds them."""
     for _ in range(5):
-        news = by_hand.news_of(request)
-        found = await by_hand.load_order(news, ports) if news else []
-        status = by_hand.refused(news, found)
-        if status is not None or news is None:
+        event = by_hand.event_of(request)
+        found = await by_hand.load_order(event, ports) if event else []
+        status = by_hand.refused(event, found)
+        if status is not None or event is None:
             return status or 401
-        if by_hand.knows(found[0], news):
+        if by_hand.knows(found[0], event):
             return 200
-        after = by_hand.with_news(found[0], news, ports.clock.now_ms())
+        after = by_hand.with_news(found[0], event, ports.clock.now_ms())
         if await ports.store.commit(change(found[0], after)):
             return 200
     return 503
@@ -44,10 +44,10 @@ async def keeps_an_inbox(request: WebRequest, ports: PlainPorts) -> int:
 
 async def locks_the_row(request: WebRequest, ports: PlainPorts) -> int:
     """One delivery of an order at a time; a lock whose holder died runs out."""
-    news = by_hand.news_of(request)
-    if news is None:
+    event = by_hand.event_of(request)
+    if event is None:
         return 401
-    name = f"lock:{news['receiptId']}"
+    name = f"lock:{event['receiptId']}"
     if not await _locked(name, ports):
         return 503
     try:
@@ -65,7 +65,7 @@ async def _locked(name: str, ports: PlainPorts) -> bool:
     lock, now_ms = await _lock(name, ports), ports.clock.now_ms()
     if lock.deliver_at_ms is not None and lock.deliver_at_ms > now_ms:
         return False
-    # Its end is a moment that somebody may wait for, so it is kept where the checker sees it.
+    # Its end is a moment that another may wait for, so it is kept where the checker sees it.
     held = OutboxEntry(id=name, name="on_attention", next_at_ms=now_ms + LOCK_MS)
     return await ports.store.commit(change(lock, attrs.evolve(lock, outbox=(held,))))
 
@@ -83,10 +83,10 @@ def works_off(ports: PlainPorts) -> None:
     """Claim with a lease, call, settle."""
     for key in ports.store.due("deliver", ports.clock.now_ms(), 10):
         record, now_ms = ports.store.history(key)[0], ports.clock.now_ms()
-        owed = record.outbox[0]
-        if owed.status == "done" or owed.next_at_ms > now_ms:
+        entry = record.outbox[0]
+        if entry.status == "done" or entry.next_at_ms > now_ms:
             continue
-        claimed = attrs.evolve(owed, next_at_ms=now_ms + by_hand.LEASE_MS)
+        claimed = attrs.evolve(entry, next_at_ms=now_ms + by_hand.LEASE_MS)
         if ports.store.commit(change(record, record.with_entry(claimed))):
             ports.handlers.on_success(by_hand.payment(record))
             _ticked_off(key, ports)
@@ -105,11 +105,11 @@ def _ticked_off(key: str, ports: PlainPorts) -> None:
 
 async def gathers_its_reads(request: WebRequest, ports: PlainPorts) -> int:
     """Reads that need not wait for each other run at once, and the write waits for both."""
-    news = by_hand.news_of(request)
-    if news is None:
+    event = by_hand.event_of(request)
+    if event is None:
         return 401
     await asyncio.gather(
-        by_hand.load_order(news, ports), ports.store.history(f"customer:{news['receiptId']}")
+        by_hand.load_order(event, ports), ports.store.history(f"customer:{event['receiptId']}")
     )
     return await by_hand.correct(request, ports)
 
@@ -156,7 +156,7 @@ THEIRS = (
         webhook=gathers_its_reads,
     ),
     _theirs(
-        "all in the news",
+        "all in the event",
         "a webhook by hand in the scene with forgeries and flaws; what is flawed it refuses",
         (EVENTS,),
         "events_are_acknowledged",

@@ -35,7 +35,7 @@ class Variant:
         return attrs.evolve(DEFAULT, faults=faults, scenes=fitted)
 
     def checked(self, faults: int) -> Result:
-        """What the checker says of it."""
+        """What the checker finds."""
         try:
             return check(self.make(), self.bound(faults), without=self.without)
         finally:
