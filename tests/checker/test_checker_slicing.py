@@ -67,8 +67,8 @@ def with_needless_failure(planted: Planted, found: Violation) -> Violation:
     at = paid_at(found.story)
     fails = Step(what="customer", note="a charge fails", happens=(("charged", 1, False),))
     head = (*found.story[:at], fails)
-    told = delivery(planted, head, XEvent(m.INTENT_FAILED, 1, 1))
-    return attrs.evolve(found, story=(*head, *told, *found.story[at:]))
+    steps = delivery(planted, head, XEvent(m.INTENT_FAILED, 1, 1))
+    return attrs.evolve(found, story=(*head, *steps, *found.story[at:]))
 
 
 def words(found: Violation) -> list[str]:

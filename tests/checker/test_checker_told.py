@@ -148,7 +148,7 @@ def test_every_effect_names_the_code_that_asked(name: str) -> None:
 
 
 def test_code_of_a_user_is_named_from_the_working_directory() -> None:
-    """An effect that a flow of the user's asked for points into the user's file."""
+    """An effect that a flow of the user's yielded points into the user's file."""
     worker = [step for step in violation_of("no claim").story if "call on_success" in step.action]
     code = Path(__file__).parent / "mutants" / "workers.py"
     assert {str(code.relative_to(Path.cwd()))} == {step.where.rpartition(":")[0] for step in worker}

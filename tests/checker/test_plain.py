@@ -371,7 +371,7 @@ def test_a_run_that_goes_another_way_is_refused() -> None:
     with pytest.raises(HiddenState, match=r"moody yielded .*mood 1.*, and .*mood 2"):
         flow.send(())
     with pytest.raises(HiddenState, match="moody_awaiting yielded"):
-        told(plain(moody_awaiting)())
+        driven(plain(moody_awaiting)())
 
 
 def uses_a_thread(ports: PlainPorts) -> None:

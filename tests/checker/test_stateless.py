@@ -343,7 +343,7 @@ def test_steps_that_may_not_change_places(one: Touch, other: Touch) -> None:
         pytest.param(GET, COMMIT, id="xPay and the store"),
         pytest.param(LOAD_A, ALL_DIE, id="a read before a death"),
         pytest.param(SILENT, SILENT, id="two ends"),
-        pytest.param(choice_touch(EVENTS), COMMIT, id="a commit that lets nobody begin"),
+        pytest.param(choice_touch(EVENTS), COMMIT, id="a commit that lets no task begin"),
         pytest.param(choice_touch(HANDLERS), LOAD_A, id="a read and a beginning"),
     ],
 )

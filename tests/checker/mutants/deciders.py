@@ -111,7 +111,9 @@ DECIDERS = (
         LEAD_TO,
         "https://github.com/woocommerce/woocommerce-gateway-stripe/issues/902",
     ),
-    _decider("any news is payment", any_news_is_payment, "webhooks_decide", 0, "without a payment"),
+    _decider(
+        "any event is payment", any_event_is_payment, "webhooks_decide", 0, "without a payment"
+    ),
     _decider(
         "cancelled is final",
         cancelled_is_final,

@@ -320,7 +320,7 @@ HANDWRITTEN = (
         "order_does_not_matter",
         0,
         EVENTS,
-        "the facts on file lead to",
+        "the events on file lead to",
         "https://github.com/Pinelab-studio/pinelab-vendure-plugins/issues/620",
         blocks=True,
     ),

@@ -133,7 +133,7 @@ STORES = (
         promise="order_does_not_matter",
         faults=0,
         scene=EVENTS,
-        expects="the facts on file lead to",
+        expects="the events on file lead to",
         make=lambda: shop(NewestWins()),
         reference="https://github.com/jazzband/django-payments/pull/249",
     ),
@@ -188,7 +188,7 @@ STORES = (
         promise="order_does_not_matter",
         faults=0,
         scene=EVENTS,
-        says="the events on file lead to",
+        expects="the events on file lead to",
         make=lambda: shop(KeepsSnapshotsOnly()),
     ),
     Mutant(
@@ -215,7 +215,7 @@ STORES = (
         promise="order_does_not_matter",
         faults=0,
         scene=EVENTS,
-        says="the events on file lead to",
+        expects="the events on file lead to",
         make=lambda: shop(CutsTheHistory()),
     ),
     Mutant(

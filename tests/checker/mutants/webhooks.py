@@ -410,7 +410,7 @@ WEBHOOKS = (
     _endpoint("failures dropped", drops_failures, "recorded_once", 0, ON_FILE),
     _endpoint("effect before commit", fulfils_in_the_webhook, "handlers_are_called_once", 0, TWICE),
     _endpoint(
-        "any event fulfils",
+        "every event type fulfils",
         fulfils_any_news,
         "wrong_money_is_never_paid",
         0,

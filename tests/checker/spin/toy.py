@@ -198,7 +198,7 @@ class Toy:
         return found
 
     def rest_transitions(self, situation: int, crew: Crew, budget: int) -> tuple[Way, ...]:
-        """What nobody does."""
+        """The environment's steps."""
         found = self._rest_ways.get(situation)
         if found is None:
             ways = tuple(self._of_rest(situation))

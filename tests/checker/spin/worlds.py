@@ -135,7 +135,9 @@ def dedupe(name: str, flow: Callable[[str], Flow]) -> World:
         name=name,
         opening={f"{what}_{event}": 0 for event in events for what in ("seen", "paid", "reported")},
         tasks=tuple(Task(event, partial(flow, event), dies=True) for event in events),
-        kept=lambda held: all(held[f"reported_{event}"] <= held[f"paid_{event}"] for event in events),
+        kept=lambda held: all(
+            held[f"reported_{event}"] <= held[f"paid_{event}"] for event in events
+        ),
     )
 
 
