@@ -28,7 +28,7 @@ from xpay_flow import (
     timeline,
 )
 from xpay_flow.checker.bounds import ALL_SCENES, FaultKind
-from xpay_flow.checker.properties import CUSTOMER, GOALS_DELIVERED, HEARD, PROPERTIES
+from xpay_flow.checker.properties import ACKNOWLEDGED, CUSTOMER, GOALS_DELIVERED, PROPERTIES
 from xpay_flow.cli.root import xpay_flow as command_line
 from xpay_flow.lifecycle import Disposition
 from xpay_flow.records import EntryStatus, HandlerName, Work
@@ -165,7 +165,7 @@ def test_no_help_of_a_command_has_an_old_word(name: str) -> None:
 def test_no_name_of_the_checker_on_the_command_line_has_an_old_word() -> None:
     """Scenes, kinds of faults and promises, which a user types, hold no old word."""
     names = [*(scene.name for scene in ALL_SCENES), *get_args(FaultKind)]
-    names += [*PROPERTIES, *GOALS_DELIVERED, *CUSTOMER, *HEARD]
+    names += [*PROPERTIES, *GOALS_DELIVERED, *CUSTOMER, *ACKNOWLEDGED]
     assert [] == [name for name in names if old_words(name)]
 
 
