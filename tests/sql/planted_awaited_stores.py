@@ -29,7 +29,7 @@ def opener(place: Place, kind: Callable[[str], Plain]) -> Callable[[], Plain]:
 
 
 class Plain:
-    """Right, and plain: one connection, a document and a row of outbox per record."""
+    """Right for whole records, such as those of the scenes: a document and an outbox for each."""
 
     def __init__(self, url: str) -> None:
         self._url = url

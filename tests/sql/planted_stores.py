@@ -20,7 +20,7 @@ from checker.stores.planted_sqlite import due_among
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Reader
-from xpay_flow.records import Change, Record, Work, for_deciding
+from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import Document, from_document, to_document, to_text
 
 from .kit import MARIADB, Place
@@ -65,7 +65,7 @@ def opener(place: Place, kind: Callable[..., Plain]) -> Callable[[], Plain]:
 
 
 class Plain:
-    """Right, and plain: a connection per thread, a document and a row of outbox per record."""
+    """Right for whole records, such as those of the scenes: a document and an outbox for each."""
 
     def __init__(self, driver: ModuleType, connect: Callable[[], Any]) -> None:
         self._driver, self._connect, self._mine = driver, connect, local()
@@ -238,8 +238,11 @@ class VersionNotChecked(Plain):
     def _put(self, cursor: Any, change: Change) -> bool:
         if not change.expected_version:
             return super()._put(cursor, change)
+        key = change.record.key
+        cursor.execute("SELECT document FROM shop_records WHERE record_key = %s", (key,))
+        whole = appended(from_document(json.loads(cursor.fetchone()[0])), change)
         cursor.execute(
             "UPDATE shop_records SET version = %s, document = %s WHERE record_key = %s",
-            (change.record.version, text_of(change.record), change.record.key),
+            (whole.version, text_of(whole), key),
         )
         return True

@@ -59,7 +59,7 @@ def test_a_wrong_store_is_found_by_a_flow(postgresql: Place) -> None:
     with planted.tables(postgresql) as reset:
         found = check_stateless(None, opened, reset, bound).violation
     assert found is not None
-    assert ("recorded_once", True) == (found.promise, found.confirmed)
+    assert ("order_does_not_matter", True) == (found.promise, found.confirmed)
 
 
 def test_a_wrong_flow_is_found(

@@ -17,7 +17,7 @@ from xpay_flow.ports import Store
 from .gate import Watch, unheeded
 from .lookup import Table
 
-_METHODS: Final = ("load", "recent", "commit", "due")
+_METHODS: Final = ("load", "history", "recent", "commit", "due")
 _PASSES: Final = 3
 
 
