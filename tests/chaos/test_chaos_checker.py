@@ -283,7 +283,7 @@ def test_each_kind_of_fault_is_planted() -> None:
     assert set(KINDS) == set().union(*(wanted for _, wanted in PLANTED.values()))
 
 
-def test_an_event_that_nobody_acknowledged_may_be_missing() -> None:
+def test_an_unacknowledged_event_may_be_missing() -> None:
     """What was not acknowledged is unanswered, and not lost."""
     event = PLAN.deliveries[0]
     answers = {n: 200 for n, other in enumerate(PLAN.deliveries) if other != event}
@@ -294,7 +294,7 @@ def test_an_event_that_nobody_acknowledged_may_be_missing() -> None:
 # --- the plan ------------------------------------------------------------------------------------
 
 
-def test_the_plan_is_as_large_and_as_doubled_as_asked() -> None:
+def test_the_plan_is_as_large_and_as_doubled_as_requested() -> None:
     """So many payments and deliveries, of which three in ten are copies of another."""
     plan = planned(150, 600, seed=3)
     assert (150, 600, 180) == (plan.intents, len(plan.deliveries), plan.duplicates)
@@ -342,7 +342,7 @@ def test_a_plan_that_has_no_room_is_refused() -> None:
         ((), {"created", "redirected"}, False),
     ],
 )
-def test_what_is_expected_follows_from_what_was_told(
+def test_what_is_expected_follows_from_the_events(
     words: tuple[str, ...], states: set[str], is_paid: bool
 ) -> None:
     """The expectation is a few plain lines, and these are their cases."""
@@ -350,7 +350,7 @@ def test_what_is_expected_follows_from_what_was_told(
     assert (frozenset(states), is_paid) == (expected(sent).states, expected(sent).is_paid)
 
 
-def test_of_whom_nothing_is_told_need_not_be_in_the_books() -> None:
+def test_orders_without_events_may_be_missing_in_the_books() -> None:
     """Who left after the first click may have been lost before anything was stored."""
     order = left()
     evidence = attrs.evolve(
@@ -370,7 +370,7 @@ def test_of_whom_nothing_is_told_need_not_be_in_the_books() -> None:
     assert [] == faults(PLAN, nothing)
 
 
-def test_customers_come_in_the_order_of_their_news_and_some_click_twice() -> None:
+def test_customers_come_in_the_order_of_their_events_and_some_click_twice() -> None:
     """Each order has one customer; one in five is impatient, and one in twenty leaves."""
     plan = planned(400, 1600, seed=3)
     assert set(range(400)) == {customer.number for customer in plan.customers}

@@ -52,7 +52,7 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     monkeypatch.chdir(request.config.rootpath)
 
 
-def test_a_way_not_taken_is_told() -> None:
+def test_a_way_not_taken_is_reported() -> None:
     """Lines that never ran are reported with file, lines and function, adjoining ones together."""
     coverage = Coverage([chooses])
     with coverage.watch():
@@ -63,7 +63,7 @@ def test_a_way_not_taken_is_told() -> None:
     assert () == coverage.never_run()
 
 
-def test_what_nobody_called_is_told() -> None:
+def test_an_uncalled_function_is_reported() -> None:
     """A function that was named, or that such a one names, and never ran is reported whole."""
     coverage = Coverage([functools.partial(chooses, 1)])
     assert (lines(chooses, 2, 7), lines(helps, 1, 1)) == coverage.never_run()

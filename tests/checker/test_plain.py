@@ -244,7 +244,7 @@ async def locks_itself_out(_: PlainPorts) -> None:
         pass
 
 
-def test_a_deadlock_is_told() -> None:
+def test_a_deadlock_is_reported() -> None:
     """A delivery whose tasks wait for each other ends with an error instead of never."""
     with pytest.raises(Deadlock, match="locks_itself_out waits for ever"):
         driven(plain(locks_itself_out)())

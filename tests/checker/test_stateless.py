@@ -187,7 +187,7 @@ def test_a_bug_of_a_database_is_found_on_it(on_disk: Opened, tmp_path: Path) -> 
     assert ("order_does_not_matter", True) == (found.violation.promise, found.violation.confirmed)
 
 
-def test_figures_are_told() -> None:
+def test_figures_are_reported() -> None:
     """The verdict shows how often the store was emptied, and how much of it was for nothing."""
     result = check_stateless(bound=attrs.evolve(SMALL, faults=0, scenes=(HANDLERS,)))
     (found,) = result.searched

@@ -61,7 +61,7 @@ def test_every_command_explains_itself(command: str, flag: str) -> None:
     assert f"Usage: xpay-flow {command}".strip() in result.output
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_shown() -> None:
     """`--version` names the installed version."""
     assert __version__ in run("--version").output
 
@@ -130,7 +130,7 @@ def test_timeline_tells_a_payments_story(store_url: str) -> None:
         assert words in output
 
 
-def test_timeline_can_be_asked_for_by_every_name(store_url: str) -> None:
+def test_timeline_takes_every_name(store_url: str) -> None:
     """Receipt id, our id and xPay's id give the same timeline."""
     printed = json.loads(run("timeline", "order-42", "--store", store_url, "--json").output)
     intent = printed["intent"]
@@ -163,7 +163,7 @@ def test_timeline_knows_the_store_from_the_environment(store_url: str) -> None:
     assert "19.99 USD" in result.output
 
 
-def test_an_unknown_payment_is_said_so(store_url: str) -> None:
+def test_an_unknown_payment_is_reported(store_url: str) -> None:
     """Exit code 1 and one line, without a trace."""
     result = run("timeline", "unknown", "--store", store_url)
 
@@ -355,7 +355,7 @@ def test_sandbox_says_that_a_port_is_taken(served: list[object]) -> None:
     assert [] == served
 
 
-def test_sandbox_stays_on_this_machine_unless_told_otherwise() -> None:
+def test_sandbox_stays_on_this_machine_by_default() -> None:
     """A host that others can reach needs a flag."""
     result = run("sandbox", "--host", "0.0.0.0", "--port", str(free_port()))
 

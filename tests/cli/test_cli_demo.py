@@ -30,7 +30,7 @@ def test_once_buys_a_mug_and_shows_the_story() -> None:
     assert "" == done.stderr
 
 
-def test_once_leaves_its_database_when_asked_to(tmp_path: Path) -> None:
+def test_once_leaves_its_database_with_the_option(tmp_path: Path) -> None:
     """`--store` keeps payments and orders, and a second run continues with them."""
     command = [*COMMAND, "--once", "--store", f"sqlite:///{tmp_path / 'shop.db'}"]
 

@@ -135,7 +135,7 @@ def test_a_pass_delivers_asks_and_delivers_what_asking_due() -> None:
     assert ["pi_1:on_success"] == world.called("on_success")
 
 
-def test_a_pass_that_is_told_to_stop_takes_no_further_job() -> None:
+def test_a_stopped_pass_takes_no_further_job() -> None:
     """The job at hand is finished; the next one is left to others."""
     world = World()
     for order_id in ("order-1", "order-2"):
@@ -258,7 +258,7 @@ SLOW = """
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("attribute", ["make_flow", "make_async_flow"])
-def test_a_worker_that_is_told_to_stop_finishes_what_it_is_at(
+def test_a_stopped_worker_finishes_its_job(
     db: Path, tmp_path: Path, number: signal.Signals, attribute: str
 ) -> None:
     """The handler under way ends and is settled, no other is begun, and the exit code is 0."""

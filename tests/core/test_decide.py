@@ -164,7 +164,7 @@ PROOFS: dict[str, Callable[[int | None, str | None], Event]] = {
 
 
 @pytest.mark.parametrize("kind", PROOFS)
-def test_the_asked_money_makes_paid(kind: str) -> None:
+def test_the_requested_money_makes_paid(kind: str) -> None:
     """A proof of payment for exactly the requested money makes `on_success` due."""
     event = PROOFS[kind](2500, "USD")
     assert kind == event.kind
@@ -373,14 +373,14 @@ def test_several_failed_attempts_owe_one_call_and_keep_the_last_word() -> None:
         assert {("on_failed", "")} == due_after(*history)
 
 
-def test_a_failure_after_the_payment_is_due_and_overtaken() -> None:
+def test_a_failure_after_the_payment_is_due_and_superseded() -> None:
     """What is due follows from what is on file; whether it is still worth telling comes last."""
     history = [paid("e1"), failed("e2")]
     assert {("on_success", ""), ("on_failed", "")} == due_after(*history)
     assert superseded_by(after(*history), "on_failed")
 
 
-def test_the_payment_method_is_the_latest_told() -> None:
+def test_the_payment_method_is_the_latest_reported() -> None:
     """Any event may name the method."""
     intent = after(paid("e1", payment_method="CARD"))
     assert "CARD" == (intent.payment_method and intent.payment_method.word)
@@ -466,7 +466,7 @@ def test_a_kind_without_a_row_is_our_own_mistake() -> None:
         ([paid("e1"), refunded("e2", "rf_1", 2501)], "on_attention", None),
     ],
 )
-def test_a_call_can_be_overtaken_by_newer_news(
+def test_a_call_can_be_superseded_by_a_newer_event(
     history: list[Event], name: HandlerName, reason: str | None
 ) -> None:
     """`on_failed` after the success, and `on_success` after a full refund, are not called."""

@@ -93,12 +93,12 @@ def test_the_payload_is_kept_without_secrets() -> None:
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_another_content_is_other_news(changed: dict[str, Any]) -> None:
+def test_another_content_is_another_event(changed: dict[str, Any]) -> None:
     """Any member that differs, even one that is not stored, makes another identity."""
     assert from_webhook(PAID).event_key != from_webhook(PAID | changed).event_key
 
 
-def test_another_event_id_is_other_news() -> None:
+def test_another_event_id_is_another_event() -> None:
     """Two events of the same content are two events."""
     assert paid("whe_1").event_key != paid("whe_2").event_key
 
@@ -138,7 +138,7 @@ def test_the_status_of_an_answer_is_its_kind(status: str, kind: str) -> None:
     assert (kind, status) == (report(status).kind, report(status).type)
 
 
-def test_an_identical_answer_is_the_same_news() -> None:
+def test_an_identical_answer_is_the_same_event() -> None:
     """Asking again at another time, or with members that do not matter, adds nothing."""
     again = from_report(ANSWER | {"description": "Two mugs"}, at_ms=T0_MS + 60_000)
     assert from_report(ANSWER).event_key == again.event_key
@@ -156,7 +156,7 @@ def test_an_identical_answer_is_the_same_news() -> None:
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_an_answer_that_differs_in_what_matters_is_other_news(changed: dict[str, Any]) -> None:
+def test_an_answer_that_differs_in_what_matters_is_another_event(changed: dict[str, Any]) -> None:
     """Id, status, money, failure and method make the identity of an answer."""
     assert from_report(ANSWER).event_key != from_report(ANSWER | changed).event_key
 
@@ -198,7 +198,7 @@ def test_one_key_for_all_merchants_proves_little(proof: str, expected: bool) -> 
     assert expected is from_webhook(PAID, proof).is_for_this_merchant
 
 
-def test_news_is_a_value() -> None:
+def test_an_event_is_a_value() -> None:
     """An event cannot be changed after it was read."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(paid("whe_1"), "kind", "intent.failed")  # noqa: B010

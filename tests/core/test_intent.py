@@ -119,7 +119,7 @@ def test_xpays_id_is_the_first_of_them() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(PAYMENT_KINDS))
-def test_news_of_a_payment_makes_paid(kind: str) -> None:
+def test_an_event_of_a_payment_makes_paid(kind: str) -> None:
     """Paid follows from the recorded events, so that a state above `success` keeps it."""
     assert attrs.evolve(an_intent(), kinds=frozenset({kind}), state="shipped").is_paid
 
@@ -127,7 +127,7 @@ def test_news_of_a_payment_makes_paid(kind: str) -> None:
 @pytest.mark.parametrize(
     "kinds", [frozenset[str](), frozenset({"paid_other_money", "intent.failed"})]
 )
-def test_other_news_does_not_make_paid(kinds: frozenset[str]) -> None:
+def test_another_event_does_not_make_paid(kinds: frozenset[str]) -> None:
     """Neither the state's name nor a payment of other money makes an intent paid."""
     assert not attrs.evolve(an_intent(), kinds=kinds, state="success").is_paid
 

@@ -149,7 +149,7 @@ def test_a_cancellation_is_beaten_by_success_only() -> None:
 
 
 @pytest.mark.parametrize("event", ["intent.failed", "report.failed"])
-def test_a_late_failure_is_old_news(event: str) -> None:
+def test_a_late_failure_is_stale(event: str) -> None:
     """A failed attempt undoes neither a success nor a cancellation."""
     assert Move("success", "stale") == LIFECYCLE.step("success", event)
     assert Move("cancelled", "stale") == LIFECYCLE.step("cancelled", event)
@@ -163,7 +163,7 @@ def test_a_failed_attempt_is_not_the_end() -> None:
 
 
 @pytest.mark.parametrize("event", [PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY, "unknown"])
-def test_news_that_counts_for_little_shows_that_the_intent_exists(event: str) -> None:
+def test_an_event_that_counts_for_little_shows_that_the_intent_exists(event: str) -> None:
     """Money other than requested, and types without a rule, prove `created` only."""
     assert "created" == LIFECYCLE.step("initiated", event).target
     for state in RANKS[2:]:
@@ -330,7 +330,7 @@ def test_an_extension_leaves_the_old_cells_alone() -> None:
     assert RANKS == LIFECYCLE.states
 
 
-def test_a_state_of_ones_own_keeps_the_words_for_news() -> None:
+def test_a_state_of_ones_own_keeps_the_words_for_events() -> None:
     """In a new state, an event that moves nothing gets the same disposition as elsewhere."""
     extended = in_review()
     assert Move("in_review", "stale") == extended.step("in_review", "sent_to_checkout")

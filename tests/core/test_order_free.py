@@ -93,7 +93,7 @@ def test_knowledge_only_grows(history: list[Event]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(histories(), st.sampled_from(get_args(HandlerName)))
-def test_an_overtaken_call_stays_overtaken(history: list[Event], name: HandlerName) -> None:
+def test_a_superseded_call_stays_superseded(history: list[Event], name: HandlerName) -> None:
     """A call that was dropped as superseded never becomes due again by a later event."""
     intent = an_intent()
     for event in history:
@@ -116,7 +116,7 @@ def test_every_order_of_every_subset(alphabet: tuple[Event, ...]) -> None:
     assert 2 ** len(alphabet) == check_all_subsets(decide, an_intent(), alphabet)
 
 
-def test_the_alphabets_hold_different_news() -> None:
+def test_the_alphabets_hold_different_events() -> None:
     """The exhaustive tests are not made small by events that are copies of each other."""
     for alphabet in (ALPHABET, AFTERMATH):
         assert len(alphabet) == len({event.event_key for event in alphabet})
@@ -282,7 +282,7 @@ def test_each_documented_payload_alone(event_type: str) -> None:
 
 
 @pytest.mark.parametrize("event_type", DOCUMENTED)
-def test_spacing_and_order_of_keys_do_not_make_news(event_type: str) -> None:
+def test_spacing_and_order_of_keys_do_not_make_another_event(event_type: str) -> None:
     """The same payload with other white space and another order of keys is a copy."""
     decision = decide(an_intent(BOUGHT), read(event_type))
     again = decide(decision.intent, read(event_type, spaced=True))
@@ -334,7 +334,7 @@ def test_the_first_address_of_the_checkout_is_kept() -> None:
 
 
 @given(st.sampled_from(ALPHABET), st.sampled_from(["hmac:0", "hmac:1", "ecdsa"]))
-def test_the_proof_is_no_part_of_the_news(event: Event, proof: str) -> None:
+def test_the_proof_is_no_part_of_the_event(event: Event, proof: str) -> None:
     """A copy signed with another key is a copy: a rotation of keys counts nothing twice."""
     intent = decide(an_intent(), event).intent
     assert "duplicate" == decide(intent, attrs.evolve(event, proof=proof)).disposition

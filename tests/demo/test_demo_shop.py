@@ -122,7 +122,7 @@ def test_pages_allow_nothing_foreign(stall: Stall) -> None:
 # --- an order --------------------------------------------------------------------------------
 
 
-def test_an_order_is_not_packed_before_xpay_said_so(stall: Stall) -> None:
+def test_an_order_is_not_packed_before_xpay_reports_it(stall: Stall) -> None:
     """Coming back from the checkout proves nothing, however often one comes."""
     order_id = stall.buy()
     x_intent_id = stall.x_intent_id(order_id)
@@ -172,7 +172,7 @@ def test_paying_a_paid_order_leads_to_the_order(stall: Stall) -> None:
     assert 1 == len(stall.xpay.intents())
 
 
-def test_paid_and_not_packed_yet_is_said(stall: Stall) -> None:
+def test_paid_and_not_packed_yet_is_shown(stall: Stall) -> None:
     """Between payment and parcel the page looks again by itself."""
     stall.trouble.choose("jammed")
     order_id = stall.buy()
@@ -283,7 +283,7 @@ def test_the_operator_sees_one_payments_story(stall: Stall) -> None:
     assert ":on_success" in page
 
 
-def test_news_about_nobodys_payment_is_shown(stall: Stall) -> None:
+def test_an_unmatched_event_is_shown(stall: Stall) -> None:
     """A parked event has a line and a page."""
     stall.xpay.send_raw_event("intent.success", {"intentId": "in_of_nobody_at_all"})
     stall.settle()

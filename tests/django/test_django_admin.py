@@ -61,7 +61,7 @@ def test_the_list_shows_payments_newest_first(world: World) -> None:
         assert words in page
 
 
-def test_reasons_are_told_in_words(world: World) -> None:
+def test_reasons_are_shown_in_words(world: World) -> None:
     """Neither the list nor the page of a payment shows how reasons are stored."""
     payment = Intent.objects.get(receipt_id="order-1")
     assert payment.attention is not None
@@ -99,7 +99,7 @@ def test_the_page_of_a_payment_tells_its_story(world: World) -> None:
     assert HOSTILE not in page
 
 
-def test_nobody_can_edit(world: World) -> None:
+def test_the_admin_allows_no_edit(world: World) -> None:
     """Even a superuser can neither add, nor change, nor delete a payment."""
     payment, client = Intent.objects.get(receipt_id="order-1"), operator(superuser=True)
     before = Intent.objects.values().get(pk=payment.pk)

@@ -205,7 +205,7 @@ def test_the_doctor_finds_nothing_wrong(project: ExitStack) -> None:
     assert "0 payment(s) have pending handler calls" in text
 
 
-def test_the_doctor_says_what_to_mend(project: ExitStack) -> None:
+def test_the_doctor_reports_what_to_fix(project: ExitStack) -> None:
     """Each error has its remedy, and the exit code is 1."""
     project.enter_context(override_settings(XPAY_FLOW={**GOOD, "WEBHOOK_SECRETS": []}))
     project.enter_context(override_settings(DEBUG=True))

@@ -163,7 +163,7 @@ def test_djangos_test_case_may_wrap_a_store(alias: str) -> None:
 # --- connections ---------------------------------------------------------------------------------
 
 
-def test_a_thread_of_nobody_keeps_no_connection(store: DjangoStore, alias: str) -> None:
+def test_an_unmanaged_thread_keeps_no_connection(store: DjangoStore, alias: str) -> None:
     """Outside of requests, what the store has opened it closes again."""
 
     def work() -> Any:

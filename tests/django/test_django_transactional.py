@@ -50,7 +50,7 @@ def test_both_are_written_or_neither(alias: str) -> None:
     assert (["order-1"], [step.record]) == (packed(alias), list(store.history(first.key)))
 
 
-def test_a_lost_race_calls_nobody(alias: str) -> None:
+def test_a_lost_race_calls_no_handler(alias: str) -> None:
     """A handler is not called for a change that another has made."""
     store = DjangoStore(alias)
     first = put(store, b.attempt())

@@ -101,7 +101,7 @@ def test_a_worker_keeps_its_connection_during_a_job(sqlite: str) -> None:
     assert [False] == [connection is None for connection in seen]
 
 
-def test_a_worker_that_is_told_to_stop_finishes_its_call(sqlite: str) -> None:
+def test_a_stopped_worker_finishes_its_call(sqlite: str) -> None:
     """SIGTERM in the middle of a handler: that call is finished and noted, and no other begun."""
     paid(sqlite, "order-1", "order-2")
     flow, packed = shop(DjangoStore(sqlite))

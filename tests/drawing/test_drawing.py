@@ -206,7 +206,7 @@ def test_a_call_that_was_never_made_stays_within_the_shop() -> None:
     assert "Handlers" not in texts_in(sequence_svg(dropped))
 
 
-def test_times_are_told_from_the_first_entry() -> None:
+def test_times_are_shown_from_the_first_entry() -> None:
     """The first entry is at zero, and a minute and a half later is shown as such."""
     texts = texts_in(sequence_svg(story()))
 
@@ -318,7 +318,7 @@ def test_long_texts_are_cut_in_the_picture_and_longer_in_the_tooltip() -> None:
     assert [text for text in texts_in(svg, "title") if "y" * 100 in text]
 
 
-def test_cutting_never_gives_more_than_was_asked_for() -> None:
+def test_cut_never_gives_more_than_requested() -> None:
     """Cut text has its limit, with the mark of the cut included."""
     assert "abc…" == cut("abcdef", 4)
     assert "abcd" == cut("abcd", 4)

@@ -275,7 +275,7 @@ def test_those_that_look_meanwhile_look_together() -> None:
     asyncio.run(story())
 
 
-def test_nobody_is_told_what_was_read_before_they_asked() -> None:
+def test_no_reader_gets_what_was_read_before_its_request() -> None:
     """Who asks while the same name is being looked up is answered by the next look."""
 
     async def story() -> None:
@@ -316,7 +316,7 @@ def test_one_that_cannot_be_read_does_not_keep_the_others() -> None:
     asyncio.run(story())
 
 
-def test_a_store_that_blocks_is_asked_for_many_in_one_hop(tmp_path: Path) -> None:
+def test_load_many_of_a_blocking_store_takes_one_hop(tmp_path: Path) -> None:
     """Each name is looked up as by itself, and the thread is changed once for all of them."""
 
     class Counted(SQLiteStore):

@@ -89,7 +89,7 @@ class Failing:
 # --- calls ---------------------------------------------------------------------------------------
 
 
-def test_a_handler_is_told_what_it_needs() -> None:
+def test_a_handler_gets_what_it_needs() -> None:
     """The order, the money, our ids and the key that never changes."""
     world = World()
     x_intent_id = paid(world, metadata={"basket": "7"})
@@ -236,7 +236,7 @@ def test_a_payment_after_a_cancellation_says_so() -> None:
 # --- superseded ----------------------------------------------------------------------------------
 
 
-def test_a_failure_that_the_success_overtook_is_not_told() -> None:
+def test_a_failure_superseded_by_the_success_is_not_delivered() -> None:
     """Dropped at the moment of its turn, with the reason on the timeline."""
     world = World()
     x_intent_id = world.start_checkout().x_intent_id or ""
@@ -249,7 +249,7 @@ def test_a_failure_that_the_success_overtook_is_not_told() -> None:
     assert 1 == world.flow.counters["handler.on_failed.dropped"]
 
 
-def test_a_failure_is_told_once_however_many_cards_are_declined() -> None:
+def test_on_failed_is_called_once_however_many_cards_are_declined() -> None:
     """The customer is still trying; one message is enough."""
     world = World()
     x_intent_id = world.start_checkout().x_intent_id or ""
@@ -270,7 +270,7 @@ def test_an_order_refunded_in_full_is_not_fulfilled() -> None:
         assert 1 == len(world.called("on_refunded"))
 
 
-def test_each_refund_is_told_once() -> None:
+def test_on_refunded_is_called_once_for_each_refund() -> None:
     """Every refund id is a call of its own, with its amount."""
     world = World()
     x_intent_id = paid(world)
@@ -372,7 +372,7 @@ def test_whatever_a_handler_raises_is_one_bounded_line(
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), GeneratorExit()])
-def test_a_process_told_to_end_inside_a_handler_ends(end: BaseException) -> None:
+def test_a_process_stopped_inside_a_handler_ends(end: BaseException) -> None:
     """It is not taken for an error of the handler; the lease runs out and the call is repeated."""
     world = World()
     handler = world.flow.on_success(Failing(1, end))
@@ -621,7 +621,7 @@ def test_redeliver_takes_the_names_that_a_timeline_takes(name: str) -> None:
     assert "pending" == world.flow.redeliver(name, "pi_1:on_success").status
 
 
-def test_what_is_done_or_still_owed_is_not_due_again() -> None:
+def test_redeliver_refuses_what_is_done_or_pending() -> None:
     """Only a call that ended without being made can be had again."""
     world = World()
     paid(world)
@@ -633,7 +633,7 @@ def test_what_is_done_or_still_owed_is_not_due_again() -> None:
         world.flow.deliver()
 
 
-def test_an_overtaken_call_is_made_if_a_person_says_so() -> None:
+def test_redeliver_makes_a_superseded_call() -> None:
     """A payment refunded in full is fulfilled by an explicit request."""
     world = World()
     world.xpay.refund(paid(world))
@@ -644,7 +644,7 @@ def test_an_overtaken_call_is_made_if_a_person_says_so() -> None:
     assert ("done", ["pi_1:on_success"]) == (the_due(world).status, world.called("on_success"))
 
 
-def test_what_was_never_owed_cannot_be_due_again() -> None:
+def test_redeliver_refuses_an_unknown_entry() -> None:
     """A wrong name is an error and writes nothing."""
     world = World()
     paid(world)

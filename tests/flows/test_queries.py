@@ -72,7 +72,7 @@ ACTS: dict[str, tuple[Callable[[World, str], object], PaymentStatus]] = {
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_the_customer_is_told_how_the_payment_stands(act: str) -> None:
+def test_the_customer_sees_how_the_payment_stands(act: str) -> None:
     """Paid only when amount and payment are proven; failed is never the last word."""
     acted, expected = ACTS[act]
     world = World()
@@ -110,7 +110,7 @@ def test_the_status_tells_nothing_else() -> None:
     assert ["status", "final", "known"] == [field.name for field in attrs.fields(PaymentStatus)]
 
 
-def test_parked_news_does_not_hide_the_intent() -> None:
+def test_parked_events_do_not_hide_the_intent() -> None:
     """Events that came too early is filed under the same id and is no intent."""
     world = World(config=None)
     send_webhook(world, "intent.created", intentId="in_foreign")
@@ -129,7 +129,7 @@ def test_a_waiting_query_ends_when_the_time_is_up() -> None:
     assert 2200 == world.clock.now_ms() - started_ms
 
 
-def test_a_waiting_query_ends_when_news_comes() -> None:
+def test_a_waiting_query_ends_when_an_event_comes() -> None:
     """At the first look after it."""
     world = World()
     x_intent_id = world.start_checkout().x_intent_id or ""

@@ -51,7 +51,7 @@ from .kit import (
 # --- dispositions --------------------------------------------------------------------------------
 
 
-def test_a_success_is_applied_and_owes_the_handler() -> None:
+def test_a_success_is_applied_and_makes_on_success_due() -> None:
     """The result shows what was decided, about which intent, and what is due now."""
     world = World()
     checkout = world.start_checkout()
@@ -92,7 +92,7 @@ def test_a_copy_is_a_duplicate_and_costs_no_write() -> None:
     assert ["whe_hand"] == recorded([the_record(world)])
 
 
-def test_old_news_is_stale_and_kept() -> None:
+def test_a_late_event_is_stale_and_kept() -> None:
     """`intent.created` after the success changes nothing, and is on file."""
     world = World()
     checkout = world.start_checkout()
@@ -178,7 +178,7 @@ def test_an_event_of_an_unknown_intent_is_parked() -> None:
     assert [("intent.success", "unknown")] == [(e.what, e.verdict) for e in parked.entries]
 
 
-def test_news_that_names_no_intent_is_parked_for_itself() -> None:
+def test_an_event_that_names_no_intent_is_parked_for_itself() -> None:
     """A setup-method event has no intent; each is a record of its own."""
     world = World()
     for event_id in ("whe_1", "whe_2", "whe_1"):
@@ -186,7 +186,7 @@ def test_news_that_names_no_intent_is_parked_for_itself() -> None:
     assert ["parked:event:whe_2", "parked:event:whe_1"] == [t.key for t in world.flow.recent()]
 
 
-def test_parked_news_is_recorded_once_however_often_it_comes() -> None:
+def test_a_parked_event_is_recorded_once_however_often_it_comes() -> None:
     """Copies add nothing; another event about the same stranger joins it."""
     store = CountingStore(MemoryStore())
     world = World(store)
@@ -338,7 +338,7 @@ def test_an_ecdsa_signature_speaks_for_an_intent_by_xpays_own_id() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"metadata": None}, {"receiptId": None}, {"metadata": {}}])
-def test_news_with_fewer_names_still_finds_its_intent(changes: dict[str, Any]) -> None:
+def test_an_event_with_fewer_names_still_finds_its_intent(changes: dict[str, Any]) -> None:
     """xPay's id is enough, once it is known."""
     world = World()
     checkout = world.start_checkout()

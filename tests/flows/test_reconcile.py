@@ -88,7 +88,7 @@ def test_a_lost_webhook_is_noticed() -> None:
     assert 1 == world.flow.counters["reconcile.learned"]
 
 
-def test_a_settled_payment_is_asked_about_no_more() -> None:
+def test_a_settled_payment_is_reconciled_no_more() -> None:
     """Neither after a webhook nor after an answer."""
     for by_webhook in (False, True):
         world = World()
@@ -240,7 +240,7 @@ def test_a_refund_without_a_known_payment_heals_by_asking() -> None:
     assert "SUCCESS" == world.status(checkout.x_intent_id).status
 
 
-def test_every_id_of_an_attempt_is_asked_about() -> None:
+def test_every_id_of_an_attempt_is_reconciled() -> None:
     """If xPay made two intents for one attempt, either may be the one that was paid."""
     world = World(config=DEAF)
     checkout = world.start_checkout()
@@ -411,7 +411,7 @@ def test_a_customer_whose_page_was_never_known_can_buy_again() -> None:
 # --- parked events -------------------------------------------------------------------------------
 
 
-def test_parked_news_without_an_owner_is_looked_at_on_schedule_and_kept() -> None:
+def test_parked_events_without_an_owner_are_reconciled_on_schedule_and_kept() -> None:
     """It costs no request to xPay, ends with the schedule, and stays on file."""
     world = World(config=DEAF, reconcile_schedule_s=(60, 60))
     send_webhook(world, "intent.success", intentId="in_foreign", amount=1, currency="USD")
@@ -423,7 +423,7 @@ def test_parked_news_without_an_owner_is_looked_at_on_schedule_and_kept() -> Non
     assert ["whe_hand"] == recorded(world.flow.store.history("x:in_foreign"))
 
 
-def test_parked_news_is_adopted_by_the_reconciler() -> None:
+def test_parked_events_are_attached_by_the_reconciler() -> None:
     """The process died between learning xPay's id and looking for parked events."""
     world = World(config=DEAF, flow_type=FusedFlow)
     fuse = world.flow.fuse = Fuse()  # type: ignore[attr-defined]
@@ -532,7 +532,7 @@ def test_another_process_that_took_the_question_is_no_error() -> None:
     assert ["pi_2"] == [one.intent_id for one in worked(world.flow.reconcile())]
 
 
-def test_a_refused_creation_is_asked_about_no_more() -> None:
+def test_a_refused_creation_is_reconciled_no_more() -> None:
     """A refusal that raised no doubt is not looked up at all, ever."""
     world = World(config=DEAF)
     transport = scripted(world)

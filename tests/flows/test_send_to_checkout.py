@@ -45,7 +45,7 @@ def test_forwarding_does_not_undo_a_failure() -> None:
     assert "FAILED" == world.status(checkout.x_intent_id).status
 
 
-def test_nobody_is_sent_to_a_page_that_is_paid() -> None:
+def test_no_customer_is_sent_to_a_page_that_is_paid() -> None:
     """There is nothing left to pay."""
     world = World()
     checkout = world.start_checkout()
@@ -55,7 +55,7 @@ def test_nobody_is_sent_to_a_page_that_is_paid() -> None:
         world.flow.send_to_checkout(checkout.intent_id)
 
 
-def test_nobody_is_sent_to_an_address_that_is_not_known() -> None:
+def test_no_customer_is_sent_to_an_unknown_address() -> None:
     """The answer of the creation is missing: the shop starts the checkout again."""
     world = World()
     scripted(world, *[NoAnswer("lost")] * 3)

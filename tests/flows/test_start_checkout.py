@@ -188,7 +188,7 @@ def test_other_money_is_possible_knowingly() -> None:
     assert "created" == second.state
 
 
-def test_a_new_attempt_is_made_when_asked_for() -> None:
+def test_new_attempt_makes_a_new_attempt() -> None:
     """new_attempt=True makes a second intent for the receipt, with a key of its own."""
     world = World()
     transport = scripted(world)
@@ -292,7 +292,7 @@ def test_an_answer_lost_once_costs_the_customer_a_second() -> None:
     ],
     ids=lambda passing: str(passing.status),
 )
-def test_an_answer_that_settles_nothing_is_asked_again(passing: HttpResponse) -> None:
+def test_an_answer_that_settles_nothing_is_requested_again(passing: HttpResponse) -> None:
     """In progress, overloaded, broken or undocumented: repeated under the same key."""
     world = World()
     transport = scripted(world, passing)
@@ -477,7 +477,7 @@ def test_an_intent_without_an_address_does_not_stand_in_the_way() -> None:
 # --- the store -----------------------------------------------------------------------------------
 
 
-def test_nothing_is_asked_of_xpay_that_could_not_be_stored() -> None:
+def test_xpay_is_not_called_before_the_attempt_is_stored() -> None:
     """The store fails at the first commit: xPay never hears of the order."""
     store = BreakingStore(MemoryStore())
     world = World(store)

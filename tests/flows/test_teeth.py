@@ -389,7 +389,7 @@ CAUGHT: tuple[tuple[Bug, Check], ...] = (
     (
         commits_whatever_the_version,
         partial(
-            test_two_at_once.test_news_that_meets_other_news_is_not_lost,
+            test_two_at_once.test_an_event_that_meets_another_is_not_lost,
             test_two_at_once.success_and_failure,
         ),
     ),
@@ -455,7 +455,7 @@ CAUGHT: tuple[tuple[Bug, Check], ...] = (
     (settles_whatever_the_outcome, cuts(handler_gives_up)),
     (gives_each_try_its_own_key, test_outbox.test_a_failing_handler_is_retried_on_schedule),
     (gives_each_try_its_own_key, cuts(purchase)),
-    (tells_old_news, test_outbox.test_a_failure_that_the_success_overtook_is_not_told),
+    (tells_old_news, test_outbox.test_a_failure_superseded_by_the_success_is_not_delivered),
     (gives_up_silently, test_outbox.test_after_the_last_retry_a_person_is_called),
     (asks_without_claiming, test_two_at_once.test_two_reconcilers_query_once),
     (never_asks, test_reconcile.test_a_lost_webhook_is_noticed),

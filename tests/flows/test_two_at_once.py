@@ -228,7 +228,7 @@ def test_parked_events_survive_a_death_at_any_step(dies: int) -> None:
 
 
 @pytest.mark.parametrize("scene", [success_twice, success_and_failure, question_and_success])
-def test_news_that_meets_other_news_is_not_lost(scene: Scene) -> None:
+def test_an_event_that_meets_another_is_not_lost(scene: Scene) -> None:
     """The end is the same in each schedule: paid, due once, every event on file once."""
     ends: set[tuple[str, tuple[str, ...]]] = set()
     for turns in schedules(scene):
@@ -278,7 +278,7 @@ def test_two_reconcilers_query_once() -> None:
         )
 
 
-def test_a_settled_payment_is_not_asked_about_again() -> None:
+def test_a_settled_payment_is_not_reconciled_again() -> None:
     """Two reconcilers looked at once; when one has learned all, there is nothing left to ask."""
     for turns in schedules(two_questions):
         record = the_record(play(two_questions, turns))

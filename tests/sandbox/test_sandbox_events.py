@@ -201,7 +201,7 @@ def test_settings_of_statuses() -> None:
     assert "DISPUTE_WON" == sandbox.status(x_intent_id)
 
 
-def test_each_decline_is_news() -> None:
+def test_each_decline_is_an_event() -> None:
     """Each failed attempt sends an event of its own."""
     sandbox = make_sandbox()
     x_intent_id = create(sandbox)

@@ -254,7 +254,7 @@ def test_wrong_card_fields(change: dict[str, str], field: str) -> None:
     assert () == sandbox.intent(x_intent_id).charges
 
 
-def test_missing_customer_is_asked() -> None:
+def test_missing_customer_is_requested() -> None:
     """Without customer details the page asks for name and e-mail, and sends them to the shop."""
     sandbox = make_sandbox()
     x_intent_id = create(sandbox, customerDetails=None)

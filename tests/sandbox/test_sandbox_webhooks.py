@@ -137,7 +137,7 @@ def test_redeliver() -> None:
         sandbox.redeliver("whe_nobody")
 
 
-def test_nobody_listens() -> None:
+def test_no_listener() -> None:
     """Without an endpoint events happen and nothing is sent."""
     sandbox = make_sandbox(webhook_url=None)
     create(sandbox)

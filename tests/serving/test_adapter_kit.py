@@ -94,7 +94,7 @@ def test_a_body_is_collected_up_to_one_byte_over_the_limit() -> None:
     assert b"x" * 4000 + b"y" * 97 == bytes(body)
 
 
-def test_a_flow_is_told_from_an_async_one() -> None:
+def test_a_flow_is_distinguished_from_an_async_one() -> None:
     """Both kinds are answered with in an event loop, and only the plain one without."""
     assert [False, True] == [is_async(Echo()), is_async(AsyncEcho())]
     request = WebRequest(method="GET", path="/")
@@ -157,7 +157,7 @@ def test_a_wait_that_fails_gives_its_place_back() -> None:
     assert b'{"wait": "20"}' == site.handle(request).body
 
 
-def test_whoever_has_no_threads_to_spare_does_not_wait() -> None:
+def test_a_server_without_spare_threads_does_not_wait() -> None:
     """A server with one thread is answered at once."""
     request = WebRequest(method="GET", path="/payment-status", query={"wait": "20"})
     assert b"{}" == Blocking(Echo()).handle(request, patient=False).body

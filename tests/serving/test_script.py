@@ -68,7 +68,7 @@ def test_the_script_is_a_module_that_parses(tmp_path: Path) -> None:
 
 
 @needs_node
-def test_a_success_is_told_at_once(play: Any) -> None:
+def test_a_success_is_shown_at_once(play: Any) -> None:
     """The first answer is enough if it is a success; it is read out of the JSON."""
     seen = play(script=[{"status": "SUCCESS"}])
     assert ("success", 0, ["SUCCESS"]) == (seen["outcome"], seen["at"], seen["heard"])
@@ -78,7 +78,7 @@ def test_a_success_is_told_at_once(play: Any) -> None:
 
 
 @needs_node
-def test_pending_is_asked_again_until_it_is_over(play: Any) -> None:
+def test_pending_is_requested_again_until_it_is_over(play: Any) -> None:
     """The server holds each request, the pauses are short, and each change is shown once."""
     seen = play(script=[{"hold": "PENDING"}] * 8 + [{"after": 3000, "status": "SUCCESS"}])
     assert ("success", ["PENDING", "SUCCESS"]) == (seen["outcome"], seen["heard"])

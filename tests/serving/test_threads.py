@@ -29,7 +29,7 @@ def test_a_call_sees_the_context_of_its_caller() -> None:
     assert ("a customer", "shop") == asyncio.run(story())
 
 
-def test_what_is_raised_is_raised_to_whoever_waits() -> None:
+def test_an_error_is_raised_to_each_waiter() -> None:
     """Also what is no ordinary error."""
 
     def fails() -> None:
@@ -42,7 +42,7 @@ def test_what_is_raised_is_raised_to_whoever_waits() -> None:
     asyncio.run(story())
 
 
-def test_what_nobody_waits_for_is_not_begun() -> None:
+def test_a_commit_without_a_waiter_is_not_begun() -> None:
     """Under a load that is too great, calls that were given up do not keep the others waiting."""
     begun: list[str] = []
 

@@ -124,7 +124,7 @@ def test_nothing_is_prepared_where_the_url_says_so(
     play(postgresql, story, **query)
 
 
-def test_a_look_that_was_given_up_is_nobody_elses_answer(postgresql: Place) -> None:
+def test_a_cancelled_read_is_not_the_answer_of_another(postgresql: Place) -> None:
     """A waiter that takes the turn of a cancelled one gets its own result."""
 
     async def story(store: AsyncSQLAlchemyStore) -> None:

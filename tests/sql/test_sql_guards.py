@@ -255,7 +255,7 @@ def test_writing_over_a_lost_connection_is_not_known(postgresql: Place) -> None:
 
 
 @pytest.mark.parametrize("driver", ["postgresql", "postgresql+asyncpg"])
-def test_a_rested_connection_is_asked_first(
+def test_an_idle_connection_is_pinged_first(
     postgresql: Place, monkeypatch: pytest.MonkeyPatch, driver: str
 ) -> None:
     """After a quiet time, a connection that was ended meanwhile is noticed before it is used."""
@@ -350,7 +350,7 @@ def _cancel_the_wait(admin: Connection) -> str:
         ("mariadb", "mariadb+aiomysql"),
     ],
 )
-def test_a_cancelled_commit_blocks_nobody(
+def test_a_cancelled_commit_blocks_no_other(
     request: pytest.FixtureRequest, kind: str, driver: str
 ) -> None:
     """A webhook whose time is up lets go of its connection, and the next delivery is recorded."""

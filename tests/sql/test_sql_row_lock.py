@@ -133,7 +133,7 @@ def test_a_call_that_kills_its_workers_is_not_free_at_once_for_ever(shop: Shop) 
     assert ["done"] == delivered(shop)
 
 
-def test_news_does_not_wait_for_a_hold(shop: Shop) -> None:
+def test_an_event_does_not_wait_for_a_lock(shop: Shop) -> None:
     """While a worker holds a record, changes of it are committed as ever."""
     store: Any = shop.world.flow.store
     first = put(store, b.attempt())

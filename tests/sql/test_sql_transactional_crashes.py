@@ -97,7 +97,7 @@ def test_a_database_that_fails_anywhere_has_done_both_or_neither(shop: Shop) -> 
     assert len(keys) > 20
 
 
-def test_two_commits_are_told_from_one(
+def test_two_commits_are_distinguished_from_one(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that commits twice is found out: what is looked for above can be missed."""

@@ -171,7 +171,7 @@ def test_plain_sql_sees_what_the_record_says(store: SQLiteStore, path: Path) -> 
     ] == answer(path, "SELECT name, status FROM outbox ORDER BY seq")
 
 
-def test_parked_news_has_no_intent_columns(store: SQLiteStore, path: Path) -> None:
+def test_parked_events_have_no_intent_columns(store: SQLiteStore, path: Path) -> None:
     """Unmatched events have a row, in which the intent's columns are null."""
     put(store, b.parked(b.paid()))
     assert [("parked:x:in_1", None, None, None, None)] == answer(
@@ -335,7 +335,7 @@ def test_a_forked_process_has_connections_of_its_own(store: SQLiteStore, path: P
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
-def test_a_fork_in_the_middle_of_a_commit_blocks_nobody(store: SQLiteStore) -> None:
+def test_a_fork_in_the_middle_of_a_commit_blocks_no_other(store: SQLiteStore) -> None:
     """A lock that was held at the fork is free in the child."""
     with store._pool.turn:
         child = os.fork()
@@ -469,7 +469,7 @@ os.kill(os.getpid(), 9)
         assert [b.attempt().record] == list(store.recent(10))
 
 
-def test_a_closed_store_says_so(store: SQLiteStore, path: Path) -> None:
+def test_every_call_after_close_raises_store_unavailable(store: SQLiteStore, path: Path) -> None:
     """After closing, store and reader are unavailable, and one file holds everything."""
     reader = store.reader()
     first = put(store, b.attempt())
