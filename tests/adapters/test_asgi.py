@@ -127,8 +127,10 @@ LIFESPAN = ({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
 
 def test_lifespan_is_answered() -> None:
     """A server that asks whether the app is ready gets the answer it waits for."""
-    said = asyncio.run(talk(adapter.routes(flow()), {"type": "lifespan"}, *LIFESPAN))
-    assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [s["type"] for s in said]
+    answers = asyncio.run(talk(adapter.routes(flow()), {"type": "lifespan"}, *LIFESPAN))
+    assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [
+        s["type"] for s in answers
+    ]
 
 
 class Started:
