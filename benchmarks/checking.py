@@ -60,7 +60,7 @@ def _beside_walks(size: Size) -> Group:
 
     contestants = {WALKS: of_walks, SEARCH: of_search}
     # One turn: thousands of walks take long, and hardly differ from one time to the next.
-    group = compared("a state of the scene news", contestants, 1, opponent=WALKS)
+    group = compared("a state of the scene events", contestants, 1, opponent=WALKS)
     return attrs.evolve(
         group,
         notes=(

@@ -65,7 +65,6 @@ def test_every_question_is_answered(run: Run) -> None:
         "a webhook on SQLite, among others": "1,000 stored intents",
         "ten that are due on PostgreSQL, among others": "1,000 stored intents",
         "a webhook on PostgreSQL, among others": "1,000 stored intents",
-        "where a webhook's time goes (Flow, in process)": "decide",
         **{
             title: "2,000 events"
             for where in ("in memory", "on SQLite", "on PostgreSQL")
@@ -74,12 +73,13 @@ def test_every_question_is_answered(run: Run) -> None:
                 f"a status query {where}, after webhooks",
             )
         },
+        "where a webhook's time goes (Flow, in process)": "decide",
         "from a webhook's commit to on_success": "Flow, one at a time",
         "one decision": "decide",
         "import": "import xpay_flow",
         "a state of a small world": "the search",
-        "three overlapping deliveries of six outbox": "the search",
-        "a state of the scene news": "the search: a state",
+        "three overlapping deliveries of six effects": "the search",
+        "a state of the scene events": "the search: a state",
         "the shipped flow, searched to its end": "any 1 fault(s)",
     }
     notes = [note for group in run.report["groups"] for note in group["notes"]]
@@ -132,8 +132,6 @@ def test_a_contestant_that_does_less_is_quicker(run: Run) -> None:
     """Where one contestant does a small part of another's work, the figures show it."""
     decision = {row["name"]: row["median_s"] for row in run.groups["one decision"]}
     assert decision["a state looked up in a dict"] < decision["decide"] / 5
-    reading = {row["name"]: row["median_s"] for row in run.groups["read one payment from SQLite"]}
-    assert reading["4 events"] < reading["400 events"] / 5
     again = {
         row["name"]: row["median_s"]
         for row in run.groups["webhook that came before, over WSGI, in process"]
