@@ -33,7 +33,8 @@ def no_thread_is_left() -> Iterator[None]:
     yield
     gc.collect()
     release_threads()
-    assert before == threading.active_count()
+    # A thread of the test before may end meanwhile.
+    assert threading.active_count() <= before
 
 
 def driven(
@@ -343,7 +344,8 @@ def test_threads_are_released_on_demand() -> None:
     next(flow)
     flow.send("found")
     release_threads()
-    assert before == threading.active_count()
+    # A thread of the test before may end meanwhile.
+    assert threading.active_count() <= before
     assert NewId("key") == flow.send(7)
 
 

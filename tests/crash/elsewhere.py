@@ -200,7 +200,7 @@ class ShopElsewhere(Shop):
         self._do("deliver", printer_works=self.printer_works)
 
     def ask(self) -> None:
-        self._do("ask")
+        self._do("reconcile")
 
     def redeliver(self) -> None:
         self._do("redeliver")
