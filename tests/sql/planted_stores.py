@@ -64,6 +64,13 @@ def opener(place: Place, kind: Callable[..., Plain]) -> Callable[[], Plain]:
     return lambda: kind(psycopg, lambda: psycopg.connect(**at, dbname=place.url.database))
 
 
+def loading_whole(kind: type[Plain]) -> type[Plain]:
+    """The same store for flows: it loads whole records, so what a flow commits is whole."""
+    return type(
+        kind.__name__, (kind,), {"load": lambda self, alias, event=None: self.history(alias)}
+    )
+
+
 class Plain:
     """Right for whole records, such as those of the scenes: a document and an outbox for each."""
 

@@ -61,7 +61,7 @@ def on_sqlite() -> Iterator[Opened]:
 def on_postgresql(postgresql: Place) -> Iterator[Opened]:
     """A store that reads, compares and writes, at READ COMMITTED."""
     with planted.tables(postgresql) as reset:
-        yield planted.opener(postgresql, planted.ReadsFirst), reset
+        yield planted.opener(postgresql, planted.loading_whole(planted.ReadsFirst)), reset
 
 
 @pytest.mark.parametrize("name", ["on_sqlite", "on_postgresql"])
@@ -73,7 +73,9 @@ def test_a_race_inside_a_method_is_seen_between_statements_only(
     assert "EXHAUSTED" == searched(opened, "method").verdict
     found = searched(opened, "driver").violation
     assert found is not None
-    assert ("recorded_once", True) == (found.promise, found.confirmed), found.as_text()
+    # A document is written over the other's, or the other's event stays and the snapshot is old.
+    promise = {"on_sqlite": "order_does_not_matter", "on_postgresql": "recorded_once"}[name]
+    assert (promise, True) == (found.promise, found.confirmed), found.as_text()
 
 
 DYING = scene("dying", {"death"}, {"webhook": 2})
