@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from xpay_flow import sample_records as b
 from xpay_flow.ports import FOUND_MAX
-from xpay_flow.records import Change
+from xpay_flow.records import Change, for_deciding
 from xpay_flow.stores.coalescing import coalesced_commit
 from xpay_flow.testing.store_suite import put
 from xpay_flow_django import AsyncDjangoStore, DjangoStore
@@ -42,7 +42,7 @@ def test_a_batch_of_postgresql_is_one_transaction(postgresql: str) -> None:
 
 def test_load_many_needs_one_statement_for_each_name(store: DjangoStore, alias: str) -> None:
     """Each name finds what it finds alone, in the order in which the names are given."""
-    made = [put(store, b.attempt(f"order-{number}")) for number in range(9)]
+    made = [for_deciding(put(store, b.attempt(f"order-{number}"))) for number in range(9)]
     keys = [record.key for record in reversed(made)]
     with CaptureQueriesContext(connections[alias]) as queries:
         found = store.load_many([(name, None) for name in (*keys, "unknown", "receipt:order-3")])
@@ -52,7 +52,7 @@ def test_load_many_needs_one_statement_for_each_name(store: DjangoStore, alias: 
 
 def test_a_name_of_many_records_finds_the_first(store: DjangoStore) -> None:
     """As many as one name alone finds, also where another name has some of the others."""
-    made = [put(store, b.attempt(n=number)) for number in range(1, FOUND_MAX + 3)]
+    made = [for_deciding(put(store, b.attempt(n=n))) for n in range(1, FOUND_MAX + 3)]
     receipt, last = store.load_many([("receipt:order-1", None), (made[-1].key, None)])
     assert (made[:FOUND_MAX], made[-1:]) == (list(receipt), list(last))
 
