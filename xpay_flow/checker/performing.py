@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.drive import Ports, perform
+from xpay_flow.drive import Ports, Shared, perform
 from xpay_flow.effects import (
     Commit,
     Exchange,
@@ -143,6 +143,16 @@ def effect_answer(op: Any, seat: Seat, shop: Shop, *, fails: bool = False) -> An
         return Raised(error)
 
 
+class _Stopped:
+    """A clock for the times in log lines, of which a search has none."""
+
+    def now_ms(self) -> int:
+        return 0
+
+    def pause(self, _: float) -> None:
+        raise AssertionError("no handler call pauses")
+
+
 def _within(op: RunInTransaction, seat: Seat, shop: Shop, fails: bool) -> Any:
     """A handler within the store's transaction, as the library itself calls it."""
     if not shop.calls_within:
@@ -155,8 +165,9 @@ def _within(op: RunInTransaction, seat: Seat, shop: Shop, fails: bool) -> Any:
     ports = Ports(
         store=seat.store,
         transport=nowhere,
-        clock=nowhere,
-        shared=nowhere,
+        # Read for the log only, which says when a failed call is made again.
+        clock=_Stopped(),
+        shared=Shared(ids=nowhere, rate_limiter=nowhere),
         handlers={op.name: Handler(handler, transactional=True)},
     )
     return perform(op, ports)
