@@ -494,15 +494,16 @@ def test_receive_webhook_reads_a_record_in_a_withdrawn_currency(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An upgrade of the table of currencies (BGN and ANG went in 2025-26) loses no record."""
-    world = quiet_world(store=SQLiteStore(tmp_path / "payments.db"))
-    checkout = world.start_checkout()
-    members = success_of(world, checkout.x_intent_id)
+    with SQLiteStore(tmp_path / "payments.db") as store:
+        world = quiet_world(store=store)
+        checkout = world.start_checkout()
+        members = success_of(world, checkout.x_intent_id)
 
-    def dropped(currency: str) -> int:
-        raise InvalidValue(f"{currency} is no currency code of ISO 4217")
+        def dropped(currency: str) -> int:
+            raise InvalidValue(f"{currency} is no currency code of ISO 4217")
 
-    monkeypatch.setattr("xpay_flow.money.exponent", dropped)
-    assert "applied" == send_webhook(world, messages.INTENT_SUCCESS, **members).disposition
+        monkeypatch.setattr("xpay_flow.money.exponent", dropped)
+        assert "applied" == send_webhook(world, messages.INTENT_SUCCESS, **members).disposition
 
 
 def test_receive_webhook_raises_a_documented_error_for_a_state_of_another_lifecycle() -> None:
