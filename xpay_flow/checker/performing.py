@@ -149,8 +149,8 @@ class _Stopped:
     def now_ms(self) -> int:
         return 0
 
-    def pause(self, _: float) -> None:
-        raise AssertionError("no handler call pauses")
+    def pause(self, seconds: float) -> None:
+        raise AssertionError(f"no handler call pauses, this one for {seconds} s")
 
 
 def _within(op: RunInTransaction, seat: Seat, shop: Shop, fails: bool) -> Any:
