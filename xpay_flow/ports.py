@@ -110,7 +110,7 @@ class Transactional(Protocol):
         the database may come out as StoreError.
 
         Raises:
-            Undone: nothing of either was written, and the handler is why.
+            HandlerRolledBack: nothing of either was written, and the handler is why.
         """
         ...
 

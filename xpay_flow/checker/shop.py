@@ -86,9 +86,9 @@ class Shop:
 
     Args:
         handlers: called for real, once for each different payment that they are given.
-        within: handlers that are given the store's transaction.
+        transactional: handlers that are given the store's transaction.
         calls_within: they are called for real, as only a search without a memory does.
-        click, forward, deliver, reconcile, respond: make the flows.
+        click, send_to_checkout, deliver, reconcile, respond: make the flows.
         replaced: what stands in for something of the real shop, in words.
         absent: parties that this shop does not have. One without a worker fulfils orders itself.
         allows: hidden inputs that its code may take all the same; see `guard`.

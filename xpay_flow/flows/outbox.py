@@ -53,9 +53,10 @@ class WorkerCapabilities:
     """What this process has to deliver with.
 
     Args:
-        able: the handlers that are registered in it; None is all.
-        within: those of them that are called within the store's transaction.
-        holds: the store can hold a record while its handlers run; see `xpay_flow.ports.RowLocking`.
+        handlers: the handlers that are registered in it; None is all.
+        transactional: those of them that are called within the store's transaction.
+        row_locks: the store can lock a record while its handlers run; see
+            `xpay_flow.ports.RowLocking`.
     """
 
     handlers: HandlerNames | None = None
@@ -95,8 +96,8 @@ def deliver(
     """Call every handler that is due now, on at most `limit` intents, longest due first.
 
     Args:
-        able: the handlers that this process has; None is all. See `deliver_record`.
-        means: the same and more.
+        handlers: the handlers that this process has; None is all. See `deliver_record`.
+        capabilities: the same and more.
         stopping: no further intent is begun once it answers true.
     """
     capabilities = (

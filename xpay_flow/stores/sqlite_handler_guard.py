@@ -17,7 +17,8 @@ def alone_with(connection: sqlite3.Connection) -> Generator[None, None, None]:
     """A block in which only the transaction that is open now may be written to.
 
     Raises:
-        Undone: it is no longer open: an error of the database, or an `OR ROLLBACK`, has undone it.
+        HandlerRolledBack: it is no longer open: an error of the database, or an `OR ROLLBACK`,
+            has undone it.
     """
     connection.set_authorizer(_only_within(connection))
     yield
