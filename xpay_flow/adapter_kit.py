@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeGuard, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeGuard, cast
 from urllib.parse import parse_qsl
 
 import attrs
@@ -18,6 +18,8 @@ from .endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebRespo
 from .errors import ConfigurationError
 from .threads import Threads
 
+# The addresses below where an adapter mounts them; each with and without a slash at its end.
+ROUTES: Final = ("/webhook", "/payment-status", "/return", "/xpay-flow.js", "/xpay-flow.css")
 # A return address has one parameter of xPay's and a few of the shop's.
 QUERY_FIELDS_MAX: Final = 100
 # A small server has about four threads. At least half of them must be free for xPay's webhook,
@@ -59,6 +61,26 @@ def checked_prefix(prefix: str) -> str:
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ConfigurationError('prefix must be empty, or begin with "/" and not end with it')
     return prefix
+
+
+def only_flow(flows: Iterable[Any], mounted: str) -> Any:
+    """The one flow that an app serves, for its own views.
+
+    Args:
+        mounted: how a shop mounts the routes, for the error.
+
+    Raises:
+        ConfigurationError: there is none, or there are several.
+    """
+    found = {id(flow): flow for flow in flows}
+    if len(found) != 1:
+        raise ConfigurationError(f"{mounted} must be there, for one flow; there are {len(found)}")
+    return next(iter(found.values()))
+
+
+def route_name(path: str) -> str:
+    """The name of a route where a framework wants one: `/payment-status` is `payment_status`."""
+    return path.strip("/").replace("-", "_").replace(".", "_")
 
 
 class Body:

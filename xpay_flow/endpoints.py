@@ -109,12 +109,16 @@ class WriteRoute:
 
 
 def route(request: WebRequest, context: FlowContext, pages: Pages) -> ReadRoute | WriteRoute:
-    """The flow that answers `request`. Building it performs nothing."""
-    if request.path == "/webhook":
+    """The flow that answers `request`. Building it performs nothing.
+
+    An address with a slash at its end is the same address: dashboards and proxies add one.
+    """
+    path = request.path.removesuffix("/")
+    if path == "/webhook":
         if request.method == "POST":
             return WriteRoute(_webhook(request, context))
         return ReadRoute(_ready(_not_allowed("POST")))
-    page = _PAGES.get(request.path)
+    page = _PAGES.get(path)
     if page is None:
         return ReadRoute(_ready(json_response(404, {"error": "there is nothing here"})))
     if request.method == "GET":

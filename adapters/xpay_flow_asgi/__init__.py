@@ -49,6 +49,15 @@ def routes(
     return _App(flow, checked_prefix(prefix), otherwise)
 
 
+def endpoint(flow: RequestHandler | AsyncRequestHandler, path: str) -> Endpoint:
+    """An ASGI app that answers one of `adapter_kit.ROUTES`, for frameworks that route to such apps.
+
+    Args:
+        path: such as "/webhook", wherever the framework has it.
+    """
+    return Endpoint(flow, path)
+
+
 def flow_from(scope: Scope) -> Any:
     """The flow that `routes` was given, for the app it is wrapped around.
 
@@ -62,28 +71,10 @@ def flow_from(scope: Scope) -> Any:
         raise ConfigurationError(text) from None
 
 
-class _App:
-    def __init__(
-        self, flow: RequestHandler | AsyncRequestHandler, prefix: str, otherwise: ASGIApp | None
-    ) -> None:
-        self._flow = flow
+class _Serving:
+    def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
+        self.flow = flow
         self._answer = answering(flow)
-        self._prefix = prefix
-        self._otherwise = otherwise
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = below(scope.get("root_path", ""), scope.get("path", ""))
-        ours = path.removeprefix(self._prefix) if path.startswith(self._prefix + "/") else None
-        if scope["type"] == "http" and (ours is not None or self._otherwise is None):
-            await self._serve(ours or "/", scope, receive, send)
-        elif self._otherwise is not None:
-            if scope["type"] == "lifespan":
-                receive = _starting(self._flow, receive)
-            await self._otherwise({**scope, FLOW_KEY: self._flow}, receive, send)
-        elif scope["type"] == "lifespan":
-            await _live(_starting(self._flow, receive), send)
-        else:
-            await send({"type": "websocket.close", "code": 1000})
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -104,8 +95,42 @@ class _App:
             path=path,
             query=parse_query(scope["query_string"]),
             headers=tuple(_header(name, value) for name, value in scope["headers"]),
-            body=await _read(receive, Body(self._flow)),
+            body=await _read(receive, Body(self.flow)),
         )
+
+
+class Endpoint(_Serving):
+    """One route, whose address the framework knows. See `endpoint`."""
+
+    def __init__(self, flow: RequestHandler | AsyncRequestHandler, path: str) -> None:
+        super().__init__(flow)
+        self.path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._serve(self.path, scope, receive, send)
+
+
+class _App(_Serving):
+    def __init__(
+        self, flow: RequestHandler | AsyncRequestHandler, prefix: str, otherwise: ASGIApp | None
+    ) -> None:
+        super().__init__(flow)
+        self._prefix = prefix
+        self._otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = below(scope.get("root_path", ""), scope.get("path", ""))
+        ours = path.removeprefix(self._prefix) if path.startswith(self._prefix + "/") else None
+        if scope["type"] == "http" and (ours is not None or self._otherwise is None):
+            await self._serve(ours or "/", scope, receive, send)
+        elif self._otherwise is not None:
+            if scope["type"] == "lifespan":
+                receive = _starting(self.flow, receive)
+            await self._otherwise({**scope, FLOW_KEY: self.flow}, receive, send)
+        elif scope["type"] == "lifespan":
+            await _live(_starting(self.flow, receive), send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
 
 
 def _header(name: bytes, value: bytes) -> Header:

@@ -7,17 +7,26 @@ This only translates; `xpay_flow.endpoints` decides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from django.conf import settings as project
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, URLResolver, get_resolver, path
+from django.urls import URLPattern, URLResolver, get_resolver, re_path
 
-from xpay_flow.adapter_kit import Body, blocking, is_async, length_required, parse_query
+from xpay_flow.adapter_kit import (
+    ROUTES,
+    Body,
+    blocking,
+    is_async,
+    length_required,
+    only_flow,
+    parse_query,
+    route_name,
+)
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebResponse
-from xpay_flow.errors import ConfigurationError
 
 from .database import connection_is_managed
 
@@ -25,7 +34,6 @@ V = TypeVar("V", bound=Callable[..., Any])
 
 # The attribute that marks our views, also where a decorator wraps them.
 MARK: Final = "xpay_flow"
-_NAMES: Final = ("webhook", "payment-status", "return", "xpay-flow.js", "xpay-flow.css")
 
 
 def routes(flow: RequestHandler | AsyncRequestHandler) -> list[URLPattern]:
@@ -38,7 +46,12 @@ def routes(flow: RequestHandler | AsyncRequestHandler) -> list[URLPattern]:
         flow: a `Flow`; or an `AsyncFlow`, which needs an ASGI server.
     """
     return [
-        path(name, _view_at(f"/{name}", flow), name=f"xpay_flow_{_word(name)}") for name in _NAMES
+        re_path(
+            f"^{re.escape(name[1:])}/?$",
+            _view_at(name, flow),
+            name=f"xpay_flow_{route_name(name)}",
+        )
+        for name in ROUTES
     ]
 
 
@@ -53,11 +66,8 @@ def flow_from(request: HttpRequest) -> Any:
 
 def flow_in(urlconf: str | None = None) -> Any:
     """The flow whose routes a URLconf includes; by default `ROOT_URLCONF`."""
-    found = {id(flow): flow for view in views_in(urlconf) if (flow := getattr(view, MARK))}
-    if len(found) != 1:
-        text = "include(xpay_flow_django.routes(flow)) must stand in the URLconf, for one flow"
-        raise ConfigurationError(f"{text}; there are {len(found)}")
-    return next(iter(found.values()))
+    flows = (getattr(view, MARK) for view in views_in(urlconf))
+    return only_flow(flows, "include(xpay_flow_django.routes(flow)) in the URLconf")
 
 
 def views_in(urlconf: str | None = None) -> Iterator[Callable[..., Any]]:
@@ -83,10 +93,6 @@ def _marked_views(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Call
 def _view(pattern: Any) -> Callable[..., Any]:
     view: Callable[..., Any] = pattern.callback
     return view
-
-
-def _word(name: str) -> str:
-    return name.replace("-", "_").replace(".", "_")
 
 
 def _view_at(at: str, flow: RequestHandler | AsyncRequestHandler) -> Callable[..., HttpResponse]:

@@ -14,9 +14,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from xpay_flow.adapter_kit import Body, answering, parse_query, start
+from xpay_flow.adapter_kit import (
+    ROUTES,
+    Body,
+    answering,
+    only_flow,
+    parse_query,
+    route_name,
+    start,
+)
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest
-from xpay_flow.errors import ConfigurationError, MissingExtra
+from xpay_flow.errors import MissingExtra
 
 try:
     from fastapi import APIRouter, Request, Response
@@ -81,14 +89,15 @@ def routes(flow: RequestHandler | AsyncRequestHandler) -> APIRouter:
         openapi_extra=_QUERY_DOCS,
     )
     # Every method goes to the endpoint, so that it is the endpoint that refuses one.
-    for name in ("webhook", "payment-status", "return", "xpay-flow.js", "xpay-flow.css"):
-        router.add_api_route(
-            f"/{name}",
-            served.at(f"/{name}"),
-            methods=_METHODS,
-            name=f"xpay_{name.replace('-', '_').replace('.', '_')}_any",
-            include_in_schema=False,
-        )
+    for path in ROUTES:
+        for slash in ("", "/"):
+            router.add_api_route(
+                path + slash,
+                served.at(path),
+                methods=_METHODS,
+                name=f"xpay_{route_name(path)}_any",
+                include_in_schema=False,
+            )
     return router
 
 
@@ -98,11 +107,8 @@ def flow_from(request: Request) -> Any:
     Raises:
         ConfigurationError: the app includes no such router, or several with different flows.
     """
-    found = {id(flow): flow for flow in _flows_in(request.app.routes)}
-    if len(found) != 1:
-        text = "include_router(xpay_flow_fastapi.routes(flow)) must be called, for one flow"
-        raise ConfigurationError(f"{text}; this app has {len(found)}")
-    return next(iter(found.values()))
+    flows = _flows_in(request.app.routes)
+    return only_flow(flows, "include_router(xpay_flow_fastapi.routes(flow))")
 
 
 def _flows_in(routes: Iterable[object]) -> Iterator[RequestHandler | AsyncRequestHandler]:

@@ -13,7 +13,14 @@ from http import HTTPStatus
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from xpay_flow.adapter_kit import Body, blocking, checked_prefix, length_required, parse_query
+from xpay_flow.adapter_kit import (
+    Blocking,
+    Body,
+    blocking,
+    checked_prefix,
+    length_required,
+    parse_query,
+)
 from xpay_flow.endpoints import AsyncRequestHandler, Header, RequestHandler, WebRequest, WebResponse
 from xpay_flow.errors import ConfigurationError
 
@@ -52,6 +59,27 @@ def flow_from(environ: WSGIEnvironment) -> Any:
         raise ConfigurationError(text) from None
 
 
+def answer(flow: Blocking, path: str, environ: WSGIEnvironment) -> WebResponse:
+    """The answer of one of `adapter_kit.ROUTES`, for frameworks with routes of their own.
+
+    Args:
+        path: such as "/webhook", wherever the framework has it.
+        environ: the request, of whose body nothing was read yet.
+    """
+    body = Body(flow.flow)
+    if not _read(environ, body):
+        return length_required()
+    request = WebRequest(
+        method=environ["REQUEST_METHOD"],
+        path=path,
+        query=parse_query(_bytes(environ, "QUERY_STRING")),
+        headers=tuple(_headers(environ)),
+        body=bytes(body),
+    )
+    # A server with one thread would keep xPay waiting behind a customer who waits for xPay.
+    return flow.handle(request, patient=bool(environ.get("wsgi.multithread")))
+
+
 class _App:
     def __init__(
         self,
@@ -69,24 +97,10 @@ class _App:
         if ours is None and self._otherwise is not None:
             environ[FLOW_KEY] = self._flow.flow
             return self._otherwise(environ, start)
-        response = self._answer(ours or "/", environ)
+        response = answer(self._flow, ours or "/", environ)
         status = f"{response.status} {HTTPStatus(response.status).phrase}"
         start(status, list(response.headers))
         return [response.body]
-
-    def _answer(self, path: str, environ: WSGIEnvironment) -> WebResponse:
-        body = Body(self._flow.flow)
-        if not _read(environ, body):
-            return length_required()
-        request = WebRequest(
-            method=environ["REQUEST_METHOD"],
-            path=path,
-            query=parse_query(_bytes(environ, "QUERY_STRING")),
-            headers=tuple(_headers(environ)),
-            body=bytes(body),
-        )
-        # A server with one thread would keep xPay waiting behind a customer who waits for xPay.
-        return self._flow.handle(request, patient=bool(environ.get("wsgi.multithread")))
 
 
 def _bytes(environ: WSGIEnvironment, name: str) -> bytes:

@@ -60,6 +60,13 @@ class Good:
         return response
 
 
+class WantsNoSlash(Good):
+    """An address with a slash at its end is another address."""
+
+    def path(self, path: str) -> str:
+        return "/" if path.endswith("/") else super().path(path)
+
+
 class WritesTheBodyAgain(Good):
     """The framework parsed the JSON, and the adapter writes it out again."""
 

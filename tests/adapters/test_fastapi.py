@@ -120,7 +120,7 @@ def test_a_flow_that_is_not_the_only_one_is_not_guessed(routers: int) -> None:
     @app.get("/here")
     async def here(given: Annotated[Any, Depends(adapter.flow_from)]) -> None: ...
 
-    with pytest.raises(ConfigurationError, match=f"this app has {routers}"):
+    with pytest.raises(ConfigurationError, match=f"there are {routers}"):
         asgi_client(app)("GET", "/here")
 
 

@@ -44,6 +44,7 @@ PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
         planted.ForgetsThePrefix,
         planted.LooksAtTheEnd,
     ),
+    "test_a_slash_at_the_end_changes_nothing": (planted.WantsNoSlash,),
     "test_an_address_that_is_not_ours_is_404": (planted.LooksAtTheBeginning,),
     "test_a_wrong_method_is_405_and_names_the_right_one": (planted.KnowsNoOtherMethods,),
     "test_head_is_get_without_the_body": (planted.TakesHeadForGet, planted.MeasuresAgain),

@@ -270,6 +270,16 @@ class AdapterSuite:
             assert 200 == world.send("GET", path).status
         assert 404 == world.client("GET", f"/other{prefix}/xpay-flow.js").status
 
+    def test_a_slash_at_the_end_changes_nothing(self) -> None:
+        """An address that was typed with a slash at its end is answered, and not redirected."""
+        world = self.open()
+        json_type = ("Content-Type", "application/json")
+        signed = (json_type, signature(ODD_SPELLING))
+        assert 200 == world.send("POST", "/webhook/", signed, ODD_SPELLING).status
+        assert 200 == world.send("GET", "/payment-status/?xpay_intent_id=in_1").status
+        for path in ("/return/?xpay_intent_id=in_1", "/xpay-flow.js/"):
+            assert 200 == world.send("GET", path).status
+
     def test_an_address_that_is_not_ours_is_404(self) -> None:
         """A path that only begins like one of ours is none."""
         world = self.open()
