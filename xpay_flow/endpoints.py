@@ -174,7 +174,11 @@ def _status(request: WebRequest, context: FlowContext, _: Pages) -> Query[WebRes
         found = yield from status(wanted.intent_id, wait_s=wanted.wait_s, seen=wanted.seen)
     except StoreError as error:
         return json_response(error.status_hint, {"error": "not-read"}, _RETRY)
-    answer: dict[str, object] = {"status": found.status, "final": found.final}
+    answer: dict[str, object] = {
+        "status": found.status,
+        "final": found.final,
+        "refunded": found.refunded,
+    }
     return json_response(200, answer) if found.known else json_response(404, answer | _UNKNOWN)
 
 

@@ -54,7 +54,7 @@ _QUERY_DOCS: Final[dict[str, Any]] = {
         )
     ]
 }
-_STATUS_EXAMPLE: Final = {"status": "SUCCESS", "final": True}
+_STATUS_EXAMPLE: Final = {"status": "SUCCESS", "final": True, "refunded": "none"}
 _STATUS_DOCS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "FAILED is the latest event; with `final` false a success may follow.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import attrs
@@ -129,6 +130,80 @@ def test_text_keeps_every_digit(amount_minor: int, currency: str) -> None:
     whole, _, rest = number.partition(".")
     assert (amount_minor, currency) == (int(whole + rest), code)
     assert len(rest) == exponent(currency)
+
+
+# --- from a price --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "amount_minor"),
+    [
+        ("19.99", "USD", 1999),
+        (Decimal("19.99"), "USD", 1999),
+        ("20", "USD", 2000),
+        ("19.990", "USD", 1999),
+        (Decimal("1E+2"), "USD", 10_000),
+        ("1999", "JPY", 1999),
+        ("1999.00", "JPY", 1999),
+        ("1.234", "KWD", 1234),
+        ("0.0001", "CLF", 1),
+        ("0", "USD", 0),
+        ("10000000000000.00", "USD", AMOUNT_MINOR_MAX),
+    ],
+)
+def test_money_of_a_price(price: Decimal | str, currency: str, amount_minor: int) -> None:
+    """A price in text or Decimal becomes exactly its minor units."""
+    assert Money(amount_minor, currency) == Money.of(price, currency)
+
+
+@pytest.mark.parametrize(
+    ("price", "words"),
+    [
+        ("19.999", "fraction"),
+        ("1000000000000.000000000000000001", "fraction"),
+        (Decimal("0.001"), "fraction"),
+        (19.99, "float is not exact"),
+        (20.0, "float is not exact"),
+        (1999, "minor units"),
+        (True, "a price is"),
+        ("1,999.00", "a price is"),
+        ("19,99", "a price is"),
+        ("-1", "a price is"),
+        ("1e3", "a price is"),
+        ("\u0661", "a price is"),
+        (" 1", "a price is"),
+        ("", "a price is"),
+        (None, "a price is"),
+        (b"1", "a price is"),
+        (Decimal("-1"), "a price is"),
+        (Decimal("NaN"), "a price is"),
+        (Decimal("sNaN"), "a price is"),
+        (Decimal("Infinity"), "a price is"),
+        (Decimal("1E+999999"), "a price is"),
+        (Decimal("1E-999999"), "fraction"),
+        ("9" * 18, "amount_minor"),
+    ],
+)
+def test_money_of_refuses_what_is_no_exact_price(price: object, words: str) -> None:
+    """A fraction of the minor unit, a float, an int or odd text is refused in words."""
+    with pytest.raises(InvalidValue, match=words):
+        Money.of(price, "USD")  # type: ignore[arg-type]
+
+
+@given(st.integers(0, AMOUNT_MINOR_MAX), st.sampled_from(["USD", "JPY", "KWD", "CLF"]))
+def test_money_of_reads_what_money_shows(amount_minor: int, currency: str) -> None:
+    """The text of an amount, read again, is the amount."""
+    money = Money(amount_minor, currency)
+    assert money == Money.of(str(money).split(" ")[0], currency)
+
+
+def test_money_of_takes_the_decimals_of_the_provider() -> None:
+    """Where xPay counts a currency otherwise than ISO 4217, amount and text follow xPay."""
+    króna = Money.of("500", "ISK", decimals=2)
+    assert (50_000, "500.00 ISK") == (króna.amount_minor, str(króna))
+    assert Money(50_000, "ISK") == króna
+    with pytest.raises(InvalidValue, match="decimals"):
+        Money.of("500", "ISK", decimals=7)
 
 
 def test_the_list_of_currencies_is_read_late() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from xpay_flow import signing
 from xpay_flow.errors import ConfigurationError
+from xpay_flow.money import Money
 from xpay_flow.settings import RECONCILE_SCHEDULE_S, RETRY_SCHEDULE_S, Settings, store_url
 
 PUBLIC, PRIVATE = "pk_4f9a1c77e2b0", "sk_8d21b6f05e9c"
@@ -243,6 +244,7 @@ BAD: dict[str, list[object]] = {
     "create_lease_s": [0, 20, 3601],
     "metadata_key": ["", "x" * 41, "a b", "ä", "a\n", None],
     "status_wait_s_max": [-1, 121, float("nan")],
+    "currency_decimals": ["ISK:2", ("ISK",), ("XXX:2",), (None,)],
 }
 
 
@@ -333,6 +335,7 @@ def test_from_env() -> None:
         "XPAY_CREATE_LEASE_S": "9",
         "XPAY_METADATA_KEY": "our_intent",
         "XPAY_STATUS_WAIT_S_MAX": "0",
+        "XPAY_CURRENCY_DECIMALS": "ISK:2,UGX:0",
     }
     expected = Settings(
         **LIVE,
@@ -355,6 +358,7 @@ def test_from_env() -> None:
         create_lease_s=9,
         metadata_key="our_intent",
         status_wait_s_max=0.0,
+        currency_decimals=("ISK:2", "UGX:0"),
     )
     assert expected == Settings.from_env(environ)
     assert set(environ) == {field.metadata["env"] for field in attrs.fields(Settings)}
@@ -472,3 +476,20 @@ def test_settings_need_no_extra() -> None:
             [sys.executable, "-c", program], cwd=root, check=False, timeout=120
         ).returncode
     )
+
+
+def test_settings_money_counts_a_currency_as_currency_decimals_says() -> None:
+    """`Settings.money` makes minor units as xPay counts them, and as ISO 4217 has it otherwise."""
+    settings = Settings.sandbox(currency_decimals=("ISK:2",))
+    assert Money(50_000, "ISK") == settings.money("500", "ISK")
+    assert Money(500, "UGX") == settings.money("500", "UGX")
+    assert "500.00 ISK" == str(settings.money("500", "ISK"))
+
+
+@pytest.mark.parametrize(
+    "entry", ["ISK", "ISK:", "ISK:7", "isk:2", "XXX:2", ":2", "ISK:-1", "ISK:٢"]
+)
+def test_currency_decimals_refuses_what_is_no_code_with_decimals(entry: str) -> None:
+    """A wrong entry stops the start, in words."""
+    with pytest.raises(ConfigurationError, match="ISK:2"):
+        Settings.sandbox(currency_decimals=(entry,))

@@ -144,7 +144,9 @@ def test_the_tutorial_can_be_followed(
     # 4. Buy a mug.
     back = press(buy(browser), "approve")
     assert ("/xpay/return", ports.shop) == (back.url.path, back.url.port)
-    assert {"status": "SUCCESS", "final": True} == status(browser, back, wait=20)
+    assert {"status": "SUCCESS", "final": True, "refunded": "none"} == status(
+        browser, back, wait=20
+    )
     assert "Thank you, it is paid" in browser.get(back.url).text
     (first,) = orders(browser)
     assert "paid, 19.99 USD: send the mug" == fulfilled(browser, first)

@@ -19,7 +19,7 @@ from xpay_flow.flows.queries import UNKNOWN_PAYMENT
 from xpay_flow.lifecycle import LIFECYCLE
 from xpay_flow.money import Money
 from xpay_flow.ports import Clock, NoAnswer
-from xpay_flow.records import change
+from xpay_flow.records import aliases_of, change
 from xpay_flow.stores import open_store
 from xpay_flow.testing.world import AsyncManualClock, World
 
@@ -49,7 +49,10 @@ ACTS: dict[str, tuple[Callable[[World, str], object], PaymentStatus]] = {
     "declined": (lambda world, x: world.xpay.decline(x), FAILED),
     "paid": (lambda world, x: world.xpay.pay(x), SUCCESS),
     "declined, then paid": (lambda world, x: (world.xpay.decline(x), world.xpay.pay(x)), SUCCESS),
-    "refunded": (lambda world, x: (world.xpay.pay(x), world.xpay.refund(x)), SUCCESS),
+    "refunded": (
+        lambda world, x: (world.xpay.pay(x), world.xpay.refund(x)),
+        attrs.evolve(SUCCESS, refunded="full"),
+    ),
     "disputed": (lambda world, x: (world.xpay.pay(x), world.xpay.dispute(x)), SUCCESS),
     "wrong money": (
         lambda world, x: send_webhook(world, "intent.success", **success_of(world, x, amount=1)),
@@ -66,7 +69,7 @@ ACTS: dict[str, tuple[Callable[[World, str], object], PaymentStatus]] = {
         lambda world, x: send_webhook(
             world, "intent.refunded", intentId=x, refundId="rf_1", amount=1, currency="USD"
         ),
-        PENDING,
+        attrs.evolve(PENDING, refunded="partial"),
     ),
 }
 
@@ -106,8 +109,44 @@ def test_an_id_that_is_not_known_is_pending(name: str) -> None:
 
 
 def test_the_status_tells_nothing_else() -> None:
-    """No amount, no receipt, no ids: a guessed id yields three words."""
-    assert ["status", "final", "known"] == [field.name for field in attrs.fields(PaymentStatus)]
+    """No amount, no receipt, no ids: a guessed id yields four words."""
+    assert ["status", "final", "known", "refunded"] == [
+        field.name for field in attrs.fields(PaymentStatus)
+    ]
+
+
+def test_status_stays_success_and_names_the_refund_beside_it() -> None:
+    """Money that went back is a word of its own: the status stays one of three."""
+    world = World()
+    x_intent_id = world.start_checkout().x_intent_id or ""
+    world.xpay.pay(x_intent_id)
+    world.settle()
+    assert SUCCESS == world.status(x_intent_id)
+    world.xpay.refund(x_intent_id, 500)
+    world.settle()
+    assert attrs.evolve(SUCCESS, refunded="partial") == world.status(x_intent_id)
+    world.xpay.refund(x_intent_id)
+    world.settle()
+    assert attrs.evolve(SUCCESS, refunded="full") == world.status(x_intent_id)
+
+
+def test_status_of_an_id_that_several_intents_have_is_pending_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No customer is shown the payment of another: both are named to the operator."""
+    world = World()
+    paid = world.start_checkout("order-1")
+    world.start_checkout("order-2")
+    world.xpay.pay(paid.x_intent_id or "")
+    world.settle()
+    mixed = the_record(world, "receipt:order-2")
+    assert mixed.intent is not None
+    intent = attrs.evolve(mixed.intent, x_intent_ids=(paid.x_intent_id or "",))
+    after = attrs.evolve(mixed, intent=intent, aliases=aliases_of(mixed.key, intent))
+    assert world.flow.store.commit(change(mixed, after))
+    assert PENDING == world.status(paid.x_intent_id)
+    assert "shown as pending" in caplog.text
+    assert paid.intent_id in caplog.text
 
 
 def test_parked_events_do_not_hide_the_intent() -> None:

@@ -24,6 +24,7 @@ from xpay_flow.errors import (
 )
 from xpay_flow.events import EventIdentity
 from xpay_flow.flow import Flow
+from xpay_flow.flows import checkout
 from xpay_flow.flows.checkout import REPEATABLE_MS
 from xpay_flow.money import Money
 from xpay_flow.ports import FOUND_MAX, Clock, HttpRequest, HttpResponse, NoAnswer
@@ -687,3 +688,33 @@ def test_start_checkout_goes_on_after_the_clock_is_set_back() -> None:
     world.start_checkout("order-1")
     clock.back_ms = HOUR_S * 1000
     assert world.start_checkout("order-2").url
+
+
+# --- money ---------------------------------------------------------------------------------------
+
+
+def test_start_checkout_refuses_money_counted_otherwise_than_the_settings_say() -> None:
+    """A price made by ISO 4217 would be wrong by a factor where currency_decimals differs."""
+    world = quiet_world(currency_decimals=("ISK:2",))
+    with pytest.raises(InvalidValue, match=r"flow\.settings\.money"):
+        world.start_checkout(money=Money.of("500", "ISK"))
+    assert [] == world.flow.store.history("receipt:order-42")
+    world.start_checkout(money=world.settings.money("500", "ISK"))
+    intent = the_record(world).intent
+    assert intent is not None
+    assert "500.00 ISK" == str(intent.money)
+    assert 50_000 == world.xpay.intents()[0].order.amount_minor
+
+
+def test_start_checkout_warns_once_of_a_currency_that_providers_count_differently(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first charge in it is a warning that names the setting; a setting silences it."""
+    checkout._warn_of.cache_clear()
+    world = quiet_world(currency_decimals=("ISK:0",))
+    world.start_checkout("order-1", Money(50_000, "ISK"))
+    assert "" == caplog.text
+    world.start_checkout("order-2", Money(50_000, "UGX"))
+    world.start_checkout("order-3", Money(50_000, "UGX"))
+    assert 1 == len(caplog.records)
+    assert "XPAY_CURRENCY_DECIMALS" in caplog.text

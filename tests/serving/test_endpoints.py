@@ -154,10 +154,10 @@ def test_other_errors_are_the_frameworks_to_report() -> None:
 @pytest.mark.parametrize(
     ("events", "answer"),
     [
-        ((), {"status": "PENDING", "final": False}),
-        ((b.failed(),), {"status": "FAILED", "final": False}),
-        ((b.failed(), b.paid()), {"status": "SUCCESS", "final": True}),
-        ((b.paid(amount_minor=1),), {"status": "PENDING", "final": False}),
+        ((), {"status": "PENDING", "final": False, "refunded": "none"}),
+        ((b.failed(),), {"status": "FAILED", "final": False, "refunded": "none"}),
+        ((b.failed(), b.paid()), {"status": "SUCCESS", "final": True, "refunded": "none"}),
+        ((b.paid(amount_minor=1),), {"status": "PENDING", "final": False, "refunded": "none"}),
     ],
     ids=["open", "failed", "failed, then paid", "paid too little"],
 )

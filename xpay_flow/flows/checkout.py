@@ -6,7 +6,9 @@ goes on with it; the database refuses a second attempt in the same place.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 
 import attrs
 
@@ -17,12 +19,15 @@ from ..checkout_request import CheckoutRequest
 from ..effects import Command, commit, count, load, new_id, now
 from ..errors import AlreadyPaid, InvalidValue, OutcomeUnknown, ReceiptInUse
 from ..intent import Intent
+from ..money import COUNTED_DIFFERENTLY, exponent
 from ..ports import FOUND_MAX
 from ..records import Record, attempt_key, intent_alias, receipt_alias
 from ..wire import IntentAnswer
 from .context import FlowContext, retry
 from .parking import attach_parked
 from .recording import load_intent, record_event, stored_attempt
+
+log = logging.getLogger("xpay_flow.checkout")
 
 # xPay forgets a key after 24 hours; a repeat later than this could make a second intent.
 REPEATABLE_MS = (m.IDEMPOTENCY_RETENTION_S - 3600) * 1000
@@ -61,11 +66,45 @@ def start_checkout(
         OutcomeUnknown: xPay's answer was lost. The attempt is stored; call again to go on with it.
         StoreError: the store failed; call again.
     """
+    request = _counted_as_xpay_counts(request, context)
     name = f"receipt {request.receipt_id}"
     attempt, resumed = yield from retry(
         context, name, lambda: _attempt(request, context, new_attempt)
     )
     return (yield from create_at_xpay(attempt, context, resumed=resumed))
+
+
+def _counted_as_xpay_counts(request: CheckoutRequest, context: FlowContext) -> CheckoutRequest:
+    """The request with the decimals that the settings give its currency, for texts.
+
+    Raises:
+        InvalidValue: `Money.of` counted the currency otherwise than the settings say.
+    """
+    money = request.money
+    decimals = context.settings.decimals(money.currency)
+    if decimals is None:
+        if money.currency in COUNTED_DIFFERENTLY:
+            _warn_of(money.currency)
+        if money.decimals == exponent(money.currency):
+            money = attrs.evolve(money, decimals=None)  # Not stored: it is the rule.
+    elif money.decimals not in (None, decimals):
+        raise InvalidValue(
+            f"this money was made with {money.decimals} decimals, and currency_decimals gives "
+            f"{money.currency} {decimals}: make it with flow.settings.money(…)"
+        )
+    else:
+        money = attrs.evolve(money, decimals=decimals)
+    return attrs.evolve(request, money=money)
+
+
+@cache  # Once for each currency and process.
+def _warn_of(currency: str) -> None:
+    log.warning(
+        "payment providers do not agree how many decimals %s has (ISO 4217: %d); ask xPay, "
+        "and say so in XPAY_CURRENCY_DECIMALS, or amounts can be wrong by a factor",
+        currency,
+        exponent(currency),
+    )
 
 
 def _attempt(

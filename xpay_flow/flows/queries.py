@@ -6,15 +6,18 @@ and SQL stores run them on a connection that cannot write.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
 import attrs
 
 from ..effects import Query, history, load, now, pause, recent
-from ..errors import UnknownIntent
-from ..intent import Intent
+from ..errors import UnknownIntent, quoted
+from ..intent import Intent, RefundStatus
 from ..records import Record, intent_alias, receipt_alias, x_intent_alias
+
+log = logging.getLogger("xpay_flow.queries")
 
 PublicStatus = Literal["SUCCESS", "FAILED", "PENDING"]
 
@@ -36,11 +39,13 @@ class PaymentStatus:
         status: `SUCCESS` is paid in full. `FAILED` is the latest event, and not the last
             while `final` is False: the customer may pay on the same page. Otherwise `PENDING`.
         known: an intent with this id is on file.
+        refunded: how much of the payment went back; `status` stays `SUCCESS`.
     """
 
     status: PublicStatus
     final: bool
     known: bool = True
+    refunded: RefundStatus = "none"
 
 
 UNKNOWN_PAYMENT = PaymentStatus(status="PENDING", final=False, known=False)
@@ -61,8 +66,7 @@ def status(
     looks_left = int(wait_s / LOOK_EVERY_S) + 1
     while True:
         found = yield from load(x_intent_alias(x_intent_id))
-        intents = [record.intent for record in found if record.intent is not None]
-        result = public_status(intents[0]) if intents else UNKNOWN_PAYMENT
+        result = _status_of([r.intent for r in found if r.intent is not None])
         left_s = (until_ms - (yield from now())) / 1000
         if result.final or result.status not in ("PENDING", seen):
             return result
@@ -72,12 +76,24 @@ def status(
         yield from pause(min(LOOK_EVERY_S, left_s))
 
 
+def _status_of(intents: Sequence[Intent]) -> PaymentStatus:
+    if len(intents) > 1:
+        # Which of them this customer has paid is not known, and none is shown for another.
+        log.error(
+            "xPay's id %s belongs to %s; its status is shown as pending",
+            quoted(intents[0].x_intent_id),
+            " and ".join(intent.id for intent in intents),
+        )
+        return PaymentStatus(status="PENDING", final=False)
+    return public_status(intents[0]) if intents else UNKNOWN_PAYMENT
+
+
 def public_status(intent: Intent) -> PaymentStatus:
     """The status of an intent in public. A payment whose amount is unproven is pending."""
     if intent.is_settled:
-        return PaymentStatus(status="SUCCESS", final=True)
+        return PaymentStatus(status="SUCCESS", final=True, refunded=intent.refund_status)
     if intent.is_paid or "wrong_money" in intent.attention:
-        return PaymentStatus(status="PENDING", final=False)
+        return PaymentStatus(status="PENDING", final=False, refunded=intent.refund_status)
     return PaymentStatus(
         status=_PUBLIC.get(intent.state, "PENDING"), final=intent.state == "rejected"
     )

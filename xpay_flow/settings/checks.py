@@ -13,7 +13,8 @@ from typing import Final, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from .. import messages
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InvalidValue
+from ..money import DECIMALS_MAX, exponent
 from ..signing import SignaturePolicy
 
 Check: TypeAlias = Callable[[object], "str | None"]
@@ -160,3 +161,15 @@ def metadata_key(value: object) -> str | None:
     if isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII):
         return None
     return f"must be 1 to {messages.METADATA_KEY_CHARS_MAX} letters, digits, '_', '.' or '-'"
+
+
+def currency_decimals(value: object) -> str | None:
+    """For a currency and the number of its decimals at xPay."""
+    code, _, digits = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not re.fullmatch(rf"[0-{DECIMALS_MAX}]", digits, re.ASCII):
+        return "must be a code and its number of decimals, such as ISK:2"
+    try:
+        exponent(code)
+    except InvalidValue:
+        return "names no currency of ISO 4217: write a code and its decimals, such as ISK:2"
+    return None

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 import attrs
 
+from ..money import Money
 from ..signing import Require, SignaturePolicy
 from . import checks
 from .checks import Check
@@ -242,6 +244,16 @@ class Settings:
             checks.metadata_key,
         ),
     )
+    currency_decimals: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=_about(
+            "CURRENCY_DECIMALS",
+            "Currencies whose minor unit xPay counts otherwise than ISO 4217, and how many "
+            "decimals they have there, such as `ISK:2,UGX:2`; `Settings.money` uses it.",
+            checks.tuple_of(checks.currency_decimals, what="codes with decimals", empty=True),
+            read_words,
+        ),
+    )
     # Below the 30 s after which common proxies cut a silent connection.
     status_wait_s_max: float = attrs.field(
         default=25.0,
@@ -262,6 +274,23 @@ class Settings:
     def allow_loopback_checkout(self) -> bool:
         """Whether a customer may be sent to this machine: only for the local sandbox."""
         return self.mode == "sandbox"
+
+    @cached_property
+    def _decimals(self) -> dict[str, int]:
+        named = (entry.partition(":") for entry in self.currency_decimals)
+        return {code: int(digits) for code, _, digits in named}
+
+    def decimals(self, currency: str) -> int | None:
+        """How many decimals a currency has at xPay, where `currency_decimals` names it."""
+        return self._decimals.get(currency)
+
+    def money(self, price: Decimal | str, currency: str) -> Money:
+        """`Money.of`, with the decimals that `currency_decimals` gives the currency.
+
+        Raises:
+            InvalidValue: see `Money.of`.
+        """
+        return Money.of(price, currency, decimals=self.decimals(currency))
 
     # Every webhook needs it, and building one encodes each key.
     @cached_property

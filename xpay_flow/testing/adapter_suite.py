@@ -181,17 +181,27 @@ class AdapterSuite:
         """The browser reads `status` and `final`, and nothing keeps a copy of the answer."""
         world = self.open()
         answer = world.status("in_1")
-        assert (200, {"status": "PENDING", "final": False}) == (answer.status, answer.json())
+        assert (200, {"status": "PENDING", "final": False, "refunded": "none"}) == (
+            answer.status,
+            answer.json(),
+        )
         assert "application/json" == answer.header("content-type")
         assert "no-store" == answer.header("cache-control")
         world.deliver(ODD_SPELLING)
-        assert {"status": "SUCCESS", "final": True} == world.status("in_1").json()
+        assert {"status": "SUCCESS", "final": True, "refunded": "none"} == world.status(
+            "in_1"
+        ).json()
 
     def test_an_unknown_payment_is_404_and_pending(self) -> None:
         """The customer can be back before anything else is, so no failure is shown."""
         answer = self.open().status("in_unknown")
         assert 404 == answer.status
-        assert {"status": "PENDING", "final": False, "known": False} == answer.json()
+        assert {
+            "status": "PENDING",
+            "final": False,
+            "refunded": "none",
+            "known": False,
+        } == answer.json()
 
     def test_a_query_without_an_id_is_400(self) -> None:
         """A malformed query is refused in words, and nothing foreign is quoted."""
@@ -224,7 +234,7 @@ class AdapterSuite:
         world.clock.meanwhile = pay_at_the_third_look
         answer = world.status("in_1", wait="20")
         assert [200] == [reply.status for reply in delivered]
-        assert {"status": "SUCCESS", "final": True} == answer.json()
+        assert {"status": "SUCCESS", "final": True, "refunded": "none"} == answer.json()
         assert 5_000 > world.clock.now_ms() - b.NOW_MS
 
     def test_a_waiting_query_ends_when_its_time_is_up(self) -> None:
