@@ -55,6 +55,14 @@ class DjangoReader:
             return []
         return self._database.read_only(partial(reading.load, alias, event, self._database.alias))
 
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.BatchLoading`."""
+        using = self._database.alias
+        return look_up(
+            lookups,
+            lambda named: self._database.read_only(partial(reading.load_many, named, using)),
+        )
+
     def history(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         if not is_a_name(alias):

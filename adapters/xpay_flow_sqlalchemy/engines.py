@@ -20,7 +20,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from xpay_flow.errors import ConfigurationError, MissingExtra
 from xpay_flow.stores.sqlite_durability import keep_commits, write_ahead
@@ -31,6 +31,9 @@ from .names import DEFAULT_PREFIX, Names
 # The most connections of one process; PostgreSQL's own limit is 100 over all processes.
 KEPT: Final = 5
 MORE_IN_A_RUSH: Final = 5
+# Beside those: the connections of a store's reader. Customers who wait are one look at a time, so
+# they need one, and an operator's page another.
+READERS: Final = 2
 # xPay stops listening after 2 s, and we answer 503 after 1.5 s. A webhook waits at most once for a
 # connection, and its statements for others that hold the same row.
 POOL_WAIT_S: Final = 0.7
@@ -116,6 +119,14 @@ def another_engine(engine: Engine) -> Engine:
     twin = copy(engine)
     twin.pool = engine.pool.recreate()
     return twin
+
+
+def reader_engine(engine: Engine) -> Engine:
+    """The engine for a store's reader: no look of a customer's takes a connection of a webhook's.
+
+    A pool that keeps no connections, or has only one, is left as it is.
+    """
+    return another_engine(engine) if isinstance(engine.pool, QueuePool) else engine
 
 
 def plain_engine(url: URL) -> Engine:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from copy import copy
 from functools import partial
+from threading import BoundedSemaphore
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -35,12 +36,15 @@ from .engines import (
     KEPT,
     MORE_IN_A_RUSH,
     PATIENT_S,
+    POOL_WAIT_S,
+    READERS,
     Place,
     another_engine,
     open_async_engine,
     open_engine,
     place,
     plain_async_engine,
+    reader_engine,
 )
 from .handler_guard import HandlerGuard
 from .postgresql import OneStatement
@@ -54,27 +58,45 @@ T = TypeVar("T")
 
 
 class SQLAlchemyReader:
-    """What a query may use: transactions in which the database itself refuses to write."""
+    """What a query may use: transactions in which the database itself refuses to write.
+
+    At most two at once, on connections that no webhook needs.
+    """
 
     def __init__(self, database: Database, reading: Reading) -> None:
         self._database = database
         self._reading = reading
+        self._turns = BoundedSemaphore(READERS)
 
     def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         if not is_a_name(alias):
             return []
-        return self._database.read_only(partial(self._reading.load, alias=alias, event=event))
+        return self._read(partial(self._reading.load, alias=alias, event=event))
+
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.BatchLoading`."""
+        load_many = self._reading.load_many
+        return look_up(lookups, lambda named: self._read(partial(load_many, lookups=named)))
 
     def history(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         if not is_a_name(alias):
             return []
-        return self._database.read_only(partial(self._reading.history, alias=alias))
+        return self._read(partial(self._reading.history, alias=alias))
 
     def recent(self, limit: int) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._database.read_only(partial(self._reading.recent, limit=limit))
+        return self._read(partial(self._reading.recent, limit=limit))
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        # In an event loop nobody waits here: the awaited face lets no more through.
+        if not self._turns.acquire(timeout=POOL_WAIT_S):
+            raise StoreUnavailable(f"those who read before took longer than {POOL_WAIT_S} s")
+        try:
+            return self._database.read_only(work)
+        finally:
+            self._turns.release()
 
 
 class _Store:
@@ -94,6 +116,7 @@ class _Store:
         # Where a webhook's own statements go; see `asyncpg_fast_path`.
         self._hot = self._database
         self.lock_statements = LockStatements(self._database, self._tables)
+        self._readers = Database(reader_engine(engine))
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
@@ -165,11 +188,17 @@ class _Store:
 
     def reader(self) -> SQLAlchemyReader:
         """The same records, in transactions in which the database refuses to write."""
-        return SQLAlchemyReader(self._database, self._reading)
+        return SQLAlchemyReader(self._readers, self._reading)
 
     def close(self) -> None:
         """After it, every call of the store or a reader raises StoreUnavailable."""
-        self._database.closed = self._hot.closed = True
+        self._database.closed = self._hot.closed = self._readers.closed = True
+
+    @property
+    def engine_of_readers(self) -> Engine | None:
+        """The reader's own engine, which is ours to dispose of; None if it has none."""
+        engine = self._readers.engine
+        return None if engine is self._database.engine else engine
 
     def go_direct(self, asyncpg_fast_path: Direct) -> None:
         """Have a webhook's own statements go there."""
@@ -233,8 +262,9 @@ class SQLAlchemyStore(_Store):
     def close(self) -> None:
         """After it, every call of the store or a reader raises StoreUnavailable."""
         super().close()
-        if self._engine_of_ours is not None:
-            self._engine_of_ours.dispose()
+        for engine in (self.engine_of_readers, self._engine_of_ours):
+            if engine is not None:
+                engine.dispose()
 
     def __enter__(self) -> SQLAlchemyStore:
         return self
@@ -250,8 +280,8 @@ class ConnectionLimiter:
     in a rush some would wait until their time is up.
     """
 
-    def __init__(self) -> None:
-        self._semaphore = asyncio.Semaphore(KEPT + MORE_IN_A_RUSH)
+    def __init__(self, at_once: int = KEPT + MORE_IN_A_RUSH) -> None:
+        self._semaphore = asyncio.Semaphore(at_once)
 
     async def run(self, act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         async with self._semaphore:
@@ -350,7 +380,7 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
 
     def reader(self) -> AwaitedReader:
         """The same records, in transactions in which the database refuses to write."""
-        return AwaitedReader(self._store.reader(), self._turns.run)
+        return AwaitedReader(self._store.reader(), ConnectionLimiter(READERS).run)
 
     async def check(self) -> None:
         """Look at the tables once; see `SQLAlchemyStore`."""
@@ -363,6 +393,8 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         self._store.close()
         if self._direct is not None:
             await self._direct.connections.close()
+        if (readers := self._store.engine_of_readers) is not None:
+            await greenlet_spawn(readers.dispose)
         if self._engine_of_ours is not None:
             await self._engine_of_ours.dispose()
 

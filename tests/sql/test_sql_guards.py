@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.records import attempt_key
 from xpay_flow.testing.store_suite import put, together
-from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, engines, migrating
+from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, engines, migrating, stores
 from xpay_flow_sqlalchemy import database as databases
 
-from .kit import BlockingStore, Place
+from .kit import ANSWERS_S, BlockingStore, Place
 
 KINDS = ["postgresql", "mariadb", "sqlite"]
 
@@ -237,10 +238,75 @@ def test_looking_survives_a_lost_connection(postgresql: Place, driver: str) -> N
     first = put(store, b.attempt())
     ended(postgresql)
     assert [first] == list(store.history(first.key))
-    ended(postgresql)
-    assert [first] == list(store.reader().history(first.key))
     put(store, b.next_change(first, b.paid()))
+    reader = store.reader()
+    assert first.key == reader.history(first.key)[0].key
+    ended(postgresql)
+    assert first.key == reader.history(first.key)[0].key
     store.close()
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg_async", "postgresql+asyncpg"])
+def test_a_reader_takes_no_connection_that_the_store_needs(
+    postgresql: Place, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While as many read as may, a commit finds a connection; and they while others commit."""
+    postgresql.empty()
+    take_one_connection(monkeypatch)
+    store = opened(postgresql.by(driver))
+    first = put(store, b.attempt())
+    reader = store.reader()
+
+    def commit() -> None:
+        with suppress(StoreUnavailable):
+            store.commit(b.next_change(first, b.paid()))
+
+    committing = threading.Thread(target=commit)
+    with row_is_locked(postgresql, first.key):
+        committing.start()
+        try:
+            until_one_waits(postgresql)
+            found = reader.load(first.key)
+            assert committing.is_alive()
+        finally:
+            committing.join(ANSWERS_S)
+    assert [first.key] == [record.key for record in found]
+    store.close()
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg_async"])
+def test_a_reader_in_the_pool_of_the_store_would_be_found(
+    postgresql: Place, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one pool for both, whoever looks waits behind a commit until no time is left."""
+    postgresql.empty()
+    monkeypatch.setattr(stores, "reader_engine", lambda engine: engine)
+    with pytest.raises(StoreUnavailable):
+        test_a_reader_takes_no_connection_that_the_store_needs(postgresql, driver, monkeypatch)
+
+
+def take_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have stores opened from here on keep one connection, and wait a moment for it."""
+    few = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
+    monkeypatch.setattr(engines, "_pool_options", lambda: few)
+
+
+@contextmanager
+def row_is_locked(place: Place, key: str) -> Generator[None]:
+    """Another program's transaction holds the record."""
+    with place.engine().begin() as connection:
+        lock = "SELECT 1 FROM xpay_flow_intents WHERE record_key = :key FOR UPDATE"
+        connection.execute(text(lock), {"key": key})
+        yield
+
+
+def until_one_waits(place: Place) -> None:
+    """Come back when a statement waits for the lock."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    for _ in range(1000):
+        if place.answer(f"{waiting} AND datname = current_database()"):
+            return
+    raise AssertionError("no statement waits for the lock")
 
 
 def test_writing_over_a_lost_connection_is_not_known(postgresql: Place) -> None:

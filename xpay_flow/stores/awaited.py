@@ -47,6 +47,13 @@ class AwaitedReader:
         found: Sequence[Record] = await self._call(self._reader.load, alias, event)
         return found
 
+    async def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.BatchLoading`."""
+        if not isinstance(self._reader, BatchLoading):
+            return [await self.load(alias, event) for alias, event in lookups]
+        found: Sequence[Sequence[Record]] = await self._call(self._reader.load_many, lookups)
+        return found
+
     async def history(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         whole: Sequence[Record] = await self._call(self._reader.history, alias)

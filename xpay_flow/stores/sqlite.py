@@ -128,6 +128,10 @@ class SQLiteReader:
             return self._records(_LOAD, named)
         return self._records(_LOAD_FOR, {**named, **alike(event)})
 
+    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
+        """See `xpay_flow.ports.BatchLoading`; what it saves is a hop into a thread for each."""
+        return [self.load(alias, event) for alias, event in lookups]
+
     def history(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
         return self._records(_HISTORY, {"alias": alias, "limit": FOUND_MAX})
@@ -183,10 +187,6 @@ class SQLiteStore(SQLiteReader):
         if "?" in path:
             raise ConfigurationError("the SQLite store takes no options after a question mark")
         return cls(path)
-
-    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
-        """See `xpay_flow.ports.BatchLoading`; what it saves is a hop into a thread for each."""
-        return [self.load(alias, event) for alias, event in lookups]
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
