@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from . import drive, flows, timeline
 from .background import POLL_S, background_tasks, background_threads, end_all
-from .checkout_request import CheckoutRequest, Customer
+from .checkout_request import Address, CheckoutRequest, Customer, Name
 from .default_ports import awaited_ports, blocking_ports
 from .drive import AsyncPorts, Ports
 from .effects import Command, Query
@@ -113,13 +113,13 @@ class Flow(HandlerRegistration):
     def start_checkout(
         self,
         *,
-        receipt_id: str,
+        receipt_id: Name,
         money: Money,
-        callback_url: str,
-        cancel_url: str | None = None,
-        customer: Customer | Mapping[str, str] | None = None,
+        callback_url: Address,
+        cancel_url: Address | None = None,
+        customer: Customer | Mapping[str, str | None] | None = None,
         description: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Name] | None = None,
         new_attempt: bool = False,
         **options: Any,
     ) -> Checkout:
@@ -333,13 +333,13 @@ class AsyncFlow(AsyncHandlerRegistration):
     async def start_checkout(
         self,
         *,
-        receipt_id: str,
+        receipt_id: Name,
         money: Money,
-        callback_url: str,
-        cancel_url: str | None = None,
-        customer: Customer | Mapping[str, str] | None = None,
+        callback_url: Address,
+        cancel_url: Address | None = None,
+        customer: Customer | Mapping[str, str | None] | None = None,
         description: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Name] | None = None,
         new_attempt: bool = False,
         **options: Any,
     ) -> Checkout:

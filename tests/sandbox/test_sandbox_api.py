@@ -238,6 +238,8 @@ def test_wrong_fields(change: dict[str, Any]) -> None:
         {"callbackUrl": "http://localhost:8000/return"},
         {"callbackUrl": "http://shop.localhost/return"},
         {"callbackUrl": "http://[::1]:8000/"},
+        {"callbackUrl": "http://192.168.1.20:8000/return"},
+        {"callbackUrl": "http://web:8000/return"},
         {"callbackUrl": "https://shop.example/straße?a=1#b"},
         {"receiptId": "a" * 255},
         {"metadata": {str(number): "v" * 500 for number in range(50)}},

@@ -66,6 +66,7 @@ def start_checkout(
         OutcomeUnknown: xPay's answer was lost. The attempt is stored; call again to go on with it.
         StoreError: the store failed; call again.
     """
+    request.check_for(context.settings)
     request = _counted_as_xpay_counts(request, context)
     name = f"receipt {request.receipt_id}"
     attempt, resumed = yield from retry(

@@ -31,12 +31,13 @@ def _not_live(base_url: str) -> str | None:
     parts = urlsplit(base_url)
     if parts.scheme != "https":
         return "must begin with https:// in live mode: it carries your keys"
-    if _is_near(parts.hostname or ""):
+    if is_near(parts.hostname or ""):
         return "is a private or local address: live mode needs xPay's own"
     return None
 
 
-def _is_near(host: str) -> bool:
+def is_near(host: str) -> bool:
+    """Whether a host is this machine or lies in a private network, as far as its name shows."""
     host = host.rstrip(".")
     try:
         return not ipaddress.ip_address(host).is_global

@@ -14,7 +14,8 @@ from ..money import AMOUNT_MINOR_MAX
 from .refusal import refuse
 from .strict_json import JSON, Members
 
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What no name or label of ours or xPay's holds.
+CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 # Refund amounts are strings in requests and integers in answers, so either may come back.
 _DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -32,7 +33,7 @@ def plain(members: Members, name: str) -> str | None:
         return None
     if not isinstance(value, str) or not 0 < len(value) <= messages.ID_CHARS_MAX:
         refuse("bad-field", f"{name} is not a string of 1 to {messages.ID_CHARS_MAX} characters")
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         refuse("bad-field", f"{name} holds a control character")
     return value
 
@@ -61,7 +62,7 @@ def label(members: Members, name: str) -> str | None:
     value = members.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= messages.ID_CHARS_MAX:
         return None
-    return None if _CONTROL.search(value) else value
+    return None if CONTROL.search(value) else value
 
 
 def amount_minor(members: Members) -> int | None:

@@ -54,7 +54,7 @@ def parse_object(body: bytes, *, limits: Limits = LIMITS) -> dict[str, JSON]:
     if not isinstance(value, dict):
         refuse("not-an-object")
     # Without an escape, a string holds what UTF-8 let through; most bodies have none.
-    if "\\u" in text and any(_NO_TEXT.search(string) for string in _strings(value)):
+    if "\\u" in text and any(NO_TEXT.search(string) for string in _strings(value)):
         refuse("bad-text", "a lone surrogate or NUL")
     return value
 
@@ -85,7 +85,7 @@ _FLOAT_CHARS_MAX: Final = 64
 _STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+\\?(?:"|\Z)', re.DOTALL)
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 # What no UTF-8 and what no column of PostgreSQL can hold.
-_NO_TEXT: Final = re.compile("[\ud800-\udfff\x00]")
+NO_TEXT: Final = re.compile("[\ud800-\udfff\x00]")
 
 
 def _decoded(body: bytes, limits: Limits) -> str:
