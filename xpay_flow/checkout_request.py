@@ -181,7 +181,7 @@ def _methods(given: object) -> Any:
     """A list is as good as a tuple; one string would be a tuple of letters, and is refused."""
     if not isinstance(given, list | tuple):
         raise InvalidValue("payment_methods must be a tuple, such as ('CARD',)")
-    return tuple(cast("list[object]", given)) if isinstance(given, list) else given
+    return tuple(cast("list[object] | tuple[object, ...]", given))
 
 
 @attrs.frozen(kw_only=True)

@@ -7,6 +7,7 @@ flow reads like ordinary code. `NoAnswer` is a value: silence is an answer that 
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -37,7 +38,7 @@ from .effects import (
     RunInTransaction,
     WithLock,
 )
-from .errors import ConfigurationError, StoreUnavailable
+from .errors import ConfigurationError, StoreUnavailable, error_text
 from .flows.webhook import REFUSED
 from .handlers import Handlers
 from .ports import (
@@ -60,6 +61,8 @@ from .ports import (
 from .rate_limit import RateLimiter
 from .records import Change
 from .refusal_log import RefusalLog
+
+log = logging.getLogger("xpay_flow.transport")
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -124,8 +127,8 @@ class Ports:
     def exchange(self, request: HttpRequest) -> HttpResponse | NoAnswer:
         try:
             return self.transport.send(request)
-        except NoAnswer as silence:
-            return silence
+        except Exception as error:
+            return _silence(error)
 
     def acquire_rate_limit(self, patience_s: float) -> float:
         return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
@@ -163,8 +166,8 @@ class AsyncPorts:
     async def exchange(self, request: HttpRequest) -> HttpResponse | NoAnswer:
         try:
             return await self.transport.send(request)
-        except NoAnswer as silence:
-            return silence
+        except Exception as error:
+            return _silence(error)
 
     def acquire_rate_limit(self, patience_s: float) -> float:
         return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
@@ -182,6 +185,14 @@ class AsyncPorts:
                 return await arun(flow, self)
         flow.close()
         return None
+
+
+def _silence(error: Exception) -> NoAnswer:
+    """Whatever a transport raises, the request may have been seen: there is no answer."""
+    if isinstance(error, NoAnswer):
+        return error
+    log.error("the transport failed with an error of its own", exc_info=error)
+    return NoAnswer(error_text(error))
 
 
 # --- what performs each effect -------------------------------------------------------------------

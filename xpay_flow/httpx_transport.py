@@ -1,17 +1,21 @@
 """How does a request get to xPay? Over httpx, blocking or awaiting.
 
-Time-outs are explicit, redirects are not followed (they could carry the keys elsewhere), and an
-answer is read up to a limit.
+One deadline holds for a whole exchange: name look-up, connection, and every byte of the answer.
+Redirects are not followed (they could carry the keys elsewhere), and an answer is read up to a
+limit.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from types import TracebackType
 from typing import Any
 
 import httpx
 
+from .call_within import TooManyCalls, call_within
 from .ports import HttpRequest, HttpResponse, NoAnswer
 from .settings import Settings
 
@@ -30,6 +34,7 @@ class HttpxTransport:
         self._settings = settings
         self._client = client or httpx.Client(**_options(settings))
         self._pid = None if client else os.getpid()
+        self._lock = threading.Lock()
 
     def _here(self) -> httpx.Client:
         """The client of this process: parent and child must not share a connection."""
@@ -38,15 +43,32 @@ class HttpxTransport:
         return self._client
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """One exchange; raises NoAnswer when no whole response came back."""
+        """One exchange; raises NoAnswer when no whole response came back in time."""
+        client, timeout_s = self._here(), _timeout_s(self._settings, request)
         try:
-            with self._here().stream(**_arguments(request)) as response:
-                body = b""
-                for chunk in response.iter_bytes():
-                    body = _joined(body, chunk)
-        except httpx.HTTPError as error:
+            return call_within(timeout_s, lambda: _exchange(client, request))
+        except NoAnswer:
+            raise
+        except TimeoutError as error:
+            self._retire(client)
+            raise NoAnswer(f"no whole answer within {timeout_s:g} s") from error
+        except TooManyCalls as error:
+            raise NoAnswer(f"{error}, so this request was not sent") from error
+        except Exception as error:
             raise _no_answer(error) from error
-        return _response(response, body)
+
+    def _retire(self, client: httpx.Client) -> None:
+        """Have the next exchange use new connections, and close these once nobody can use them.
+
+        That also ends the thread of an answer which still comes in, byte by byte.
+        """
+        with self._lock:
+            if self._pid is None or self._client is not client:
+                return
+            self._client = httpx.Client(**_options(self._settings))
+        closing = threading.Timer(_timeout_s(self._settings), client.close)
+        closing.daemon = True
+        closing.start()
 
     def close(self) -> None:
         self._client.close()
@@ -67,16 +89,25 @@ class AsyncHttpxTransport:
     """The shipped transport of an asynchronous program; its event loop lives in one process."""
 
     def __init__(self, settings: Settings, *, client: httpx.AsyncClient | None = None) -> None:
+        self._settings = settings
         self._client = client or httpx.AsyncClient(**_options(settings))
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """One exchange; raises NoAnswer when no whole response came back."""
+        """One exchange; raises NoAnswer when no whole response came back in time."""
+        timeout_s = _timeout_s(self._settings, request)
         try:
-            async with self._client.stream(**_arguments(request)) as response:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._client.stream(**_arguments(request)) as response,
+            ):
                 body = b""
                 async for chunk in response.aiter_bytes():
                     body = _joined(body, chunk)
-        except httpx.HTTPError as error:
+        except NoAnswer:
+            raise
+        except TimeoutError as error:
+            raise NoAnswer(f"no whole answer within {timeout_s:g} s") from error
+        except Exception as error:
             raise _no_answer(error) from error
         return _response(response, body)
 
@@ -101,13 +132,27 @@ def _arguments(request: HttpRequest) -> dict[str, Any]:
     }
 
 
+def _timeout_s(settings: Settings, request: HttpRequest | None = None) -> float:
+    """How long a whole exchange may take, and no longer than its caller waits."""
+    whole_s = settings.connect_timeout_s + settings.read_timeout_s
+    return whole_s if request is None else min(whole_s, max(0.0, request.within_s))
+
+
+def _exchange(client: httpx.Client, request: HttpRequest) -> HttpResponse:
+    with client.stream(**_arguments(request)) as response:
+        body = b""
+        for chunk in response.iter_bytes():
+            body = _joined(body, chunk)
+    return _response(response, body)
+
+
 def _joined(body: bytes, chunk: bytes) -> bytes:
     if len(body) + len(chunk) > ANSWER_BYTES_MAX:
         raise NoAnswer(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
     return body + chunk
 
 
-def _no_answer(error: httpx.HTTPError) -> NoAnswer:
+def _no_answer(error: Exception) -> NoAnswer:
     # The text of httpx names the failure, not the address or the keys.
     return NoAnswer(f"{type(error).__name__}: {str(error)[:200]}")
 

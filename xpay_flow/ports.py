@@ -6,6 +6,7 @@ Write your own store or transport against these; nothing needs to be inherited. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -210,12 +211,18 @@ class AsyncRowLocking(Protocol):
 
 @attrs.frozen
 class HttpRequest:
-    """One request to xPay. `headers` carry the keys, so they stay out of `repr`."""
+    """One request to xPay. `headers` carry the keys, so they stay out of `repr`.
+
+    Args:
+        within_s: after so many seconds nobody waits for the answer any more; a transport that can
+            stop, stops then.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = attrs.field(repr=False, hash=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    within_s: float = attrs.field(default=math.inf, repr=False, eq=False)
 
 
 @attrs.frozen

@@ -17,10 +17,17 @@ import attrs
 
 from . import messages as m
 from .effects import Command, acquire_rate_limit, exchange, now, pause
-from .errors import OutcomeUnknown, UntrustedMessage, XPayRefused
+from .errors import InvalidValue, OutcomeUnknown, UntrustedMessage, XPayRefused, quoted
 from .ports import HttpRequest, HttpResponse, NoAnswer
 from .settings import Settings
-from .wire import IntentAnswer, checkout_url, read_error, read_intent, read_intent_page
+from .wire import (
+    IntentAnswer,
+    checkout_url,
+    is_json_object,
+    read_error,
+    read_intent,
+    read_intent_page,
+)
 
 T = TypeVar("T")
 
@@ -95,7 +102,7 @@ def get_intent(x_intent_id: str, settings: Settings) -> Command[IntentAnswer | R
 
     "Do not poll hard": the caller decides when to poll again.
     """
-    path = m.GET_INTENT_PATH + quote(x_intent_id, safe="")
+    path = m.GET_INTENT_PATH + _in_path(x_intent_id)
     answer = yield from _read(_request(settings, "GET", path, query=EXPAND), read_intent)
     if isinstance(answer, IntentAnswer) and answer.x_intent_id != x_intent_id:
         return Unclear("xPay answered about another intent", answered=True)
@@ -163,6 +170,20 @@ def _request(
     )
 
 
+def _in_path(x_intent_id: str) -> str:
+    """The id as one step of a path.
+
+    Raises:
+        InvalidValue: it is empty, or no path can hold it: "." and ".." would change the path.
+    """
+    if x_intent_id in ("", ".", ".."):
+        raise InvalidValue(f"xPay's ids are not empty, '.' or '..': {quoted(x_intent_id)}")
+    try:
+        return quote(x_intent_id, safe="")
+    except UnicodeEncodeError:
+        raise InvalidValue(f"no id of xPay's holds this: {quoted(x_intent_id)}") from None
+
+
 def _send(request: HttpRequest, patience_s: float = math.inf) -> Command[HttpResponse | NoAnswer]:
     """One exchange, after waiting for our turn under the rate limit, if that is not too long."""
     wait_s = yield from acquire_rate_limit(patience_s)
@@ -170,7 +191,7 @@ def _send(request: HttpRequest, patience_s: float = math.inf) -> Command[HttpRes
         return NoAnswer(f"our turn under the rate limit comes in {wait_s:.0f} s only; not sent")
     if wait_s > 0:
         yield from pause(wait_s)
-    return (yield from exchange(request))
+    return (yield from exchange(attrs.evolve(request, within_s=patience_s - wait_s)))
 
 
 def _read(request: HttpRequest, reader: Callable[[bytes], T]) -> Command[T | Refused | Unclear]:
@@ -230,6 +251,9 @@ def _is_passing(response: HttpResponse) -> bool:
     neither 2xx nor 4xx is not documented, so it settles nothing.
     """
     if response.status in (408, 409, 425, 429):
+        return True
+    if 400 <= response.status < 500 and not is_json_object(response.body):
+        # "Non-JSON bodies to a retryable transport error": the page of a proxy or of a firewall.
         return True
     if response.status == 400:
         _, description = read_error(response.status, response.body)

@@ -38,6 +38,7 @@ ALLOWED: Final = {
     "tests/crash/elsewhere.py: self._talk.readline()": "its socket has a limit",
     "tests/crash/shop.py: talk.readline()": "the end of the process that forked it",
     "tests/docs/alone.py: process.stdout.readline()": "the test that runs it has a limit",
+    "tests/flows/test_networks.py: listening.accept()": "its socket has a limit",
     "tests/serving/test_threads.py: WHO.get()": "a context variable",
     "tests/sql/wire.py: self._listening.accept()": "a daemon thread; close() ends it",
     "benchmarks/rush.py: free.get()": "a connection that is in use comes back, or fails",

@@ -135,7 +135,8 @@ class Settings:
         default=10.0,
         metadata=_about(
             "READ_TIMEOUT_S",
-            "How long xPay may take to answer.",
+            "How long xPay may be silent within an answer. A whole exchange, name look-up "
+            "included, ends after this and `connect_timeout_s` together.",
             checks.seconds(0.05, 120),
             read_float,
         ),

@@ -12,7 +12,16 @@ from .address import checkout_url
 from .answers import IntentAnswer, read_error, read_intent, read_intent_page
 from .redaction import without_secrets
 from .refusal import REASONS, Reason
-from .strict_json import JSON, LIMITS, Limits, Members, canonical_json, digest, parse_object
+from .strict_json import (
+    JSON,
+    LIMITS,
+    Limits,
+    Members,
+    canonical_json,
+    digest,
+    is_json_object,
+    parse_object,
+)
 from .webhook import WebhookMessage, read_webhook
 
 __all__ = [
@@ -27,6 +36,7 @@ __all__ = [
     "canonical_json",
     "checkout_url",
     "digest",
+    "is_json_object",
     "parse_object",
     "read_error",
     "read_intent",

@@ -46,9 +46,9 @@ def xpay_id(members: Members, *names: str) -> str | None:
         if value is not None and found not in (None, value):
             refuse("bad-field", f"{' and '.join(names)} differ")
         value = value or found
-    # It becomes a part of a path when we request it.
-    if value is not None and "/" in value:
-        refuse("bad-field", f"{names[0]} holds a slash")
+    # It becomes a part of a path when we request it, and "." and ".." would change that path.
+    if value is not None and ("/" in value or value in (".", "..")):
+        refuse("bad-field", f"{names[0]} holds a slash, or is a step in a path")
     return value
 
 

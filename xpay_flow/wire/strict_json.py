@@ -12,6 +12,7 @@ from typing import Final, NoReturn, TypeAlias
 
 import attrs
 
+from ..errors import UntrustedMessage
 from .refusal import refuse
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
@@ -57,6 +58,15 @@ def parse_object(body: bytes, *, limits: Limits = LIMITS) -> dict[str, JSON]:
     if "\\u" in text and any(NO_TEXT.search(string) for string in _strings(value)):
         refuse("bad-text", "a lone surrogate or NUL")
     return value
+
+
+def is_json_object(body: bytes) -> bool:
+    """Whether `parse_object` reads these bytes."""
+    try:
+        parse_object(body)
+    except UntrustedMessage:
+        return False
+    return True
 
 
 # Made once: `json.dumps` makes an encoder for each call that has options.
