@@ -163,6 +163,20 @@ class RowLocking(Protocol):
         ...
 
 
+@runtime_checkable
+class HandlerLimiting(Protocol):
+    """A capability that a store may declare: it serves only so many handler calls at once.
+
+    Attributes:
+        handlers_at_once_max: while so many handlers run, each with its lock or its transaction,
+            the store still has connections for webhooks and customers. More are kept waiting, for
+            a limited time, and then meet StoreUnavailable. None: it has no limit of its own.
+    """
+
+    @property
+    def handlers_at_once_max(self) -> int | None: ...
+
+
 class AsyncReader(Protocol):
     async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]: ...
 

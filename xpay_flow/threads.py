@@ -8,10 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+# By default there would be so few on a small machine that handlers wait for each other.
+THREADS_MAX: Final = 32
 
 
 class Threads:
@@ -32,7 +36,8 @@ class Threads:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             # Another loop may run in a forked process, which our threads were not carried into.
-            self._loop, self._executor = loop, ThreadPoolExecutor(thread_name_prefix=self._name)
+            self._loop = loop
+            self._executor = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix=self._name)
         answer: asyncio.Future[T] = loop.create_future()
         within = partial(copy_context().run, function, *args, **kwargs)
         self._executor.submit(_answer, loop, answer, within)

@@ -30,6 +30,7 @@ from xpay_flow.errors import (
     StoreUnavailable,
     quoted,
 )
+from xpay_flow.stores.shares import CONNECTIONS, Shares, shares
 
 from .sync_replication import standby_confirmed
 
@@ -117,9 +118,13 @@ class Database:
             return work(connection)
 
     @property
-    def can_lock(self) -> bool:
-        """Whether it locks rows; SQLite locks whole files."""
+    def is_postgresql(self) -> bool:
         return connections[self.alias].vendor == "postgresql"
+
+    @property
+    def shares(self) -> Shares:
+        """How many handlers may run at once; SQLite locks whole files, and so no rows."""
+        return shares(_pool_size(connections[self.alias].settings_dict), self.is_postgresql)
 
     @property
     def is_inside(self) -> bool:
@@ -187,6 +192,16 @@ class Database:
             if opened_here:
                 # It would stay open when this thread ends. (With a pool, this hands it back.)
                 connection.close()
+
+
+def _pool_size(declared: dict[str, Any]) -> int:
+    """The most connections of a process: those of Django's pool, if it is used; else ours."""
+    pool = declared["OPTIONS"].get("pool")
+    if not pool:
+        return CONNECTIONS
+    options = pool if isinstance(pool, dict) else {}
+    # As psycopg_pool has it: at most as many as are kept, which are 4.
+    return int(options.get("max_size") or options.get("min_size", 4))
 
 
 def _wrapping_errors(work: Callable[[], T]) -> Callable[[BaseDatabaseWrapper], T]:

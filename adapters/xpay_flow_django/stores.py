@@ -5,8 +5,8 @@ The awaited one has the called one run where Django's own asynchronous queries r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, ParamSpec, TypeVar
@@ -18,9 +18,10 @@ from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import HandlerRolledBack, Lookup
 from xpay_flow.records import Change, Record, Work
-from xpay_flow.stores.awaited import AwaitedReader, AwaitedStore
+from xpay_flow.stores.awaited import AwaitedLock, AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
+from xpay_flow.stores.turns import Turns
 
 from . import reading
 from .check_database import ForCheck, for_check
@@ -89,6 +90,13 @@ class DjangoStore:
 
     def __init__(self, using: str | None = None) -> None:
         self._database = Database(using or database_alias())
+        of = self._database.shares
+        self.can_lock = of.row_locks
+        self.handlers_at_once_max = of.handlers
+        self._locks = Turns(of.handlers, "row locks")
+        # An SQLite file has one writer at a time: a webhook must find no queue of handlers.
+        writers = of.handlers if self._database.is_postgresql else 1
+        self._transactions = Turns(writers, "transactions of handlers")
 
     @classmethod
     def from_url(cls, url: str) -> DjangoStore:
@@ -141,7 +149,8 @@ class DjangoStore:
         What it writes with the ORM, on the database of that name, is part of the transaction.
         """
         try:
-            return self._database.write_once(partial(put_with, change, work))
+            with self._transactions.taken():
+                return self._database.write_once(partial(put_with, change, work))
         except LostRace:
             return False
         except StoreUnavailable as error:
@@ -152,14 +161,11 @@ class DjangoStore:
                 ) from error
             raise
 
-    @property
-    def can_lock(self) -> bool:
-        """See `xpay_flow.ports.RowLocking`: on PostgreSQL."""
-        return self._database.can_lock
-
-    def lock(self, key: str) -> RecordLock:
+    @contextmanager
+    def lock(self, key: str) -> Generator[bool]:
         """See `xpay_flow.ports.RowLocking`. It takes a connection beside the thread's own."""
-        return RecordLock(self._database, key)
+        with self._locks.taken(), RecordLock(self._database, key) as is_mine:
+            yield is_mine
 
     def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
@@ -193,6 +199,16 @@ class AsyncDjangoStore(AwaitedStore[DjangoStore]):
 
     async def _call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         return await _call(function, *args, **options)
+
+    # Django's connections belong to that thread, also those of a handler.
+    async def _call_handler(
+        self, function: Callable[P, T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        return await _call(function, *args, **options)
+
+    def lock(self, key: str) -> AbstractAsyncContextManager[bool]:
+        """See `xpay_flow.ports.RowLocking`."""
+        return AwaitedLock(self._store.lock(key), self._call, self._call)
 
     async def commit_with(self, change: Change, work: Callable[[Any], Any]) -> bool:
         """See `xpay_flow.ports.AsyncTransactional`; `work` is called, or awaited, as it is.

@@ -17,6 +17,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
+from xpay_flow.stores.turns import AsyncTurns
+
 from . import engines
 from .database import Database
 
@@ -24,14 +26,16 @@ from .database import Database
 UNUSED_S: Final = 60.0
 # How long a close may take, in which the server cancels the running statement.
 CLOSE_S: Final = 2.0
+# A webhook has its own deadline; a customer who has waited so long is told so.
+TURN_WAIT_S: Final = 5.0
 
 
 class Direct(Database):
     """The `Database` for single statements, over connections beside the engine's."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, most: int) -> None:
         super().__init__(engine)
-        self.connections = Connections(engines.asyncpg_connect(engine))
+        self.connections = Connections(engines.asyncpg_connect(engine), most)
         self._words: dict[Any, _Compiled] = {}
 
     def _connect(self, engine: Engine) -> Any:
@@ -147,10 +151,11 @@ class Connections:
     The one used last is taken first, so that those of a rush grow old, and are closed.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Any]], most: int) -> None:
         self._connect = connect
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turns = asyncio.Semaphore()
+        self._most = most
+        self._turns = AsyncTurns(most, "connections to the database", TURN_WAIT_S)
         self._idle: list[_Open] = []
         self._left_behind: list[_Open] = []
         self._ends: set[asyncio.Task[None]] = set()
@@ -159,7 +164,7 @@ class Connections:
     async def take(self) -> _Open:
         """An exclusive connection, until `give_back` or `give_up`."""
         self._start_afresh_in(asyncio.get_running_loop())
-        await self._turns.acquire()
+        await self._turns.take()
         try:
             while self._idle:
                 found = self._idle.pop()
@@ -167,7 +172,7 @@ class Connections:
                     return found
             return _Open(await self._connect())
         except BaseException:
-            self._turns.release()
+            self._turns.give_back()
             raise
 
     def _start_afresh_in(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -176,7 +181,7 @@ class Connections:
             # would end if they were closed, or cleared away, here.
             self._left_behind += self._idle
             self._idle, self._loop = [], loop
-            self._turns = asyncio.Semaphore(engines.KEPT + engines.MORE_IN_A_RUSH)
+            self._turns = AsyncTurns(self._most, "connections to the database", TURN_WAIT_S)
 
     async def _lives(self, found: _Open) -> bool:
         if found.driver_connection.is_closed():
@@ -201,12 +206,12 @@ class Connections:
         self._idle.append(lent)
         if self._idle[0].idle_s > UNUSED_S:
             self._end(self._idle.pop(0))
-        self._turns.release()
+        self._turns.give_back()
 
     def give_up(self, lent: _Open) -> asyncio.Task[None]:
         """Close it; its place is free once it is closed, so the pool's limit always holds."""
         end = self._end(lent)
-        end.add_done_callback(lambda _: self._turns.release())
+        end.add_done_callback(lambda _: self._turns.give_back())
         return end
 
     def end_all(self) -> None:

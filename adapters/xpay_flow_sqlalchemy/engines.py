@@ -23,17 +23,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from xpay_flow.errors import ConfigurationError, MissingExtra
+from xpay_flow.stores.shares import CONNECTIONS, CONNECTIONS_MIN
 from xpay_flow.stores.sqlite_durability import keep_commits, write_ahead
 
 from .columns import MYSQL
 from .names import DEFAULT_PREFIX, Names
 
-# The most connections of one process; PostgreSQL's own limit is 100 over all processes.
+# Connections that are kept open; more are opened in a rush, and closed after it. See `shares`.
 KEPT: Final = 5
-MORE_IN_A_RUSH: Final = 5
 # Beside those: the connections of a store's reader. Customers who wait are one look at a time, so
 # they need one, and an operator's page another.
 READERS: Final = 2
+# The most that webhooks have beside the engine, with asyncpg; see `asyncpg_fast_path`.
+DIRECT: Final = 10
 # xPay stops listening after 2 s, and we answer 503 after 1.5 s. A webhook waits at most once for a
 # connection, and its statements for others that hold the same row.
 POOL_WAIT_S: Final = 0.7
@@ -64,6 +66,7 @@ class Place:
 
     url: URL
     names: Names
+    connections: int = CONNECTIONS
 
     @property
     def is_async(self) -> bool:
@@ -75,7 +78,7 @@ def place(url: str) -> Place:
     """Read a URL of ours.
 
     Beside what SQLAlchemy and the driver understand, it may have `table_prefix` and
-    `table_schema`; see `Names`.
+    `table_schema`, see `Names`, and `connections`, see `shares`.
     """
     try:
         parsed = make_url(url.removeprefix(_OURS))
@@ -90,7 +93,21 @@ def place(url: str) -> Place:
     names = Names(
         prefix=_one(parsed, "table_prefix") or DEFAULT_PREFIX, schema=_one(parsed, "table_schema")
     )
-    return Place(parsed.difference_update_query(["table_prefix", "table_schema"]), names)
+    return Place(
+        parsed.difference_update_query(_OUR_OPTIONS), names, _number(parsed, "connections")
+    )
+
+
+_OUR_OPTIONS: Final = ("table_prefix", "table_schema", "connections")
+
+
+def _number(url: URL, name: str) -> int:
+    given = _one(url, name)
+    if given is None:
+        return CONNECTIONS
+    if not given.isdecimal() or int(given) < CONNECTIONS_MIN:
+        raise ConfigurationError(f"{name} must be a whole number, at least {CONNECTIONS_MIN}")
+    return int(given)
 
 
 def _one(url: URL, name: str) -> str | None:
@@ -100,18 +117,27 @@ def _one(url: URL, name: str) -> str | None:
     raise ConfigurationError(f"the URL has {name} more than once")
 
 
-def open_engine(url: URL) -> Engine:
+def open_engine(where: Place) -> Engine:
     """The engine of a program that blocks."""
-    engine: Engine = _made(create_engine, url, **_pool_options())
+    engine: Engine = _made(create_engine, where.url, **_pool_options(where.connections))
     _watch(engine)
     return engine
 
 
-def open_async_engine(url: URL) -> AsyncEngine:
+def open_async_engine(where: Place) -> AsyncEngine:
     """The engine of a program that awaits."""
-    engine: AsyncEngine = _made(create_async_engine, url, **_pool_options())
+    options = _pool_options(where.connections)
+    engine: AsyncEngine = _made(create_async_engine, where.url, **options)
     _watch(engine.sync_engine)
     return engine
+
+
+def connections_of(engine: Engine) -> int:
+    """The most connections that the engine's pool opens; where it has no limit, ours."""
+    pool: Any = engine.pool
+    kept, more = getattr(pool, "size", None), getattr(pool, "_max_overflow", -1)
+    size = kept() if callable(kept) else 0
+    return size + more if size > 0 and more >= 0 else CONNECTIONS
 
 
 def another_engine(engine: Engine) -> Engine:
@@ -141,11 +167,11 @@ def plain_async_engine(url: URL) -> AsyncEngine:
     return engine
 
 
-def _pool_options() -> dict[str, Any]:
+def _pool_options(connections: int) -> dict[str, Any]:
     # The connection used last is taken first, so that those of a rush grow old and are few.
     return {
-        "pool_size": KEPT,
-        "max_overflow": MORE_IN_A_RUSH,
+        "pool_size": min(KEPT, connections),
+        "max_overflow": max(0, connections - KEPT),
         "pool_timeout": POOL_WAIT_S,
         "pool_use_lifo": True,
     }

@@ -6,12 +6,11 @@ The awaited one runs the very same code: SQLAlchemy suspends it wherever the dri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from copy import copy
 from functools import partial
-from threading import BoundedSemaphore
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -26,20 +25,22 @@ from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
+from xpay_flow.stores.shares import shares
+from xpay_flow.stores.turns import AsyncTurns, Turns
 
 from . import schema
-from .asyncpg_fast_path import Direct
+from .asyncpg_fast_path import TURN_WAIT_S, Direct
 from .batch_read import BatchReading
 from .check_tables import ForCheck, for_check
 from .database import Database, HandlerError, refuse_autocommit
 from .engines import (
-    KEPT,
-    MORE_IN_A_RUSH,
+    DIRECT,
     PATIENT_S,
     POOL_WAIT_S,
     READERS,
     Place,
     another_engine,
+    connections_of,
     open_async_engine,
     open_engine,
     place,
@@ -49,7 +50,7 @@ from .engines import (
 from .handler_guard import HandlerGuard
 from .postgresql import OneStatement
 from .reading import Reading
-from .row_lock import DIALECTS, LockStatements, RecordLock
+from .row_lock import DIALECTS, LockStatements
 from .tables import Tables
 from .writing import Writing
 
@@ -66,7 +67,7 @@ class SQLAlchemyReader:
     def __init__(self, database: Database, reading: Reading) -> None:
         self._database = database
         self._reading = reading
-        self._turns = BoundedSemaphore(READERS)
+        self._turns = Turns(READERS, "connections for readers", POOL_WAIT_S)
 
     def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
@@ -91,12 +92,8 @@ class SQLAlchemyReader:
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         # In an event loop nobody waits here: the awaited face lets no more through.
-        if not self._turns.acquire(timeout=POOL_WAIT_S):
-            raise StoreUnavailable(f"those who read before took longer than {POOL_WAIT_S} s")
-        try:
+        with self._turns.taken():
             return self._database.read_only(work)
-        finally:
-            self._turns.release()
 
 
 class _Store:
@@ -108,7 +105,13 @@ class _Store:
         self._reading = (BatchReading if self._database.is_postgresql else Reading)(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
         self._handler_guard = HandlerGuard(tables, self._writing)
-        self.can_lock = engine.dialect.name in DIALECTS
+        self.shares = shares(connections_of(engine), engine.dialect.name in DIALECTS)
+        self.can_lock = self.shares.row_locks
+
+    @property
+    def handlers_at_once_max(self) -> int:
+        """See `xpay_flow.ports.HandlerLimiting`."""
+        return self.shares.handlers
 
     def use_engine(self, engine: Engine) -> None:
         """Have everything go by its connections."""
@@ -117,6 +120,12 @@ class _Store:
         self._hot = self._database
         self.lock_statements = LockStatements(self._database, self._tables)
         self._readers = Database(reader_engine(engine))
+
+    @property
+    def transactions_at_once(self) -> int:
+        """How many handlers may write at once."""
+        # An SQLite file has one writer at a time: a webhook must find no queue of handlers.
+        return 1 if self._database.engine.dialect.name == "sqlite" else self.shares.handlers
 
     def check(self) -> None:
         """Raise SchemaMismatch unless this version can work on the tables as they are."""
@@ -154,11 +163,8 @@ class _Store:
             return []
         return self._hot.write(partial(self._writing.commit_many, changes=changes))
 
-    def commit_with(self, change: Change, work: Callable[[Connection], object]) -> bool:
-        """See `xpay_flow.ports.Transactional`; `work` is given a `Connection`.
-
-        The row of this payment is locked meanwhile, so events of it wait for `work`.
-        """
+    def commit_with_now(self, change: Change, work: Callable[[Connection], object]) -> bool:
+        """`commit_with`, without a look at how many others there are."""
         put = partial(self._handler_guard.put, change=change, work=work)
         try:
             return self._database.transact(put, self._writing.acknowledge)
@@ -171,10 +177,6 @@ class _Store:
                     f"the database refused to commit: {error.__cause__.orig}"
                 ) from error
             raise
-
-    def lock(self, key: str) -> RecordLock:
-        """See `xpay_flow.ports.RowLocking`."""
-        return self.lock_statements.lock(key)
 
     def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
@@ -223,7 +225,12 @@ class SQLAlchemyStore(_Store):
     def __init__(self, engine: Engine, tables: Tables | None = None) -> None:
         super().__init__(engine, tables or Tables())
         self._engine_of_ours: Engine | None = None
+        self._limit_handlers()
         self.check()
+
+    def _limit_handlers(self) -> None:
+        self._locks = Turns(self.shares.handlers, "row locks")
+        self._transactions = Turns(self.transactions_at_once, "transactions of handlers")
 
     @classmethod
     def from_url(cls, url: str) -> SQLAlchemyStore:
@@ -233,7 +240,7 @@ class SQLAlchemyStore(_Store):
         `table_schema`.
         """
         where = place(url)
-        engine = open_engine(where.url)
+        engine = open_engine(where)
         try:
             store = cls(engine, Tables(names=where.names))
         except BaseException:
@@ -256,8 +263,23 @@ class SQLAlchemyStore(_Store):
         twin = copy(self)
         twin._engine_of_ours = another_engine(self._database.engine)
         twin.use_engine(twin._engine_of_ours)
+        twin._limit_handlers()
         twin._database.read(refuse_autocommit)
         return twin
+
+    def commit_with(self, change: Change, work: Callable[[Connection], object]) -> bool:
+        """See `xpay_flow.ports.Transactional`; `work` is given a `Connection`.
+
+        The row of this payment is locked meanwhile, so events of it wait for `work`.
+        """
+        with self._transactions.taken():
+            return self.commit_with_now(change, work)
+
+    @contextmanager
+    def lock(self, key: str) -> Generator[bool]:
+        """See `xpay_flow.ports.RowLocking`."""
+        with self._locks.taken(), self.lock_statements.lock(key) as is_mine:
+            yield is_mine
 
     def close(self) -> None:
         """After it, every call of the store or a reader raises StoreUnavailable."""
@@ -271,21 +293,6 @@ class SQLAlchemyStore(_Store):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class ConnectionLimiter:
-    """Lets as many use the database at once as its pool has connections, first come first served.
-
-    The pool itself gives a returned connection to the next caller, not to the longest waiting one;
-    in a rush some would wait until their time is up.
-    """
-
-    def __init__(self, at_once: int = KEPT + MORE_IN_A_RUSH) -> None:
-        self._semaphore = asyncio.Semaphore(at_once)
-
-    async def run(self, act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        async with self._semaphore:
-            return await greenlet_spawn(partial(act, *args, **options))
 
 
 class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
@@ -305,7 +312,7 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
     def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
         super().__init__(_Store(engine.sync_engine, tables or Tables()))
         self._engine = engine
-        self._turns = ConnectionLimiter()
+        self._limit()
         self._direct: Direct | None = None
         self._engine_of_ours: AsyncEngine | None = None
         self._is_checked = False
@@ -318,7 +325,7 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         # A program that cannot work should not start; and here nothing can be awaited.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, _check_once(where, tables)).result(2 * PATIENT_S)
-        engine = open_async_engine(where.url)
+        engine = open_async_engine(where)
         store = cls(engine, tables)
         store._engine_of_ours, store._is_checked = engine, True
         store._go_direct()
@@ -337,18 +344,34 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         twin._engine = twin._engine_of_ours = AsyncEngine(another_engine(self._engine.sync_engine))
         twin._store = copy(self._store)
         twin._store.use_engine(twin._engine.sync_engine)
-        twin._turns = ConnectionLimiter()
+        twin._limit()
         twin._go_direct()
         return twin
 
+    def _limit(self) -> None:
+        # The pool itself gives a returned connection to the next caller, not to the longest
+        # waiting one; in a rush some would wait until their time is up.
+        of, handlers = self._store.shares, self._store.shares.handlers
+        self._turns = AsyncTurns(of.connections, "connections to the database", TURN_WAIT_S)
+        self._locks = AsyncTurns(handlers, "row locks")
+        self._transactions = AsyncTurns(
+            self._store.transactions_at_once, "transactions of handlers"
+        )
+
     def _go_direct(self) -> None:
         if self._engine.dialect.driver == "asyncpg":
-            self._direct = Direct(self._engine.sync_engine)
+            self._direct = Direct(
+                self._engine.sync_engine, min(DIRECT, self._store.shares.connections)
+            )
             self._store.go_direct(self._direct)
 
     async def _call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         await self.check()
-        return await self._turns.run(function, *args, **options)
+        return await self._in_turn(function, *args, **options)
+
+    async def _in_turn(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        async with self._turns.taken():
+            return await greenlet_spawn(partial(function, *args, **options))
 
     async def _call_soon(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         if self._direct is None:
@@ -366,21 +389,34 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         def awaited(connection: Connection) -> None:
             await_only(work(AsyncConnection(self._engine, connection)))
 
-        return await greenlet_spawn(self._store.commit_with, change, awaited)
+        async with self._transactions.taken():
+            return await self._in_turn(self._store.commit_with_now, change, awaited)
+
+    @property
+    def can_lock(self) -> bool:
+        """See `xpay_flow.ports.RowLocking`."""
+        return self._store.can_lock
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[bool, None]:
         """See `xpay_flow.ports.RowLocking`."""
         await self.check()
         held = self._store.lock_statements.lock(key)
-        try:
-            yield await greenlet_spawn(held.take)
-        finally:
-            await greenlet_spawn(held.release)
+        async with self._locks.taken(), self._turns.taken():
+            try:
+                yield await greenlet_spawn(held.take)
+            finally:
+                await greenlet_spawn(held.release)
 
     def reader(self) -> AwaitedReader:
         """The same records, in transactions in which the database refuses to write."""
-        return AwaitedReader(self._store.reader(), ConnectionLimiter(READERS).run)
+        turns = AsyncTurns(READERS, "connections for readers", TURN_WAIT_S)
+
+        async def call(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+            async with turns.taken():
+                return await greenlet_spawn(partial(function, *args, **options))
+
+        return AwaitedReader(self._store.reader(), call)
 
     async def check(self) -> None:
         """Look at the tables once; see `SQLAlchemyStore`."""

@@ -22,12 +22,11 @@ ALLOWED: Final = {
     "xpay_flow/checker/processes.py: pipe.recv()": "the search's bound, or the process's end",
     "xpay_flow/cli/demo.py: stop.wait()": "Ctrl+C",
     "xpay_flow/testing/store_processes.py: self._reports.recv()": "polled before, with a limit",
-    "xpay_flow/threads.py: ThreadPoolExecutor(thread_name_prefix=self._name)": "no block of it",
+    "xpay_flow/threads.py: ThreadPoolExecutor(THREADS_MAX, thread_name_prefix=self._name)": (
+        "no block of it"
+    ),
     "adapters/xpay_flow_asgi/__init__.py: answered.result()": "the task is done",
     "adapters/xpay_flow_django/database.py: connection_is_managed.get()": "a context variable",
-    "adapters/xpay_flow_sqlalchemy/asyncpg_fast_path.py: self._turns.acquire()": (
-        "those before it have limits on their statements, and a webhook has its deadline"
-    ),
     "adapters/xpay_flow_sqlalchemy/stores.py: ThreadPoolExecutor(1)": "what it runs has a limit",
     "tests/chaos/customers.py: self._is_sent_on[number].wait()": "the run's limit cancels it",
     "tests/chaos/processes.py: parent.join()": "a daemon thread, for as long as its parent lives",

@@ -19,7 +19,7 @@ from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, asyncpg_fast_path, engine
 from .kit import Place
 
 DRIVER = "postgresql+asyncpg"
-MOST = engines.KEPT + engines.MORE_IN_A_RUSH
+MOST = engines.DIRECT
 
 
 def play(

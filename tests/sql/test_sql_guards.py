@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.records import attempt_key
+from xpay_flow.stores.shares import CONNECTIONS
 from xpay_flow.testing.store_suite import put, together
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, engines, migrating, stores
 from xpay_flow_sqlalchemy import database as databases
@@ -351,14 +352,16 @@ def test_a_rush_waits_for_a_connection_and_not_for_ever(
     postgresql: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connections are bounded; who gets none in time hears that the store is unavailable."""
-    for name, value in (("KEPT", 1), ("MORE_IN_A_RUSH", 0), ("POOL_WAIT_S", 0.05)):
-        monkeypatch.setattr(engines, name, value)
+    monkeypatch.setattr(engines, "POOL_WAIT_S", 0.05)
     postgresql.empty()
-    with SQLAlchemyStore.from_url(postgresql.by("postgresql")) as store:
+    with SQLAlchemyStore.from_url(postgresql.by("postgresql", connections="3")) as store:
 
-        def nested(connection: Connection) -> None:
+        def nested(_: Connection) -> None:
+            store._database.read(innermost)
+
+        def innermost(_: Connection) -> None:
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
-                store.load("x")
+                store._database.read(lambda _: store.load("x"))
 
         store._database.read(nested)
         put(store, b.attempt())
@@ -430,7 +433,7 @@ def test_a_cancelled_commit_blocks_no_other(
             step = b.next_change(first.record, b.paid())
             with place.engine().begin() as other:
                 _touch(other, first.record.key)
-                for _ in range(engines.KEPT + engines.MORE_IN_A_RUSH + 1):
+                for _ in range(CONNECTIONS + 1):
                     with pytest.raises(TimeoutError):
                         async with asyncio.timeout(0.02):
                             await store.commit(step)

@@ -13,6 +13,7 @@ from xpay_flow.ports import (
     AsyncStore,
     BatchCommitting,
     BatchLoading,
+    HandlerLimiting,
     Lookup,
     Reader,
     RecentListing,
@@ -76,10 +77,20 @@ class AwaitedStore(Generic[S]):
     def __init__(self, store: S) -> None:
         self._store = store
         self._threads = Threads("xpay-flow store")
+        # A handler that takes its time in a transaction, or a wait for a lock, must not take the
+        # threads that webhooks need.
+        self._handler_threads = Threads("xpay-flow transactions")
+        self._lock_threads = Threads("xpay-flow locks")
 
     async def _call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Call the store."""
         return await self._threads.call(function, *args, **options)
+
+    async def _call_handler(
+        self, function: Callable[P, T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """Call the store for as long as a handler runs."""
+        return await self._handler_threads.call(function, *args, **options)
 
     async def _call_soon(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Call the store for something that a webhook waits for."""
@@ -113,16 +124,24 @@ class AwaitedStore(Generic[S]):
 
     async def commit_with(self, change: Change, work: Callable[[Any], Any]) -> bool:
         """See `xpay_flow.ports.Transactional`; `work` is called in the thread of the store."""
-        return await self._call(cast(Transactional, self._store).commit_with, change, work)
+        return await self._call_handler(cast(Transactional, self._store).commit_with, change, work)
 
     @property
     def can_lock(self) -> bool:
         """See `xpay_flow.ports.RowLocking`."""
         return isinstance(self._store, RowLocking) and self._store.can_lock
 
+    @property
+    def handlers_at_once_max(self) -> int | None:
+        """See `xpay_flow.ports.HandlerLimiting`."""
+        return (
+            self._store.handlers_at_once_max if isinstance(self._store, HandlerLimiting) else None
+        )
+
     def lock(self, key: str) -> AbstractAsyncContextManager[bool]:
         """See `xpay_flow.ports.RowLocking`."""
-        return _AwaitedLock(cast(RowLocking, self._store).lock(key), self._call)
+        held = cast(RowLocking, self._store).lock(key)
+        return AwaitedLock(held, self._lock_threads.call, self._call)
 
     async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
@@ -137,18 +156,18 @@ class AwaitedStore(Generic[S]):
         return AwaitedReader(self._store.reader())
 
 
-class _AwaitedLock:
+class AwaitedLock:
     """The awaited face of a row lock. Not a generator: an event loop that ends would end it."""
 
-    def __init__(self, held: AbstractContextManager[bool], call: Call) -> None:
-        self._held, self._call = held, call
+    def __init__(self, held: AbstractContextManager[bool], enter: Call, leave: Call) -> None:
+        self._held, self._enter, self._leave = held, enter, leave
 
     async def __aenter__(self) -> bool:
-        is_mine: bool = await self._call(self._held.__enter__)
+        is_mine: bool = await self._enter(self._held.__enter__)
         return is_mine
 
     async def __aexit__(self, *_: object) -> None:
-        await self._call(self._held.__exit__, None, None, None)
+        await self._leave(self._held.__exit__, None, None, None)
 
 
 def awaited_store(store: AsyncStore | Store) -> AsyncStore:

@@ -34,6 +34,7 @@ from .sqlite_durability import keep_commits, write_ahead
 from .sqlite_handler_guard import alone_with
 from .sqlite_pool import WAIT_S, Pool
 from .sqlite_schema import migrate
+from .turns import Turns
 
 _PREFIX: Final = "sqlite:///"
 
@@ -174,6 +175,8 @@ class SQLiteStore(SQLiteReader):
         self._path = _usable(path)
         _prepare(self._path)
         super().__init__(Pool(partial(_connect, self._path, "rw")))
+        # A webhook waits for one handler at most, and handlers wait for each other.
+        self._transactions = Turns(1, "transactions of handlers")
         self._readers = Pool(partial(_connect, self._path, "ro"))
 
     @classmethod
@@ -205,7 +208,7 @@ class SQLiteStore(SQLiteReader):
         """
         try:
             # What a handler has set on its connection must not be met by the next to use it.
-            with self._pool.writing(keep=False) as connection:
+            with self._transactions.taken(), self._pool.writing(keep=False) as connection:
                 if won := _put(connection, change):
                     with alone_with(connection):
                         work(connection)

@@ -1,0 +1,96 @@
+"""How many may hold something at once? So many; others wait for a limited time.
+
+Whoever holds a connection while a handler runs takes a turn first, so that enough connections are
+left for webhooks and customers. A turn that does not come in time is StoreUnavailable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from threading import Semaphore
+from typing import Final
+from weakref import WeakSet
+
+from xpay_flow.errors import StoreUnavailable
+
+# A worker may wait so long for those that run handlers: longer than a handler should take, and
+# well below a lease (60 s), since a call that waits for its transaction is claimed already.
+HOLD_WAIT_S: Final = 30.0
+
+
+class Turns:
+    """The turns of threads.
+
+    Args:
+        what: is held, for the error.
+    """
+
+    def __init__(self, at_once: int, what: str, wait_s: float = HOLD_WAIT_S) -> None:
+        self._at_once, self._what, self._wait_s = at_once, what, wait_s
+        self.begin()
+        _all.add(self)
+
+    def begin(self) -> None:
+        """All turns are free, whoever had them."""
+        self._free = Semaphore(self._at_once)
+
+    @contextmanager
+    def taken(self) -> Generator[None]:
+        """One turn, for the block. Raises StoreUnavailable."""
+        free = self._free
+        if not free.acquire(timeout=self._wait_s):
+            raise StoreUnavailable(_words(self._at_once, self._what, self._wait_s))
+        try:
+            yield
+        finally:
+            free.release()
+
+
+class AsyncTurns:
+    """The same for the tasks of one event loop; who comes first is served first."""
+
+    def __init__(self, at_once: int, what: str, wait_s: float = HOLD_WAIT_S) -> None:
+        self._at_once, self._what, self._wait_s = at_once, what, wait_s
+        self._free = asyncio.Semaphore(at_once)
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncGenerator[None]:
+        """One turn, for the block. Raises StoreUnavailable."""
+        await self.take()
+        try:
+            yield
+        finally:
+            self.give_back()
+
+    async def take(self) -> None:
+        """One turn, until `give_back`. Raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(_words(self._at_once, self._what, self._wait_s)) from None
+
+    def give_back(self) -> None:
+        """End a turn that was taken."""
+        self._free.release()
+
+
+def _words(at_once: int, what: str, wait_s: float) -> str:
+    return f"of {at_once} {what} none was free for {wait_s:g} s; nothing was changed"
+
+
+# A thread that had a turn is not carried into a forked process, and would never give it back.
+_all: Final[WeakSet[Turns]] = WeakSet()
+
+
+def _in_child() -> None:
+    for turns in list(_all):
+        turns.begin()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_in_child)
