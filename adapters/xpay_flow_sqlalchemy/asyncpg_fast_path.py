@@ -26,7 +26,7 @@ from .database import Database
 UNUSED_S: Final = 60.0
 # How long a close may take, in which the server cancels the running statement.
 CLOSE_S: Final = 2.0
-# A webhook has its own deadline; a customer who has waited so long is told so.
+# A webhook has its own deadline; a customer waits no longer either.
 TURN_WAIT_S: Final = 5.0
 
 

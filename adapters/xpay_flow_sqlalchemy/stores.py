@@ -91,7 +91,7 @@ class SQLAlchemyReader:
         return self._read(partial(self._reading.recent, limit=limit))
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        # In an event loop nobody waits here: the awaited face lets no more through.
+        # In an event loop there is no wait here: the awaited face lets no more through.
         with self._turns.taken():
             return self._database.read_only(work)
 

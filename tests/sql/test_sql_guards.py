@@ -289,7 +289,7 @@ def test_a_reader_in_the_pool_of_the_store_would_be_found(
 def take_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have stores opened from here on keep one connection, and wait a moment for it."""
     few = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
-    monkeypatch.setattr(engines, "_pool_options", lambda: few)
+    monkeypatch.setattr(engines, "_pool_options", lambda _: few)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """How many may hold something at once? So many; others wait for a limited time.
 
-Whoever holds a connection while a handler runs takes a turn first, so that enough connections are
+What holds a connection while a handler runs takes a turn first, so that enough connections are
 left for webhooks and customers. A turn that does not come in time is StoreUnavailable.
 """
 
