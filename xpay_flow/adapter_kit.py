@@ -1,30 +1,38 @@
 """What does every adapter need, so that it is decided once?
 
-Reading a bounded body, a query string and a mounted path; and keeping requests that wait from
-using up all threads of a server.
+Reading a bounded body in bounded time, a query string and a mounted path; answering in threads or
+in an event loop; and noticing that a client who waits has hung up.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-import threading
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeGuard, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias, TypeGuard, cast
 from urllib.parse import parse_qsl
 
 import attrs
 
-from .endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebResponse, json_response
+from .endpoints import (
+    AsyncRequestHandler,
+    Header,
+    RequestHandler,
+    WebRequest,
+    WebResponse,
+    json_response,
+)
 from .errors import ConfigurationError
 from .threads import Threads
+from .waiting import HangUp, hang_up
+
+# What an ASGI app is called with.
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 # The addresses below where an adapter mounts them; each with and without a slash at its end.
 ROUTES: Final = ("/webhook", "/payment-status", "/return", "/xpay-flow.js", "/xpay-flow.css")
 # A return address has one parameter of xPay's and a few of the shop's.
 QUERY_FIELDS_MAX: Final = 100
-# A small server has about four threads. At least half of them must be free for xPay's webhook,
-# which is what the waiting requests wait for, and which must be answered within two seconds.
-WAITING_THREADS_MAX: Final = 2
 
 
 def parse_query(raw: bytes) -> dict[str, str]:
@@ -104,6 +112,11 @@ def length_required() -> WebResponse:
     return json_response(411, {"error": "send a Content-Length"})
 
 
+def too_slow() -> WebResponse:
+    """The answer to a body that has not arrived within `settings.body_timeout_s`."""
+    return json_response(408, {"received": False, "error": "too-slow"})
+
+
 def is_async(flow: RequestHandler | AsyncRequestHandler) -> TypeGuard[AsyncRequestHandler]:
     """Whether `flow.handle` is to be awaited."""
     return inspect.iscoroutinefunction(flow.handle)
@@ -128,38 +141,142 @@ def blocking(flow: RequestHandler | AsyncRequestHandler) -> Blocking:
 
 
 class Blocking:
-    """Answers requests, of which only a few at a time may hold a thread while they wait."""
+    """Answers requests in the thread of the caller. How many may wait there, the flow decides."""
 
     def __init__(self, flow: RequestHandler) -> None:
         self.flow = flow
-        self._waiting = threading.BoundedSemaphore(WAITING_THREADS_MAX)
 
     def handle(self, request: WebRequest, *, patient: bool = True) -> WebResponse:
-        """The flow's answer; at once if too many wait already, or if there is but one thread."""
-        if "wait" not in request.query:
-            return self.flow.handle(request)
-        if not patient or not self._waiting.acquire(blocking=False):
-            return self.flow.handle(_at_once(request))
-        try:
-            return self.flow.handle(request)
-        finally:
-            self._waiting.release()
+        """The flow's answer.
+
+        Args:
+            patient: False if the server has but one thread, which xPay needs.
+        """
+        if not patient:
+            request = attrs.evolve(request, may_wait=False)
+        return self.flow.handle(request)
 
 
 def answering(
     flow: RequestHandler | AsyncRequestHandler,
 ) -> Callable[[WebRequest], Awaitable[WebResponse]]:
-    """How an event loop gets answers: an `AsyncFlow` is awaited, a `Flow` called in threads."""
+    """How an event loop gets answers: an `AsyncFlow` is awaited, a `Flow` called in threads.
+
+    To cancel it means that the client has hung up: a query that waits in a thread ends, too.
+    """
     if is_async(flow):
         return flow.handle
-    in_threads, threads = blocking(flow), Threads("xpay-flow answers")
+    in_threads = blocking(flow)
+    events = Threads("xpay-flow events")
+    # Those who wait hold a thread each, and xPay must not queue behind any customer.
+    queries = Threads("xpay-flow queries", flow.settings.status_waiting_threads_max)
 
     async def answer(request: WebRequest) -> WebResponse:
-        return await threads.call(in_threads.handle, request)
+        if request.method == "POST":
+            return await events.call(in_threads.handle, request)
+        client = HangUp()
+        token = hang_up.set(client)
+        try:
+            return await queries.call(in_threads.handle, request)
+        except asyncio.CancelledError:
+            client.happened()
+            raise
+        finally:
+            hang_up.reset(token)
 
     return answer
 
 
-def _at_once(request: WebRequest) -> WebRequest:
-    query = {name: value for name, value in request.query.items() if name != "wait"}
-    return attrs.evolve(request, query=query)
+# --- ASGI ----------------------------------------------------------------------------------------
+
+
+class ClientGone(Exception):
+    """The client disconnected before it was answered."""
+
+
+class ASGIAnswers:
+    """Answers a request as ASGI has it; for every framework on ASGI.
+
+    Args:
+        flow: a `Flow` is called in threads, an `AsyncFlow` is awaited.
+    """
+
+    def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
+        self.flow = flow
+        self._answer = answering(flow)
+
+    async def answer(
+        self, path: str, scope: Mapping[str, Any], receive: Receive
+    ) -> WebResponse | None:
+        """The response; None if the client has hung up.
+
+        Args:
+            path: relative to where the routes are mounted; begins with "/".
+        """
+        body = Body(self.flow)
+        try:
+            async with asyncio.timeout(self.flow.settings.body_timeout_s):
+                is_whole = await _read(receive, body)
+        except TimeoutError:
+            return _last(too_slow(), scope)
+        except ClientGone:
+            return None
+        request = WebRequest(
+            method=scope["method"],
+            path=path,
+            query=parse_query(scope["query_string"]),
+            headers=tuple(_header(name, value) for name, value in scope["headers"]),
+            body=bytes(body),
+        )
+        # xPay's event is recorded whether or not xPay still listens; others are answered at once.
+        if request.method == "POST" or "wait" not in request.query:
+            response = await self._answer(request)
+        else:
+            try:
+                response = await _unless_gone(self._answer(request), receive)
+            except ClientGone:
+                return None
+        return response if is_whole else _last(response, scope)
+
+
+def _header(name: bytes, value: bytes) -> Header:
+    return name.decode("latin-1"), value.decode("latin-1")
+
+
+async def _read(receive: Receive, body: Body) -> bool:
+    """Read as much as is wanted; False if that is not all. Raises ClientGone."""
+    more = True
+    while more and body.wanted:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body.add(message.get("body", b""))
+        more = message.get("more_body", False)
+    return not more
+
+
+async def _unless_gone(answer: Awaitable[WebResponse], receive: Receive) -> WebResponse:
+    """The answer for a customer's page. Raises ClientGone as soon as the page is closed."""
+    answered = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if answered.done():
+            return answered.result()
+        raise ClientGone
+    finally:
+        answered.cancel()
+        gone.cancel()
+        await asyncio.gather(answered, gone, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _last(response: WebResponse, scope: Mapping[str, Any]) -> WebResponse:
+    """The last response on its connection: what is left of the request's body is not read."""
+    if scope.get("http_version", "1.1") not in ("1.0", "1.1"):
+        return response  # Later versions have no such header.
+    return attrs.evolve(response, headers=(*response.headers, ("Connection", "close")))

@@ -9,6 +9,7 @@ from .settings import Settings
 from .stores.awaited import awaited_store
 from .stores.coalescing import coalesced_effects
 from .system import AsyncSystemClock, RandomIds, SystemClock
+from .waiting import Waiting
 
 
 def blocking_ports(
@@ -24,7 +25,7 @@ def blocking_ports(
         store=store,
         transport=transport or _httpx_transport(settings),
         clock=clock or SystemClock(),
-        shared=_shared(settings, ids),
+        shared=_shared(settings, ids, threads=True),
     )
 
 
@@ -53,8 +54,15 @@ def awaited_ports(
     )
 
 
-def _shared(settings: Settings, ids: Ids | None) -> Shared:
-    return Shared(ids=ids or RandomIds(), rate_limiter=RateLimiter(settings.requests_per_minute))
+def _shared(settings: Settings, ids: Ids | None, *, threads: bool = False) -> Shared:
+    at_most = settings.status_waiting_max
+    if threads:
+        at_most = min(at_most, settings.status_waiting_threads_max)
+    return Shared(
+        ids=ids or RandomIds(),
+        rate_limiter=RateLimiter(settings.requests_per_minute),
+        waiting=Waiting(at_most),
+    )
 
 
 def _httpx_transport(settings: Settings) -> Transport:

@@ -26,6 +26,7 @@ from .effects import (
     Exchange,
     History,
     Load,
+    LoadMany,
     NewId,
     Now,
     Orphaned,
@@ -36,9 +37,11 @@ from .effects import (
     Recent,
     RunHandler,
     RunInTransaction,
+    WaitForChange,
     WithLock,
 )
 from .errors import ConfigurationError, StoreUnavailable, error_text
+from .flows.queries import LOOK_EVERY_S
 from .flows.webhook import REFUSED
 from .handlers import Handlers
 from .ports import (
@@ -47,10 +50,12 @@ from .ports import (
     AsyncRowLocking,
     AsyncStore,
     AsyncTransport,
+    BatchLoading,
     Clock,
     HttpRequest,
     HttpResponse,
     Ids,
+    Lookup,
     NoAnswer,
     Reader,
     RecentListing,
@@ -61,6 +66,7 @@ from .ports import (
 from .rate_limit import RateLimiter
 from .records import Change
 from .refusal_log import RefusalLog
+from .waiting import Waiting
 
 log = logging.getLogger("xpay_flow.transport")
 
@@ -68,6 +74,7 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
+NOT_BATCH_LOADING = "this reader looks up one name at a time; it has no method `load_many`"
 NOT_ROW_LOCKING = "this store locks no records for a worker; it has no method `lock`"
 
 
@@ -100,13 +107,14 @@ class Recorded:
 
 @attrs.define(kw_only=True)
 class Shared:
-    """What both kinds of ports hold in this process: ids, rate limiter, counters."""
+    """What both kinds of ports hold in this process: ids, rate limiter, counters, who waits."""
 
     ids: Ids
     rate_limiter: RateLimiter
     counters: Counter[str] = attrs.Factory(Counter[str])
     refusals: RefusalLog = attrs.Factory(RefusalLog)
     recorded: Recorded = attrs.Factory(Recorded)
+    waiting: Waiting = attrs.Factory(lambda: Waiting(at_most=0))
 
     def count(self, name: str, now_ms: int) -> None:
         self.counters[name] += 1
@@ -232,10 +240,13 @@ def _on_the_store(
 READS: Final[ReadTable] = dict(
     (
         _read(Load, lambda effect, reader, _: reader.load(effect.alias, effect.event)),
+        _read(LoadMany, lambda effect, reader, _: _batches(reader).load_many(_names(effect))),
         _read(History, lambda effect, reader, _: reader.history(effect.alias)),
         _read(Recent, lambda effect, reader, _: _listing(reader).recent(effect.limit)),
         _read(Now, lambda _, __, clock: clock.now_ms()),
         _read(Pause, lambda effect, _, clock: clock.pause(effect.seconds)),
+        # A query that waits looks again by itself. In a shop's flow, `watcher` does so for all.
+        _read(WaitForChange, lambda it, _, clock: clock.pause(min(LOOK_EVERY_S, it.seconds))),
     )
 )
 WRITES: Final[EffectTable] = dict(
@@ -265,9 +276,11 @@ def perform(effect: Effect, ports: Ports) -> object:
     return answer
 
 
-def perform_read(effect: ReadEffect, reader: Reader, clock: Clock) -> object:
+def perform_read(
+    effect: ReadEffect, reader: Reader, clock: Clock, table: ReadTable = READS
+) -> object:
     """Perform one reading effect in the synchronous world and return its answer."""
-    return _reading(effect)(effect, reader, clock)
+    return _reading(effect, table)(effect, reader, clock)
 
 
 async def aperform(effect: Effect, ports: AsyncPorts) -> object:
@@ -277,22 +290,25 @@ async def aperform(effect: Effect, ports: AsyncPorts) -> object:
     return answer
 
 
-async def aperform_read(effect: ReadEffect, reader: AsyncReader, clock: AsyncClock) -> object:
+async def aperform_read(
+    effect: ReadEffect, reader: AsyncReader, clock: AsyncClock, table: ReadTable = READS
+) -> object:
     """Perform one reading effect in the asynchronous world and return its answer."""
-    return await _awaited(_reading(effect)(effect, reader, clock))
+    return await _awaited(_reading(effect, table)(effect, reader, clock))
 
 
 def _note(effect: Effect, answer: object, shared: Shared) -> None:
     if isinstance(effect, Commit | RunInTransaction) and answer in (True, Ran("done")):
         shared.recorded.add(effect.change)
+        shared.waiting.committed(effect.change.record)
 
 
 async def _awaited(answer: object) -> object:
     return await answer if inspect.isawaitable(answer) else answer
 
 
-def _reading(effect: ReadEffect) -> Callable[[Any, AnyReader, AnyClock], object]:
-    if (call := READS.get(type(effect))) is None:
+def _reading(effect: ReadEffect, table: ReadTable) -> Callable[[Any, AnyReader, AnyClock], object]:
+    if (call := table.get(type(effect))) is None:
         raise TypeError(f"a query yielded {type(effect).__name__}, which is not a read")
     return call
 
@@ -301,6 +317,16 @@ def _listing(reader: object) -> RecentListing:
     if not isinstance(reader, RecentListing):
         raise ConfigurationError(NOT_A_LISTING)
     return reader
+
+
+def _batches(reader: object) -> BatchLoading:
+    if not isinstance(reader, BatchLoading):
+        raise ConfigurationError(NOT_BATCH_LOADING)
+    return reader
+
+
+def _names(effect: LoadMany) -> list[Lookup]:
+    return [(alias, None) for alias in effect.aliases]
 
 
 def _locking(store: object) -> RowLocking:
@@ -329,9 +355,13 @@ def run(flow: Command[T], ports: Ports, *, deadline_ms: int | None = None) -> T:
     return cast(T, _drive(flow, in_time))
 
 
-def run_query(flow: Query[T], reader: Reader, clock: Clock) -> T:
-    """Run a flow that can only read, with nothing in its hands that can write."""
-    return cast(T, _drive(flow, lambda effect: perform_read(effect, reader, clock)))
+def run_query(flow: Query[T], reader: Reader, clock: Clock, table: ReadTable = READS) -> T:
+    """Run a flow that can only read, with nothing in its hands that can write.
+
+    Args:
+        table: how effects are performed, if not as `READS` has it; see `watcher`.
+    """
+    return cast(T, _drive(flow, lambda effect: perform_read(effect, reader, clock, table)))
 
 
 async def arun(flow: Command[T], ports: AsyncPorts) -> T:
@@ -339,9 +369,11 @@ async def arun(flow: Command[T], ports: AsyncPorts) -> T:
     return cast(T, await _adrive(flow, lambda effect: aperform(effect, ports)))
 
 
-async def arun_query(flow: Query[T], reader: AsyncReader, clock: AsyncClock) -> T:
+async def arun_query(
+    flow: Query[T], reader: AsyncReader, clock: AsyncClock, table: ReadTable = READS
+) -> T:
     """Run a flow that can only read, awaiting, with nothing in its hands that can write."""
-    return cast(T, await _adrive(flow, lambda effect: aperform_read(effect, reader, clock)))
+    return cast(T, await _adrive(flow, lambda effect: aperform_read(effect, reader, clock, table)))
 
 
 def _drive(flow: Any, answer_to: Callable[[Any], Any]) -> Any:

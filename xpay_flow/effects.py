@@ -61,6 +61,30 @@ class Pause:
     seconds: float
 
 
+# How a wait ended: the record may have changed, the time is up, or it was not begun since too many
+# wait already.
+Waited: TypeAlias = Literal["changed", "time_up", "no_room"]
+
+
+@attrs.frozen
+class WaitForChange:
+    """Come back when the record `key` may be newer than `version`, or after some seconds.
+
+    Answers a `Waited`, or None: come back and look, as after "changed".
+    """
+
+    key: str
+    version: int
+    seconds: float
+
+
+@attrs.frozen
+class LoadMany:
+    """What `Load` answers for each of these names; needs a reader that is a `BatchLoading`."""
+
+    aliases: tuple[str, ...]
+
+
 @attrs.frozen
 class Commit:
     """Make one change durable; answers False when the race was lost."""
@@ -172,7 +196,7 @@ class Orphaned:
     limit: int
 
 
-ReadEffect: TypeAlias = Load | History | Recent | Now | Pause
+ReadEffect: TypeAlias = Load | LoadMany | History | Recent | Now | Pause | WaitForChange
 WriteEffect: TypeAlias = (
     Commit
     | Due
@@ -198,6 +222,11 @@ def load(alias: str, event: EventIdentity | None = None) -> Query[Sequence[Recor
     return found
 
 
+def load_many(aliases: Sequence[str]) -> Query[Sequence[Sequence[Record]]]:
+    found: Sequence[Sequence[Record]] = yield LoadMany(tuple(aliases))
+    return found
+
+
 def history(alias: str) -> Query[Sequence[Record]]:
     found: Sequence[Record] = yield History(alias)
     return found
@@ -215,6 +244,11 @@ def now() -> Query[int]:
 
 def pause(seconds: float) -> Query[None]:
     yield Pause(seconds)
+
+
+def wait_for_change(record: Record, seconds: float) -> Query[Waited]:
+    waited: Waited | None = yield WaitForChange(record.key, record.version, seconds)
+    return waited or "changed"
 
 
 def commit(change: Change) -> Command[bool]:

@@ -26,15 +26,13 @@ from .browser import Pages as Pages  # the operator's part of it, re-exported
 from .effects import Command, Query, count
 from .errors import InvalidValue, StoreError, UntrustedMessage
 from .flows import FlowContext, PaymentStatus, receive_webhook, status
-from .flows.queries import UNKNOWN_PAYMENT, PublicStatus
+from .flows.queries import RETRY_AFTER_S, UNKNOWN_PAYMENT, PublicStatus
 from .flows.webhook import REFUSED
 from .settings import Settings
 from .signing import REASONS as SIGNATURE_REASONS
 
 Header: TypeAlias = tuple[str, str]
 
-# When to come back after 503; xPay has its own schedule, and browsers ours.
-RETRY_AFTER_S: Final = 5
 # The page names its files by content, so only imports by a shop can lag behind, by this long.
 ASSET_AGE_S: Final = 3600
 # The settings' maximum limits every requested wait.
@@ -50,6 +48,7 @@ class WebRequest:
         query: of a parameter given twice, the last value.
         headers: names in any case, repeated ones repeated.
         body: the exact bytes. A body over `settings.body_bytes_max` may be cut one byte later.
+        may_wait: False where the server has no thread to spare for a query that waits.
     """
 
     method: str
@@ -57,6 +56,7 @@ class WebRequest:
     query: Mapping[str, str] = attrs.field(factory=dict[str, str], hash=False)
     headers: tuple[Header, ...] = attrs.field(default=(), repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    may_wait: bool = True
 
     def header(self, name: str) -> str | None:
         """The first header of this name, given in lower case."""
@@ -170,8 +170,9 @@ def _status(request: WebRequest, context: FlowContext, _: Pages) -> Query[WebRes
         wanted = _read_status_query(request.query, context.settings)
     except InvalidValue as error:
         return json_response(400, {"error": str(error)})
+    wait_s = wanted.wait_s if request.may_wait else 0
     try:
-        found = yield from status(wanted.intent_id, wait_s=wanted.wait_s, seen=wanted.seen)
+        found = yield from status(wanted.intent_id, wait_s=wait_s, seen=wanted.seen)
     except StoreError as error:
         return json_response(error.status_hint, {"error": "not-read"}, _RETRY)
     answer: dict[str, object] = {
@@ -179,7 +180,15 @@ def _status(request: WebRequest, context: FlowContext, _: Pages) -> Query[WebRes
         "final": found.final,
         "refunded": found.refunded,
     }
-    return json_response(200, answer) if found.known else json_response(404, answer | _UNKNOWN)
+    if not found.known:
+        answer |= _UNKNOWN
+    if wanted.wait_s > wait_s and not found.final:
+        found = attrs.evolve(found, retry_after_s=RETRY_AFTER_S)
+    if found.retry_after_s is None:
+        return json_response(200 if found.known else 404, answer)
+    answer["retry_after_s"] = found.retry_after_s
+    later = (("Retry-After", str(found.retry_after_s)),)
+    return json_response(200 if found.known else 404, answer, later)
 
 
 def _read_status_query(query: Mapping[str, str], settings: Settings) -> _StatusQuery:

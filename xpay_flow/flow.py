@@ -16,7 +16,7 @@ from . import drive, flows, timeline
 from .background import POLL_S, background_tasks, background_threads, end_all
 from .checkout_request import Address, CheckoutRequest, Customer, Name
 from .default_ports import awaited_ports, blocking_ports
-from .drive import AsyncPorts, Ports
+from .drive import READS, AsyncPorts, Ports
 from .effects import Command, Query
 from .endpoints import Pages, ReadRoute, WebRequest, WebResponse, overdue, route
 from .flows import (
@@ -37,6 +37,7 @@ from .settings import Settings, store_url
 from .signing import Headers
 from .stores import blocking_store, open_store
 from .timeline import Timeline
+from .watcher import AsyncWatcher, Watcher
 from .xpay_client import AsyncXPayClient, XPayClient
 
 T = TypeVar("T")
@@ -77,6 +78,9 @@ class Flow(HandlerRegistration):
         self.ports = blocking_ports(store, settings, transport=transport, clock=clock, ids=ids)
         self.xpay = XPayClient(self.run, settings)
         self._reader = store.reader()
+        # By another clock than the machine's, time passes only where a query pauses by itself.
+        self._watcher = Watcher(self.ports.shared.waiting, self._reader, self.ports.clock)
+        self._reads = self._watcher.reads if clock is None else READS
         self._loops = background_threads(self, poll_s) if background else ()
 
     @classmethod
@@ -108,7 +112,7 @@ class Flow(HandlerRegistration):
 
     def query(self, flow: Query[T]) -> T:
         """Run a flow of your own that only reads, on the store's reader."""
-        return drive.run_query(flow, self._reader, self.ports.clock)
+        return drive.run_query(flow, self._reader, self.ports.clock, self._reads)
 
     def start_checkout(
         self,
@@ -246,6 +250,7 @@ class Flow(HandlerRegistration):
         With background threads only, and within `settings.close_timeout_s`: a handler under way
         ends, then what this process made due is delivered. The rest stays due for others.
         """
+        self._watcher.close()
         end_all(self._loops, self.settings.close_timeout_s)
         for port in (self.ports.transport, self._reader, self.store):
             if callable(close := getattr(port, "close", None)):
@@ -307,6 +312,8 @@ class AsyncFlow(AsyncHandlerRegistration):
         )
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
+        self._watcher = AsyncWatcher(self.ports.shared.waiting, self._reader, self.ports.clock)
+        self._reads = self._watcher.reads if clock is None else READS
         self._loops = background_tasks(self, poll_s) if background else ()
 
     @classmethod
@@ -328,7 +335,7 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def query(self, flow: Query[T]) -> T:
         """Run a flow of your own that only reads, on the store's reader."""
-        return await drive.arun_query(flow, self._reader, self.ports.clock)
+        return await drive.arun_query(flow, self._reader, self.ports.clock, self._reads)
 
     async def start_checkout(
         self,
@@ -435,6 +442,7 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def close(self) -> None:
         """See `Flow.close`."""
+        await self._watcher.close()
         for loop in self._loops:
             loop.end(self.settings.close_timeout_s)
         for loop in self._loops:

@@ -8,13 +8,12 @@ This only translates; `xpay_flow.endpoints` decides.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
-from xpay_flow.adapter_kit import Body, answering, below, checked_prefix, parse_query, start
-from xpay_flow.endpoints import AsyncRequestHandler, Header, RequestHandler, WebRequest, WebResponse
+from xpay_flow.adapter_kit import ASGIAnswers, below, checked_prefix, start
+from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebResponse
 from xpay_flow.errors import ConfigurationError
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -24,10 +23,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FLOW_KEY: Final = "xpay_flow.flow"
-
-
-class ClientGone(Exception):
-    """The client disconnected before it was answered."""
 
 
 def routes(
@@ -74,29 +69,15 @@ def flow_from(scope: Scope) -> Any:
 class _Serving:
     def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
         self.flow = flow
-        self._answer = answering(flow)
+        self._answers = ASGIAnswers(flow)
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            request = await self._request(path, scope, receive)
-            # xPay's event is recorded whether or not xPay still listens.
-            is_event = request.method == "POST"
-            answer = self._answer(request)
-            response = await (answer if is_event else _unless_gone(answer, receive))
-        except ClientGone:
+        response = await self._answers.answer(path, scope, receive)
+        if response is None:
             return
         # Servers raise this when the client has left meanwhile.
         with suppress(OSError):
             await _respond(response, send)
-
-    async def _request(self, path: str, scope: Scope, receive: Receive) -> WebRequest:
-        return WebRequest(
-            method=scope["method"],
-            path=path,
-            query=parse_query(scope["query_string"]),
-            headers=tuple(_header(name, value) for name, value in scope["headers"]),
-            body=await _read(receive, Body(self.flow)),
-        )
 
 
 class Endpoint(_Serving):
@@ -131,41 +112,6 @@ class _App(_Serving):
             await _live(_starting(self.flow, receive), send)
         else:
             await send({"type": "websocket.close", "code": 1000})
-
-
-def _header(name: bytes, value: bytes) -> Header:
-    return name.decode("latin-1"), value.decode("latin-1")
-
-
-async def _read(receive: Receive, body: Body) -> bytes:
-    more = True
-    while more and body.wanted:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body.add(message.get("body", b""))
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-async def _unless_gone(answer: Awaitable[WebResponse], receive: Receive) -> WebResponse:
-    """The answer for a customer's page. Raises ClientGone as soon as the page is closed."""
-    answered = asyncio.ensure_future(answer)
-    gone = asyncio.ensure_future(_gone(receive))
-    try:
-        await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if answered.done():
-            return answered.result()
-        raise ClientGone
-    finally:
-        answered.cancel()
-        gone.cancel()
-        await asyncio.gather(answered, gone, return_exceptions=True)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _respond(response: WebResponse, send: Send) -> None:

@@ -16,19 +16,16 @@ from typing import Any, Final
 
 from xpay_flow.adapter_kit import (
     ROUTES,
-    Body,
-    answering,
+    ASGIAnswers,
     only_flow,
-    parse_query,
     route_name,
     start,
 )
-from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest
+from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 
 try:
     from fastapi import APIRouter, Request, Response
-    from starlette.requests import ClientDisconnect
 except ImportError:
     raise MissingExtra("xpay_flow_fastapi", "fastapi") from None
 
@@ -126,7 +123,7 @@ class _Served:
 
     def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
         self.flow = flow
-        self._answer = answering(flow)
+        self._answers = ASGIAnswers(flow)
 
     @asynccontextmanager
     async def lifespan(self, _: object) -> AsyncGenerator[None, None]:
@@ -144,26 +141,8 @@ class _Served:
         return answer
 
     async def answer(self, path: str, request: Request) -> Response:
-        try:
-            body = await self._read(request)
-        except ClientDisconnect:
+        response = await self._answers.answer(path, request.scope, request.receive)
+        if response is None:
             return Response()  # The client is gone.
-        response = await self._answer(
-            WebRequest(
-                method=request.method,
-                path=path,
-                query=parse_query(request.scope["query_string"]),
-                headers=tuple(request.headers.items()),
-                body=body,
-            )
-        )
         # Starlette adds headers of its own only where it is given none.
         return Response(response.body, response.status, headers=dict(response.headers))
-
-    async def _read(self, request: Request) -> bytes:
-        body = Body(self.flow)
-        async for chunk in request.stream():
-            body.add(chunk)
-            if not body.wanted:
-                break
-        return bytes(body)

@@ -10,6 +10,7 @@ from wsgiref.validate import validator
 import pytest
 
 import xpay_flow_wsgi as adapter
+from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.testing.adapter_suite import (
     CHUNKS_READ_MAX,
@@ -124,11 +125,13 @@ def test_an_async_flow_is_refused() -> None:
 def test_a_server_with_one_thread_never_waits() -> None:
     """Where one request at a time is served, waiting would keep out the awaited event."""
     made = world()
+    for step in b.history(b.created()):
+        assert made.store.commit(step)
     query = {"QUERY_STRING": "xpay_intent_id=in_1&wait=20", "PATH_INFO": "/payment-status"}
     app = adapter.routes(made.flow)
-    assert 404 == call(app, REQUEST_METHOD="GET", **query | {"wsgi.multithread": False})[0]
+    assert 200 == call(app, REQUEST_METHOD="GET", **query | {"wsgi.multithread": False})[0]
     assert 0 == made.clock.pauses
-    assert 404 == call(app, REQUEST_METHOD="GET", **query)[0]
+    assert 200 == call(app, REQUEST_METHOD="GET", **query)[0]
     assert 0 < made.clock.pauses
 
 

@@ -244,6 +244,9 @@ BAD: dict[str, list[object]] = {
     "create_lease_s": [0, 20, 3601],
     "metadata_key": ["", "x" * 41, "a b", "ä", "a\n", None],
     "status_wait_s_max": [-1, 121, float("nan")],
+    "status_waiting_max": [-1, 1.5, 100_001],
+    "status_waiting_threads_max": [-1, "2", 10_001],
+    "body_timeout_s": [0, 61, float("nan")],
     "currency_decimals": ["ISK:2", ("ISK",), ("XXX:2",), (None,)],
 }
 
@@ -335,6 +338,9 @@ def test_from_env() -> None:
         "XPAY_CREATE_LEASE_S": "9",
         "XPAY_METADATA_KEY": "our_intent",
         "XPAY_STATUS_WAIT_S_MAX": "0",
+        "XPAY_STATUS_WAITING_MAX": "200",
+        "XPAY_STATUS_WAITING_THREADS_MAX": "4",
+        "XPAY_BODY_TIMEOUT_S": "3",
         "XPAY_CURRENCY_DECIMALS": "ISK:2,UGX:0",
     }
     expected = Settings(
@@ -358,6 +364,9 @@ def test_from_env() -> None:
         create_lease_s=9,
         metadata_key="our_intent",
         status_wait_s_max=0.0,
+        status_waiting_max=200,
+        status_waiting_threads_max=4,
+        body_timeout_s=3.0,
         currency_decimals=("ISK:2", "UGX:0"),
     )
     assert expected == Settings.from_env(environ)

@@ -22,10 +22,9 @@ ALLOWED: Final = {
     "xpay_flow/checker/processes.py: pipe.recv()": "the search's bound, or the process's end",
     "xpay_flow/cli/demo.py: stop.wait()": "Ctrl+C",
     "xpay_flow/testing/store_processes.py: self._reports.recv()": "polled before, with a limit",
-    "xpay_flow/threads.py: ThreadPoolExecutor(THREADS_MAX, thread_name_prefix=self._name)": (
-        "no block of it"
-    ),
-    "adapters/xpay_flow_asgi/__init__.py: answered.result()": "the task is done",
+    "xpay_flow/threads.py: ThreadPoolExecutor(self._at_most, self._name)": "no block of it",
+    "xpay_flow/adapter_kit.py: answered.result()": "the task is done",
+    "xpay_flow/watcher.py: hang_up.get()": "a context variable",
     "adapters/xpay_flow_django/database.py: connection_is_managed.get()": "a context variable",
     "adapters/xpay_flow_sqlalchemy/stores.py: ThreadPoolExecutor(1)": "what it runs has a limit",
     "tests/chaos/customers.py: self._is_sent_on[number].wait()": "the run's limit cancels it",

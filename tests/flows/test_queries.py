@@ -109,8 +109,8 @@ def test_an_id_that_is_not_known_is_pending(name: str) -> None:
 
 
 def test_the_status_tells_nothing_else() -> None:
-    """No amount, no receipt, no ids: a guessed id yields four words."""
-    assert ["status", "final", "known", "refunded"] == [
+    """No amount, no receipt, no ids: a guessed id yields a few words."""
+    assert ["status", "final", "known", "refunded", "retry_after_s"] == [
         field.name for field in attrs.fields(PaymentStatus)
     ]
 

@@ -246,7 +246,7 @@ def test_a_story_ends_alike(story: Callable[[World], None], makes: dict[str, Mak
 
 
 # Performed only on a store that declares a capability, which the one in memory does not.
-OF_SOME_STORES = {"RunInTransaction", "WithLock", "Orphaned"}
+OF_SOME_STORES = {"LoadMany", "RunInTransaction", "WithLock", "Orphaned"}
 
 
 def every_effect(world: World) -> list[effects.Effect]:
@@ -273,6 +273,7 @@ def every_effect(world: World) -> list[effects.Effect]:
         effects.Recent(5),
         effects.Now(),
         effects.Pause(1.5),
+        effects.WaitForChange(record.key, record.version, 1.5),
         effects.Commit(Change(record=after, expected_version=record.version)),
         effects.Commit(Change(record=after, expected_version=record.version)),
         effects.Due("deliver", world.clock.now_ms() + 1, 5),

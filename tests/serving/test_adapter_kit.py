@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 
 import pytest
 
+from xpay_flow import sample_records as b
 from xpay_flow.adapter_kit import (
     QUERY_FIELDS_MAX,
-    WAITING_THREADS_MAX,
-    Blocking,
     Body,
     answering,
     below,
@@ -21,6 +21,7 @@ from xpay_flow.adapter_kit import (
 from xpay_flow.endpoints import WebRequest, WebResponse, json_response
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.settings import Settings
+from xpay_flow.testing.adapter_suite import World
 
 SETTINGS = Settings.sandbox(body_bytes_max=4096)
 
@@ -109,55 +110,44 @@ def test_a_flow_is_distinguished_from_an_async_one() -> None:
         blocking(AsyncEcho())
 
 
-def test_waiting_customers_leave_threads_free_for_xpay() -> None:
-    """As many as are allowed wait; the next is answered at once, and may wait when one is done."""
-    queries: list[dict[str, str]] = []
-    inside = threading.Semaphore(0)
+def test_a_server_without_spare_threads_does_not_wait() -> None:
+    """A server with one thread answers at once, and says when to ask again."""
+    world = World("")
+    for step in b.history(b.created()):
+        assert world.store.commit(step)
+    flow = world.sync_flow()
+    query = {"xpay_intent_id": "in_1", "wait": "20"}
+    answer = blocking(flow).handle(
+        WebRequest(method="GET", path="/payment-status", query=query), patient=False
+    )
+    assert 0 == world.clock.pauses
+    assert 5 == json.loads(answer.body)["retry_after_s"]
+    assert ("Retry-After", "5") in answer.headers
+
+
+def test_events_do_not_queue_behind_queries_in_threads() -> None:
+    """While every thread for queries is taken, an event of xPay's is answered."""
     leave = threading.Event()
+    inside = threading.Semaphore(0)
 
     class Slow(Echo):
         def handle(self, request: WebRequest) -> WebResponse:
-            queries.append(dict(request.query))
-            if "wait" in request.query and not leave.is_set():
+            if request.method == "GET":
                 inside.release()
                 assert leave.wait(10)
             return super().handle(request)
 
-    site = Blocking(Slow())
-    request = WebRequest(method="GET", path="/payment-status", query={"wait": "20", "id": "1"})
-    threads = [
-        threading.Thread(target=site.handle, args=(request,)) for _ in range(WAITING_THREADS_MAX)
-    ]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        assert inside.acquire(timeout=10)
-    site.handle(request)
-    assert {"id": "1"} == queries[-1]
-    leave.set()
-    for thread in threads:
-        thread.join(10)
-    site.handle(request)
-    assert {"id": "1", "wait": "20"} == queries[-1]
+    async def together() -> None:
+        answer = answering(Slow())
+        queries = [asyncio.ensure_future(answer(WebRequest(method="GET", path="/")))]
+        while inside.acquire(timeout=0.2):
+            queries.append(asyncio.ensure_future(answer(WebRequest(method="GET", path="/"))))
+            await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(5):
+                assert 200 == (await answer(WebRequest(method="POST", path="/webhook"))).status
+        finally:
+            leave.set()
+        await asyncio.gather(*queries)
 
-
-def test_a_wait_that_fails_gives_its_place_back() -> None:
-    """An error while waiting does not use up a place for ever."""
-
-    class Failing(Echo):
-        def handle(self, request: WebRequest) -> WebResponse:
-            raise ZeroDivisionError
-
-    site = Blocking(Failing())
-    request = WebRequest(method="GET", path="/payment-status", query={"wait": "20"})
-    for _ in range(WAITING_THREADS_MAX + 1):
-        with pytest.raises(ZeroDivisionError):
-            site.handle(request)
-    site.flow = Echo()
-    assert b'{"wait": "20"}' == site.handle(request).body
-
-
-def test_a_server_without_spare_threads_does_not_wait() -> None:
-    """A server with one thread is answered at once."""
-    request = WebRequest(method="GET", path="/payment-status", query={"wait": "20"})
-    assert b"{}" == Blocking(Echo()).handle(request, patient=False).body
+    asyncio.run(together())

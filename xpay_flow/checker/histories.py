@@ -27,6 +27,7 @@ from xpay_flow.effects import (
     Pause,
     Recent,
     RunInTransaction,
+    WaitForChange,
 )
 
 from .bounds import Group
@@ -39,6 +40,8 @@ from .shop import AnyFlow
 # A step that needs no other party is taken together with the one before it. More of them in a row
 # than this is a loop that waits for something that cannot happen here.
 SILENT_MAX = 1000
+# No other party sees these.
+_SILENT = Now | NewId | AcquireRateLimit | Pause | Count | WaitForChange
 
 
 @attrs.frozen(eq=False)
@@ -188,7 +191,7 @@ def advance(node: Node, generator: AnyFlow) -> None:
     try:
         effect = _resumed(generator, answer)
         for _ in range(SILENT_MAX):
-            if not isinstance(effect, Now | NewId | AcquireRateLimit | Pause | Count):
+            if not isinstance(effect, _SILENT):
                 node.op = effect
                 return
             effect = generator.send(_silently(node, effect))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xpay_flow import messages as m
-from xpay_flow.effects import History, Load, Now, Pause
+from xpay_flow.effects import History, Load, Now, Pause, WaitForChange
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.records import Record
 
@@ -48,7 +48,7 @@ def _status(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> 
             match effect:
                 case Now():
                     effect = flow.send(now_ms)
-                case Pause():
+                case Pause() | WaitForChange():
                     effect = flow.send(None)
                 case Load() | History():
                     answer = store_answer(store, effect)

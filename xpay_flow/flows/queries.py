@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
-from ..effects import Query, history, load, now, pause, recent
+from ..effects import Query, history, load, load_many, now, recent, wait_for_change
 from ..errors import UnknownIntent, quoted
 from ..intent import Intent, RefundStatus
 from ..records import Record, intent_alias, receipt_alias, x_intent_alias
@@ -21,8 +21,13 @@ log = logging.getLogger("xpay_flow.queries")
 
 PublicStatus = Literal["SUCCESS", "FAILED", "PENDING"]
 
-# How often a waiting status query looks; a store answers such a read in well under a millisecond.
+# How often those who wait are looked up, all at once. A payment is shown that much later at most
+# where its commit cannot be reported.
 LOOK_EVERY_S = 0.5
+# Names of one statement, so that a look takes milliseconds.
+LOOKED_UP_MAX: Final = 64
+# When to query again instead of waiting. Hundreds of customers at this pace are no load.
+RETRY_AFTER_S: Final = 5
 
 _PUBLIC: dict[str, PublicStatus] = {
     "failed": "FAILED",
@@ -40,12 +45,15 @@ class PaymentStatus:
             while `final` is False: the customer may pay on the same page. Otherwise `PENDING`.
         known: an intent with this id is on file.
         refunded: how much of the payment went back; `status` stays `SUCCESS`.
+        retry_after_s: the query was to wait and has not: when to ask again. The id is not known, or
+            too many wait already.
     """
 
     status: PublicStatus
     final: bool
     known: bool = True
     refunded: RefundStatus = "none"
+    retry_after_s: int | None = attrs.field(default=None, repr=False)
 
 
 UNKNOWN_PAYMENT = PaymentStatus(status="PENDING", final=False, known=False)
@@ -56,7 +64,8 @@ def status(
 ) -> Query[PaymentStatus]:
     """How the payment with xPay's id stands, waiting up to `wait_s` seconds for a change.
 
-    An id that is not known (yet) is pending: the customer can be back before anything else is.
+    An id that is not known (yet) is pending: the customer can be back before anything else is. But
+    no query waits for one, since anyone can make one up.
 
     Args:
         seen: the status that the caller knows. So a success that follows a failure can be awaited.
@@ -65,15 +74,23 @@ def status(
     # Counted, too: a clock that is set back must not make a query wait for an hour.
     looks_left = int(wait_s / LOOK_EVERY_S) + 1
     while True:
-        found = yield from load(x_intent_alias(x_intent_id))
-        result = _status_of([r.intent for r in found if r.intent is not None])
+        found = [r for r in (yield from load(x_intent_alias(x_intent_id))) if r.intent is not None]
+        result = _status_of([record.intent for record in found if record.intent is not None])
         left_s = (until_ms - (yield from now())) / 1000
         if result.final or result.status not in ("PENDING", seen):
             return result
         if left_s <= 0 or not looks_left:
             return result
+        if not found:
+            return attrs.evolve(result, retry_after_s=RETRY_AFTER_S)
         looks_left -= 1
-        yield from pause(min(LOOK_EVERY_S, left_s))
+        match (yield from wait_for_change(found[0], min(left_s, wait_s))):
+            case "no_room":
+                return attrs.evolve(result, retry_after_s=RETRY_AFTER_S)
+            case "time_up":
+                looks_left = 0
+            case "changed":
+                pass
 
 
 def _status_of(intents: Sequence[Intent]) -> PaymentStatus:
@@ -97,6 +114,22 @@ def public_status(intent: Intent) -> PaymentStatus:
     return PaymentStatus(
         status=_PUBLIC.get(intent.state, "PENDING"), final=intent.state == "rejected"
     )
+
+
+def versions(keys: Sequence[str], *, together: bool) -> Query[dict[str, int]]:
+    """The version of each of these records.
+
+    Args:
+        together: the reader can look up many names at once.
+    """
+    found: list[Sequence[Record]] = []
+    if together:
+        for at in range(0, len(keys), LOOKED_UP_MAX):
+            found += yield from load_many(keys[at : at + LOOKED_UP_MAX])
+    else:
+        for key in keys:
+            found.append((yield from load(key)))
+    return {record.key: record.version for records in found for record in records}
 
 
 def find(name: str) -> Query[Sequence[Record]]:

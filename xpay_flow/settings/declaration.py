@@ -265,6 +265,39 @@ class Settings:
             read_float,
         ),
     )
+    # Each holds a connection, and a process usually may open 1,024 files: half are left to others.
+    status_waiting_max: int = attrs.field(
+        default=500,
+        metadata=_about(
+            "STATUS_WAITING_MAX",
+            "How many status queries of one process may wait at once. Others are answered at once, "
+            "as the payment stands, with the time after which to ask again.",
+            checks.whole(0, 100_000),
+            read_int,
+        ),
+    )
+    # A small server has about four threads. At least half of them must be free for xPay's webhook,
+    # which is what the waiting queries wait for, and which must be answered within two seconds.
+    status_waiting_threads_max: int = attrs.field(
+        default=2,
+        metadata=_about(
+            "STATUS_WAITING_THREADS_MAX",
+            "How many of them a `Flow` lets wait, since each holds a thread. At most half of the "
+            "threads of your server.",
+            checks.whole(0, 10_000),
+            read_int,
+        ),
+    )
+    # xPay gives up after 2 s; a customer's request has no body.
+    body_timeout_s: float = attrs.field(
+        default=5.0,
+        metadata=_about(
+            "BODY_TIMEOUT_S",
+            "How long the body of a request may take to arrive, where the server lets us know.",
+            checks.seconds(0.05, 60),
+            read_float,
+        ),
+    )
 
     def __attrs_post_init__(self) -> None:
         fields = attrs.fields(Settings)

@@ -19,6 +19,7 @@ from xpay_flow.events import EventIdentity
 from xpay_flow.ports import (
     AsyncBatchCommitting,
     AsyncBatchLoading,
+    AsyncReader,
     AsyncStore,
     BatchCommitting,
     BatchLoading,
@@ -69,9 +70,9 @@ def coalesced_commit(store: AsyncStore) -> Callable[[Change], Awaitable[bool]]:
 
 
 def coalesced_load(
-    store: AsyncStore,
+    store: AsyncReader,
 ) -> Callable[[str, EventIdentity | None], Awaitable[Sequence[Record]]]:
-    """`load` of a store that is `AsyncBatchLoading`."""
+    """`load` of a store, or its reader, that is `AsyncBatchLoading`."""
     assert isinstance(store, AsyncBatchLoading)
     many = Coalescing(lambda lookup: store.load(*lookup), store.load_many, lambda lookup: lookup)
 

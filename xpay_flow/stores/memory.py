@@ -14,7 +14,7 @@ import attrs
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.events import EventIdentity
-from xpay_flow.ports import FOUND_MAX, Lookup
+from xpay_flow.ports import FOUND_MAX
 from xpay_flow.records import (
     Change,
     OutboxEntry,
@@ -54,9 +54,6 @@ class MemoryReader:
 
     def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         return self._store.load(alias, event)
-
-    def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
-        return [self.load(alias, event) for alias, event in lookups]
 
     def history(self, alias: str) -> Sequence[Record]:
         return self._store.history(alias)
