@@ -58,7 +58,7 @@ class HttpxTransport:
             raise _no_answer(error) from error
 
     def _retire(self, client: httpx.Client) -> None:
-        """Have the next exchange use new connections, and close these once nobody can use them.
+        """Have the next exchange use new connections, and close these once no call can use them.
 
         That also ends the thread of an answer which still comes in, byte by byte.
         """

@@ -228,7 +228,7 @@ class HttpRequest:
     """One request to xPay. `headers` carry the keys, so they stay out of `repr`.
 
     Args:
-        within_s: after so many seconds nobody waits for the answer any more; a transport that can
+        within_s: after so many seconds no caller waits for the answer any more; a transport that can
             stop, stops then.
     """
 

@@ -35,7 +35,7 @@ class Turns:
         _all.add(self)
 
     def begin(self) -> None:
-        """All turns are free, whoever had them."""
+        """All turns are free, also those that were taken."""
         self._free = Semaphore(self._at_once)
 
     @contextmanager
