@@ -92,11 +92,17 @@ def route_name(path: str) -> str:
 
 
 class Body:
-    """Collects a body, up to one byte over the limit, which proves it too large."""
+    """Collects a body, up to one byte over the limit, which proves it too large.
+
+    Attributes:
+        wanted: how many bytes more.
+        timeout_s: how long all of it may take to arrive.
+    """
 
     def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
         self._chunks: list[bytes] = []
         self.wanted = flow.settings.body_bytes_max + 1
+        self.timeout_s = flow.settings.body_timeout_s
 
     def add(self, chunk: bytes) -> None:
         """Take the next bytes, as many as are `wanted`."""
@@ -215,10 +221,9 @@ class ASGIAnswers:
         """
         body = Body(self.flow)
         try:
-            async with asyncio.timeout(self.flow.settings.body_timeout_s):
-                is_whole = await _read(receive, body)
+            is_whole = await read_in_time(body, receive)
         except TimeoutError:
-            return _last(too_slow(), scope)
+            return last_response(too_slow(), scope)
         except ClientGone:
             return None
         request = WebRequest(
@@ -236,22 +241,28 @@ class ASGIAnswers:
                 response = await _unless_gone(self._answer(request), receive)
             except ClientGone:
                 return None
-        return response if is_whole else _last(response, scope)
+        return response if is_whole else last_response(response, scope)
 
 
 def _header(name: bytes, value: bytes) -> Header:
     return name.decode("latin-1"), value.decode("latin-1")
 
 
-async def _read(receive: Receive, body: Body) -> bool:
-    """Read as much as is wanted; False if that is not all. Raises ClientGone."""
+async def read_in_time(body: Body, receive: Receive) -> bool:
+    """Read as much as is wanted; False if that is not all.
+
+    Raises:
+        TimeoutError: it has not arrived within `settings.body_timeout_s`.
+        ClientGone: the client has hung up.
+    """
     more = True
-    while more and body.wanted:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body.add(message.get("body", b""))
-        more = message.get("more_body", False)
+    async with asyncio.timeout(body.timeout_s):
+        while more and body.wanted:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            body.add(message.get("body", b""))
+            more = message.get("more_body", False)
     return not more
 
 
@@ -275,7 +286,7 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _last(response: WebResponse, scope: Mapping[str, Any]) -> WebResponse:
+def last_response(response: WebResponse, scope: Mapping[str, Any]) -> WebResponse:
     """The last response on its connection: what is left of the request's body is not read."""
     if scope.get("http_version", "1.1") not in ("1.0", "1.1"):
         return response  # Later versions have no such header.

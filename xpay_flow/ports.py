@@ -228,8 +228,8 @@ class HttpRequest:
     """One request to xPay. `headers` carry the keys, so they stay out of `repr`.
 
     Args:
-        within_s: after so many seconds no caller waits for the answer any more; a transport that can
-            stop, stops then.
+        within_s: after so many seconds no caller waits for the answer; a transport that can stop,
+            stops then.
     """
 
     method: str

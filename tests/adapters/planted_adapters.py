@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
-from xpay_flow.adapter_kit import Body, parse_query
+from xpay_flow.adapter_kit import ASGIAnswers, Body, parse_query, too_slow
 from xpay_flow.endpoints import Header, RequestHandler, WebRequest, WebResponse, json_response
 
 
@@ -244,3 +245,82 @@ class MeasuresAgain(Good):
         others = tuple(pair for pair in response.headers if pair[0] != "Content-Length")
         length = ("Content-Length", str(len(response.body)))
         return attrs.evolve(response, headers=(*others, length))
+
+
+# --- on ASGI -------------------------------------------------------------------------------------
+
+
+class GoodASGI(Good):
+    """An ASGI adapter in a few lines, of which others below get one wrong."""
+
+    def __init__(self, flow: RequestHandler, prefix: str) -> None:
+        super().__init__(flow, prefix)
+        self.answers = ASGIAnswers(flow)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override]
+        response = await self.respond(self.path(scope["path"]), scope, receive)
+        if response is not None:
+            headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+            start = {"type": "http.response.start", "status": response.status, "headers": headers}
+            await send(start)
+            await send({"type": "http.response.body", "body": response.body})
+
+    async def respond(self, path: str, scope: Any, receive: Any) -> WebResponse | None:
+        return await self.answers.answer(path, scope, receive)
+
+
+class DoesNotListen(GoodASGI):
+    """After the body, what the server reports is not looked at."""
+
+    async def respond(self, path: str, scope: Any, receive: Any) -> WebResponse | None:
+        parts = [await receive()]
+        while parts[-1].get("more_body"):
+            parts.append(await receive())
+        left = iter(parts)
+
+        async def only_the_body() -> Any:
+            if (part := next(left, None)) is not None:
+                return part
+            return await asyncio.get_running_loop().create_future()
+
+        return await super().respond(path, scope, only_the_body)
+
+
+class CollectsTheBodyFirst(GoodASGI):
+    """A middleware puts the body together before the adapter is called."""
+
+    async def respond(self, path: str, scope: Any, receive: Any) -> WebResponse | None:
+        parts = [await receive()]
+        while parts[-1].get("more_body"):
+            parts.append(await receive())
+        body = b"".join(part.get("body", b"") for part in parts)
+        whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def at_once() -> Any:
+            return next(whole, None) or await receive()
+
+        return await super().respond(path, scope, at_once)
+
+
+class StartsTheClockAtEachByte(GoodASGI):
+    """The limit is one for silence."""
+
+    async def respond(self, path: str, scope: Any, receive: Any) -> WebResponse | None:
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout(self.flow.settings.body_timeout_s):
+                    more = (await receive()).get("more_body", False)
+            except TimeoutError:
+                return too_slow()
+        return json_response(408, {"error": "too-slow"})
+
+
+class KeepsTheHintToItself(Good):
+    """What an answer has beside the status is left out."""
+
+    def response(self, response: WebResponse) -> WebResponse:
+        if b"retry_after_s" not in response.body:
+            return response
+        said = json.loads(response.body)
+        return json_response(response.status, {"status": said["status"], "final": said["final"]})

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
-from xpay_flow.testing.adapter_suite import AdapterSuite, AnyFlow, Client, sync_only, wsgi_client
+from xpay_flow.testing.adapter_suite import (
+    AdapterSuite,
+    AnyFlow,
+    Client,
+    asgi_client,
+    sync_only,
+    wsgi_client,
+)
 
 from . import planted_adapters as planted
 
@@ -32,6 +40,12 @@ PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
     ),
     "test_a_waiting_query_ends_when_an_event_comes": (planted.ServesOneAtATime, planted.NeverWaits),
     "test_a_waiting_query_ends_when_its_time_is_up": (planted.NeverWaits,),
+    "test_a_client_that_hangs_up_waits_no_more": (planted.DoesNotListen,),
+    "test_a_query_that_may_not_wait_is_answered_at_once": (planted.KeepsTheHintToItself,),
+    "test_a_body_that_does_not_arrive_is_408": (
+        planted.CollectsTheBodyFirst,
+        planted.StartsTheClockAtEachByte,
+    ),
     "test_the_return_page_escapes_its_address": (
         planted.DecodesMarkup,
         planted.LosesHeaders,
@@ -51,12 +65,17 @@ PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
 }
 
 
+def is_asgi(adapter: type[planted.Good]) -> bool:
+    return issubclass(adapter, planted.GoodASGI)
+
+
 def run(duty: str, adapter: type[planted.Good]) -> None:
     """Put an adapter to one duty of the suite."""
 
     class Suite(AdapterSuite):
         def make_client(self, flow: AnyFlow, prefix: str) -> Client:
-            return wsgi_client(adapter(sync_only(flow), prefix))
+            app: Any = adapter(sync_only(flow), prefix)
+            return asgi_client(app) if is_asgi(adapter) else wsgi_client(app)
 
     method = getattr(Suite(), duty)
     if "prefix" not in inspect.signature(method).parameters:
@@ -72,7 +91,7 @@ def test_every_duty_has_an_adapter_that_breaks_it() -> None:
 @pytest.mark.parametrize("duty", PLANTED)
 def test_a_good_adapter_passes(duty: str) -> None:
     """The smallest adapter does each duty, so what follows is the fault of the broken ones."""
-    run(duty, planted.Good)
+    run(duty, planted.GoodASGI if is_asgi(PLANTED[duty][0]) else planted.Good)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from django.test import Client as DjangoClient
 from django.test import override_settings
 from django.urls import path
 
+import xpay_flow_asgi
 from xpay_flow import AsyncFlow, Flow
 from xpay_flow import sample_records as b
 from xpay_flow.endpoints import Header
@@ -63,6 +64,9 @@ class TestASGI(AdapterSuite):
             # inherit the other's context, and with it the other's thread.
             return Context().run(client, *request)
 
+        if self.is_async:
+            # Django ends views that are awaited, and those alone.
+            send.hang_up = client.hang_up  # type: ignore[attr-defined]
         return send
 
     def test_no_more_of_a_body_is_read_than_the_limit(self) -> None:
@@ -71,6 +75,9 @@ class TestASGI(AdapterSuite):
         length = ("Content-Length", str(CHUNKS_SENT * len(CHUNK)))
         assert 413 == world.send("POST", "/webhook", (length,), sent).status
         assert CHUNKS_SENT == sent.taken
+
+    def test_a_body_that_does_not_arrive_is_408(self) -> None:
+        """Django waits for a body before any view is called: see `TestASGIAroundDjango`."""
 
     def test_a_lying_content_length_is_not_believed(self) -> None:
         """A length is a claim: whatever it is, the answer is a refusal and nothing is written."""
@@ -84,6 +91,18 @@ class TestASGI(AdapterSuite):
 
 class TestAwaitedASGI(TestASGI):
     is_async = True
+
+
+class TestASGIAroundDjango(AdapterSuite):
+    """Our ASGI adapter around Django's app: bodies are limited before Django sees them."""
+
+    is_async = True
+
+    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
+        django = kit.with_urlconf(ASGIHandler, kit.urlconf())
+        if not prefix:
+            return asgi_client(xpay_flow_asgi.routes(flow))
+        return asgi_client(xpay_flow_asgi.routes(flow, prefix=prefix, otherwise=django))
 
 
 # --- around the routes ---------------------------------------------------------------------------

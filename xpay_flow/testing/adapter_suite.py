@@ -15,6 +15,7 @@ import asyncio
 import base64
 import hmac
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from io import RawIOBase
@@ -43,6 +44,8 @@ AnyFlow: TypeAlias = Flow | AsyncFlow
 
 BODY_BYTES_MAX: Final = 4096
 SETTINGS: Final = Settings.sandbox(body_bytes_max=BODY_BYTES_MAX)
+# What an adapter must have given up by then, which takes it much less.
+GIVEN_UP_S: Final = 5.0
 CHUNK: Final = b"x" * 1024
 # Servers read ahead; an adapter that collects what it should refuse reads all of these.
 CHUNKS_SENT: Final = 200
@@ -96,9 +99,13 @@ class AdapterSuite:
         """A client of an app with the routes of `flow` mounted at `prefix`, or at the root."""
         raise NotImplementedError
 
-    def open(self, prefix: str = "/xpay") -> World:
-        """A world with one attempt, `in_1`, that waits for its payment."""
-        world = World(prefix)
+    def open(self, prefix: str = "/xpay", **settings: Any) -> World:
+        """A world with one attempt, `in_1`, that waits for its payment.
+
+        Args:
+            settings: changes to `SETTINGS`. With any, time is the machine's.
+        """
+        world = World(prefix, **settings)
         world.flow = world.async_flow() if self.is_async else world.sync_flow()
         world.client = self.make_client(world.flow, prefix)
         for step in b.history(b.created()):
@@ -243,6 +250,42 @@ class AdapterSuite:
         assert "PENDING" == world.status("in_1", wait="4").json()["status"]
         assert 4_000 == world.clock.now_ms() - b.NOW_MS
 
+    def test_a_client_that_hangs_up_waits_no_more(self) -> None:
+        """Where the server reports a hang-up, it ends the wait; elsewhere the cap limits it."""
+        world = self.open(status_waiting_max=1)
+        client: Any = world.client
+        if not hasattr(client, "hang_up"):
+            pytest.skip("this client cannot hang up: see the cap")
+        path = f"{world.prefix}/payment-status?xpay_intent_id=in_1&wait=20"
+        client.hang_up(path, lambda: world.waiting == 1)
+        until(lambda: world.waiting == 0, "the wait has ended with the connection")
+
+    def test_a_query_that_may_not_wait_is_answered_at_once(self) -> None:
+        """Over the cap the answer is the status as it stands, and when to ask again."""
+        world = self.open(status_waiting_max=0)
+        (answer,) = within_s(TOGETHER_S, lambda: world.status("in_1", wait="20"), what="the answer")
+        assert (200, "PENDING", 5) == (
+            answer.status,
+            answer.json()["status"],
+            answer.json().get("retry_after_s"),
+        )
+        assert "5" == answer.header("retry-after")
+        assert "retry_after_s" not in world.status("in_1").json()
+
+    def test_a_body_that_does_not_arrive_is_408(self) -> None:
+        """Half a body, or a byte now and then, is refused when the body's time is up."""
+        world = self.open(body_timeout_s=0.3)
+        client: Any = world.client
+        if not hasattr(client, "hang_up"):
+            pytest.skip("this client sends whole bodies only")
+        length = ("Content-Length", "1000")
+        for slowly in (half_sent, byte_by_byte):
+            send = partial(world.send, "POST", "/webhook", (length,), slowly())
+            (answer,) = within_s(GIVEN_UP_S, send, what="the answer to a slow body")
+            assert (408, "too-slow") == (answer.status, answer.json()["error"])
+            assert "close" == answer.header("connection")
+        assert 200 == world.deliver(ODD_SPELLING).status
+
     # --- pages and files ---
 
     def test_the_return_page_escapes_its_address(self) -> None:
@@ -384,17 +427,24 @@ class World:
     flow: AnyFlow
     client: Client
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, **settings: Any) -> None:
         self.prefix = prefix
         self.store = CountingStore()
         self.clock = WaitingClock()
+        self.settings = attrs.evolve(SETTINGS, **settings)
+        self._has_real_time = bool(settings)
+
+    @property
+    def waiting(self) -> int:
+        """How many queries wait, in real time."""
+        return len(self.flow.ports.shared.waiting)
 
     def sync_flow(self) -> Flow:
         return Flow(
             self.store,
-            SETTINGS,
+            self.settings,
             transport=NoXPay(),
-            clock=self.clock,
+            clock=None if self._has_real_time else self.clock,
             pages=Pages(retry_url="/cart"),
             background=False,
         )
@@ -402,9 +452,9 @@ class World:
     def async_flow(self) -> AsyncFlow:
         return AsyncFlow(
             self.store,
-            SETTINGS,
+            self.settings,
             transport=AsyncNoXPay(),
-            clock=AsyncWaitingClock(self.clock),
+            clock=None if self._has_real_time else AsyncWaitingClock(self.clock),
             pages=Pages(retry_url="/cart"),
             background=False,
         )
@@ -414,7 +464,7 @@ class World:
         method: str,
         path: str,
         headers: Sequence[Header] = (),
-        body: bytes | Iterable[bytes] = b"",
+        body: Any = b"",
     ) -> Answer:
         """One request to a path below the prefix."""
         return self.client(method, self.prefix + path, headers, body)
@@ -468,43 +518,109 @@ class Stream:
 # --- clients -------------------------------------------------------------------------------------
 
 
-def asgi_client(app: Any, *, root_path: str = "") -> Client:
+def asgi_client(app: Any, *, root_path: str = "") -> ASGIClient:
     """A client of an ASGI app; each call has an event loop of its own.
 
     Args:
         root_path: where a server would report that the app is mounted. Paths include it.
     """
+    return ASGIClient(app, root_path)
 
-    def send(
+
+class ASGIClient:
+    """See `asgi_client`. It can hang up, and take its time to send a body."""
+
+    def __init__(self, app: Any, root_path: str) -> None:
+        self._app, self._root_path = app, root_path
+
+    def __call__(
+        self,
         method: str,
         path: str,
         headers: Sequence[Header] = (),
-        body: bytes | Iterable[bytes] = b"",
+        body: bytes | Iterable[bytes] | AsyncIterator[bytes] = b"",
     ) -> Answer:
-        return asyncio.run(_ask_asgi(app, root_path, method, path, headers, body))
+        return asyncio.run(self._ask(method, path, headers, body))
 
-    return send
+    def hang_up(self, path: str, when: Callable[[], bool]) -> None:
+        """Send a GET, and hang up when it is time.
+
+        Raises:
+            AssertionError: the app goes on with the request all the same.
+        """
+        asyncio.run(self._hang_up(path, when))
+
+    async def _ask(self, method: str, path: str, headers: Sequence[Header], body: Any) -> Answer:
+        transport = httpx.ASGITransport(self._app, root_path=self._root_path)
+        content = body if isinstance(body, bytes | AsyncIterator) else _one_by_one(body)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
+            # Built by hand: a client would tidy up the path and merge headers.
+            url = httpx.URL("http://shop.test").copy_with(raw_path=path.encode())
+            reply = await client.send(httpx.Request(method, url, headers=headers, content=content))
+        return Answer(
+            reply.status_code,
+            tuple((name.lower(), value) for name, value in reply.headers.multi_items()),
+            reply.content,
+        )
+
+    async def _hang_up(self, path: str, when: Callable[[], bool]) -> None:
+        messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive() -> dict[str, Any]:
+            if (message := next(messages, None)) is not None:
+                return message
+            async with asyncio.timeout(GIVEN_UP_S):
+                while not when():
+                    await asyncio.sleep(0.001)
+            return {"type": "http.disconnect"}
+
+        async def send(_: object) -> None:
+            """There is no client any more."""
+
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": self._root_path,
+            "headers": [(b"host", b"shop.test")],
+            "server": ("shop.test", 80),
+            "client": ("127.0.0.1", 1),
+        }
+        try:
+            async with asyncio.timeout(GIVEN_UP_S):
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            raise AssertionError("the app waits on, though the client has hung up") from None
 
 
-async def _ask_asgi(
-    app: Any,
-    root_path: str,
-    method: str,
-    path: str,
-    headers: Sequence[Header],
-    body: bytes | Iterable[bytes],
-) -> Answer:
-    transport = httpx.ASGITransport(app, root_path=root_path)
-    content = body if isinstance(body, bytes) else _one_by_one(body)
-    async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
-        # Built by hand: a client would tidy up the path and merge headers.
-        url = httpx.URL("http://shop.test").copy_with(raw_path=path.encode())
-        reply = await client.send(httpx.Request(method, url, headers=headers, content=content))
-    return Answer(
-        reply.status_code,
-        tuple((name.lower(), value) for name, value in reply.headers.multi_items()),
-        reply.content,
-    )
+async def half_sent() -> AsyncIterator[bytes]:
+    """A body that stops in the middle."""
+    yield b"{"
+    async with asyncio.timeout(2 * GIVEN_UP_S):
+        await asyncio.Event().wait()
+
+
+async def byte_by_byte() -> AsyncIterator[bytes]:
+    """A body that never stops, and is never silent for long."""
+    for _ in range(int(2 * GIVEN_UP_S / 0.05)):
+        yield b" "
+        await asyncio.sleep(0.05)
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Come back when it is so. Raises AssertionError after some seconds."""
+    turn = threading.Event()
+    for _ in range(int(GIVEN_UP_S / 0.01)):
+        if is_so():
+            return
+        turn.wait(0.01)
+    raise AssertionError(f"it was never so that {what}")
 
 
 async def _one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
