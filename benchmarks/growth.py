@@ -123,7 +123,7 @@ def _copies(table: str, count: int, prefix: str = "") -> str:
         f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"
         f" INSERT INTO {prefix}{table} ({', '.join(columns)})"
         f" SELECT {', '.join(renamed)} FROM {prefix}{table} CROSS JOIN numbers"
-        f" WHERE record_key = 'attempt:1:{_MODEL}'"
+        f" WHERE record_key = 'attempt:sandbox/local:1:{_MODEL}'"
     )
 
 

@@ -4,18 +4,21 @@ import json
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
+from itertools import islice
 
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import from_document, to_document, to_text
 
 TABLE = """CREATE TABLE IF NOT EXISTS records (born INTEGER PRIMARY KEY, key TEXT UNIQUE,
-    version INTEGER, deliver_at_ms INTEGER, reconcile_at_ms INTEGER, document TEXT)"""
-ADD = """INSERT INTO records (version, deliver_at_ms, reconcile_at_ms, document, key)
-    VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"""
-REPLACE = """UPDATE records SET version = ?, deliver_at_ms = ?, reconcile_at_ms = ?, document = ?
+    version INTEGER, realm TEXT, deliver_at_ms INTEGER, reconcile_at_ms INTEGER, document TEXT)"""
+ADD = """INSERT INTO records (version, realm, deliver_at_ms, reconcile_at_ms, document, key)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"""
+REPLACE = """UPDATE records
+    SET version = ?, realm = ?, deliver_at_ms = ?, reconcile_at_ms = ?, document = ?
     WHERE key = ? AND version = ?"""
 NAMED = """SELECT document FROM records
     WHERE ? IN (SELECT value FROM json_each(document, '$.aliases')) ORDER BY born LIMIT ?"""
@@ -59,15 +62,18 @@ class DocumentStore(DocumentReader):
             return False
         new = appended(old, change)
         due = (new.due_at_ms("deliver"), new.due_at_ms("reconcile"))
-        values = (new.version, *due, to_text(to_document(new)), key)
+        values = (new.version, new.realm, *due, to_text(to_document(new)), key)
         statement = (REPLACE, (*values, expected)) if expected else (ADD, values)
         with self._database() as database:
             return database.execute(*statement).rowcount == 1
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        late = f"SELECT key FROM records WHERE {work}_at_ms <= ? ORDER BY {work}_at_ms LIMIT ?"
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        late = f"SELECT key, realm FROM records WHERE {work}_at_ms <= ? ORDER BY {work}_at_ms"
         with self._database() as database:
-            return [key for (key,) in database.execute(late, (now_ms, limit))]
+            found = database.execute(late, (now_ms,))
+            return list(islice((key for key, realm in found if realm in realms), limit))
 
     def reader(self) -> DocumentReader:
         return DocumentReader(self.path)

@@ -54,7 +54,7 @@ class Batches:
         broken = attrs.evolve(b.next_change(first, b.paid()), new_events=(first.events[0],))
         with pytest.raises(StoreUnavailable):
             store.commit_many([b.attempt("order-2"), broken])
-        assert [] == list(store.history("attempt:1:order-2"))
+        assert [] == list(store.history("attempt:sandbox/local:1:order-2"))
         assert [first] == list(store.history(first.key))
 
 

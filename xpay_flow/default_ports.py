@@ -26,6 +26,7 @@ def blocking_ports(
         transport=transport or _httpx_transport(settings),
         clock=clock or SystemClock(),
         shared=_shared(settings, ids, threads=True),
+        realms=settings.realms,
     )
 
 
@@ -50,6 +51,7 @@ def awaited_ports(
         transport=transport or _async_httpx_transport(settings),
         clock=clock or AsyncSystemClock(),
         shared=_shared(settings, ids),
+        realms=settings.realms,
         table={**EFFECTS, **coalesced_effects(store, awaited, group_commit)},
     )
 

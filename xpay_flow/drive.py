@@ -64,6 +64,7 @@ from .ports import (
     Transport,
 )
 from .rate_limit import RateLimiter
+from .realm import EVERY_REALM, Realms
 from .records import Change
 from .refusal_log import RefusalLog
 from .waiting import Waiting
@@ -124,13 +125,18 @@ class Shared:
 
 @attrs.define(kw_only=True)
 class Ports:
-    """The world of a synchronous program."""
+    """The world of a synchronous program.
+
+    Args:
+        realms: the modes and accounts whose records flows find and work on.
+    """
 
     store: Store
     transport: Transport
     clock: Clock
     shared: Shared
     handlers: Handlers = attrs.Factory(Handlers)
+    realms: Realms = EVERY_REALM
 
     def exchange(self, request: HttpRequest) -> HttpResponse | NoAnswer:
         try:
@@ -161,6 +167,7 @@ class AsyncPorts:
     """The world of an asynchronous program. `AsyncFlow` wraps plain functions into coroutines.
 
     Args:
+        realms: the modes and accounts whose records flows find and work on.
         table: how effects are performed, if not as `EFFECTS` has it; see `stores.coalescing`.
     """
 
@@ -169,6 +176,7 @@ class AsyncPorts:
     clock: AsyncClock
     shared: Shared
     handlers: Handlers = attrs.Factory(Handlers)
+    realms: Realms = EVERY_REALM
     table: EffectTable = attrs.Factory(lambda: EFFECTS)
 
     async def exchange(self, request: HttpRequest) -> HttpResponse | NoAnswer:
@@ -242,7 +250,9 @@ READS: Final[ReadTable] = dict(
         _read(Load, lambda effect, reader, _: reader.load(effect.alias, effect.event)),
         _read(LoadMany, lambda effect, reader, _: _batches(reader).load_many(_names(effect))),
         _read(History, lambda effect, reader, _: reader.history(effect.alias)),
-        _read(Recent, lambda effect, reader, _: _listing(reader).recent(effect.limit)),
+        _read(
+            Recent, lambda effect, reader, _: _listing(reader).recent(effect.limit, effect.realms)
+        ),
         _read(Now, lambda _, __, clock: clock.now_ms()),
         _read(Pause, lambda effect, _, clock: clock.pause(effect.seconds)),
         # A query that waits looks again by itself. In a shop's flow, `watcher` does so for all.
@@ -252,8 +262,8 @@ READS: Final[ReadTable] = dict(
 WRITES: Final[EffectTable] = dict(
     (
         _write(Commit, lambda it, ports: ports.store.commit(it.change)),
-        _write(Due, lambda it, ports: ports.store.due(it.work, it.now_ms, it.limit)),
-        _write(Orphaned, lambda it, ports: _locking(ports.store).orphaned(it.now_ms, it.limit)),
+        _write(Due, lambda it, ports: _due(it, ports)),
+        _write(Orphaned, lambda it, ports: _orphaned(it, ports)),
         _write(WithLock, lambda it, ports: ports.with_lock(it.key, it.flow)),
         _write(Exchange, lambda it, ports: ports.exchange(it.request)),
         _write(RunHandler, lambda it, ports: ports.run_handler(it)),
@@ -273,28 +283,59 @@ def perform(effect: Effect, ports: Ports) -> object:
     """Perform one effect in the synchronous world and return its answer."""
     answer = EFFECTS[type(effect)](effect, ports)
     _note(effect, answer, ports.shared)
-    return answer
+    return _own(effect, answer, ports.realms)
 
 
 def perform_read(
-    effect: ReadEffect, reader: Reader, clock: Clock, table: ReadTable = READS
+    effect: ReadEffect,
+    reader: Reader,
+    clock: Clock,
+    table: ReadTable = READS,
+    realms: Realms = EVERY_REALM,
 ) -> object:
     """Perform one reading effect in the synchronous world and return its answer."""
-    return _reading(effect, table)(effect, reader, clock)
+    return _own(effect, _reading(effect, table)(effect, reader, clock), realms)
 
 
 async def aperform(effect: Effect, ports: AsyncPorts) -> object:
     """Perform one effect in the asynchronous world and return its answer."""
     answer = await _awaited(ports.table[type(effect)](effect, ports))
     _note(effect, answer, ports.shared)
-    return answer
+    return _own(effect, answer, ports.realms)
 
 
 async def aperform_read(
-    effect: ReadEffect, reader: AsyncReader, clock: AsyncClock, table: ReadTable = READS
+    effect: ReadEffect,
+    reader: AsyncReader,
+    clock: AsyncClock,
+    table: ReadTable = READS,
+    realms: Realms = EVERY_REALM,
 ) -> object:
     """Perform one reading effect in the asynchronous world and return its answer."""
-    return await _awaited(_reading(effect, table)(effect, reader, clock))
+    answer = await _awaited(_reading(effect, table)(effect, reader, clock))
+    return _own(effect, answer, realms)
+
+
+def _own(effect: Effect, answer: Any, realms: Realms) -> Any:
+    """The answer, without records of other modes and accounts, which no flow may meet."""
+    if realms == EVERY_REALM:
+        return answer
+    match effect:
+        case Load() | History(everywhere=False):
+            return [record for record in answer if record.realm in realms]
+        case LoadMany():
+            return [[record for record in found if record.realm in realms] for found in answer]
+        case _:
+            return answer
+
+
+def _due(effect: Due, ports: AnyPorts) -> object:
+    realms = ports.realms if effect.realms is None else effect.realms
+    return ports.store.due(effect.work, effect.now_ms, effect.limit, realms)
+
+
+def _orphaned(effect: Orphaned, ports: AnyPorts) -> object:
+    return _locking(ports.store).orphaned(effect.now_ms, effect.limit, ports.realms)
 
 
 def _note(effect: Effect, answer: object, shared: Shared) -> None:
@@ -355,13 +396,20 @@ def run(flow: Command[T], ports: Ports, *, deadline_ms: int | None = None) -> T:
     return cast(T, _drive(flow, in_time))
 
 
-def run_query(flow: Query[T], reader: Reader, clock: Clock, table: ReadTable = READS) -> T:
+def run_query(
+    flow: Query[T],
+    reader: Reader,
+    clock: Clock,
+    table: ReadTable = READS,
+    realms: Realms = EVERY_REALM,
+) -> T:
     """Run a flow that can only read, with nothing in its hands that can write.
 
     Args:
         table: how effects are performed, if not as `READS` has it; see `watcher`.
+        realms: the modes and accounts whose records the flow finds.
     """
-    return cast(T, _drive(flow, lambda effect: perform_read(effect, reader, clock, table)))
+    return cast(T, _drive(flow, lambda it: perform_read(it, reader, clock, table, realms)))
 
 
 async def arun(flow: Command[T], ports: AsyncPorts) -> T:
@@ -370,10 +418,14 @@ async def arun(flow: Command[T], ports: AsyncPorts) -> T:
 
 
 async def arun_query(
-    flow: Query[T], reader: AsyncReader, clock: AsyncClock, table: ReadTable = READS
+    flow: Query[T],
+    reader: AsyncReader,
+    clock: AsyncClock,
+    table: ReadTable = READS,
+    realms: Realms = EVERY_REALM,
 ) -> T:
     """Run a flow that can only read, awaiting, with nothing in its hands that can write."""
-    return cast(T, await _adrive(flow, lambda effect: aperform_read(effect, reader, clock, table)))
+    return cast(T, await _adrive(flow, lambda it: aperform_read(it, reader, clock, table, realms)))
 
 
 def _drive(flow: Any, answer_to: Callable[[Any], Any]) -> Any:

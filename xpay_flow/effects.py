@@ -22,6 +22,7 @@ import attrs
 from .events import EventIdentity
 from .payment import Payment
 from .ports import HttpRequest, HttpResponse, NoAnswer
+from .realm import EVERY_REALM, Realms
 from .records import Change, HandlerName, Record, Work
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Load:
-    """Every record filed under `alias`, as far as deciding `event` needs it."""
+    """Every record of this mode and account filed under `alias`, as deciding `event` needs it."""
 
     alias: str
     event: EventIdentity | None = None
@@ -37,9 +38,14 @@ class Load:
 
 @attrs.frozen
 class History:
-    """Every record filed under `alias`, with all that was ever recorded."""
+    """Every record filed under `alias`, with all that was ever recorded.
+
+    Args:
+        everywhere: those of other modes and accounts among them, for an operator.
+    """
 
     alias: str
+    everywhere: bool = False
 
 
 @attrs.frozen
@@ -47,6 +53,7 @@ class Recent:
     """The records stored last, newest first; needs a store that is a `RecentListing`."""
 
     limit: int
+    realms: Realms = EVERY_REALM
 
 
 @attrs.frozen
@@ -94,11 +101,16 @@ class Commit:
 
 @attrs.frozen
 class Due:
-    """Keys of records that have this kind of work due."""
+    """Keys of records that have this kind of work due.
+
+    Args:
+        realms: by default those that the flow works in.
+    """
 
     work: Work
     now_ms: int
     limit: int
+    realms: Realms | None = None
 
 
 @attrs.frozen
@@ -227,13 +239,13 @@ def load_many(aliases: Sequence[str]) -> Query[Sequence[Sequence[Record]]]:
     return found
 
 
-def history(alias: str) -> Query[Sequence[Record]]:
-    found: Sequence[Record] = yield History(alias)
+def history(alias: str, *, everywhere: bool = False) -> Query[Sequence[Record]]:
+    found: Sequence[Record] = yield History(alias, everywhere)
     return found
 
 
-def recent(limit: int) -> Query[Sequence[Record]]:
-    found: Sequence[Record] = yield Recent(limit)
+def recent(limit: int, realms: Realms = EVERY_REALM) -> Query[Sequence[Record]]:
+    found: Sequence[Record] = yield Recent(limit, realms)
     return found
 
 
@@ -256,8 +268,10 @@ def commit(change: Change) -> Command[bool]:
     return won
 
 
-def due(work: Work, now_ms: int, limit: int) -> Command[Sequence[str]]:
-    keys: Sequence[str] = yield Due(work, now_ms, limit)
+def due(
+    work: Work, now_ms: int, limit: int, realms: Realms | None = None
+) -> Command[Sequence[str]]:
+    keys: Sequence[str] = yield Due(work, now_ms, limit, realms)
     return keys
 
 

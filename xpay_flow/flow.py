@@ -112,7 +112,8 @@ class Flow(HandlerRegistration):
 
     def query(self, flow: Query[T]) -> T:
         """Run a flow of your own that only reads, on the store's reader."""
-        return drive.run_query(flow, self._reader, self.ports.clock, self._reads)
+        realms = self.ports.realms
+        return drive.run_query(flow, self._reader, self.ports.clock, self._reads, realms)
 
     def start_checkout(
         self,
@@ -335,7 +336,8 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def query(self, flow: Query[T]) -> T:
         """Run a flow of your own that only reads, on the store's reader."""
-        return await drive.arun_query(flow, self._reader, self.ports.clock, self._reads)
+        realms, clock = self.ports.realms, self.ports.clock
+        return await drive.arun_query(flow, self._reader, clock, self._reads, realms)
 
     async def start_checkout(
         self,

@@ -12,6 +12,7 @@ import attrs
 
 from .events import PAYMENT_KINDS
 from .money import Money
+from .realm import UNNAMED
 
 RefundStatus = Literal["none", "partial", "full"]
 DisputeStatus = Literal["none", "open", "under_review", "won", "lost"]
@@ -59,6 +60,7 @@ class Intent:
 
     Args:
         id: ours; travels in xPay's metadata.
+        realm: the mode and account that it was made in; see `xpay_flow.realm`.
         receipt_id: the shop's order id.
         attempt: 1 for the first attempt for this receipt.
         money: the requested amount; what is paid must equal it.
@@ -79,6 +81,7 @@ class Intent:
     idempotency_key: str
     created_at_ms: int
     metadata: tuple[tuple[str, str], ...] = ()
+    realm: str = UNNAMED
 
     state: str = "initiated"
     request: str | None = attrs.field(default=None, repr=False)

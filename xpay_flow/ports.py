@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import attrs
 
 from .events import EventIdentity
+from .realm import EVERY_REALM, Realms
 from .records import Change, OutboxEntry, Record, Work
 
 # A look-up by receipt id can find several attempts; more than this is a shop's mistake.
@@ -72,8 +73,13 @@ class Store(Reader, Protocol):
         """
         ...
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        """Keys of records with `record.due_at_ms(work) <= now_ms`, longest due first."""
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        """Keys of records with `record.due_at_ms(work) <= now_ms`, longest due first.
+
+        Only those with `record.realm in realms`, however many others are due before them.
+        """
         ...
 
     def reader(self) -> Reader:
@@ -85,8 +91,11 @@ class Store(Reader, Protocol):
 class RecentListing(Protocol):
     """A capability that a store may declare: recent records, for an operator's page."""
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        """The records that were first committed last, newest first, each as `history` gives it."""
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        """The records of these realms that were first committed last, newest first.
+
+        Each is as `history` gives it.
+        """
         ...
 
 
@@ -155,10 +164,11 @@ class RowLocking(Protocol):
         """
         ...
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
         """Keys of records that a worker held while it called a handler, and holds no more.
 
-        These are the records, due only after `now_ms`, with an outbox entry that is `is_locked`.
+        These are the records of these realms, due only after `now_ms`, with an outbox entry that
+        is `is_locked`.
         """
         ...
 
@@ -186,14 +196,16 @@ class AsyncReader(Protocol):
 class AsyncStore(AsyncReader, Protocol):
     async def commit(self, change: Change) -> bool: ...
 
-    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]: ...
+    async def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]: ...
 
     def reader(self) -> AsyncReader: ...
 
 
 @runtime_checkable
 class AsyncRecentListing(Protocol):
-    async def recent(self, limit: int) -> Sequence[Record]: ...
+    async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]: ...
 
 
 @runtime_checkable
@@ -220,7 +232,9 @@ class AsyncRowLocking(Protocol):
 
     def lock(self, key: str) -> AbstractAsyncContextManager[bool]: ...
 
-    async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]: ...
+    async def orphaned(
+        self, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]: ...
 
 
 @attrs.frozen

@@ -16,6 +16,7 @@ from .errors import StoreUnavailable
 from .events import Event, EventIdentity
 from .intent import Intent
 from .lifecycle import Disposition
+from .realm import UNNAMED
 
 HandlerName = Literal["on_success", "on_failed", "on_refunded", "on_attention"]
 EntryStatus = Literal["pending", "done", "dropped", "gave_up"]
@@ -100,6 +101,7 @@ class Record:
         intent: None for parked events.
         reconcile_count: how often xPay was polled about it; the index into the schedule.
         reconcile_at_ms: when to poll next; None is never.
+        unmatched_in: the realm of parked events; that of an intent is its own.
     """
 
     key: str
@@ -110,6 +112,12 @@ class Record:
     aliases: frozenset[str] = frozenset()
     reconcile_count: int = 0
     reconcile_at_ms: int | None = None
+    unmatched_in: str = UNNAMED
+
+    @property
+    def realm(self) -> str:
+        """The mode and account that it belongs to; see `xpay_flow.realm`."""
+        return self.unmatched_in if self.intent is None else self.intent.realm
 
     @property
     def deliver_at_ms(self) -> int | None:
@@ -232,9 +240,9 @@ def appended(whole: Record, change: Change) -> Record:
 # --- names ---------------------------------------------------------------------------------------
 
 
-def attempt_key(receipt_id: str, attempt: int) -> str:
-    """The primary key of the n-th attempt for a receipt."""
-    return f"attempt:{attempt}:{receipt_id}"
+def attempt_key(receipt_id: str, attempt: int, realm: str) -> str:
+    """The primary key of the n-th attempt for a receipt in a realm."""
+    return f"attempt:{realm}:{attempt}:{receipt_id}"
 
 
 def intent_alias(intent_id: str) -> str:

@@ -28,10 +28,16 @@ NOW_MS: Final = 1_760_000_000_000
 RULES: Final = FlowContext(Settings.sandbox())
 
 PRICE: Final = Money(1999, "USD")
+REALM: Final = RULES.settings.realm
 
 
 def attempt(
-    receipt_id: str = "order-1", n: int = 1, *, money: Money = PRICE, at_ms: int = NOW_MS
+    receipt_id: str = "order-1",
+    n: int = 1,
+    *,
+    money: Money = PRICE,
+    at_ms: int = NOW_MS,
+    realm: str = REALM,
 ) -> Change:
     """The first commit of the n-th attempt to collect `money` for a receipt."""
     intent_id = f"pi_{receipt_id}_{n}"
@@ -40,12 +46,13 @@ def attempt(
         receipt_id=receipt_id,
         attempt=n,
         money=money,
+        realm=realm,
         idempotency_key=f"{intent_id}:create",
         created_at_ms=at_ms,
         metadata=(("cart", "7"), ("shop", "Zoë ₹")),
         request=json.dumps({"amount": money.amount_minor, "receiptId": receipt_id}),
     )
-    return stored_attempt(Record(key=attempt_key(receipt_id, n)), intent, at_ms, RULES)
+    return stored_attempt(Record(key=attempt_key(receipt_id, n, realm)), intent, at_ms, RULES)
 
 
 def next_change(record: Record, *events: Event, at_ms: int = NOW_MS) -> Change:
@@ -67,11 +74,12 @@ def history(*events: Event, receipt_id: str = "order-1") -> Sequence[Change]:
     )
 
 
-def parked(event: Event, *, at_ms: int = NOW_MS) -> Change:
+def parked(event: Event, *, at_ms: int = NOW_MS, realm: str = REALM) -> Change:
     """The first commit of an unmatched event."""
     assert event.x_intent_id is not None
     name = x_intent_alias(event.x_intent_id)
-    record = Record(key=f"parked:{name}", aliases=frozenset({name, f"parked:{name}"}))
+    key = f"parked:{realm}:{name}"
+    record = Record(key=key, aliases=frozenset({name, key}), unmatched_in=realm)
     recorded = RecordedEvent(
         event=event, disposition="unknown", why="unmatched", at_ms=at_ms, version=1
     )

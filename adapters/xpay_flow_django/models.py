@@ -50,6 +50,8 @@ class Intent(models.Model):
     seq: Counter = Counter(primary_key=True)
     record_key: Name = Name()
     version: Number = Number()
+    # The mode and the account; of what was stored before there were realms it is empty.
+    realm: Name = Name(default="")
     intent_id: OptionalText = _optional_name()
     receipt_id: OptionalText = _optional_name()
     attempt: OptionalNumber = _optional_number()
@@ -73,7 +75,7 @@ class Intent(models.Model):
         # Most records have nothing due, and then they are not in these at all.
         indexes = tuple(
             models.Index(
-                fields=[f"{work}_at_ms", "record_key"],
+                fields=["realm", f"{work}_at_ms", "record_key"],
                 name=f"xpay_flow_to_{work}",
                 condition=models.Q(**{f"{work}_at_ms__isnull": False}),
             )

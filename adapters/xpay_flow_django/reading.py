@@ -15,6 +15,7 @@ from django.db.models import F, IntegerField, OuterRef, QuerySet, Subquery, Valu
 
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Lookup
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Record, Work
 from xpay_flow.stores.codec import from_texts
 from xpay_flow.stores.rows import alike
@@ -50,17 +51,25 @@ def history(alias: str, using: str) -> list[Record]:
     return _whole(_named(alias, using), using, "of_seq")
 
 
-def recent(limit: int, using: str) -> list[Record]:
-    """The records that were first committed last, newest first, whole."""
-    heads = Intent.objects.using(using).order_by("-seq")[:limit]
+def recent(limit: int, using: str, realms: Realms = EVERY_REALM) -> list[Record]:
+    """The records of these realms that were first committed last, newest first, whole."""
+    heads = of_realms(Intent.objects.using(using), realms).order_by("-seq")[:limit]
     return _whole(heads, using, "-of_seq")
 
 
-def due(work: Work, now_ms: int, limit: int, using: str) -> list[str]:
-    """Keys of what is due, longest due first."""
-    late = Intent.objects.using(using).filter(**{f"{work}_at_ms__lte": now_ms})
+def due(work: Work, now_ms: int, limit: int, using: str, realms: Realms = EVERY_REALM) -> list[str]:
+    """Keys of what is due in these realms, longest due first."""
+    late = of_realms(Intent.objects.using(using), realms).filter(**{f"{work}_at_ms__lte": now_ms})
     ordered = late.order_by(f"{work}_at_ms", "record_key")[:limit]
     return list(ordered.values_list("record_key", flat=True))
+
+
+def of_realms(found: Any, realms: Realms, column: str = "realm") -> Any:
+    """Those of the rows that are of these realms."""
+    if realms == EVERY_REALM:
+        return found
+    among = {f"{column}__in": realms.names}
+    return found.exclude(**among) if realms.others else found.filter(**among)
 
 
 def _named(alias: str, using: str) -> QuerySet[Intent]:

@@ -13,10 +13,12 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import F
 
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.stores.rows import LOCKED_ENDING
 
 from .database import Database
 from .models import Alias
+from .reading import of_realms
 
 _LOCK: Final = (
     f"SELECT 1 FROM {Alias._meta.db_table} WHERE record_key = %s AND alias = %s"
@@ -63,9 +65,9 @@ class RecordLock:
         self.release()
 
 
-def orphaned(now_ms: int, limit: int, using: str) -> list[str]:
+def orphaned(now_ms: int, limit: int, using: str, realms: Realms = EVERY_REALM) -> list[str]:
     """See `xpay_flow.ports.RowLocking`. The locks that this takes end with it."""
-    left = Alias.objects.using(using).filter(
+    left = of_realms(Alias.objects.using(using), realms, "record__realm").filter(
         alias=F("record_id"),
         record__deliver_at_ms__gt=now_ms,
         record__outbox__status="pending",

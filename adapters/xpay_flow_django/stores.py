@@ -17,6 +17,7 @@ from django.db import IntegrityError
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import HandlerRolledBack, Lookup
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedLock, AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
@@ -70,9 +71,10 @@ class DjangoReader:
             return []
         return self._database.read_only(partial(reading.history, alias, self._database.alias))
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._database.read_only(partial(reading.recent, limit, self._database.alias))
+        found = partial(reading.recent, limit, self._database.alias, realms)
+        return self._database.read_only(found)
 
 
 class DjangoStore:
@@ -128,9 +130,9 @@ class DjangoStore:
             lambda named: self._database.read(partial(reading.load_many, named, using)),
         )
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._database.read(partial(reading.recent, limit, self._database.alias))
+        return self._database.read(partial(reading.recent, limit, self._database.alias, realms))
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`. Raises ConfigurationError inside an atomic block."""
@@ -167,15 +169,18 @@ class DjangoStore:
         with self._locks.taken(), RecordLock(self._database, key) as is_mine:
             yield is_mine
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
-        return self._database.read(partial(orphaned, now_ms, limit, self._database.alias))
+        return self._database.read(partial(orphaned, now_ms, limit, self._database.alias, realms))
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
         # A pass of background work begins here.
         self._database.refresh()
-        return self._database.read(partial(reading.due, work, now_ms, limit, self._database.alias))
+        found = partial(reading.due, work, now_ms, limit, self._database.alias, realms)
+        return self._database.read(found)
 
     def reader(self) -> DjangoReader:
         """The same records; the database refuses to write while they are read."""

@@ -30,6 +30,7 @@ from sqlalchemy.sql.selectable import CTE
 
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Lookup
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Record, Work
 from xpay_flow.stores.codec import from_texts
 from xpay_flow.stores.rows import ALIKE, alike
@@ -52,13 +53,27 @@ class Reading:
             .order_by(intents.c.seq)
             .limit(FOUND_MAX)
         )
-        recent = heads.order_by(intents.c.seq.desc()).limit(bindparam("limit"))
         of_event: dict[str, Any] = {name: bindparam(name) for name in ALIKE}
         self._history = _statement(tables, named, _all_events, _all_entries)
         self._named = _statement(tables, named, _pending)
         self._named_for = _statement(tables, named, partial(_alike, event=of_event), _pending)
-        self._recent = _statement(tables, recent, _all_events, _all_entries, newest_first=True)
-        self._due = {work: _due(intents, work) for work in _WORKS}
+        self._recent = {
+            others: _statement(
+                tables,
+                heads.where(of_realms(intents, others))
+                .order_by(intents.c.seq.desc())
+                .limit(bindparam("limit")),
+                _all_events,
+                _all_entries,
+                newest_first=True,
+            )
+            for others in (False, True)
+        }
+        self._due = {
+            (work, others): _due(intents, work, others)
+            for work in _WORKS
+            for others in (False, True)
+        }
 
     def load(
         self, connection: Connection, alias: str, event: EventIdentity | None = None
@@ -75,12 +90,22 @@ class Reading:
     def history(self, connection: Connection, alias: str) -> Sequence[Record]:
         return _records(connection.execute(self._history, {"alias": alias}))
 
-    def recent(self, connection: Connection, limit: int) -> Sequence[Record]:
-        return _records(connection.execute(self._recent, {"limit": limit}))
+    def recent(
+        self, connection: Connection, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[Record]:
+        values = {"limit": limit, "realms": realms.names}
+        return _records(connection.execute(self._recent[realms.others], values))
 
-    def due(self, connection: Connection, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        values = {"now_ms": now_ms, "limit": limit}
-        return connection.execute(self._due[work], values).scalars().all()
+    def due(
+        self,
+        connection: Connection,
+        work: Work,
+        now_ms: int,
+        limit: int,
+        realms: Realms = EVERY_REALM,
+    ) -> Sequence[str]:
+        values = {"now_ms": now_ms, "limit": limit, "realms": realms.names}
+        return connection.execute(self._due[work, realms.others], values).scalars().all()
 
 
 _WORKS: Final[tuple[Work, ...]] = ("deliver", "reconcile")
@@ -166,9 +191,17 @@ def as_it_is(number: int) -> ColumnElement[int]:
     return literal_column(str(number), Integer)
 
 
-def _due(intents: Table, work: Work) -> Any:
+def of_realms(intents: Table, others: bool) -> ColumnElement[bool]:
+    """The record is of one of the realms that are sent, or, for `others`, of none of them."""
+    sent = intents.c.realm.in_(bindparam("realms", expanding=True))
+    return ~sent if others else sent
+
+
+def _due(intents: Table, work: Work, others: bool) -> Any:
     due = intents.c[f"{work}_at_ms"]
-    late = select(intents.c.record_key).where(due <= bindparam("now_ms"))
+    late = select(intents.c.record_key).where(
+        of_realms(intents, others), due <= bindparam("now_ms")
+    )
     return late.order_by(due, intents.c.record_key).limit(bindparam("limit"))
 
 

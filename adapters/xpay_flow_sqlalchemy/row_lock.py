@@ -13,10 +13,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select
 
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.stores.rows import LOCKED_ENDING
 
 from .columns import MYSQL
 from .database import Database
+from .reading import of_realms
 from .tables import Tables
 
 # SQLite locks whole files.
@@ -40,7 +42,7 @@ class LockStatements:
         # The locks that this takes end with it; locked rows are skipped. MariaDB has no FOR UPDATE
         # OF, and MySQL does not need it.
         of = aliases if database.is_postgresql else None
-        self._orphaned = (
+        orphaned = (
             select(intents.c.record_key)
             .join(outbox, outbox.c.record_key == intents.c.record_key)
             .join(
@@ -57,15 +59,20 @@ class LockStatements:
             .limit(bindparam("limit"))
             .with_for_update(of=of, skip_locked=True)
         )
+        self._orphaned = {
+            others: orphaned.where(of_realms(intents, others)) for others in (False, True)
+        }
 
     def lock(self, key: str) -> RecordLock:
         """A lock, not yet taken."""
         return RecordLock(self._database, self._lock, key)
 
-    def orphaned(self, connection: Connection, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(
+        self, connection: Connection, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
-        values = {"now_ms": now_ms, "limit": limit}
-        found = connection.execute(self._orphaned, values).scalars()
+        values = {"now_ms": now_ms, "limit": limit, "realms": realms.names}
+        found = connection.execute(self._orphaned[realms.others], values).scalars()
         return list(dict.fromkeys(found))
 
 

@@ -16,7 +16,7 @@ from xpay_flow.stores.schema_versions import refuse_left_behind
 from .tables import Tables
 
 # What this version of the code reads and writes.
-CODE: Final = 1
+CODE: Final = 2
 
 _UPGRADE: Final = "run xpay-flow db upgrade, or your own migrations"
 

@@ -21,6 +21,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import HandlerRolledBack, Lookup
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
@@ -86,9 +87,9 @@ class SQLAlchemyReader:
             return []
         return self._read(partial(self._reading.history, alias=alias))
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._read(partial(self._reading.recent, limit=limit))
+        return self._read(partial(self._reading.recent, limit=limit, realms=realms))
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         # In an event loop there is no wait here: the awaited face lets no more through.
@@ -149,9 +150,9 @@ class _Store:
             return []
         return self._database.read(partial(self._reading.history, alias=alias))
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._database.read(partial(self._reading.recent, limit=limit))
+        return self._database.read(partial(self._reading.recent, limit=limit, realms=realms))
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
@@ -178,14 +179,16 @@ class _Store:
                 ) from error
             raise
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
-        found = partial(self.lock_statements.orphaned, now_ms=now_ms, limit=limit)
-        return self._database.read(found)
+        orphaned = self.lock_statements.orphaned
+        return self._database.read(partial(orphaned, now_ms=now_ms, limit=limit, realms=realms))
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
-        found = partial(self._reading.due, work=work, now_ms=now_ms, limit=limit)
+        found = partial(self._reading.due, work=work, now_ms=now_ms, limit=limit, realms=realms)
         return self._database.read(found)
 
     def reader(self) -> SQLAlchemyReader:

@@ -84,6 +84,7 @@ class Tables:
         due = self.intents.c[f"{work}_at_ms"]
         Index(
             self.names.of(f"intents_to_{work}"),
+            self.intents.c.realm,
             due,
             self.intents.c.record_key,
             postgresql_where=due.is_not(None),
@@ -100,9 +101,11 @@ def _column(name: str, more: tuple[ForeignKey, ...] = (), optional: bool = False
         kind: Any = BigInteger
     else:
         kind = _LONG.get(name) or Name(PART_CHARS if name in _PARTS else KEY_CHARS)
-    return Column(name, kind, *more, nullable=optional)
+    # Rows of the first schema have no realm.
+    default = "" if name == "realm" else None
+    return Column(name, kind, *more, nullable=optional, server_default=default)
 
 
 def _may_be_null(name: str) -> bool:
     """The intent's columns are null on a record of unmatched events."""
-    return name not in ("record_key", "version", "document")
+    return name not in ("record_key", "version", "realm", "document")

@@ -10,6 +10,7 @@ from pathlib import Path
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import from_document, to_document
 
@@ -24,8 +25,8 @@ class JSONFileReader:
     def history(self, alias: str) -> Sequence[Record]:
         return [record for record in self._records() if alias in record.aliases][:FOUND_MAX]
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        return self._records()[::-1][:limit]
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return [record for record in self._records()[::-1] if record.realm in realms][:limit]
 
     def _records(self) -> list[Record]:
         try:
@@ -51,8 +52,11 @@ class JSONFileStore(JSONFileReader):
             self._replace([to_document(record) for record in records.values()], folder)
         return True
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        times = [(record.due_at_ms(work), record.key) for record in self._records()]
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        ours = (record for record in self._records() if record.realm in realms)
+        times = [(record.due_at_ms(work), record.key) for record in ours]
         late = sorted((at, key) for at, key in times if at is not None and at <= now_ms)
         return [key for _, key in late[:limit]]
 

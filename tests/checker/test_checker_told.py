@@ -176,7 +176,7 @@ def test_a_commit_that_changed_nothing_shows_nothing() -> None:
 
 def test_equal_contents_have_no_changes() -> None:
     """Only what differs is listed."""
-    record = Record(key="attempt:1:order-42", version=3)
+    record = Record(key="attempt:sandbox/local:1:order-42", version=3)
     assert () == changes((record,), (record,))
     assert ["version"] == [
         change.what for change in changes((record,), (attrs.evolve(record, version=4),))

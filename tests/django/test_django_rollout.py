@@ -1,6 +1,6 @@
 """That a newer schema can be rolled out while the code of now goes on, also with Django.
 
-The next release is a copy of this one with a second migration, which only adds. Its own
+The next release is a copy of this one with a further migration, which only adds. Its own
 `manage.py migrate` takes it, and takes it back.
 """
 
@@ -27,7 +27,7 @@ MIGRATION: Final = """
 from django.db import migrations, models
 
 class Migration(migrations.Migration):
-    dependencies = [("xpay_flow", "0001_tables")]
+    dependencies = [("xpay_flow", "0002_realm")]
     operations = [
         migrations.AddField("intent", "newer", models.TextField(null=True)),
         migrations.AddIndex("intent", models.Index(fields=["state"], name="xpay_flow_by_state")),
@@ -74,7 +74,7 @@ class Shop:
             folder,
             "xpay_flow_django",
             {"models.py": MODELS},
-            {"migrations/0002_newer.py": MIGRATION},
+            {"migrations/0003_newer.py": MIGRATION},
         )
         (folder / "manage.py").write_text(MANAGE)
         declared = connections.settings[alias]
@@ -112,14 +112,14 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     assert 1 == new.manage("migrate", "--check")[0]
 
     with at_work(alias):
-        new.migrate("0002")
+        new.migrate("0003")
     second = put(store, b.next_change(first, b.created()))
     assert [second] == list(store.history(first.key))
     assert (0, "[2]") == new.manage("find", first.key)
     assert (0, "[1]") == new.manage("put", "order-2")
 
     with at_work(alias):
-        new.migrate("0001")
+        new.migrate("0002")
     third = put(store, b.next_change(second, b.paid()))
     assert [third] == list(store.history(first.key))
     assert 1 == len(store.history("receipt:order-2"))

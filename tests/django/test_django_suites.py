@@ -23,6 +23,7 @@ from xpay_flow.ports import (
     Store,
     Transactional,
 )
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedReader as AsyncReader
 from xpay_flow.testing.store_suite import StoreSuite
@@ -41,8 +42,8 @@ class AwaitedReader:
     def history(self, alias: str) -> Sequence[Record]:
         return async_to_sync(self._reader.history)(alias)
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        return async_to_sync(self._reader.recent)(limit)
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return async_to_sync(self._reader.recent)(limit, realms)
 
 
 class AwaitedStore(AwaitedReader):
@@ -80,11 +81,13 @@ class AwaitedStore(AwaitedReader):
         finally:
             async_to_sync(held.__aexit__)(None, None, None)
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
-        return async_to_sync(self.store.orphaned)(now_ms, limit)
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
+        return async_to_sync(self.store.orphaned)(now_ms, limit, realms)
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return async_to_sync(self.store.due)(work, now_ms, limit)
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return async_to_sync(self.store.due)(work, now_ms, limit, realms)
 
     def reader(self) -> AwaitedReader:
         return AwaitedReader(self.store.reader())

@@ -227,7 +227,7 @@ def test_the_shops_own_view_needs_no_transaction_around_it(alias: str) -> None:
         with pytest.raises(ConfigurationError, match="non_atomic_requests"):
             DjangoClient().get("/atomic")
     (stored,) = DjangoStore(alias).recent(10)
-    assert "attempt:1:order/exempt" == stored.key, "stored before xPay was called"
+    assert "attempt:sandbox/local:1:order/exempt" == stored.key, "stored before xPay was called"
 
 
 # --- real servers --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from django.test import override_settings
 
 from xpay_flow import AsyncFlow, Flow, StoreUnavailable
 from xpay_flow import sample_records as b
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Work
 from xpay_flow.testing.adapter_suite import SETTINGS, AnyFlow, AsyncNoXPay, NoXPay
 from xpay_flow.testing.store_suite import put
@@ -123,14 +124,16 @@ class SometimesAway(DjangoStore):
 
     looks = 0
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         self.looks += 1
         if self.looks <= 2:
             raise StoreUnavailable("away, as the test wants it")
         # A second signal would end us at once.
         if self.looks == 7:
             os.kill(os.getpid(), signal.SIGTERM)
-        return super().due(work, now_ms, limit)
+        return super().due(work, now_ms, limit, realms)
 
 
 def test_a_database_that_is_away_is_waited_for(sqlite: str) -> None:

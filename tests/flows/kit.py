@@ -27,6 +27,7 @@ from xpay_flow.ports import (
     Store,
     Transport,
 )
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, OutboxEntry, Record, Work
 from xpay_flow.sandbox import SandboxConfig
 from xpay_flow.sandbox.signer import EcdsaSigner, hmac_signature
@@ -160,8 +161,10 @@ class StoreBehind:
     def commit(self, change: Change) -> bool:
         return self.inner.commit(change)
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return self.inner.due(work, now_ms, limit)
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return self.inner.due(work, now_ms, limit, realms)
 
     def reader(self) -> Reader:
         return self.inner.reader()
@@ -196,12 +199,14 @@ class UnwritableStore(StoreBehind):
     def commit(self, change: Change) -> bool:
         raise AssertionError(f"a query wrote {change.record.key}")
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         raise AssertionError(f"a query took work: {work}")
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         assert isinstance(self.inner, RecentListing)
-        return self.inner.recent(limit)
+        return self.inner.recent(limit, realms)
 
     def reader(self) -> Reader:
         # Itself, so that a query that found its way to the writing half would be caught.

@@ -499,7 +499,7 @@ def test_recorded_forgets_what_is_done_and_the_oldest_of_too_many(
     recorded = world.flow.ports.shared.recorded
     for order in ("order-1", "order-2", "order-3"):
         pay(world.flow, world, world.start_checkout(order).x_intent_id)
-    assert ("attempt:1:order-2", "attempt:1:order-3") == recorded.keys()
+    assert ("attempt:sandbox/local:1:order-2", "attempt:sandbox/local:1:order-3") == recorded.keys()
     world.flow.deliver()
     assert () == recorded.keys()
 

@@ -93,7 +93,7 @@ def attempts(count: int) -> list[Change]:
 
 
 def key(number: int) -> str:
-    return f"attempt:1:order-{number}"
+    return f"attempt:sandbox/local:1:order-{number}"
 
 
 async def turn() -> None:
@@ -138,7 +138,7 @@ def test_those_that_arrive_meanwhile_go_together() -> None:
         assert not any(task.done() for task in [first, *others])
         ledger.gate.set()
         assert [True] * 6 == await asyncio.gather(first, *others)
-        assert [["attempt:1:first"], [key(n) for n in range(5)]] == ledger.batches
+        assert [["attempt:sandbox/local:1:first"], [key(n) for n in range(5)]] == ledger.batches
 
     asyncio.run(story())
 

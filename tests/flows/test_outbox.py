@@ -677,7 +677,7 @@ class Unreadable(StoreBehind):
     """One record was written by a newer version: every attempt to load it fails."""
 
     def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
-        if alias in ("attempt:1:order-42", "receipt:order-42"):
+        if alias in ("attempt:sandbox/local:1:order-42", "receipt:order-42"):
             raise SchemaMismatch("written by a newer version")
         return super().load(alias, event)
 
@@ -695,7 +695,9 @@ def test_a_record_that_cannot_be_read_does_not_hold_up_the_others(work: str) -> 
         world.deliver_webhooks()
     world.flow.ports.store = Unreadable(world.flow.ports.store)
     results = getattr(world.flow, work)()
-    assert ["attempt:1:order-42"] == [one.key for one in results if isinstance(one, FailedJob)]
+    assert ["attempt:sandbox/local:1:order-42"] == [
+        one.key for one in results if isinstance(one, FailedJob)
+    ]
     intent = world.flow.timeline("order-43").intent
     assert intent is not None
     assert "success" == intent.state
@@ -721,7 +723,7 @@ def test_deliver_goes_on_behind_a_record_that_cannot_be_read() -> None:
     for receipt_id in ("order-1", "order-2"):
         paid_order(world, receipt_id)
         world.advance(1)
-    store.bad = "attempt:1:order-1"
+    store.bad = "attempt:sandbox/local:1:order-1"
     for _ in range(5):
         world.flow.deliver()
         world.advance(60)

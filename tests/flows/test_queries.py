@@ -206,7 +206,12 @@ def test_a_payment_is_found_by_any_of_its_names() -> None:
     """Our id, xPay's id, the receipt and the key lead to the same story."""
     world = World()
     checkout = world.start_checkout()
-    names = (checkout.intent_id, checkout.x_intent_id or "", "order-42", "attempt:1:order-42")
+    names = (
+        checkout.intent_id,
+        checkout.x_intent_id or "",
+        "order-42",
+        "attempt:sandbox/local:1:order-42",
+    )
     assert 1 == len({repr(world.flow.timeline(name)) for name in names})
 
 
@@ -235,7 +240,11 @@ def test_recent_records_are_newest_first() -> None:
         world.start_checkout(f"order-{number}")
     send_webhook(world, "intent.created", intentId="in_foreign")
     keys = [timeline.key for timeline in world.flow.recent(3)]
-    assert ["parked:x:in_foreign", "attempt:1:order-2", "attempt:1:order-1"] == keys
+    assert [
+        "parked:sandbox/local:x:in_foreign",
+        "attempt:sandbox/local:1:order-2",
+        "attempt:sandbox/local:1:order-1",
+    ] == keys
 
 
 # --- no writes -----------------------------------------------------------------------------------
@@ -348,7 +357,7 @@ def test_a_query_is_given_the_reader() -> None:
     assert not hasattr(reader, "commit")
     assert not hasattr(reader, "due")
     found = drive.run_query(flows.find(world.start_checkout().intent_id), reader, _Still())
-    assert "attempt:1:order-42" == found[0].key
+    assert "attempt:sandbox/local:1:order-42" == found[0].key
 
 
 class _Still:

@@ -174,7 +174,7 @@ def test_an_event_of_an_unknown_intent_is_parked() -> None:
     )
     assert ("unknown", None) == (received.disposition, received.intent_id)
     (parked,) = world.flow.recent()
-    assert ("parked:x:in_foreign", None) == (parked.key, parked.intent)
+    assert ("parked:sandbox/local:x:in_foreign", None) == (parked.key, parked.intent)
     assert [("intent.success", "unknown")] == [(e.what, e.verdict) for e in parked.entries]
 
 
@@ -183,7 +183,9 @@ def test_an_event_that_names_no_intent_is_parked_for_itself() -> None:
     world = World()
     for event_id in ("whe_1", "whe_2", "whe_1"):
         send_webhook(world, "setup_method.success", event_id, pmId="pmt_1")
-    assert ["parked:event:whe_2", "parked:event:whe_1"] == [t.key for t in world.flow.recent()]
+    assert ["parked:sandbox/local:event:whe_2", "parked:sandbox/local:event:whe_1"] == [
+        t.key for t in world.flow.recent()
+    ]
 
 
 def test_a_parked_event_is_recorded_once_however_often_it_comes() -> None:
@@ -527,7 +529,9 @@ def test_receive_webhook_quarantines_no_personal_data() -> None:
         b'"intentId":"in_1","customerDetails":{"email":"ada@example.org"}}'
     )
     received = world.flow.receive_webhook(signed(body), body)
-    (record,) = world.flow.store.history(f"quarantine:{received.event_id.partition(':')[2]}")
+    (record,) = world.flow.store.history(
+        f"quarantine:sandbox/local:{received.event_id.partition(':')[2]}"
+    )
     payload = record.events[0].event.payload
     assert {"eventId": "whe_1", "eventTime": "2026-01-05T09:30:00Z"}.items() <= json.loads(
         payload

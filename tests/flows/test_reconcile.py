@@ -572,7 +572,7 @@ def test_reconcile_goes_on_behind_a_record_that_cannot_be_read() -> None:
     world.start_checkout("order-1")
     world.advance(1)
     world.xpay.pay(world.start_checkout("order-2").x_intent_id or "")
-    store.bad = "attempt:1:order-1"
+    store.bad = "attempt:sandbox/local:1:order-1"
     world.advance(HOUR_S)
     world.flow.reconcile()
     assert "success" == the_record(world, "receipt:order-2").intent.state  # type: ignore[union-attr]

@@ -552,8 +552,9 @@ def test_ten_lost_races_are_an_error_that_a_new_call_heals() -> None:
 def test_the_first_attempt_has_the_first_key() -> None:
     """The primary key names receipt and attempt, so that a database can refuse the second."""
     store = CountingStore(MemoryStore())
-    World(store).start_checkout()
-    assert attempt_key("order-42", 1) == store.changes[0].record.key
+    world = World(store)
+    world.start_checkout()
+    assert attempt_key("order-42", 1, world.flow.settings.realm) == store.changes[0].record.key
     assert 0 == store.changes[0].expected_version
 
 

@@ -23,6 +23,7 @@ from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.money import Money
 from xpay_flow.payment import Payment
 from xpay_flow.ports import HttpRequest, HttpResponse, Store
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.sandbox import FaultPlan, SandboxConfig
 from xpay_flow.stores.memory import MemoryStore
@@ -51,15 +52,17 @@ class AwaitedStore:
     async def history(self, alias: str) -> Sequence[Record]:
         return self._inner.history(alias)
 
-    async def recent(self, limit: int) -> Sequence[Record]:
-        return self._inner.recent(limit)  # type: ignore[attr-defined,no-any-return]
+    async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return self._inner.recent(limit, realms)  # type: ignore[attr-defined,no-any-return]
 
     async def commit(self, change: Change) -> bool:
         await asyncio.sleep(0)
         return self._inner.commit(change)
 
-    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return self._inner.due(work, now_ms, limit)
+    async def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return self._inner.due(work, now_ms, limit, realms)
 
     def reader(self) -> AwaitedStore:
         return self

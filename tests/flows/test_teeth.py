@@ -25,6 +25,7 @@ from xpay_flow.events import Event, EventIdentity
 from xpay_flow.flow import Flow
 from xpay_flow.flows.webhook import WebhookResult
 from xpay_flow.ports import Store
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, OutboxEntry, Record, Work, change
 from xpay_flow.signing import authenticate
 from xpay_flow.stores.memory import MemoryStore
@@ -89,9 +90,11 @@ class LazyStore(StoreBehind):
         self._write()
         return super().history(alias)
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         self._write()
-        return super().due(work, now_ms, limit)
+        return super().due(work, now_ms, limit, realms)
 
     def commit(self, change: Change) -> bool:
         self._write()
@@ -101,9 +104,9 @@ class LazyStore(StoreBehind):
         self._promised.append(change)
         return True
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         self._write()
-        found: Sequence[Record] = self.inner.recent(limit)  # type: ignore[attr-defined]
+        found: Sequence[Record] = self.inner.recent(limit, realms)  # type: ignore[attr-defined]
         return found
 
     def reader(self) -> Any:

@@ -16,6 +16,7 @@ from xpay_flow.ports import (
     Transactional,
     is_locked,
 )
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record
 
 from .whole_memory import WholeMemory
@@ -57,14 +58,15 @@ class Able(WholeMemory):
             if is_mine:
                 self._held.remove(key)
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
-        return self._left(now_ms)[:limit]
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
+        return self._left(now_ms, realms)[:limit]
 
-    def _left(self, now_ms: int) -> list[str]:
+    def _left(self, now_ms: int, realms: Realms) -> list[str]:
         return [
             key
             for key, (_, record) in self._rows.items()
             if key not in self._held
+            and record.realm in realms
             and any(is_locked(entry) for entry in record.outbox)
             and (record.deliver_at_ms or 0) > now_ms
         ]
@@ -257,17 +259,24 @@ class HoldsUpNews(Able):
 class AbandonedNever(Able):
     """What a dead worker has left is not found."""
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
         return []
+
+
+class AbandonedInEveryRealm(Able):
+    """What workers of other realms have left is found, too."""
+
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
+        return super().orphaned(now_ms, limit)
 
 
 class AbandonedWhileHeld(Able):
     """A record that is being worked on counts as orphaned."""
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
         held, self._held = self._held, set()
         try:
-            return super().orphaned(now_ms, limit)
+            return super().orphaned(now_ms, limit, realms)
         finally:
             self._held = held
 
@@ -275,15 +284,15 @@ class AbandonedWhileHeld(Able):
 class AbandonedAndDue(Able):
     """What is due by now is listed as well, and so done twice."""
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
-        return super().orphaned(0, limit)
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
+        return super().orphaned(0, limit, realms)
 
 
 class AbandonedAtOnce(Able):
     """All that is abandoned comes at once."""
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
-        return self._left(now_ms)
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
+        return self._left(now_ms, realms)
 
 
 # --- what the suite of a store declares ----------------------------------------------------------

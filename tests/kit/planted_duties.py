@@ -77,6 +77,13 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "test_the_recent_ones_come_newest_first",
         "test_a_change_does_not_make_a_record_recent",
     ),
+    "realms": (
+        "test_work_is_asked_for_by_realm",
+        "test_parked_events_are_of_a_realm",
+        "test_one_receipt_in_two_realms_is_two_records",
+        "test_recent_records_are_listed_by_realm",
+        "test_abandoned_work_is_asked_for_by_realm",
+    ),
     "many names": (
         "test_many_names_find_what_each_finds",
         "test_many_names_find_what_is_there_now",
@@ -195,6 +202,13 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_in("declaring", able.SuiteNamesLess, able.SuiteNamesMore, fails="the suite"),
     *_in("listing", memory.OldestListedFirst, fails="the recent, a change"),
     *_in("listing", memory.LatestChangedListedFirst, fails="a change"),
+    *_in("realms", memory.WorksInEveryRealm, fails="work, parked"),
+    *_in("realms", memory.OthersTakeTheRoom, memory.OneRealmAtATime, fails="work"),
+    *_in("realms", memory.NoRealmButItsOwn, fails="work"),
+    *_in("realms", memory.ParkedAreNobodys, fails="parked"),
+    *_in("realms", memory.OneRecordForAReceipt, fails="one receipt, work, recent"),
+    *_in("realms", memory.ListsEveryRealm, fails="recent"),
+    *_in("realms", able.AbandonedInEveryRealm, fails="abandoned"),
     *_in(
         "many names",
         *(able.AnswersInTheirOwnOrder, able.NamesWithoutRowsLeftOut),

@@ -14,7 +14,17 @@ import attrs
 
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Reader
-from xpay_flow.records import Change, Record, RecordedEvent, Work, change, for_deciding, with_events
+from xpay_flow.realm import EVERY_REALM, Realms
+from xpay_flow.records import (
+    Change,
+    Record,
+    RecordedEvent,
+    Work,
+    change,
+    for_deciding,
+    receipt_alias,
+    with_events,
+)
 from xpay_flow.stores.memory import MemoryReader
 
 from .whole_memory import WholeMemory
@@ -193,45 +203,122 @@ class SmallIntegers(WholeMemory):
 class DueForgets(WholeMemory):
     """What is due this very millisecond is not due yet."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return super().due(work, now_ms - 1, limit)
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return super().due(work, now_ms - 1, limit, realms)
 
 
 class WorkMixedUp(WholeMemory):
     """There is one time for all work."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        both = (*super().due("deliver", now_ms, limit), *super().due("reconcile", now_ms, limit))
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        both = (
+            *super().due("deliver", now_ms, limit, realms),
+            *super().due("reconcile", now_ms, limit, realms),
+        )
         return list(dict.fromkeys(both))[:limit]
 
 
 class NeverIsNow(WholeMemory):
     """A record that waits for nothing counts as due since the beginning of time."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        waiting = [(record.due_at_ms(work) or 0, key) for key, (_, record) in self._rows.items()]
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        ours = [record for _, record in self._rows.values() if record.realm in realms]
+        waiting = [(record.due_at_ms(work) or 0, record.key) for record in ours]
         return [key for at_ms, key in sorted(waiting) if at_ms <= now_ms][:limit]
 
 
 class NewestWorkFirst(WholeMemory):
     """The longest due come last, and so never, when there is much to do."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return super().due(work, now_ms, 2**31)[::-1][:limit]
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return super().due(work, now_ms, 2**31, realms)[::-1][:limit]
 
 
 class NoLimit(WholeMemory):
     """All that is due comes at once."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return super().due(work, now_ms, 2**31)
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return super().due(work, now_ms, 2**31, realms)
+
+
+class WorksInEveryRealm(WholeMemory):
+    """The realms are not looked at."""
+
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return super().due(work, now_ms, limit)
+
+
+class OthersTakeTheRoom(WholeMemory):
+    """The limit counts work of other realms, too, which is left out afterwards."""
+
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return [
+            key for key in super().due(work, now_ms, limit) if self._rows[key][1].realm in realms
+        ]
+
+
+class OneRealmAtATime(WholeMemory):
+    """Of several realms only the first counts."""
+
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        first = attrs.evolve(realms, names=realms.names[:1])
+        return super().due(work, now_ms, limit, first)
+
+
+class NoRealmButItsOwn(WholeMemory):
+    """The rest of the realms is never given, so nobody hears of their work."""
+
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        is_the_rest = realms.others and realms.names
+        return [] if is_the_rest else super().due(work, now_ms, limit, realms)
+
+
+class ParkedAreNobodys(WholeMemory):
+    """Only an intent has a realm."""
+
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        keys = super().due(work, now_ms, limit, realms)
+        return [key for key in keys if self._rows[key][1].intent is not None]
+
+
+class OneRecordForAReceipt(WholeMemory):
+    """A record is kept by receipt and number, so another realm's stands in its place."""
+
+    def commit(self, change: Change) -> bool:
+        intent = change.record.intent
+        is_new = intent is not None and not change.expected_version
+        if is_new and self.named(receipt_alias(intent.receipt_id)):
+            return False
+        return super().commit(change)
 
 
 class DueByRow(WholeMemory):
     """`due` gives names of its own that `load` does not know."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return [f"row:{key}" for key in super().due(work, now_ms, limit)]
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return [f"row:{key}" for key in super().due(work, now_ms, limit, realms)]
 
 
 class LooksThenWrites(WholeMemory):
@@ -366,8 +453,8 @@ class ReaderIsTheStore(WholeMemory):
 class OldestListedFirst(WholeMemory):
     """The list begins with the first record there ever was."""
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        return super().recent(2**31)[::-1][:limit]
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return super().recent(2**31, realms)[::-1][:limit]
 
 
 class KeepsNothing(WholeMemory):
@@ -499,8 +586,11 @@ class SpoilsTimes(WholeMemory):
     def compared(self, now_ms: int) -> Any:
         return self.kept(now_ms)
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        times = [(record.due_at_ms(work), key) for key, (_, record) in self._rows.items()]
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        ours = [record for _, record in self._rows.values() if record.realm in realms]
+        times = [(record.due_at_ms(work), record.key) for record in ours]
         kept = [(self.kept(at_ms), key) for at_ms, key in times if at_ms is not None]
         return [key for at, key in sorted(kept) if at <= self.compared(now_ms)][:limit]
 
@@ -545,10 +635,21 @@ class DueRarely(WholeMemory):
         super().__init__()
         self._reported: set[str] = set()
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        fresh = [key for key in super().due(work, now_ms, limit) if key not in self._reported]
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        fresh = [
+            key for key in super().due(work, now_ms, limit, realms) if key not in self._reported
+        ]
         self._reported.update(fresh)
         return fresh
+
+
+class ListsEveryRealm(WholeMemory):
+    """The list does not look at the realms."""
+
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return super().recent(limit)
 
 
 class LatestChangedListedFirst(WholeMemory):
@@ -565,5 +666,6 @@ class LatestChangedListedFirst(WholeMemory):
             self._changed[change.record.key] = None
         return won
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        return [self._rows[key][1] for key in list(self._changed)[::-1][:limit]]
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        newest = [self._rows[key][1] for key in list(self._changed)[::-1]]
+        return [record for record in newest if record.realm in realms][:limit]

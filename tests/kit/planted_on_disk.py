@@ -140,7 +140,8 @@ class LocksItsOwnProcess(Plain):
 
     def _meet(self, where: str) -> None:
         """Wait a moment for another process at the same place."""
-        place = self._path.with_name(f"meeting-{where}")
+        name = where.replace("/", "-")
+        place = self._path.with_name(f"meeting-{name}")
         place.mkdir(exist_ok=True)
         (place / str(os.getpid())).touch()
         until = monotonic() + MEET_S

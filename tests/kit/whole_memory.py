@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.memory import MemoryStore
 
@@ -47,12 +47,16 @@ class WholeMemory(MemoryStore):
                 self._keys[alias] = self._keys.get(alias, frozenset()) ^ {key}
             return True
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         with self._lock:
-            waiting = [(r.due_at_ms(work), r.key) for _, r in self._rows.values()]
+            ours = [record for _, record in self._rows.values() if record.realm in realms]
+        waiting = [(record.due_at_ms(work), record.key) for record in ours]
         late = sorted((at_ms, key) for at_ms, key in waiting if at_ms is not None)
         return [key for at_ms, key in late if at_ms <= now_ms][:limit]
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         with self._lock:
-            return [record for _, record in islice(reversed(self._rows.values()), limit)]
+            newest = [record for _, record in reversed(self._rows.values())]
+        return [record for record in newest if record.realm in realms][:limit]

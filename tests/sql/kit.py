@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Lookup
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedReader as AsyncReader
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, migrating
@@ -134,8 +135,8 @@ class BlockingReader:
     def history(self, alias: str) -> Sequence[Record]:
         return self._loop.result(self._reader.history(alias))
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        return self._loop.result(self._reader.recent(limit))
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return self._loop.result(self._reader.recent(limit, realms))
 
 
 async def entered(held: AbstractAsyncContextManager[T]) -> T:
@@ -179,11 +180,13 @@ class BlockingStore(BlockingReader):
         finally:
             self.loop.result(left(held))
 
-    def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
-        return self.loop.result(self.store.orphaned(now_ms, limit))
+    def orphaned(self, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Sequence[str]:
+        return self.loop.result(self.store.orphaned(now_ms, limit, realms))
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return self.loop.result(self.store.due(work, now_ms, limit))
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return self.loop.result(self.store.due(work, now_ms, limit, realms))
 
     def reader(self) -> BlockingReader:
         return BlockingReader(self.store.reader(), self.loop)

@@ -16,6 +16,7 @@ from checker.stores.planted_sqlite import due_among
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import AsyncReader
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work, for_deciding
 from xpay_flow.stores.codec import to_document
 
@@ -66,13 +67,15 @@ class Plain:
         named = f"{RECORDS} JOIN shop_aliases a USING (record_key) WHERE a.alias = $1"
         return [record_of(*row) for row in await connection.fetch(named, alias)]
 
-    async def recent(self, limit: int) -> Sequence[Record]:
+    async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         async with self._transaction() as connection:
-            rows = await connection.fetch(f"{RECORDS} ORDER BY r.seq DESC LIMIT $1", limit)
-        return [record_of(*row) for row in rows]
+            rows = await connection.fetch(f"{RECORDS} ORDER BY r.seq DESC")
+        return [record for row in rows if (record := record_of(*row)).realm in realms][:limit]
 
-    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return due_among(await self.recent(1_000), work, now_ms, limit)
+    async def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return due_among(await self.recent(1_000), work, now_ms, limit, realms)
 
     def reader(self) -> AsyncReader:
         return self

@@ -20,6 +20,7 @@ from checker.stores.planted_sqlite import due_among
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Reader
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import Document, from_document, to_document, to_text
 
@@ -113,13 +114,16 @@ class Plain:
         )
         return [record_of(*row) for row in cursor.fetchall()]
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         with self._transaction() as cursor:
-            cursor.execute(f"{RECORDS} ORDER BY r.seq DESC LIMIT %s", (limit,))
-            return [record_of(*row) for row in cursor.fetchall()]
+            cursor.execute(f"{RECORDS} ORDER BY r.seq DESC")
+            newest = [record_of(*row) for row in cursor.fetchall()]
+        return [record for record in newest if record.realm in realms][:limit]
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return due_among(self.recent(1_000), work, now_ms, limit)
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return due_among(self.recent(1_000), work, now_ms, limit, realms)
 
     def reader(self) -> Reader:
         return self

@@ -41,5 +41,6 @@ def test_a_batch_of_postgresql_is_one_transaction(postgresql: Place, driver: str
             return await store.commit_many([b.next_change(first.record, b.paid()), *others])
 
     assert [True, False, True] == list(asyncio.run(story()))
-    newest = "SELECT xmin::text FROM xpay_flow_intents WHERE record_key <> 'attempt:1:order-1'"
+    first = "attempt:sandbox/local:1:order-1"
+    newest = f"SELECT xmin::text FROM xpay_flow_intents WHERE record_key <> '{first}'"
     assert 1 == len(set(postgresql.answer(newest)))

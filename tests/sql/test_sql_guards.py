@@ -99,7 +99,7 @@ def test_names_are_compared_to_the_byte(store: SQLAlchemyStore) -> None:
     names = ("order-1", "Order-1", "órder-1", "order-1 ", "order-1\u00a0")
     made = [put(store, b.attempt(name)) for name in names]
     for name, record in zip(names, made, strict=True):
-        assert [record] == list(store.history(attempt_key(name, 1)))
+        assert [record] == list(store.history(attempt_key(name, 1, b.REALM)))
 
 
 def test_the_longest_names_fit(store: SQLAlchemyStore) -> None:

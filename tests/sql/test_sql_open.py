@@ -226,7 +226,7 @@ def test_an_awaited_engine_of_the_shops(postgresql: Place) -> None:
             await store.commit(b.attempt())
             return [record.key for record in await store.history("receipt:order-1")]
 
-    assert ["attempt:1:order-1"] == asyncio.run(use(Tables()))
+    assert ["attempt:sandbox/local:1:order-1"] == asyncio.run(use(Tables()))
     with pytest.raises(SchemaMismatch):
         asyncio.run(use(Tables(names=Names(prefix="no_"))))
 

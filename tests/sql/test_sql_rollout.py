@@ -1,6 +1,6 @@
 """That a newer schema can be rolled out while the code of now goes on: expand, then contract.
 
-The next release is a copy of this one with a second step, which only adds; the one after it takes
+The next release is a copy of this one with a further step, which only adds; the one after it takes
 something away. Both run `xpay-flow db` as a shop does.
 """
 
@@ -34,7 +34,7 @@ def downgrade(op, names):
     {downgrade}
 """
 EXPAND = STEP.format(
-    oldest_code=1,
+    oldest_code=2,
     upgrade="""op.add_column(names.of("intents"), Column("newer", Text), schema=names.schema)
     op.add_column(names.of("events"), Column("newer", BigInteger), schema=names.schema)
     op.create_table(
@@ -48,7 +48,7 @@ EXPAND = STEP.format(
 )
 # What today's code writes in each of its statements.
 CONTRACT = STEP.format(
-    oldest_code=2,
+    oldest_code=3,
     upgrade="""op.drop_column(names.of("intents"), "refund_status", schema=names.schema)""",
     downgrade="""op.add_column(
         names.of("intents"), Column("refund_status", Text), schema=names.schema
@@ -80,16 +80,17 @@ KINDS = {
 
 def later(folder: Path, *steps: str) -> Release:
     """A release that has these steps after ours, and needs them."""
-    numbered = dict(enumerate(steps, start=2))
+    numbered = dict(enumerate(steps, start=3))
     listed = "".join(f", {number}: step_{number}" for number in numbered)
     imported = "".join(f", step_{number}" for number in numbered)
-    ours = "from . import step_1\n\nSTEPS: Final[dict[int, ModuleType]] = {1: step_1"
-    theirs = ours.replace("import step_1", f"import step_1{imported}") + listed
+    steps_of_now = "STEPS: Final[dict[int, ModuleType]] = {1: step_1, 2: step_2"
+    ours = f"from . import step_1, step_2\n\n{steps_of_now}"
+    theirs = ours.replace("step_2\n", f"step_2{imported}\n") + listed
     return release(
         folder,
         "xpay_flow_sqlalchemy",
         {
-            "schema.py": ("CODE: Final = 1", f"CODE: Final = {max(numbered)}"),
+            "schema.py": ("CODE: Final = 2", f"CODE: Final = {max(numbered)}"),
             "migrations/__init__.py": (ours, theirs),
         },
         {f"migrations/step_{number}.py": step for number, step in numbered.items()}
@@ -117,7 +118,7 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     else:
         place: Place = request.getfixturevalue(kind)
         url = place.by(kind, table_prefix=prefix)
-    assert 1 == migrating.upgrade(url)
+    assert 2 == migrating.upgrade(url)
     return url
 
 
@@ -150,12 +151,12 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     code, printed = new.run("-c", FINDS, url, key)
     assert code
     assert (
-        "has schema 1, and this version of xpay-flow needs 2; run xpay-flow db upgrade" in printed
+        "has schema 2, and this version of xpay-flow needs 3; run xpay-flow db upgrade" in printed
     )
     assert (1, True) == _refused(new.run("-m", "xpay_flow.cli", "db", "check", "--store", url))
 
     with at_work(list(stores.values())) as done:
-        assert (0, "The database has schema 2.") == said_last(new, "upgrade", url)
+        assert (0, "The database has schema 3.") == said_last(new, "upgrade", url)
         done.wait_for_more()
     for driver, store in stores.items():
         second = put(store, b.next_change(first[driver], b.created(f"in_{driver}")))
@@ -164,11 +165,11 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
         first[driver] = put(again, b.next_change(second, b.paid(x_intent_id=f"in_{driver}")))
         discard(again)
     assert (0, "This xpay-flow can work on the database.\n") == db("check", "--store", url)
-    assert (0, "2\n") == db("current", "--store", url)
-    assert (0, "code 2 finds [3]\n") == new.run("-c", FINDS, url, key)
+    assert (0, "3\n") == db("current", "--store", url)
+    assert (0, "code 3 finds [3]\n") == new.run("-c", FINDS, url, key)
 
     with at_work(list(stores.values())) as done:
-        assert (0, "The database has schema 1.") == said_last(new, "downgrade", url, "--to=1")
+        assert (0, "The database has schema 2.") == said_last(new, "downgrade", url, "--to=2")
         done.wait_for_more()
     for driver, store in stores.items():
         assert [first[driver]] == list(store.history(first[driver].key))
@@ -182,13 +183,13 @@ def test_code_that_a_schema_has_left_behind_is_refused(url: str, tmp_path: Path)
     newest = later(tmp_path / "later", EXPAND, CONTRACT)
     with SQLAlchemyStore.from_url(url) as store:
         first = put(store, b.attempt())
-    assert (0, "The database has schema 3.") == said_last(newest, "upgrade", url)
-    words = "has schema 3, which needs a newer xpay-flow: this one knows schema 1, and 2 is the"
+    assert (0, "The database has schema 4.") == said_last(newest, "upgrade", url)
+    words = "has schema 4, which needs a newer xpay-flow: this one knows schema 2, and 3 is the"
     with pytest.raises(SchemaMismatch, match=words):
         SQLAlchemyStore.from_url(url)
     code, printed = db("check", "--store", url)
     assert (1, True) == (code, words in printed)
-    assert (0, "The database has schema 2.") == said_last(newest, "downgrade", url, "--to=2")
+    assert (0, "The database has schema 4.") == said_last(newest, "downgrade", url, "--to=2")
     with SQLAlchemyStore.from_url(url) as store:
         assert [first] == list(store.history(first.key))
 

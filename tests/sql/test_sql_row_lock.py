@@ -219,5 +219,5 @@ def test_a_cancelled_worker_lets_go(
                     await working
 
         asyncio.run(story())
-        with shop.world.flow.store.lock("attempt:1:order-42") as is_mine:  # type: ignore[attr-defined]
+        with shop.world.flow.store.lock("attempt:sandbox/local:1:order-42") as is_mine:  # type: ignore[attr-defined]
             assert is_mine

@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
+from first_schema import put_as_version_1
 from processes import ended, line_of
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
@@ -22,8 +23,17 @@ from sqlalchemy.pool import NullPool
 from xpay_flow import sample_records as b
 from xpay_flow.cli.root import xpay_flow as command_line
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
-from xpay_flow.testing.store_suite import put
-from xpay_flow_sqlalchemy import Names, SQLAlchemyStore, Tables, migrating, migrations, schema
+from xpay_flow.realm import UNNAMED, Realms
+from xpay_flow.testing.store_suite import found, put, waiting
+from xpay_flow_sqlalchemy import (
+    Names,
+    SQLAlchemyStore,
+    Tables,
+    engines,
+    migrating,
+    migrations,
+    schema,
+)
 
 from .kit import Place
 
@@ -171,8 +181,8 @@ def test_a_store_without_tables_does_not_open(url: str) -> None:
 def test_a_store_with_old_tables_does_not_open(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that needs a newer schema is refused when the program starts."""
     migrating.upgrade(url)
-    monkeypatch.setattr(schema, "CODE", 2)
-    with pytest.raises(SchemaMismatch, match=r"has schema 1.*needs 2.*xpay-flow db upgrade"):
+    monkeypatch.setattr(schema, "CODE", 3)
+    with pytest.raises(SchemaMismatch, match=r"has schema 2.*needs 3.*xpay-flow db upgrade"):
         SQLAlchemyStore.from_url(url)
 
 
@@ -181,7 +191,7 @@ def test_a_schema_that_only_grew_is_fine(url: str, engine: Engine) -> None:
     migrating.upgrade(url)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE xpay_flow_intents ADD COLUMN more TEXT"))
-        connection.execute(text("INSERT INTO xpay_flow_schema VALUES (2, 1)"))
+        connection.execute(text("INSERT INTO xpay_flow_schema VALUES (3, 2)"))
     with SQLAlchemyStore.from_url(url) as store:
         last = put(store, *b.history(b.created(), b.paid()))
         assert [last] == list(store.history(last.key))
@@ -191,9 +201,36 @@ def test_a_schema_that_lost_something_is_refused(url: str, engine: Engine) -> No
     """A schema that this code cannot live with any more is not written to."""
     migrating.upgrade(url)
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO xpay_flow_schema VALUES (3, 2)"))
+        connection.execute(text("INSERT INTO xpay_flow_schema VALUES (4, 3)"))
     with pytest.raises(SchemaMismatch, match="needs a newer xpay-flow"):
         SQLAlchemyStore.from_url(url)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
+def test_records_of_the_first_schema_belong_to_no_realm(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Tables of version 1 are migrated with all that they hold, and no realm is guessed for it."""
+    if kind == "sqlite":
+        url = str(request.getfixturevalue("url"))
+    else:
+        place: Place = request.getfixturevalue(kind)
+        url = place.by(kind, table_prefix="first_")
+    step = waiting(b.attempt(realm=UNNAMED), 1, 1)
+    assert 1 == migrating.upgrade(url, to=1)
+    where = engines.place(url)
+    with engines.plain_engine(where.url).begin() as connection:
+        put_as_version_1(
+            step, lambda sql, row: connection.execute(text(sql), row), where.names.of("")
+        )
+    assert 2 == migrating.upgrade(url)
+    with SQLAlchemyStore.from_url(url) as store:
+        assert [step.record] == found(store, step.record.key)
+        assert [] == list(store.due("deliver", 9, 9, Realms((b.REALM,))))
+        assert [step.record.key] == list(store.due("deliver", 9, 9, Realms((UNNAMED,))))
+        put(store, b.attempt("order-2"))
+    with pytest.raises(ConfigurationError, match=r"1 record.*older code cannot read"):
+        migrating.downgrade(url, to=1)
 
 
 # --- taking back ---------------------------------------------------------------------------------
@@ -204,7 +241,7 @@ def test_payments_are_not_deleted_by_a_downgrade(url: str) -> None:
     migrating.upgrade(url)
     with SQLAlchemyStore.from_url(url) as store:
         first = put(store, b.attempt())
-    with pytest.raises(ConfigurationError, match=r"holds 1 record.*by hand"):
+    with pytest.raises(ConfigurationError, match=r"holds 1 record"):
         migrating.downgrade(url, to=0)
     with SQLAlchemyStore.from_url(url) as store:
         assert [first] == list(store.history(first.key))
@@ -215,7 +252,7 @@ def test_empty_tables_can_be_taken_back(url: str, engine: Engine) -> None:
     migrating.upgrade(url)
     assert 0 == migrating.downgrade(url, to=0)
     assert ["xpay_flow_alembic_version"] == inspect(engine).get_table_names()
-    assert 1 == migrating.upgrade(url)
+    assert 2 == migrating.upgrade(url)
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
@@ -224,7 +261,7 @@ def test_servers_take_back_too(kind: str, request: pytest.FixtureRequest) -> Non
     place: Place = request.getfixturevalue(kind)
     url = place.by(kind, table_prefix="again_")
     for _ in range(2):
-        assert 1 == migrating.upgrade(url)
+        assert 2 == migrating.upgrade(url)
         assert 0 == migrating.downgrade(url, to=0)
 
 
@@ -246,7 +283,9 @@ from xpay_flow_sqlalchemy import migrations
 revision, down_revision = "shop1", None
 def upgrade():
     migrations.upgrade(op, to=1)
+    migrations.upgrade(op, to=2)
 def downgrade():
+    migrations.downgrade(op, to=1)
     migrations.downgrade(op, to=0)
 """
 
@@ -324,7 +363,7 @@ def test_the_command_line_makes_and_looks(url: str) -> None:
     code, shown = run("check", "--store", url)
     assert (1, True) == (code, "xpay-flow db upgrade" in shown)
     assert (0, "0\n") == run("current", "--store", url)
-    assert (0, "The database has schema 1.\n") == run("upgrade", "--store", url)
+    assert (0, "The database has schema 2.\n") == run("upgrade", "--store", url)
     assert (0, "This xpay-flow can work on the database.\n") == run("check", "--store", url)
     assert (0, "The tables are gone.\n") == run("downgrade", "--to", "0", "--store", url)
 

@@ -112,7 +112,7 @@ def test_a_lost_answer_of_postgresql_is_not_known(
     """A connection that breaks after the commit is reported as such; a repeat is absorbed."""
     store = opened(postgresql, driver, pg_wire)
     # Not the statement's own words: asyncpg sends those first, to have them prepared.
-    _loses_an_answer(store, pg_wire, b"attempt:1:lost")
+    _loses_an_answer(store, pg_wire, b"attempt:sandbox/local:1:lost")
 
 
 @pytest.mark.parametrize("driver", ["mariadb", "mariadb+aiomysql"])

@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import pytest
+from first_schema import put_as_version_1
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
@@ -27,13 +28,14 @@ from xpay_flow.ports import (
     Store,
     Transactional,
 )
+from xpay_flow.realm import UNNAMED, Realms
 from xpay_flow.records import Record, Work, change
 from xpay_flow.stores import sqlite, sqlite_pool, sqlite_schema
 from xpay_flow.stores.rows import ALIKE
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.sqlite_durability import write_ahead
 from xpay_flow.stores.sqlite_pool import IDLE_MAX, Pool
-from xpay_flow.testing.store_suite import StoreSuite, put, together
+from xpay_flow.testing.store_suite import StoreSuite, found, put, together, waiting
 
 
 class TestSQLiteStore(StoreSuite):
@@ -123,11 +125,12 @@ GATHERED = (
 )
 def test_a_look_up_uses_an_index(store: SQLiteStore, path: Path, query: str) -> None:
     """Finding a record, or one event of it, does not get slower with the number of them."""
+    query = query.format(realm="realm NOT IN ()")
     with plain(path) as connection:
         values: Any = ("x",) * query.count("?") or dict.fromkeys(("alias", "limit", *ALIKE), "x")
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
     # The newest records are read off the end of the table, as many as requested.
-    scans = ["SCAN i"] if query == sqlite._RECENT else []
+    scans = ["SCAN i"] if "i.seq DESC" in query else []
     assert scans == [step for step in plan if not step.startswith(("SEARCH ", *GATHERED))]
     found = [step for step in plan if step.startswith("SEARCH events") and "event_key" in step]
     assert (2 if query == sqlite._LOAD_FOR else 0) == len(found), plan
@@ -139,9 +142,13 @@ def test_work_is_found_in_an_index_of_what_waits(
 ) -> None:
     """Looking for work neither reads records that wait for nothing nor sorts those that do."""
     with plain(path) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {sqlite._DUE[work]}", (0, 0)).fetchall()
+        query, values = sqlite._of(Realms(("live/mine",)), sqlite._DUE[work])
+        sent = {**values, "now_ms": 0, "limit": 0}
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", sent).fetchall()
     (step,) = [row[3] for row in plan]
-    assert step.startswith(f"SEARCH intents USING COVERING INDEX intents_to_{work}")
+    # Work of other realms, however much there is, lies elsewhere in the index.
+    index = f"SEARCH intents USING COVERING INDEX intents_to_{work}"
+    assert step == f"{index} (realm=? AND {work}_at_ms<?)"
 
 
 # --- what people see -----------------------------------------------------------------------------
@@ -174,7 +181,7 @@ def test_plain_sql_sees_what_the_record_says(store: SQLiteStore, path: Path) -> 
 def test_parked_events_have_no_intent_columns(store: SQLiteStore, path: Path) -> None:
     """Unmatched events have a row, in which the intent's columns are null."""
     put(store, b.parked(b.paid()))
-    assert [("parked:x:in_1", None, None, None, None)] == answer(
+    assert [("parked:sandbox/local:x:in_1", None, None, None, None)] == answer(
         path, "SELECT record_key, intent_id, state, amount_minor, refund_status FROM intents"
     )
 
@@ -596,8 +603,28 @@ def test_a_newer_schema_is_refused(store: SQLiteStore, path: Path) -> None:
     """A newer schema that does not say which code can work on it is not written by an older one."""
     with plain(path) as connection:
         connection.execute(f"PRAGMA user_version = {len(sqlite_schema.MIGRATIONS) + 1}")
-    with pytest.raises(SchemaMismatch, match=r"needs a newer xpay-flow.* 1, and 2 is the least"):
+    with pytest.raises(SchemaMismatch, match=r"needs a newer xpay-flow.* 2, and 3 is the least"):
         SQLiteStore(path)
+
+
+def test_records_of_the_first_schema_belong_to_no_realm(
+    monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    """A file of version 1 is migrated with all that it holds, and no realm is guessed for it."""
+    step = waiting(b.attempt(realm=UNNAMED), 1, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_schema, "MIGRATIONS", sqlite_schema.MIGRATIONS[:1])
+        SQLiteStore(path).close()
+    with plain(path) as connection:
+        put_as_version_1(step, connection.execute)
+    with SQLiteStore(path) as store:
+        assert [step.record] == found(store, step.record.key)
+        for work in ("deliver", "reconcile"):
+            assert [] == list(store.due(work, 9, 9, Realms((b.REALM,))))
+            assert [step.record.key] == list(store.due(work, 9, 9, Realms((UNNAMED,))))
+        later = put(store, b.next_change(step.record, b.paid()))
+        assert [later] == found(store, later.key)
+        assert UNNAMED == later.realm
 
 
 def migrations(*further: str) -> tuple[sqlite_schema.Migration, ...]:

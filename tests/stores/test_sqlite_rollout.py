@@ -1,6 +1,6 @@
 """That a newer schema of the one file is rolled out while the code of now goes on.
 
-The next release is a copy of this one with a second migration, which only adds; the one after it
+The next release is a copy of this one with one migration more, which only adds; the one after it
 takes something away. Each migrates as it starts, which is all that a shop does.
 """
 
@@ -17,14 +17,14 @@ from xpay_flow.errors import SchemaMismatch
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.testing.store_suite import put
 
-EXPAND: Final = """Migration(oldest_code=1, statements=(
+EXPAND: Final = """Migration(oldest_code=2, statements=(
     "ALTER TABLE intents ADD COLUMN newer TEXT",
     "ALTER TABLE events ADD COLUMN newer INTEGER",
     "CREATE TABLE newer (id INTEGER PRIMARY KEY)",
     "CREATE INDEX by_state ON intents (state)",
 )),"""
 # What today's code writes in each of its statements.
-CONTRACT: Final = """Migration(oldest_code=2, statements=(
+CONTRACT: Final = """Migration(oldest_code=3, statements=(
     "ALTER TABLE intents DROP COLUMN refund_status",
 )),"""
 WORKS: Final = """
@@ -43,8 +43,8 @@ with SQLiteStore(path) as store:
 
 def later(folder: Path, *migrations: str) -> Release:
     """A release that has these migrations after ours."""
-    ours = "= (Migration(oldest_code=1, statements=_FIRST),)"
-    theirs = ours.replace(",)", f", {' '.join(migrations)})")
+    ours = "    Migration(oldest_code=2, statements=_SECOND),\n"
+    theirs = f"{ours}    {' '.join(migrations)}\n"
     return release(folder, "xpay_flow", {"stores/sqlite_schema.py": (ours, theirs)}, {})
 
 
@@ -59,15 +59,15 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(tmp_path: Pa
     with SQLiteStore(path) as store:
         first = put(store, b.attempt())
         with SQLiteStore(path) as other, at_work([other]) as done:
-            assert (0, "code 2\n") == works(new, path, "order-new-1")
+            assert (0, "code 3\n") == works(new, path, "order-new-1")
             done.wait_for_more()
-            assert (0, "code 1\n") == works(now, path, "order-now")
+            assert (0, "code 2\n") == works(now, path, "order-now")
             done.wait_for_more()
         second = put(store, b.next_change(first, b.created()))
         with SQLiteStore(path) as again:
             assert [second] == list(again.history(second.key))
             third = put(again, b.next_change(second, b.paid()))
-        assert (0, "code 2\n") == works(new, path, "order-new-2")
+        assert (0, "code 3\n") == works(new, path, "order-new-2")
         assert [third] == list(store.history(third.key))
         for order in ("order-new-1", "order-now", "order-new-2"):
             assert 1 == len(store.history(f"receipt:{order}")), order
@@ -76,15 +76,15 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(tmp_path: Pa
 @pytest.mark.slow
 def test_code_that_a_schema_has_left_behind_is_refused(tmp_path: Path) -> None:
     """When a column is removed, this release reports it as it starts, and changes nothing."""
-    middle, newest = later(tmp_path / "2", EXPAND), later(tmp_path / "3", EXPAND, CONTRACT)
+    middle, newest = later(tmp_path / "3", EXPAND), later(tmp_path / "4", EXPAND, CONTRACT)
     path = tmp_path / "payments.db"
     with SQLiteStore(path) as store:
         first = put(store, b.attempt())
-        assert (0, "code 3\n") == works(newest, path)
-        words = "has schema 3, which needs a newer xpay-flow: this one knows schema 1, and 2 is the"
+        assert (0, "code 4\n") == works(newest, path)
+        words = "has schema 4, which needs a newer xpay-flow: this one knows schema 2, and 3 is the"
         with pytest.raises(SchemaMismatch, match=words):
             SQLiteStore(path)
-        assert (0, "code 2\n") == works(middle, path)
+        assert (0, "code 3\n") == works(middle, path)
         assert [first] == list(store.history(first.key))
 
 

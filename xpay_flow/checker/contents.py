@@ -18,6 +18,7 @@ import attrs
 
 from xpay_flow.effects import Commit, Due, History, Load, Recent
 from xpay_flow.errors import StoreError
+from xpay_flow.realm import EVERY_REALM
 from xpay_flow.records import Change, OutboxEntry, Record, RecordedEvent, Work
 
 from .essence import key_of, quiet_essence, record_essence, whole_record
@@ -188,10 +189,11 @@ def store_answer(store: SnapshotStore, op: Any) -> Any:
                 return tuple(store.history(alias))
             case Commit(change):
                 return store.commit(change)
-            case Due(work, now_ms, limit):
-                return tuple(store.due(work, now_ms, limit))
-            case Recent(limit):
-                return tuple(store.recent(limit))
+            case Due(work, now_ms, limit, realms):
+                # A search works in one realm alone.
+                return tuple(store.due(work, now_ms, limit, realms or EVERY_REALM))
+            case Recent(limit, realms):
+                return tuple(store.recent(limit, realms))
             case _:
                 raise TypeError(f"not an operation of a store: {op!r}")
     except StoreError as error:

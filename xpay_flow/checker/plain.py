@@ -38,6 +38,7 @@ from xpay_flow.effects import (
 from xpay_flow.events import EventIdentity
 from xpay_flow.payment import Payment
 from xpay_flow.ports import HttpRequest
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, HandlerName, Work
 from xpay_flow.settings import Settings
 from xpay_flow.xpay_client import AsyncXPayClient, XPayClient
@@ -97,11 +98,11 @@ class StorePort:
     def commit(self, change: Change) -> Any:
         return self._ask(Commit(change))
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Any:
-        return self._ask(Due(work, now_ms, limit))
+    def due(self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Any:
+        return self._ask(Due(work, now_ms, limit, realms))
 
-    def recent(self, limit: int) -> Any:
-        return self._ask(Recent(limit))
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Any:
+        return self._ask(Recent(limit, realms))
 
     def reader(self) -> ReaderPort:
         return ReaderPort(self._ask)
@@ -119,8 +120,8 @@ class ReaderPort:
     def history(self, alias: str) -> Any:
         return self._ask(History(alias))
 
-    def recent(self, limit: int) -> Any:
-        return self._ask(Recent(limit))
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Any:
+        return self._ask(Recent(limit, realms))
 
 
 class TransportPort:

@@ -33,6 +33,7 @@ from xpay_flow.flows import Checkout, FlowContext
 from xpay_flow.flows.outbox import WorkerCapabilities
 from xpay_flow.handlers import ONLY_IN_TRANSACTION
 from xpay_flow.ports import NoAnswer, RowLocking, Store
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
@@ -60,7 +61,7 @@ class SnapshotStore(Store, Protocol):
 
     def restore(self, snapshot: Any) -> None: ...
 
-    def recent(self, limit: int) -> Any: ...
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Any: ...
 
 
 def _searchable(store: Any) -> tuple[SnapshotStore, tuple[str, ...]]:

@@ -166,12 +166,13 @@ def _store_attempt(
         receipt_id=request.receipt_id,
         attempt=attempt,
         money=request.money,
+        realm=context.settings.realm,
         idempotency_key=f"{intent_id}:create",
         created_at_ms=now_ms,
         metadata=tuple(sorted(request.metadata.items())),
         request=request.to_request(intent_id, context.settings.metadata_key),
     )
-    record = Record(key=attempt_key(request.receipt_id, attempt))
+    record = Record(key=attempt_key(request.receipt_id, attempt, context.settings.realm))
     step = stored_attempt(record, intent, now_ms, context)
     return step.record if (yield from commit(step)) else None
 

@@ -60,7 +60,8 @@ def _fits(record: Record, event: Event) -> bool:
 
 def park(event: Event, context: FlowContext) -> Command[RecordedEvent | None]:
     """Keep an event for which there is no intent (yet); None is a lost race."""
-    key = parking_key(event)
+    realm = context.settings.realm
+    key = parking_key(event, realm)
     aliases = {key} | ({x_intent_alias(event.x_intent_id)} if event.x_intent_id else set[str]())
     now_ms = yield from now()
     recorded = RecordedEvent(
@@ -71,7 +72,8 @@ def park(event: Event, context: FlowContext) -> Command[RecordedEvent | None]:
         version=0,
     )
     reconcile_at_ms = next_reconcile_ms(0, now_ms, context.settings) if event.x_intent_id else None
-    if not (yield from append_unmatched(key, frozenset(aliases), recorded, reconcile_at_ms)):
+    empty = Record(key=key, aliases=frozenset(aliases), unmatched_in=realm)
+    if not (yield from append_unmatched(empty, recorded, reconcile_at_ms)):
         return None
     if event.x_intent_id:
         # The intent may have got this id just before we wrote: look again, see `attach_parked`.
@@ -79,19 +81,23 @@ def park(event: Event, context: FlowContext) -> Command[RecordedEvent | None]:
     return recorded
 
 
-def parking_key(event: Event) -> str:
+def parking_key(event: Event, realm: str) -> str:
     """Where an unmatched event is kept: a record for each intent of xPay's, or for each event."""
     if event.x_intent_id:
-        return f"parked:{x_intent_alias(event.x_intent_id)}"
-    return f"parked:event:{event.event_id}"
+        return f"parked:{realm}:{x_intent_alias(event.x_intent_id)}"
+    return f"parked:{realm}:event:{event.event_id}"
 
 
 def append_unmatched(
-    key: str, aliases: frozenset[str], recorded: RecordedEvent, reconcile_at_ms: int | None
+    empty: Record, recorded: RecordedEvent, reconcile_at_ms: int | None
 ) -> Command[bool]:
-    """Add an event to a record without an intent; one that is recorded already costs no write."""
-    found = yield from load(key, recorded.event.identity)
-    record = found[0] if found else Record(key=key, aliases=aliases)
+    """Add an event to a record without an intent; one that is recorded already costs no write.
+
+    Args:
+        empty: the record, as it is before the first event.
+    """
+    found = yield from load(empty.key, recorded.event.identity)
+    record = found[0] if found else empty
     if any(known.id == recorded.id for known in record.events):
         return True
     recorded = attrs.evolve(recorded, version=record.version + 1)

@@ -135,11 +135,13 @@ def versions(keys: Sequence[str], *, together: bool) -> Query[dict[str, int]]:
 def find(name: str) -> Query[Sequence[Record]]:
     """The records with this intent id, xPay id, receipt id or key, each with its history.
 
+    For an operator, so those of other modes and accounts are among them.
+
     Raises:
         UnknownIntent: there is none.
     """
     for alias in (name, intent_alias(name), x_intent_alias(name), receipt_alias(name)):
-        found = yield from history(alias)
+        found = yield from history(alias, everywhere=True)
         if found:
             return found
     raise UnknownIntent(name)

@@ -146,6 +146,8 @@ def _quarantine(
     recorded = RecordedEvent(
         event=event, disposition="quarantined", why=why, at_ms=now_ms, version=0
     )
-    key = f"quarantine:{name}"
-    yield from retry(context, key, lambda: append_unmatched(key, frozenset({key}), recorded, None))
+    realm = context.settings.realm
+    key = f"quarantine:{realm}:{name}"
+    empty = Record(key=key, aliases=frozenset({key}), unmatched_in=realm)
+    yield from retry(context, key, lambda: append_unmatched(empty, recorded, None))
     return _unmatched(recorded)

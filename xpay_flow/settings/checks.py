@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from .. import messages
 from ..errors import ConfigurationError, InvalidValue
 from ..money import DECIMALS_MAX, exponent
+from ..realm import ACCOUNT_CHARS_MAX
 from ..signing import SignaturePolicy
 
 Check: TypeAlias = Callable[[object], "str | None"]
@@ -70,6 +71,30 @@ def public_key(value: object) -> str | None:
     if isinstance(value, str) and ":" in value:
         return "holds a colon: give the public key alone, the private one separately"
     return key(value)
+
+
+_ACCOUNT: Final = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ACCOUNT_CHARS_MAX - 1}}}"
+
+
+def optional_account(value: object) -> str | None:
+    """For the name of an account, which may be left out."""
+    if isinstance(value, str) and re.fullmatch(rf"({_ACCOUNT})?", value, re.ASCII):
+        return None
+    return f"must be 1 to {ACCOUNT_CHARS_MAX} letters, digits, '.', '_' or '-'"
+
+
+def earlier_account(value: object) -> str | None:
+    """For an earlier name or an earlier public key; what a key may be, a name may be, too."""
+    if isinstance(value, str) and value and optional_account(value) is None:
+        return None
+    return public_key(value)
+
+
+def other_account(value: object) -> str | None:
+    """For the account of another process, with or without its mode."""
+    if isinstance(value, str) and re.fullmatch(rf"((live|sandbox)/)?{_ACCOUNT}", value, re.ASCII):
+        return None
+    return "must be the name of an account, with or without its mode, as in sandbox/my-shop"
 
 
 def one_of(*words: str) -> Check:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, get_args
 import attrs
 
 from ..money import Money
+from ..realm import UNNAMED, UNNAMED_WORD, Realms, fingerprint, realm_name
 from ..signing import Require, SignaturePolicy
 from . import checks
 from .checks import Check
@@ -69,6 +70,36 @@ class Settings:
     private_key: str = attrs.field(
         repr=False,
         metadata=_about("PRIVATE_KEY", "The private API key of xPay's dashboard.", checks.key),
+    )
+    account: str = attrs.field(
+        default="",
+        metadata=_about(
+            "ACCOUNT",
+            "A name for your account at xPay; each payment is stored with it and with the mode, "
+            "and nothing crosses. By default a fingerprint of the public key.",
+            checks.optional_account,
+        ),
+    )
+    earlier_accounts: tuple[str, ...] = attrs.field(
+        default=(),
+        repr=False,
+        metadata=_about(
+            "EARLIER_ACCOUNTS",
+            "Earlier names of the same account, or its earlier public keys: payments stored under "
+            f"them go on. `{UNNAMED_WORD}` stands for those stored before accounts had names.",
+            checks.tuple_of(checks.earlier_account, what="names or public keys", empty=True),
+            read_words,
+        ),
+    )
+    other_accounts: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=_about(
+            "OTHER_ACCOUNTS",
+            "Other accounts on the same store, which other processes or flows serve, such as "
+            "`sandbox/my-shop`; due work of an account that is named nowhere is an error.",
+            checks.tuple_of(checks.other_account, what="accounts", empty=True),
+            read_words,
+        ),
     )
     webhook_secrets: tuple[str, ...] = attrs.field(
         default=(),
@@ -325,6 +356,31 @@ class Settings:
             InvalidValue: see `Money.of`.
         """
         return Money.of(price, currency, decimals=self.decimals(currency))
+
+    # Every load needs these.
+    @cached_property
+    def realm(self) -> str:
+        """Mode and account, as each payment is stored with it."""
+        return realm_name(self.mode, self.account or fingerprint(self.public_key))
+
+    @cached_property
+    def realms(self) -> Realms:
+        """The realms whose payments are this account's: its own, and its earlier ones."""
+        names = [self.realm]
+        for earlier in self.earlier_accounts:
+            # A public key may look like a name, so each may be either.
+            either = (earlier, fingerprint(earlier))
+            named = [realm_name(self.mode, name) for name in either]
+            names += [UNNAMED] if earlier == UNNAMED_WORD else named
+        return Realms(tuple(dict.fromkeys(names)))
+
+    @cached_property
+    def known_realms(self) -> Realms:
+        """These, and those that others serve."""
+        named = (
+            other if "/" in other else realm_name(self.mode, other) for other in self.other_accounts
+        )
+        return Realms(tuple(dict.fromkeys((*self.realms.names, *named))))
 
     # Every webhook needs it, and building one encodes each key.
     @cached_property

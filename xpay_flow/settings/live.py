@@ -8,17 +8,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-_SANDBOX_KEY_PREFIX: Final = "sandbox_"
+from ..realm import SANDBOX_KEY_PREFIX
+
 _LIVE_SECRET_CHARS_MIN: Final = 16
 
 
 def live_problems(good: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and problem of each value that is fine elsewhere; `good` has passed its own checks."""
     for name in ("public_key", "private_key"):
-        if good.get(name, "").startswith(_SANDBOX_KEY_PREFIX):
+        if good.get(name, "").startswith(SANDBOX_KEY_PREFIX):
             yield name, "is a key of the local sandbox: live mode needs one of xPay's dashboard"
     secrets = good.get("webhook_secrets", ())
-    if any(secret.startswith(_SANDBOX_KEY_PREFIX) for secret in secrets):
+    if any(secret.startswith(SANDBOX_KEY_PREFIX) for secret in secrets):
         yield "webhook_secrets", "has a key of the local sandbox, which is public"
     elif any(len(secret) < _LIVE_SECRET_CHARS_MIN for secret in secrets):
         least = f"at least {_LIVE_SECRET_CHARS_MIN} characters"

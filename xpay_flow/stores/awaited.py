@@ -21,6 +21,7 @@ from xpay_flow.ports import (
     Store,
     Transactional,
 )
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 from xpay_flow.threads import Threads
 
@@ -60,11 +61,11 @@ class AwaitedReader:
         whole: Sequence[Record] = await self._call(self._reader.history, alias)
         return whole
 
-    async def recent(self, limit: int) -> Sequence[Record]:
+    async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
         if not isinstance(self._reader, RecentListing):
             raise ConfigurationError("this store cannot list recent records")
-        found: Sequence[Record] = await self._call(self._reader.recent, limit)
+        found: Sequence[Record] = await self._call(self._reader.recent, limit, realms)
         return found
 
 
@@ -108,11 +109,11 @@ class AwaitedStore(Generic[S]):
         """See `xpay_flow.ports.BatchLoading`."""
         return await self._call_soon(cast(BatchLoading, self._store).load_many, lookups)
 
-    async def recent(self, limit: int) -> Sequence[Record]:
+    async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
         if not isinstance(self._store, RecentListing):
             raise ConfigurationError("this store cannot list recent records")
-        return await self._call(self._store.recent, limit)
+        return await self._call(self._store.recent, limit, realms)
 
     async def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
@@ -143,13 +144,17 @@ class AwaitedStore(Generic[S]):
         held = cast(RowLocking, self._store).lock(key)
         return AwaitedLock(held, self._lock_threads.call, self._call)
 
-    async def orphaned(self, now_ms: int, limit: int) -> Sequence[str]:
+    async def orphaned(
+        self, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         """See `xpay_flow.ports.RowLocking`."""
-        return await self._call(cast(RowLocking, self._store).orphaned, now_ms, limit)
+        return await self._call(cast(RowLocking, self._store).orphaned, now_ms, limit, realms)
 
-    async def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    async def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
-        return await self._call(self._store.due, work, now_ms, limit)
+        return await self._call(self._store.due, work, now_ms, limit, realms)
 
     def reader(self) -> AwaitedReader:
         """The same records through something that cannot write."""

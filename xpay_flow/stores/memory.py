@@ -15,6 +15,7 @@ import attrs
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import (
     Change,
     OutboxEntry,
@@ -58,8 +59,8 @@ class MemoryReader:
     def history(self, alias: str) -> Sequence[Record]:
         return self._store.history(alias)
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        return self._store.recent(limit)
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return self._store.recent(limit, realms)
 
 
 class MemoryStore:
@@ -104,15 +105,19 @@ class MemoryStore:
                 self._keys[alias] = self._keys.get(alias, frozenset()) ^ {new.key}
             return True
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         with self._lock:
-            waiting = [(row.head.due_at_ms(work), key) for key, row in self._rows.items()]
+            heads = [row.head for row in self._rows.values()]
+        waiting = [(head.due_at_ms(work), head.key) for head in heads if head.realm in realms]
         late = sorted((at_ms, key) for at_ms, key in waiting if at_ms is not None)
         return [key for at_ms, key in late if at_ms <= now_ms][:limit]
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         with self._lock:
-            rows = list(islice(reversed(self._rows.values()), limit))
+            newest = (row for row in reversed(self._rows.values()) if row.head.realm in realms)
+            rows = list(islice(newest, limit))
         return [row.whole for row in rows]
 
     def reader(self) -> MemoryReader:

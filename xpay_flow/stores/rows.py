@@ -38,6 +38,7 @@ LOCKED_ENDING: Final = f'"outcome":"started","error":"{LOCKED}"}}]}}'
 INTENT_COLUMNS: Final = (
     "record_key",
     "version",
+    "realm",
     *_INTENT_COLUMNS,
     "deliver_at_ms",
     "reconcile_at_ms",
@@ -76,6 +77,7 @@ def intent_row(record: Record) -> Row:
     return {
         "record_key": record.key,
         "version": record.version,
+        "realm": record.realm,
         **(_intent_columns(intent) if intent else dict.fromkeys(_INTENT_COLUMNS)),
         "deliver_at_ms": record.deliver_at_ms,
         "reconcile_at_ms": record.reconcile_at_ms,

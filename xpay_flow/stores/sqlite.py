@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, HandlerRolledBack, Lookup
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 
 from .codec import from_texts
@@ -74,17 +75,26 @@ _WHOLE: Final = f"SELECT i.document, {_parts('events')}, {_parts('outbox')}"
 _LOAD: Final = f"SELECT i.document, NULL, {_PENDING} {_NAMED}"
 _LOAD_FOR: Final = f"SELECT i.document, {_ALIKE}, {_PENDING} {_NAMED}"
 _HISTORY: Final = f"{_WHOLE} {_NAMED}"
-_RECENT: Final = f"{_WHOLE} FROM intents AS i ORDER BY i.seq DESC LIMIT :limit"
+_RECENT: Final = f"{_WHOLE} FROM intents AS i WHERE {{realm}} ORDER BY i.seq DESC LIMIT :limit"
 _DUE: Final[dict[Work, str]] = {
     "deliver": """
-        SELECT record_key FROM intents WHERE deliver_at_ms <= ?
-        ORDER BY deliver_at_ms, record_key LIMIT ?
+        SELECT record_key FROM intents WHERE {realm} AND deliver_at_ms <= :now_ms
+        ORDER BY deliver_at_ms, record_key LIMIT :limit
     """,
     "reconcile": """
-        SELECT record_key FROM intents WHERE reconcile_at_ms <= ?
-        ORDER BY reconcile_at_ms, record_key LIMIT ?
+        SELECT record_key FROM intents WHERE {realm} AND reconcile_at_ms <= :now_ms
+        ORDER BY reconcile_at_ms, record_key LIMIT :limit
     """,
 }
+
+
+def _of(realms: Realms, query: str) -> tuple[str, dict[str, str]]:
+    """The query for records of these realms, and its values."""
+    values = {f"realm_{number}": name for number, name in enumerate(realms.names)}
+    # One realm is looked up in an index whose next column is the time.
+    among = "NOT IN" if realms.others else "IN"
+    names = ", ".join(f":{name}" for name in values)
+    return query.format(realm=f"realm {among} ({names})"), values
 
 
 def _insert(table: str, columns: Sequence[str], conflict: str) -> str:
@@ -137,9 +147,10 @@ class SQLiteReader:
         """See `xpay_flow.ports.Reader`."""
         return self._records(_HISTORY, {"alias": alias, "limit": FOUND_MAX})
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._records(_RECENT, {"limit": limit})
+        query, values = _of(realms, _RECENT)
+        return self._records(query, {**values, "limit": limit})
 
     def _records(self, query: str, values: dict[str, str | int]) -> list[Record]:
         # One statement: the events must be those of the very version that is read.
@@ -221,10 +232,14 @@ class SQLiteStore(SQLiteReader):
             raise
         return won
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
+        query, values = _of(realms, _DUE[work])
+        sent = {**values, "now_ms": now_ms, "limit": limit}
         with self._pool.reading() as connection:
-            return [key for (key,) in connection.execute(_DUE[work], (now_ms, limit))]
+            return [key for (key,) in connection.execute(query, sent)]
 
     def reader(self) -> SQLiteReader:
         """The same records over connections that SQLite itself keeps from writing."""

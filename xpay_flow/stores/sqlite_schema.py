@@ -104,6 +104,21 @@ _FIRST: Final = (
     "CREATE INDEX aliases_of_record ON aliases (record_key)",
 )
 
+# Work is asked for by realm, so that of others is not even looked at.
+_SECOND: Final = (
+    "ALTER TABLE intents ADD COLUMN realm TEXT NOT NULL DEFAULT ''",
+    "DROP INDEX intents_to_deliver",
+    "DROP INDEX intents_to_reconcile",
+    """
+    CREATE INDEX intents_to_deliver ON intents (realm, deliver_at_ms, record_key)
+    WHERE deliver_at_ms IS NOT NULL
+    """,
+    """
+    CREATE INDEX intents_to_reconcile ON intents (realm, reconcile_at_ms, record_key)
+    WHERE reconcile_at_ms IS NOT NULL
+    """,
+)
+
 
 @attrs.frozen(kw_only=True)
 class Migration:
@@ -120,7 +135,11 @@ class Migration:
 
 
 # Only ever add to the end.
-MIGRATIONS: Final[tuple[Migration, ...]] = (Migration(oldest_code=1, statements=_FIRST),)
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration(oldest_code=1, statements=_FIRST),
+    # Code of version 1 reads no record that has a realm, and would work on that of every realm.
+    Migration(oldest_code=2, statements=_SECOND),
+)
 
 # It is no part of any version: each version must be able to read it.
 _VERSIONS: Final = """

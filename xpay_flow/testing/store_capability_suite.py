@@ -22,6 +22,7 @@ from xpay_flow.ports import (
     Transactional,
     is_locked,
 )
+from xpay_flow.realm import Realms
 from xpay_flow.records import Record, for_deciding, receipt_alias, with_events
 
 from .store_making import Making, needs
@@ -78,6 +79,18 @@ class Capabilities(Making):
         older, younger = put(store, b.attempt("order-1")), put(store, b.attempt("order-2"))
         older = put(store, b.next_change(older, b.failed()))
         assert [younger, older] == list(listing.recent(10))
+
+    @needs(RecentListing)
+    def test_recent_records_are_listed_by_realm(self, store: Store) -> None:
+        """Newer records of other realms take no room from those that are asked for."""
+        capable(store, RecentListing)
+        ours = put(store, b.attempt("order-1"))
+        others = [put(store, b.attempt(f"order-{n}", realm="live/other")) for n in (1, 2)]
+        realms = Realms((b.REALM,))
+        for listing in (store, store.reader()):
+            assert isinstance(listing, RecentListing)
+            assert [ours] == list(listing.recent(1, realms))
+            assert others[::-1] == list(listing.recent(9, realms.rest))
 
     # --- BatchLoading -----------------------------------------------------------------------------
 
@@ -258,6 +271,15 @@ class Capabilities(Making):
         assert 2 == len(found) == len(keys & set(found))
         assert sorted(keys) == sorted(claiming.orphaned(b.NOW_MS, 10))
 
+    @needs(RowLocking)
+    def test_abandoned_work_is_asked_for_by_realm(self, store: Store) -> None:
+        """What a worker of another realm has left is not given, and takes no room."""
+        claiming = with_lock(store)
+        other, ours = _begun(store, "order-1", "live/other"), _begun(store, "order-1")
+        realms = Realms((b.REALM,))
+        assert [ours.key] == list(claiming.orphaned(b.NOW_MS, 1, realms))
+        assert [other.key] == list(claiming.orphaned(b.NOW_MS, 9, realms.rest))
+
 
 def capable(store: Store, capability: type[Any]) -> Any:
     """The store, as one that has this."""
@@ -290,9 +312,9 @@ def with_lock(store: Store) -> RowLocking:
     return claiming
 
 
-def _begun(store: Store, receipt_id: str) -> Record:
+def _begun(store: Store, receipt_id: str, realm: str = b.REALM) -> Record:
     """A paid attempt whose handler is being called, under a hold."""
-    first = put(store, b.attempt(receipt_id))
+    first = put(store, b.attempt(receipt_id, realm=realm))
     paid = put(store, b.next_change(first, b.paid(x_intent_id=f"in_{receipt_id}")))
     begun = put(store, tried(paid, paid.outbox[-1], "started", LOCKED))
     assert is_locked(begun.outbox[-1])

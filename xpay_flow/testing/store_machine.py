@@ -16,12 +16,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from xpay_flow import sample_records as b
 from xpay_flow.events import Event
 from xpay_flow.ports import RecentListing, Store
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, HandlerAttempt, Record, RecordedEvent, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
 from .store_steps import WORKS, as_loaded, found, tried
 
 # Few of everything, so that histories meet.
+# The samples' own realm most often: only there do attempts meet.
+REALM_NAMES: Final = st.sampled_from([b.REALM, b.REALM, "live/other"])
+REALMS: Final = st.sampled_from(
+    [EVERY_REALM, Realms((b.REALM,)), Realms((b.REALM,)).rest, Realms((b.REALM, "live/other"))]
+)
 RECEIPTS: Final = st.sampled_from(["order-1", "order-2"])
 X_INTENTS: Final = st.sampled_from(["in_1", "in_2"])
 TIMES_MS: Final = st.integers(b.NOW_MS - 2, b.NOW_MS + 2)
@@ -63,10 +69,10 @@ class StoreMachine(RuleBasedStateMachine):
         for step in (*steps, tried(last, last.outbox[0], "failed")):
             self._commit(step)
 
-    @rule(receipt_id=RECEIPTS, n=st.integers(1, 3), at_ms=TIMES_MS)
-    def begin(self, receipt_id: str, n: int, at_ms: int) -> None:
+    @rule(receipt_id=RECEIPTS, n=st.integers(1, 3), at_ms=TIMES_MS, realm=REALM_NAMES)
+    def begin(self, receipt_id: str, n: int, at_ms: int, realm: str) -> None:
         """Also of an attempt that exists: then both refuse."""
-        self._commit(b.attempt(receipt_id, n, at_ms=at_ms))
+        self._commit(b.attempt(receipt_id, n, at_ms=at_ms, realm=realm))
 
     @rule(event=EVENTS.filter(lambda event: event.x_intent_id is not None), at_ms=TIMES_MS)
     def park(self, event: Event, at_ms: int) -> None:
@@ -115,18 +121,20 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- what is compared ------------------------------------------------------------------------
 
-    @rule(work=WORK, now_ms=TIMES_MS, limit=st.integers(1, 5))
-    def due(self, work: Work, now_ms: int, limit: int) -> None:
-        self._compare_due(work, now_ms, limit)
+    @rule(work=WORK, now_ms=TIMES_MS, limit=st.integers(1, 5), realms=REALMS)
+    def due(self, work: Work, now_ms: int, limit: int, realms: Realms) -> None:
+        self._compare_due(work, now_ms, limit, realms)
 
     @invariant()
     def the_same_is_due_in_the_end(self) -> None:
         for work in WORKS:
             self._compare_due(work, b.NOW_MS + 86_400_000, 2)
 
-    def _compare_due(self, work: Work, now_ms: int, limit: int) -> None:
-        expected = self.reference.due(work, now_ms, limit)
-        keys = self.store.due(work, now_ms, limit)
+    def _compare_due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> None:
+        expected = self.reference.due(work, now_ms, limit, realms)
+        keys = self.store.due(work, now_ms, limit, realms)
         assert self._times(work, expected) == self._times(work, keys)
         assert len(set(keys)) == len(keys), f"a key comes twice in {keys}"
 
@@ -138,10 +146,11 @@ class StoreMachine(RuleBasedStateMachine):
                 self._compare_due(work, at_ms, 5)
                 self._compare_due(work, at_ms - 1, 5)
 
-    @rule(limit=st.integers(1, 5))
-    def recent(self, limit: int) -> None:
+    @rule(limit=st.integers(1, 5), realms=REALMS)
+    def recent(self, limit: int, realms: Realms) -> None:
         if isinstance(self.store, RecentListing):
-            assert list(self.reference.recent(limit)) == list(self.store.recent(limit))
+            expected = list(self.reference.recent(limit, realms))
+            assert expected == list(self.store.recent(limit, realms))
 
     def _commit(self, step: Change) -> None:
         names = sorted(

@@ -30,6 +30,7 @@ from xpay_flow.errors import StoreError
 from xpay_flow.events import Event
 from xpay_flow.money import AMOUNT_MINOR_MAX, Money
 from xpay_flow.ports import FOUND_MAX, Store
+from xpay_flow.realm import EVERY_REALM, UNNAMED, Realms
 from xpay_flow.records import Record, Work, change, for_deciding, receipt_alias, with_events
 
 from .store_capability_suite import Capabilities
@@ -361,6 +362,40 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
             for now_ms in sorted(times):
                 expected = [keys[at_ms] for at_ms in sorted(times) if at_ms <= now_ms]
                 assert expected == list(store.due(work, now_ms, 10))
+
+    def test_work_is_asked_for_by_realm(self, store: Store) -> None:
+        """What is due in other realms is not given, and takes no room from what is asked for."""
+        first = {
+            realm: put(store, waiting(b.attempt("order-1", realm=realm), n, n)).key
+            for n, realm in enumerate(("sandbox/old", "live/other", b.REALM), start=1)
+        }
+        ours = [first[b.REALM], put(store, waiting(b.attempt("order-2"), 4, 4)).key]
+        both = Realms((b.REALM, "sandbox/old"))
+        for work in WORKS:
+            assert ours == list(store.due(work, 9, 2, Realms((b.REALM,))))
+            assert [first["sandbox/old"], *ours] == list(store.due(work, 9, 9, both))
+            assert [first["live/other"]] == list(store.due(work, 9, 9, both.rest))
+            assert [] == list(store.due(work, 9, 9, Realms(("live/no",))))
+            assert [*first.values(), ours[1]] == list(store.due(work, 9, 9, EVERY_REALM))
+
+    def test_parked_events_are_of_a_realm(self, store: Store) -> None:
+        """Events that belong to no intent are due in the realm in which they came, and no other."""
+        event = b.paid(x_intent_id="in_9")
+        keys = {
+            realm: put(store, b.parked(event, realm=realm)).key for realm in (b.REALM, "live/other")
+        }
+        for realm, key in keys.items():
+            assert [key] == list(store.due("reconcile", 2**52, 9, Realms((realm,))))
+        assert sorted(keys.values()) == sorted(r.key for r in store.load("x:in_9"))
+
+    def test_one_receipt_in_two_realms_is_two_records(self, store: Store) -> None:
+        """A receipt of the same name in another realm is another record under the same alias."""
+        steps = [b.attempt(realm=realm) for realm in (b.REALM, "live/other", UNNAMED)]
+        made = [put(store, step) for step in steps]
+        assert made == found(store, receipt_alias("order-1"))
+        assert [b.REALM, "live/other", UNNAMED] == [
+            record.realm for record in store.load(receipt_alias("order-1"))
+        ]
 
     def test_a_due_key_finds_its_record(self, store: Store) -> None:
         """What `due` gives can be given to `load`."""

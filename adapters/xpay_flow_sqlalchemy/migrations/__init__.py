@@ -25,9 +25,9 @@ from sqlalchemy import text
 from xpay_flow.errors import ConfigurationError
 
 from ..names import Names
-from . import step_1
+from . import step_1, step_2
 
-STEPS: Final[dict[int, ModuleType]] = {1: step_1}
+STEPS: Final[dict[int, ModuleType]] = {1: step_1, 2: step_2}
 NEWEST: Final = max(STEPS)
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from tests.kit.whole_memory import WholeMemory
 from xpay_flow.checker.bounds import BEGINNING, EVENTS, HANDLERS, SUPERSEDED
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work, with_events
 from xpay_flow.stores.memory import MemoryStore
 
@@ -33,15 +34,19 @@ class ForgetsEffects(MemoryStore):
 class FindsNoWork(MemoryStore):
     """The store knows what is due and never lists it."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         return ()
 
 
 class ComparesSecondsWithMilliseconds(MemoryStore):
     """The query for due work compares milliseconds with seconds, so nothing is ever due."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return super().due(work, now_ms // 1000, limit)
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return super().due(work, now_ms // 1000, limit, realms)
 
 
 class SaysYesToLosers(MemoryStore):

@@ -14,6 +14,7 @@ from xpay_flow.effects import Ran, commit, due, history, now, run_handler
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flows import FlowContext, outbox
 from xpay_flow.payment import payment_of
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, OutboxEntry, Record, Work, change
 from xpay_flow.stores.memory import MemoryStore
 
@@ -100,8 +101,10 @@ def claims_without_a_lease(context: FlowContext) -> AnyFlow:
 class LooksForNewWorkOnly(MemoryStore):
     """Jobs that were begun are not looked for again, so a worker that dies takes its job along."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        keys = super().due(work, now_ms, limit)
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        keys = super().due(work, now_ms, limit, realms)
         begun = (e.tries for key in keys for r in self.history(key) for e in r.outbox)
         return () if work == "deliver" and any(begun) else keys
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Reader
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import from_document, to_document, to_text
 
@@ -45,9 +46,11 @@ class Documents:
         with self._locked() as records:
             return [record for record in records if alias in record.aliases]
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         with self._locked() as records:
-            return due_among(records, work, now_ms, limit)
+            return due_among(records, work, now_ms, limit, realms)
 
     def reader(self) -> Reader:
         return self

@@ -16,6 +16,7 @@ import attrs
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Reader
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import Document, from_document, to_document, to_text
 
@@ -31,9 +32,12 @@ PUT = (
 )
 
 
-def due_among(records: Iterable[Record], work: Work, now_ms: int, limit: int) -> list[str]:
-    """The keys that are due, longest due first."""
-    times = [(at, record.key) for record in records if (at := record.due_at_ms(work)) is not None]
+def due_among(
+    records: Iterable[Record], work: Work, now_ms: int, limit: int, realms: Realms
+) -> list[str]:
+    """The keys that are due in these realms, longest due first."""
+    ours = [record for record in records if record.realm in realms]
+    times = [(at, record.key) for record in ours if (at := record.due_at_ms(work)) is not None]
     return [key for at, key in sorted(times) if at <= now_ms][:limit]
 
 
@@ -94,11 +98,13 @@ class Plain:
             rows = connection.execute("SELECT key, document FROM records ORDER BY seq").fetchall()
             return [self._whole(connection, key, document) for key, document in rows]
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return due_among(self._all(), work, now_ms, limit)
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return due_among(self._all(), work, now_ms, limit, realms)
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        return self._all()[::-1][:limit]
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return [record for record in self._all()[::-1] if record.realm in realms][:limit]
 
     def reader(self) -> Reader:
         return self

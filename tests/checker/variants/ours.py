@@ -25,6 +25,7 @@ from xpay_flow.endpoints import WebRequest, json_response
 from xpay_flow.events import EventIdentity, from_report
 from xpay_flow.flows import FlowContext, recording
 from xpay_flow.payment import Payment, payment_of
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, OutboxEntry, Record, Work, change, for_deciding
 from xpay_flow.stores.memory import MemoryStore
 
@@ -59,8 +60,10 @@ def one_at_a_time(context: FlowContext) -> AnyFlow:
 class SlowestFirst(MemoryStore):
     """Gives what is due in another order, and at most one key at a time."""
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        return tuple(reversed(super().due(work, now_ms, limit)))[:1]
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return tuple(reversed(super().due(work, now_ms, limit, realms)))[:1]
 
 
 class TwoTables(MemoryStore):
@@ -88,11 +91,13 @@ class TwoTables(MemoryStore):
     def history(self, alias: str) -> Sequence[Record]:
         return [self._whole(record) for record in super().history(alias)]
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        return [self._whole(record) for record in super().recent(limit)]
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+        return [self._whole(record) for record in super().recent(limit, realms)]
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
-        waiting = [(r.due_at_ms(work), r.key) for r in self.recent(1000)]
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        waiting = [(r.due_at_ms(work), r.key) for r in self.recent(1000, realms)]
         late = sorted((at_ms, key) for at_ms, key in waiting if at_ms is not None)
         return [key for at_ms, key in late if at_ms <= now_ms][:limit]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Store
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 
 Changes = tuple[Change, ...]
@@ -51,14 +52,16 @@ class ResetStore:
         self._changes, self._stands = (*self._changes, change), True
         return won
 
-    def due(self, work: Work, now_ms: int, limit: int) -> Sequence[str]:
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
-        keys: Sequence[str] = self._standing().due(work, now_ms, limit)
+        keys: Sequence[str] = self._standing().due(work, now_ms, limit, realms)
         return keys
 
-    def recent(self, limit: int) -> Sequence[Record]:
+    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        found: Sequence[Record] = self._standing().recent(limit)
+        found: Sequence[Record] = self._standing().recent(limit, realms)
         return found
 
     def reader(self) -> ResetStore:
