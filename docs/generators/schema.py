@@ -26,6 +26,7 @@ COLUMNS = {
     "seq": "the order in which rows were made",
     "record_key": "the key of the record",
     "version": "how many commits the record has seen",
+    "realm": "mode and account, such as `live/my-shop`; empty if stored before there were realms",
     "intent_id": "our id; null for parked events",
     "receipt_id": "your order id",
     "attempt": "1 for the first attempt for the receipt",

@@ -371,7 +371,7 @@ def test_the_command_line_makes_and_looks(url: str) -> None:
 @pytest.mark.parametrize("driver", ["postgresql", "postgresql+asyncpg"])
 def test_the_command_line_takes_the_stores_own_url(postgresql: Place, driver: str) -> None:
     """The URL that opens the store is the URL that makes its tables, also of an awaited one."""
-    assert (0, "1\n") == run("current", "--store", postgresql.by(driver))
+    assert (0, "2\n") == run("current", "--store", postgresql.by(driver))
     assert 0 == run("upgrade", "--store", postgresql.by(driver, table_prefix="cli_"))[0]
     assert 0 == run("downgrade", "--to=0", "--store", postgresql.by(driver, table_prefix="cli_"))[0]
 
