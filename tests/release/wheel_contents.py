@@ -13,10 +13,15 @@ from pathlib import Path
 
 OURS = {
     "xpay_flow",
+    "xpay_flow_aiohttp",
     "xpay_flow_asgi",
     "xpay_flow_django",
     "xpay_flow_fastapi",
+    "xpay_flow_flask",
+    "xpay_flow_litestar",
+    "xpay_flow_quart",
     "xpay_flow_sqlalchemy",
+    "xpay_flow_starlette",
     "xpay_flow_wsgi",
 }
 # What a wheel without its data files would lack.

@@ -1,0 +1,89 @@
+"""xpay-flow for Litestar.
+
+    app = Litestar(
+        route_handlers=[buy, Router("/xpay", route_handlers=xpay_flow_litestar.routes(flow))],
+        lifespan=[xpay_flow_litestar.lifespan(flow)],
+    )
+
+    @post("/buy")
+    async def buy(request: Request) -> Redirect:
+        flow = xpay_flow_litestar.flow_from(request)
+
+This only translates; `xpay_flow.endpoints` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, cast
+
+from xpay_flow.adapter_kit import ROUTES, only_flow, route_name, start
+from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
+from xpay_flow.errors import MissingExtra
+from xpay_flow_asgi import Endpoint, endpoint
+
+try:
+    from litestar import Litestar, Request, asgi
+    from litestar.handlers import ASGIRouteHandler
+    from litestar.types import Receive, Scope, Send
+except ImportError:
+    raise MissingExtra("xpay_flow_litestar", "litestar") from None
+
+# The attribute that marks our handlers.
+_MARK: Final = "xpay_flow"
+
+
+def routes(flow: RequestHandler | AsyncRequestHandler) -> list[ASGIRouteHandler]:
+    """The library's routes, for `Router("/xpay", route_handlers=routes(flow))`.
+
+    The webhook's handler opts out of Litestar's CSRF tokens: xPay has none, and its signature takes
+    their place.
+
+    Args:
+        flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
+    """
+    return [_handler(path, endpoint(flow, path)) for path in ROUTES]
+
+
+def lifespan(
+    flow: RequestHandler | AsyncRequestHandler,
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """Has the flow begin to deliver when the server starts, and not with its first request only.
+
+    The program that made the flow closes it.
+    """
+
+    @asynccontextmanager
+    async def started(_: Litestar) -> AsyncGenerator[None, None]:
+        await start(flow)
+        yield
+
+    return started
+
+
+def flow_from(request: Request[Any, Any, Any]) -> Any:
+    """The flow of the routes in this app; for handlers of your own.
+
+    Raises:
+        ConfigurationError: the app has no such routes, or those of several flows.
+    """
+    mounted = "Router(…, route_handlers=xpay_flow_litestar.routes(flow))"
+    return only_flow(_flows_in(request.app), mounted)
+
+
+def _handler(path: str, served: Endpoint) -> ASGIRouteHandler:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await served(cast(Any, scope), cast(Any, receive), cast(Any, send))
+
+    # On the function, since Litestar copies everything else of a handler.
+    setattr(answer, _MARK, served.flow)
+    opt = {"exclude_from_csrf": path == "/webhook"}
+    return asgi(path, name=f"xpay_{route_name(path)}", opt=opt, copy_scope=True)(answer)
+
+
+def _flows_in(app: Litestar) -> Iterator[object]:
+    for route in app.routes:
+        handler = getattr(route, "route_handler", None)
+        if (flow := getattr(getattr(handler, "fn", None), _MARK, None)) is not None:
+            yield flow
