@@ -33,7 +33,7 @@ from .events import Event
 from .intent import Intent
 from .lifecycle import LIFECYCLE, Lifecycle
 from .money import Money
-from .payment import Payment
+from .payment import Payment, UnmatchedEvent
 from .settings import Settings
 from .timeline import Timeline
 
@@ -83,6 +83,7 @@ __all__ = [
     "StoreUnavailable",
     "Timeline",
     "UnknownIntent",
+    "UnmatchedEvent",
     "UntrustedMessage",
     "WebhookResult",
     "XPayError",

@@ -15,8 +15,16 @@ import attrs
 from . import events as ev
 from . import messages as m
 from .events import FAILED_KINDS, PAID_KINDS, PAYMENT_KINDS, REFUND_REPORTS, Event
-from .intent import Dispute, DisputeStatus, Intent, Refund, RefundStatus, Timestamped
+from .intent import (
+    Dispute,
+    DisputeStatus,
+    Intent,
+    Refund,
+    RefundStatus,
+    Timestamped,
+)
 from .lifecycle import (
+    IN_DOUBT,
     LIFECYCLE,
     PAID_OTHER_MONEY,
     REFUNDED_OTHER_MONEY,
@@ -32,6 +40,28 @@ DISPUTE_KINDS: Final[dict[str, DisputeStatus]] = {
     m.INTENT_DISPUTE_UNDER_REVIEW: "under_review",
     m.INTENT_DISPUTE_WON: "won",
     m.INTENT_DISPUTE_LOST: "lost",
+    ev.REPORT_DISPUTED: "open",
+    ev.REPORT_DISPUTE_UNDER_REVIEW: "under_review",
+    ev.REPORT_DISPUTE_WON: "won",
+    ev.REPORT_DISPUTE_LOST: "lost",
+}
+_UNPAID: Final = frozenset({m.STATUS_CREATED, m.STATUS_FAILED, m.STATUS_CANCELLED})
+_PAID: Final = frozenset(
+    {
+        m.STATUS_SUCCESS,
+        m.STATUS_PARTIALLY_REFUNDED,
+        m.STATUS_REFUNDED,
+        m.STATUS_DISPUTED,
+        m.STATUS_DISPUTE_UNDER_REVIEW,
+        m.STATUS_DISPUTE_WON,
+        m.STATUS_DISPUTE_LOST,
+    }
+)
+# Statuses that contradict what a webhook's type reports.
+_CONTRADICTED_BY: Final[dict[str, frozenset[str]]] = {
+    m.INTENT_SUCCESS: _UNPAID,
+    m.INTENT_REFUNDED: _UNPAID,
+    m.INTENT_FAILED: _PAID,
 }
 
 
@@ -51,6 +81,8 @@ class Decision:
         intent: the snapshot afterwards; the one before, if the event adds nothing.
         event: the event to record; None for a copy, which adds nothing.
         handlers_due: handler calls that were not due before.
+        reconcile_now: the event contradicts itself or the intent, or cannot be read: get-intent can
+            tell what is true, so it is due at once.
         why: one sentence for the timeline.
     """
 
@@ -59,6 +91,7 @@ class Decision:
     handlers_due: tuple[HandlerDue, ...] = ()
     disposition: Disposition
     why: str
+    reconcile_now: bool = False
 
 
 def decide(intent: Intent, event: Event, lifecycle: Lifecycle = LIFECYCLE) -> Decision:
@@ -71,10 +104,15 @@ def decide(intent: Intent, event: Event, lifecycle: Lifecycle = LIFECYCLE) -> De
     move = lifecycle.step(intent.state, kind)
     conflicting = event.source == "webhook" and conflicts_with_recorded(intent, event)
     after = _learn(intent, event, kind, move.target)
-    attention = _attention(intent, after, event, kind, conflicting)
+    contradicts = kind == IN_DOUBT or names_another(intent, event)
+    attention = _attention(intent, after, event, kind, conflicting, contradicts)
     if attention != after.attention:  # Rare, and a snapshot takes a tenth of a decision to make.
         after = attrs.evolve(after, attention=attention)
     disposition, why = _verdict(intent, after, event, kind, conflicting, move.disposition)
+    if contradicts and kind != IN_DOUBT:
+        disposition, why = "contradictory", f"{why}; it names another order or attempt"
+    if event.ignored:
+        why = f"{why}; left out, since it makes no sense: {', '.join(event.ignored)}"
     return Decision(
         intent=after,
         event=event,
@@ -85,6 +123,7 @@ def decide(intent: Intent, event: Event, lifecycle: Lifecycle = LIFECYCLE) -> De
         ),
         disposition=disposition,
         why=why,
+        reconcile_now=event.source == "webhook" and (contradicts or kind == ev.UNREADABLE),
     )
 
 
@@ -96,6 +135,11 @@ def handlers_due_by(intent: Intent) -> frozenset[HandlerDue]:
     if intent.kinds & FAILED_KINDS:
         due.add(HandlerDue(name="on_failed"))
     due.update(HandlerDue(name="on_refunded", subject=r.refund_id) for r in intent.refunds)
+    due.update(
+        HandlerDue(name="on_dispute", subject=f"{dispute.dispute_id}:{outcome}")
+        for dispute in intent.disputes
+        for outcome in dispute.outcomes
+    )
     due.update(HandlerDue(name="on_attention", subject=reason) for reason in intent.attention)
     return frozenset(due)
 
@@ -110,12 +154,20 @@ def superseded_by(intent: Intent, name: HandlerName) -> str | None:
 
 
 def _effective_kind(intent: Intent, event: Event) -> str:
-    """The row of the table that applies, once amounts and currencies are compared."""
+    """The row of the table that applies, once statuses, amounts and currencies are compared."""
+    if event.source == "webhook" and event.status in _CONTRADICTED_BY.get(event.kind, ()):
+        return IN_DOUBT
     if event.kind in PAID_KINDS and not _is_requested_money(intent, event):
         return PAID_OTHER_MONEY
     if event.kind == m.INTENT_REFUNDED and event.currency != intent.money.currency:
         return REFUNDED_OTHER_MONEY
     return event.kind
+
+
+def names_another(intent: Intent, event: Event) -> bool:
+    """The event carries the name of another order or attempt than the one it belongs to."""
+    names = (event.receipt_id, intent.receipt_id), (event.intent_id, intent.id)
+    return any(name is not None and name != ours for name, ours in names)
 
 
 def _is_requested_money(intent: Intent, event: Event) -> bool:
@@ -191,10 +243,10 @@ def _disputes(
 
 
 def _attention(
-    before: Intent, after: Intent, event: Event, kind: str, conflicting: bool
+    before: Intent, after: Intent, event: Event, kind: str, conflicting: bool, contradicts: bool
 ) -> tuple[str, ...]:
     """Why an operator should look: what was known, and what the enlarged evidence adds."""
-    by_event = _by_event(before, event, kind, conflicting)
+    by_event = _by_event(before, event, kind, conflicting, contradicts)
     return tuple(sorted({*before.attention, *_by_evidence(after), *by_event}))
 
 
@@ -212,6 +264,7 @@ def _by_evidence(intent: Intent) -> Iterable[str]:
         "refund_without_details": bool(kinds & REFUND_REPORTS),
         "create_unresolved": ev.CREATE_UNRESOLVED in kinds,
         "amount_unresolved": ev.AMOUNT_UNRESOLVED in kinds,
+        "still_open": ev.STILL_OPEN in kinds,
     }
     yield from (reason for reason, holds in reasons.items() if holds)
     for dispute in intent.disputes:
@@ -220,12 +273,20 @@ def _by_evidence(intent: Intent) -> Iterable[str]:
             yield f"dispute_contradiction:{dispute.dispute_id}"
 
 
-def _by_event(before: Intent, event: Event, kind: str, conflicting: bool) -> Iterable[str]:
+def _by_event(
+    before: Intent, event: Event, kind: str, conflicting: bool, contradicts: bool
+) -> Iterable[str]:
     """Reasons that follow from comparing the event with those on file."""
     if kind == ev.HANDLER_GAVE_UP:
         yield f"handler_gave_up:{event.digest}"
     if kind == ev.PAID_TWICE:
         yield f"paid_twice:{event.digest}"
+    if kind == ev.PAID_ELSEWHERE:
+        yield f"paid_elsewhere:{event.digest}"
+    if kind == ev.UNREADABLE:
+        yield f"unreadable:{event.event_id.rpartition('/')[2]}"
+    if contradicts:
+        yield f"contradictory_fields:{event.event_id}"
     if conflicting:
         yield f"event_contradiction:{event.event_id}"
     if kind == m.INTENT_REFUNDED:
@@ -258,6 +319,10 @@ def _verdict(
     if kind in (PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY):
         named = f"{event.amount_minor} {event.currency} (minor units)"
         return "mismatched", f"it names {named}, and {before.money} was requested"
+    if kind == ev.UNREADABLE:
+        return "quarantined", "a field that decides cannot be read; kept, and xPay is queried"
+    if kind == IN_DOUBT:
+        return "contradictory", f"its status is {event.status}, which contradicts its type"
     if kind == ev.UNKNOWN:
         return "unknown", f"no rule for {event.type[:80]!a}; kept"
     if conflicting:

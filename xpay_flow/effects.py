@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import attrs
 
 from .events import EventIdentity
-from .payment import Payment
+from .payment import Payment, UnmatchedEvent
 from .ports import HttpRequest, HttpResponse, NoAnswer
 from .realm import EVERY_REALM, Realms
 from .records import Change, HandlerName, Record, Work
@@ -162,7 +162,7 @@ class RunHandler:
     """Call the user's handler; whatever it raises becomes a `Ran`, and is logged."""
 
     name: HandlerName
-    payment: Payment
+    payment: Payment | UnmatchedEvent
     current: HandlerTry = HandlerTry()
 
 
@@ -175,7 +175,7 @@ class RunInTransaction:
     """
 
     name: HandlerName
-    payment: Payment
+    payment: Payment | UnmatchedEvent
     change: Change
     current: HandlerTry = HandlerTry()
 
@@ -295,14 +295,17 @@ def count(name: str) -> Command[None]:
 
 
 def run_handler(
-    name: HandlerName, payment: Payment, current: HandlerTry = HandlerTry()
+    name: HandlerName, payment: Payment | UnmatchedEvent, current: HandlerTry = HandlerTry()
 ) -> Command[Ran]:
     ran: Ran = yield RunHandler(name, payment, current)
     return ran
 
 
 def run_in_transaction(
-    name: HandlerName, payment: Payment, change: Change, current: HandlerTry = HandlerTry()
+    name: HandlerName,
+    payment: Payment | UnmatchedEvent,
+    change: Change,
+    current: HandlerTry = HandlerTry(),
 ) -> Command[Ran]:
     ran: Ran = yield RunInTransaction(name, payment, change, current)
     return ran

@@ -35,6 +35,8 @@ Header: TypeAlias = tuple[str, str]
 
 # The page names its files by content, so only imports by a shop can lag behind, by this long.
 ASSET_AGE_S: Final = 3600
+# A lone surrogate, as a decoder that replaces what it cannot read may leave.
+_HALF_A_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 # The settings' maximum limits every requested wait.
 _WAIT: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?", re.ASCII)
 
@@ -208,6 +210,9 @@ def _intent_id(query: Mapping[str, str]) -> str:
         raise InvalidValue(
             f"{messages.RETURN_PARAMETER} must be the id with which xPay sent the customer back"
         )
+    # The return page passes all of them on.
+    if _HALF_A_CHARACTER.search("".join((*query, *query.values()))):
+        raise InvalidValue("the query holds half of a character, which no browser sends")
     return value
 
 

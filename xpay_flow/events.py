@@ -11,7 +11,15 @@ from typing import Final, Literal
 import attrs
 
 from . import messages as m
-from .wire import JSON, IntentAnswer, WebhookMessage, canonical_json, digest, without_secrets
+from .wire import (
+    FIELDS_READ,
+    JSON,
+    IntentAnswer,
+    WebhookMessage,
+    canonical_json,
+    digest,
+    without_secrets,
+)
 
 Source = Literal["webhook", "answer", "merchant"]
 
@@ -27,6 +35,10 @@ CREATE_UNRESOLVED: Final = "create_unresolved"
 AMOUNT_UNRESOLVED: Final = "amount_unresolved"
 # Another attempt for the same receipt is paid as well.
 PAID_TWICE: Final = "paid_twice"
+# The order's receipt is paid through an intent of xPay's that no attempt of ours made.
+PAID_ELSEWHERE: Final = "paid_elsewhere"
+# The schedule of reconciliations has ended, and the payment is still open.
+STILL_OPEN: Final = "still_open"
 # Answers of xPay's API.
 CREATE_ANSWERED: Final = "create_answered"
 CREATE_REFUSED: Final = "create_refused"
@@ -36,8 +48,14 @@ REPORT_CANCELLED: Final = "report.cancelled"
 REPORT_SUCCESS: Final = "report.success"
 REPORT_REFUNDED: Final = "report.refunded"
 REPORT_PARTIALLY_REFUNDED: Final = "report.partially_refunded"
+REPORT_DISPUTED: Final = "report.disputed"
+REPORT_DISPUTE_UNDER_REVIEW: Final = "report.dispute_under_review"
+REPORT_DISPUTE_WON: Final = "report.dispute_won"
+REPORT_DISPUTE_LOST: Final = "report.dispute_lost"
 # Authenticated, and of a type that this version has no rule for.
 UNKNOWN: Final = "unknown"
+# Authenticated, and names an intent of ours, but a field that decides cannot be read.
+UNREADABLE: Final = "unreadable"
 
 # "Keep unknown statuses as they are and treat them as open": all others are REPORT_OPEN.
 REPORT_KINDS: Final = {
@@ -46,10 +64,18 @@ REPORT_KINDS: Final = {
     m.STATUS_SUCCESS: REPORT_SUCCESS,
     m.STATUS_REFUNDED: REPORT_REFUNDED,
     m.STATUS_PARTIALLY_REFUNDED: REPORT_PARTIALLY_REFUNDED,
+    m.STATUS_DISPUTED: REPORT_DISPUTED,
+    m.STATUS_DISPUTE_UNDER_REVIEW: REPORT_DISPUTE_UNDER_REVIEW,
+    m.STATUS_DISPUTE_WON: REPORT_DISPUTE_WON,
+    m.STATUS_DISPUTE_LOST: REPORT_DISPUTE_LOST,
 }
 
+# "Treat all four as paid, with a dispute, when get-intent shows them."
+DISPUTE_REPORTS: Final = frozenset(
+    {REPORT_DISPUTED, REPORT_DISPUTE_UNDER_REVIEW, REPORT_DISPUTE_WON, REPORT_DISPUTE_LOST}
+)
 # Events that show a payment together with its amount.
-PAID_KINDS: Final = frozenset(
+PAID_KINDS: Final = DISPUTE_REPORTS | frozenset(
     {m.INTENT_SUCCESS, REPORT_SUCCESS, REPORT_REFUNDED, REPORT_PARTIALLY_REFUNDED}
 )
 # A refund shows that there was a payment, but not of which amount: the state is `success`, yet
@@ -79,12 +105,13 @@ class Event:
         kind: the row of the lifecycle table that decides it.
         type: the word its source used, such as `intent.success`.
         event_id: xPay's `eventId`, or a name of our own for answers and acts.
-        digest: of the content, so that one id with two contents is seen.
+        digest: of what is read of the content, so that one id with two contents is seen.
         at_ms: when it happened, by its source; epoch milliseconds.
         proof: why we believe it: `hmac:0` (index of the key), `ecdsa`, `api`, `own`.
         intent_id: our own id, where the message carried it in its metadata.
         payload: the message as JSON, without secrets and personal data. What is signed and is no
             JSON object is kept whole, since its content is unknown.
+        ignored: names of fields that made no sense and were left out.
         url: the checkout address of a create answer; never stored with the event.
     """
 
@@ -106,6 +133,7 @@ class Event:
     refund_id: str | None = None
     dispute_id: str | None = None
     payload: str = ""
+    ignored: tuple[str, ...] = ()
     url: str | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
@@ -127,15 +155,38 @@ class Event:
 def from_webhook(message: WebhookMessage, proof: str, metadata_key: str) -> Event:
     """The event in an authenticated webhook."""
     kind = message.event_type if message.event_type in m.INTENT_EVENT_TYPES else UNKNOWN
+    intent_id = message.metadata.get(metadata_key)
+    content = [message.event_type, message.event_time_ms, intent_id, *_content(message)]
+    return _from_message(message, proof, intent_id, kind, message.event_id, digest(content))
+
+
+def from_unreadable(message: WebhookMessage, proof: str, metadata_key: str) -> Event:
+    """The event in an authenticated webhook of which a field that decides cannot be read.
+
+    Its id is not xPay's: the event may come again, readable.
+    """
+    read = without_secrets({name: message.raw[name] for name in FIELDS_READ if name in message.raw})
+    intent_id = message.metadata.get(metadata_key)
+    return _from_message(message, proof, intent_id, UNREADABLE, f"unreadable/{digest(read)}", "")
+
+
+def _from_message(
+    message: WebhookMessage,
+    proof: str,
+    intent_id: str | None,
+    kind: str,
+    event_id: str,
+    digest: str,
+) -> Event:
     return Event(
         kind=kind,
         type=message.event_type,
         source="webhook",
-        event_id=message.event_id,
-        digest=digest(message.raw),
+        event_id=event_id,
+        digest=digest,
         at_ms=message.event_time_ms,
         proof=proof,
-        intent_id=message.metadata.get(metadata_key),
+        intent_id=intent_id,
         x_intent_id=message.x_intent_id,
         receipt_id=message.receipt_id,
         status=message.status,
@@ -146,7 +197,24 @@ def from_webhook(message: WebhookMessage, proof: str, metadata_key: str) -> Even
         refund_id=message.refund_id,
         dispute_id=message.dispute_id,
         payload=canonical_json(without_secrets(message.raw)),
+        ignored=message.ignored,
     )
+
+
+def _content(read: WebhookMessage | IntentAnswer) -> list[JSON]:
+    """What is read of a message: two that differ in other fields alone are copies."""
+    content: list[JSON] = [
+        read.x_intent_id,
+        read.receipt_id,
+        read.status,
+        read.amount_minor,
+        read.currency,
+        read.error_code,
+        read.payment_method,
+    ]
+    if isinstance(read, WebhookMessage):
+        content += [read.refund_id, read.dispute_id]
+    return content
 
 
 def from_create_answer(answer: IntentAnswer, url: str, at_ms: int) -> Event:
@@ -165,15 +233,7 @@ def from_report(answer: IntentAnswer, at_ms: int) -> Event:
     An identical answer is the same event, so frequent polling adds nothing to the history.
     """
     event = _from_answer(REPORT_KINDS.get(answer.status, REPORT_OPEN), answer, at_ms)
-    content: list[JSON] = [
-        event.x_intent_id,
-        event.status,
-        event.amount_minor,
-        event.currency,
-        event.error_code,
-        event.payment_method,
-    ]
-    return attrs.evolve(event, event_id="answer/get", digest=digest(content))
+    return attrs.evolve(event, event_id="answer/get", digest=digest(_content(answer)))
 
 
 def _from_answer(kind: str, answer: IntentAnswer, at_ms: int) -> Event:
@@ -192,6 +252,7 @@ def _from_answer(kind: str, answer: IntentAnswer, at_ms: int) -> Event:
         error_code=answer.error_code,
         payment_method=answer.payment_method,
         payload=canonical_json(without_secrets(answer.raw)),
+        ignored=answer.ignored,
     )
 
 

@@ -18,7 +18,7 @@ import attrs
 
 from .effects import HandlerTry, Ran, RunHandler, RunInTransaction
 from .errors import ConfigurationError, error_text
-from .payment import Payment
+from .payment import Payment, UnmatchedEvent
 from .ports import AsyncTransactional, HandlerRolledBack, Transactional
 from .records import HandlerName
 
@@ -26,11 +26,15 @@ log = logging.getLogger("xpay_flow.handlers")
 
 NOT_AWAITED = "the handler returned something to await; use AsyncFlow, or a plain function"
 NOT_TRANSACTIONAL = "this store has no transaction for handlers; it has no method `commit_with`"
+NOT_MATCHED = (
+    "no on_unmatched handler: an authentic %s fits no payment of this flow (%s); "
+    "register one, or list the type in quiet_event_types"
+)
 ONLY_IN_TRANSACTION = "this handler runs only within a transaction of the store"
 
 PaymentHandler: TypeAlias = Callable[[Payment], object]
 # The second argument is the store's transaction, in the database's own terms.
-TransactionalHandler: TypeAlias = Callable[[Payment, Any], object]
+TransactionalHandler: TypeAlias = Callable[[Any, Any], object]
 
 
 @attrs.frozen
@@ -61,7 +65,7 @@ def run_handler(call: RunHandler, handlers: Handlers, now_ms: NowMs) -> Ran:
     """Call the handler of this name, blocking."""
     handler = handlers.get(call.name)
     failed = partial(_failed, call, now_ms)
-    if (cannot := _cannot_run(handler, failed)) is not None:
+    if (cannot := _cannot_run(call, handler, failed)) is not None:
         return cannot
     return _called(lambda: cast(Handler, handler).call(call.payment), failed)
 
@@ -70,13 +74,16 @@ async def arun_handler(call: RunHandler, handlers: Handlers, now_ms: NowMs) -> R
     """Call the handler of this name, awaiting."""
     handler = handlers.get(call.name)
     failed = partial(_failed, call, now_ms)
-    if (cannot := _cannot_run(handler, failed)) is not None:
+    if (cannot := _cannot_run(call, handler, failed)) is not None:
         return cannot
     return await _awaited(lambda: cast(Handler, handler).call(call.payment), failed)
 
 
-def _cannot_run(handler: Handler | None, failed: Failed) -> Ran | None:
+def _cannot_run(call: RunHandler, handler: Handler | None, failed: Failed) -> Ran | None:
     if handler is None:
+        if isinstance(call.payment, UnmatchedEvent):
+            # No intent's attention and no counter that anybody watches would show it.
+            log.error(NOT_MATCHED, call.payment.event_type, call.payment.event_id)
         return Ran("missing")
     return failed(ONLY_IN_TRANSACTION) if handler.transactional else None
 
@@ -118,13 +125,17 @@ def _failed(
     log.error(
         "%s for %s failed at attempt %d, %s: %s",
         call.name,
-        call.payment.intent_id,
+        _about(call.payment),
         call.current.number,
         _what_follows(call.current, now_ms),
         text,
         exc_info=error,
     )
     return Ran("failed", text)
+
+
+def _about(payment: Payment | UnmatchedEvent) -> str:
+    return payment.event_id if isinstance(payment, UnmatchedEvent) else payment.intent_id
 
 
 def _what_follows(current: HandlerTry, now_ms: NowMs) -> str:
@@ -175,7 +186,9 @@ def _transactional(name: HandlerName, handlers: Handlers) -> Callable[..., Any]:
     return handler.call
 
 
-def _work(handler: TransactionalHandler, payment: Payment, failed: Failed) -> Callable[[Any], Any]:
+def _work(
+    handler: TransactionalHandler, payment: Payment | UnmatchedEvent, failed: Failed
+) -> Callable[[Any], Any]:
     """The handler as a store calls it: whatever it raises rolls everything back."""
 
     def work(transaction: Any) -> None:
@@ -185,12 +198,12 @@ def _work(handler: TransactionalHandler, payment: Payment, failed: Failed) -> Ca
 
 
 def _awork(
-    handler: TransactionalHandler, payment: Payment, failed: Failed
+    handler: TransactionalHandler, payment: Payment | UnmatchedEvent, failed: Failed
 ) -> Callable[[Any], Awaitable[object]]:
     """The same for a handler that is awaited."""
 
     async def work(transaction: Any) -> None:
-        call = cast(Callable[[Payment, Any], Awaitable[object]], handler)
+        call = cast(Callable[[object, Any], Awaitable[object]], handler)
         _or_rolled_back(await _awaited(lambda: call(payment, transaction), failed))
 
     return work

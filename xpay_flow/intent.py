@@ -19,6 +19,7 @@ DisputeStatus = Literal["none", "open", "under_review", "won", "lost"]
 
 # Later ones beat earlier ones in events about one dispute; `lost` beats `won` since it costs money.
 DISPUTE_RANK: tuple[DisputeStatus, ...] = ("none", "open", "under_review", "won", "lost")
+DISPUTE_OUTCOMES: frozenset[DisputeStatus] = frozenset({"won", "lost"})
 # Over several disputes, the intent shows the one that needs most care.
 DISPUTE_CARE: tuple[DisputeStatus, ...] = ("none", "won", "open", "under_review", "lost")
 
@@ -41,6 +42,11 @@ class Dispute:
     @property
     def status(self) -> DisputeStatus:
         return max(self.seen, key=DISPUTE_RANK.index)
+
+    @property
+    def outcomes(self) -> tuple[DisputeStatus, ...]:
+        """How it was decided, if it was; more than one is a contradiction."""
+        return tuple(status for status in DISPUTE_RANK if status in self.seen & DISPUTE_OUTCOMES)
 
 
 @attrs.frozen(order=True)
@@ -116,6 +122,12 @@ class Intent:
     def paid_late(self) -> bool:
         """The payment and a cancellation are both on file."""
         return "paid_late" in self.attention
+
+    @property
+    def paid_elsewhere(self) -> tuple[str, ...]:
+        """xPay's ids of payments for the same receipt that no attempt of ours has made."""
+        prefix = "paid_elsewhere:"
+        return tuple(r.removeprefix(prefix) for r in self.attention if r.startswith(prefix))
 
     @property
     def refunded_minor(self) -> int:

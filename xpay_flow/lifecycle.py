@@ -53,19 +53,29 @@ report.cancelled            cancelled  cancelled  cancelled  cancelled  cancelle
 report.success              success    success    success    success    success   success   =
 report.refunded             success    success    success    success    success   success   =
 report.partially_refunded   success    success    success    success    success   success   =
+report.disputed             success    success    success    success    success   success   =
+report.dispute_under_review success    success    success    success    success   success   =
+report.dispute_won          success    success    success    success    success   success   =
+report.dispute_lost         success    success    success    success    success   success   =
 
 unknown                     created    created    =          =          =         =         =
+unreadable                  created    created    =          =          =         =         =
+in_doubt                    created    created    =          =          =         =         =
 paid_other_money            created    created    =          =          =         =         =
 refunded_other_money        created    created    =          =          =         =         =
 handler_gave_up             =          =          =          =          =         =         =
 create_unresolved           =          =          =          =          =         =         =
 amount_unresolved           =          =          =          =          =         =         =
+still_open                  =          =          =          =          =         =         =
 paid_twice                  =          =          =          =          =         =         =
+paid_elsewhere              =          =          =          =          =         =         =
 """
 # `paid_other_money` and `refunded_other_money`: the proof of payment, or the refund, is authentic
 # but names another amount or currency than we requested. It shows that the intent exists, no more.
 PAID_OTHER_MONEY: Final = "paid_other_money"
 REFUNDED_OTHER_MONEY: Final = "refunded_other_money"
+# The event's type and its status contradict each other, so it proves neither: xPay is queried.
+IN_DOUBT: Final = "in_doubt"
 
 _STAYS: Final[Mapping[str, Disposition]] = {
     "=": "applied",

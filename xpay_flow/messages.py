@@ -37,6 +37,11 @@ STATUS_FAILED: Final = "FAILED"
 STATUS_CANCELLED: Final = "CANCELLED"
 STATUS_REFUNDED: Final = "REFUNDED"
 STATUS_PARTIALLY_REFUNDED: Final = "PARTIALLY_REFUNDED"
+# Marked so by the page on disputes; dropped from the newest status table.
+STATUS_DISPUTED: Final = "DISPUTED"
+STATUS_DISPUTE_UNDER_REVIEW: Final = "DISPUTE_UNDER_REVIEW"
+STATUS_DISPUTE_WON: Final = "DISPUTE_WON"
+STATUS_DISPUTE_LOST: Final = "DISPUTE_LOST"
 
 # Types of webhook events about an intent; `intent.incomplete` is gone from the newest list.
 INTENT_CREATED: Final = "intent.created"

@@ -18,7 +18,9 @@ from .intent import Intent
 from .lifecycle import Disposition
 from .realm import UNNAMED
 
-HandlerName = Literal["on_success", "on_failed", "on_refunded", "on_attention"]
+HandlerName = Literal[
+    "on_success", "on_failed", "on_refunded", "on_dispute", "on_attention", "on_unmatched"
+]
 EntryStatus = Literal["pending", "done", "dropped", "gave_up"]
 Work = Literal["deliver", "reconcile"]
 

@@ -10,13 +10,15 @@ from typing import Any, Generic, Literal, TypeVar, cast, overload
 from .errors import ConfigurationError
 from .flows.outbox import WorkerCapabilities
 from .handlers import Handler, PaymentHandler
-from .payment import Payment
+from .payment import Payment, UnmatchedEvent
 from .ports import RowLocking, Transactional
 from .records import HandlerName
 from .stores.awaited import AwaitedStore
 
 H = TypeVar("H", bound=Callable[[Payment], Any])
 W = TypeVar("W", bound=Callable[[Payment, Any], Any])
+U = TypeVar("U", bound=Callable[[UnmatchedEvent], Any])
+V = TypeVar("V", bound=Callable[[UnmatchedEvent, Any], Any])
 
 
 class _Registration(Generic[H]):
@@ -58,12 +60,36 @@ class _Registration(Generic[H]):
         return self._registered("on_refunded", handler, transactional)
 
     @overload
+    def on_dispute(self, handler: H) -> H: ...
+    @overload
+    def on_dispute(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
+    def on_dispute(self, handler: Any = None, *, transactional: bool = False) -> Any:
+        """Register what follows a decided dispute: once for each `payment.dispute_id` and outcome.
+
+        `payment.dispute_status` is `won` or `lost`. That a dispute was opened reaches
+        `on_attention`.
+        """
+        return self._registered("on_dispute", handler, transactional)
+
+    @overload
     def on_attention(self, handler: H) -> H: ...
     @overload
     def on_attention(self, *, transactional: Literal[True]) -> Callable[[W], W]: ...
     def on_attention(self, handler: Any = None, *, transactional: bool = False) -> Any:
         """Register what alerts an operator, once for each `payment.reason`."""
         return self._registered("on_attention", handler, transactional)
+
+    @overload
+    def on_unmatched(self, handler: U) -> U: ...
+    @overload
+    def on_unmatched(self, *, transactional: Literal[True]) -> Callable[[V], V]: ...
+    def on_unmatched(self, handler: Any = None, *, transactional: bool = False) -> Any:
+        """Register what happens to authentic events that fit no payment of this flow, once each.
+
+        Such as events of subscriptions and payment links. `settings.quiet_event_types` lists the
+        types for which it is not called.
+        """
+        return self._registered("on_unmatched", handler, transactional)
 
     def _registered(self, name: HandlerName, handler: Any, transactional: bool) -> Any:
         if handler is None and not transactional:

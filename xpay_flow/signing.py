@@ -13,12 +13,12 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal, NoReturn, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, cast, get_args
 
 import attrs
 
 from . import messages
-from .errors import ConfigurationError, MissingExtra, UntrustedMessage
+from .errors import ConfigurationError, InvalidValue, MissingExtra, UntrustedMessage
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -96,7 +96,10 @@ def authenticate(headers: Headers, body: bytes, policy: SignaturePolicy) -> Auth
 
     Raises:
         UntrustedMessage: with a reason out of `REASONS`.
+        InvalidValue: the headers are no pairs, or the body is no bytes.
     """
+    if not isinstance(cast(object, body), bytes | bytearray | memoryview):
+        raise InvalidValue("body must be the exact bytes that came, not text made of them")
     pairs = _pairs(headers)
     key_index = None
     header = _header(pairs, messages.HMAC_HEADER) if policy.hmac_secrets else None
@@ -155,18 +158,27 @@ def _refuse(reason: Reason, detail: str) -> NoReturn:
     raise UntrustedMessage(reason, detail) from None
 
 
-def _pairs(headers: Headers) -> tuple[tuple[str, str], ...]:
-    if isinstance(headers, Mapping):
-        return tuple(cast("Mapping[str, str]", headers).items())
-    return tuple(headers)
+def _pairs(headers: Headers) -> tuple[tuple[object, object], ...]:
+    """Names and values as they were given: a framework may hand over other things than text."""
+    given: object = headers.items() if isinstance(headers, Mapping) else headers
+    try:
+        return tuple((name, value) for name, value in cast("Iterable[Any]", given))
+    except (TypeError, ValueError):
+        raise InvalidValue("headers must be a mapping or pairs of a name and a value") from None
 
 
-def _header(pairs: Iterable[tuple[str, str]], name: str) -> str | None:
+def _header(pairs: Iterable[tuple[object, object]], name: str) -> str | None:
     """The one value of a header, which proxies may have repeated or joined with commas."""
     values: set[str] = set()
     for key, value in pairs:
-        if key.lower() != name:
+        if isinstance(key, bytes):
+            key = key.decode("latin-1")
+            value = b"" if value is None else value
+        if not isinstance(key, str) or key.lower() != name or value is None:
             continue
+        if not isinstance(value, str):
+            what = f"{name} is {type(value).__name__}, not text: decode names and values as Latin-1"
+            _refuse("signature-malformed", what)
         if _FOREIGN.search(value):
             detail = f"{name} is written as t=…,v1=…: another product's format, not xPay Checkout's"
             _refuse("signature-foreign-format", detail)

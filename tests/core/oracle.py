@@ -35,6 +35,8 @@ SPEAKS_FOR: Final[Mapping[str, str]] = {
     "create_unresolved": "initiated",
     "amount_unresolved": "initiated",
     "paid_twice": "initiated",
+    "paid_elsewhere": "initiated",
+    "still_open": "initiated",
     "sent_to_checkout": "redirected",
     "handler_gave_up": "initiated",
     "intent.created": "created",
@@ -53,16 +55,50 @@ SPEAKS_FOR: Final[Mapping[str, str]] = {
     "report.success": "success",
     "report.refunded": "success",
     "report.partially_refunded": "success",
+    "report.disputed": "success",
+    "report.dispute_under_review": "success",
+    "report.dispute_won": "success",
+    "report.dispute_lost": "success",
     "unknown": "created",
+    "unreadable": "created",
 }
 SHOWS_AMOUNT_PAID: Final = frozenset(
-    {"intent.success", "report.success", "report.refunded", "report.partially_refunded"}
+    {
+        "intent.success",
+        "report.success",
+        "report.refunded",
+        "report.partially_refunded",
+        "report.disputed",
+        "report.dispute_under_review",
+        "report.dispute_won",
+        "report.dispute_lost",
+    }
 )
+# What a webhook's status may not be beside its type.
+CONTRADICTED_BY: Final[Mapping[str, frozenset[str]]] = {
+    "intent.success": frozenset({"CREATED", "FAILED", "CANCELLED"}),
+    "intent.refunded": frozenset({"CREATED", "FAILED", "CANCELLED"}),
+    "intent.failed": frozenset(
+        {
+            "SUCCESS",
+            "REFUNDED",
+            "PARTIALLY_REFUNDED",
+            "DISPUTED",
+            "DISPUTE_UNDER_REVIEW",
+            "DISPUTE_WON",
+            "DISPUTE_LOST",
+        }
+    ),
+}
 DISPUTE_NEWS: Final[Mapping[str, str]] = {
     "intent.disputed": "open",
     "intent.dispute_under_review": "under_review",
     "intent.dispute_won": "won",
     "intent.dispute_lost": "lost",
+    "report.disputed": "open",
+    "report.dispute_under_review": "under_review",
+    "report.dispute_won": "won",
+    "report.dispute_lost": "lost",
 }
 
 
@@ -93,16 +129,24 @@ def truth_of(
     *,
     ranks: tuple[str, ...] = RANKS,
     speaks_for: Mapping[str, str] = SPEAKS_FOR,
+    names: tuple[str, str] = ("order-1001", "int_1"),
 ) -> Truth:
-    """What is true of an intent for `requested`, after `received` (in any order, with copies)."""
+    """What is true of an intent for `requested`, after `received` (in any order, with copies).
+
+    Args:
+        names: its receipt and its id.
+    """
     events = tuple({(event.event_id, event.digest): event for event in received}.values())
+    doubted = tuple(e for e in events if is_in_doubt(e))
     misread = {
-        event.event_id + event.digest for event in events if is_other_money(requested, event)
+        e.event_id + e.digest for e in events if is_in_doubt(e) or is_other_money(requested, e)
     }
     believed = tuple(e for e in events if e.event_id + e.digest not in misread)
     refunds = told_refunds(believed)
-    disputes = told_disputes(events)
-    reasons = attention(requested, events, believed, refunds, disputes)
+    disputes = told_disputes(believed)
+    reasons = attention(requested, events, believed, refunds, disputes) | {
+        f"contradictory_fields:{e.event_id}" for e in events if e in doubted or is_odd(e, names)
+    }
     checked = any(event.kind in SHOWS_AMOUNT_PAID for event in believed)
     paid = [e for e in believed if e.kind in SHOWS_AMOUNT_PAID | {"intent.refunded"}]
     reached = {"initiated"} | {speaks_for[e.kind] for e in believed}
@@ -120,6 +164,7 @@ def truth_of(
         x_intent_ids=frozenset(e.x_intent_id for e in events if e.x_intent_id is not None),
         kinds=frozenset(
             {e.kind for e in believed}
+            | {"in_doubt" for _ in doubted}
             | {"paid_other_money" for e in events if shows_other_amount(requested, e)}
             | {"refunded_other_money" for e in events if is_foreign_refund(requested, e)}
         ),
@@ -127,11 +172,29 @@ def truth_of(
         request_is_kept=not paid and not any(e.url or e.kind == "create_refused" for e in events),
         due=frozenset(
             {("on_success", "") for _ in range(checked)}
-            | {("on_failed", "") for e in events if is_failure(e)}
+            | {("on_failed", "") for e in believed if is_failure(e)}
             | {("on_refunded", refund_id) for refund_id in refunds}
+            | {
+                ("on_dispute", f"{dispute_id}:{end}")
+                for dispute_id, seen in disputes.items()
+                for end in ("won", "lost")
+                if end in seen
+            }
             | {("on_attention", reason) for reason in reasons}
         ),
     )
+
+
+def is_in_doubt(event: Event) -> bool:
+    """Its type says one thing and its status another."""
+    odd = CONTRADICTED_BY.get(event.kind, frozenset())
+    return event.source == "webhook" and event.status in odd
+
+
+def is_odd(event: Event, names: tuple[str, str]) -> bool:
+    """It is this intent's by xPay's id, and carries another's name."""
+    receipt_id, intent_id = names
+    return event.receipt_id not in (None, receipt_id) or event.intent_id not in (None, intent_id)
 
 
 def is_other_money(requested: Money, event: Event) -> bool:
@@ -140,13 +203,13 @@ def is_other_money(requested: Money, event: Event) -> bool:
 
 
 def shows_other_amount(requested: Money, event: Event) -> bool:
-    return event.kind in SHOWS_AMOUNT_PAID and not (
-        event.amount_minor == requested.amount_minor and event.currency == requested.currency
-    )
+    same = (event.amount_minor, event.currency) == (requested.amount_minor, requested.currency)
+    return event.kind in SHOWS_AMOUNT_PAID and not same and not is_in_doubt(event)
 
 
 def is_foreign_refund(requested: Money, event: Event) -> bool:
-    return event.kind == "intent.refunded" and event.currency != requested.currency
+    other = event.kind == "intent.refunded" and event.currency != requested.currency
+    return other and not is_in_doubt(event)
 
 
 def is_failure(event: Event) -> bool:
@@ -162,10 +225,10 @@ def told_refunds(believed: Iterable[Event]) -> dict[str, set[int | None]]:
     return refunds
 
 
-def told_disputes(events: Iterable[Event]) -> dict[str, set[str]]:
+def told_disputes(believed: Iterable[Event]) -> dict[str, set[str]]:
     """Every status that was reported for each dispute."""
     disputes: dict[str, set[str]] = {}
-    for event in events:
+    for event in believed:
         if event.kind in DISPUTE_NEWS:
             statuses = disputes.setdefault(event.dispute_id or "unnamed", set())
             statuses.add(DISPUTE_NEWS[event.kind])
@@ -212,6 +275,8 @@ SAYS_NOTHING_OF_XPAY = frozenset(
         "create_unresolved",
         "amount_unresolved",
         "paid_twice",
+        "paid_elsewhere",
+        "still_open",
     }
 )
 
@@ -242,6 +307,7 @@ def attention(
         "second_xpay_intent": len(x_ids) > 1,
         "create_unresolved": "create_unresolved" in kinds,
         "amount_unresolved": "amount_unresolved" in kinds,
+        "still_open": "still_open" in kinds,
         "refund_exceeds_payment": total > requested.amount_minor,
         "refund_without_details": bool(reports),
     }
@@ -249,6 +315,8 @@ def attention(
         {reason for reason, holds in plain.items() if holds}
         | {f"handler_gave_up:{e.digest}" for e in events if e.kind == "handler_gave_up"}
         | {f"paid_twice:{e.digest}" for e in events if e.kind == "paid_twice"}
+        | {f"paid_elsewhere:{e.digest}" for e in events if e.kind == "paid_elsewhere"}
+        | {f"unreadable:{e.event_id[11:]}" for e in events if e.kind == "unreadable"}
         | {f"event_contradiction:{i}" for i, digests in contents.items() if len(digests) > 1}
         | {f"refund_without_amount:{r}" for r, amounts in refunds.items() if None in amounts}
         | {f"refund_contradiction:{r}" for r, amounts in refunds.items() if len(amounts) > 1}

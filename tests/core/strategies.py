@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from xpay_flow import events as ev
 from xpay_flow.events import Event
 from xpay_flow.money import Money
-from xpay_flow.wire import read_intent, read_webhook
+from xpay_flow.wire import read_intent, read_unreadable, read_webhook
 
 METADATA_KEY: Final = "xpay_flow_intent"
 T0_MS: Final = 1_767_605_400_000
@@ -101,6 +101,20 @@ def refused() -> Event:
     return ev.refusal("bad_request", "amount is too small", T0_MS)
 
 
+def unreadable(event_id: str, amount: str = "19.99") -> Event:
+    """A success whose amount makes no sense."""
+    message = {
+        "eventId": event_id,
+        "eventType": "intent.success",
+        "eventTime": T0_MS,
+        "intentId": "in_A",
+        "amount": amount,
+        "currency": "USD",
+    }
+    body = json.dumps(message).encode()
+    return ev.from_unreadable(read_unreadable(body), "hmac:0", METADATA_KEY)
+
+
 def own(kind: str, subject: str = "") -> Event:
     return ev.own(kind, T0_MS, subject=subject)
 
@@ -125,8 +139,8 @@ ALPHABET: Final[tuple[Event, ...]] = (
 # Fourteen more, about what happens after a payment and what names too little.
 AFTERMATH: Final[tuple[Event, ...]] = (
     own(ev.HANDLER_GAVE_UP, "eff_1"),
-    own(ev.PAID_TWICE, "pi_2"),
-    own(ev.CREATE_UNRESOLVED),
+    own(ev.PAID_ELSEWHERE, "in_C"),
+    own(ev.STILL_OPEN),
     own(ev.AMOUNT_UNRESOLVED),
     report("FAILED", error_code="risk_check_failed"),
     report("PARTIALLY_REFUNDED"),
@@ -137,7 +151,7 @@ AFTERMATH: Final[tuple[Event, ...]] = (
     refunded("whe_3", "rf_3", 1001),
     disputed("whe_4", "dispute_won", None),
     disputed("whe_5", "dispute_lost", None),
-    disputed("whe_6", "dispute_under_review", "dp_2"),
+    report("DISPUTE_UNDER_REVIEW"),
 )
 
 # --- Hypothesis ----------------------------------------------------------------------------------
@@ -162,6 +176,10 @@ _STATUSES = (
     "SUCCESS",
     "REFUNDED",
     "PARTIALLY_REFUNDED",
+    "DISPUTED",
+    "DISPUTE_UNDER_REVIEW",
+    "DISPUTE_WON",
+    "DISPUTE_LOST",
 )
 
 quiet = st.builds(
@@ -176,6 +194,8 @@ payments = st.builds(
     amount=amounts,
     currency=currencies,
     paymentMethod=st.sampled_from(["CARD", "PAYPAL", None]),
+    status=st.sampled_from(["SUCCESS", None, "FAILED"]),
+    receiptId=st.sampled_from(["order-1001", None, "order-7"]),
 )
 failures = st.builds(failed, event_ids, error_codes, times)
 refunds = st.builds(
@@ -201,7 +221,27 @@ creations = st.sampled_from(
     ]
 )
 acts = st.sampled_from(
-    [own(ev.SENT_TO_CHECKOUT), own(ev.HANDLER_GAVE_UP, "eff_1"), own(ev.HANDLER_GAVE_UP, "eff_2")]
+    [
+        own(ev.SENT_TO_CHECKOUT),
+        own(ev.HANDLER_GAVE_UP, "eff_1"),
+        own(ev.HANDLER_GAVE_UP, "eff_2"),
+        own(ev.PAID_TWICE, "pi_2"),
+        own(ev.PAID_ELSEWHERE, "in_C"),
+        own(ev.PAID_ELSEWHERE, "in_D"),
+        own(ev.STILL_OPEN),
+    ]
+)
+# What contradicts itself, names another, or cannot be read.
+oddities = st.sampled_from(
+    [
+        webhook("intent.success", "whe_1", status="CANCELLED", amount=2500, currency="USD"),
+        webhook("intent.failed", "whe_2", status="SUCCESS", errorCode="card_decline"),
+        webhook("intent.refunded", "whe_3", status="CREATED", refundId="rf_1", amount=1),
+        webhook("intent.checkout_opened", "whe_4", metadata={METADATA_KEY: "int_2"}),
+        webhook("intent.success", "whe_5", receiptId="order-7", amount=2500, currency="USD"),
+        unreadable("whe_6"),
+        unreadable("whe_6", "20.00"),
+    ]
 )
 outcomes = st.sampled_from([report("CANCELLED"), paid("whe_1"), report("SUCCESS"), refused()])
 _TOPICS: Final = (
@@ -213,6 +253,7 @@ _TOPICS: Final = (
     reports,
     creations,
     acts,
+    oddities,
     outcomes,
     st.sampled_from(ALPHABET),
     st.sampled_from(AFTERMATH),

@@ -11,6 +11,7 @@ from xpay_flow.errors import InvalidValue
 from xpay_flow.events import REPORT_KINDS
 from xpay_flow.lifecycle import (
     GRID,
+    IN_DOUBT,
     LIFECYCLE,
     PAID_OTHER_MONEY,
     REFUNDED_OTHER_MONEY,
@@ -21,7 +22,12 @@ from xpay_flow.messages import INTENT_EVENT_TYPES
 
 from .oracle import RANKS, SPEAKS_FOR
 
-SPOKEN_FOR = {**SPEAKS_FOR, PAID_OTHER_MONEY: "created", REFUNDED_OTHER_MONEY: "created"}
+SPOKEN_FOR = {
+    **SPEAKS_FOR,
+    PAID_OTHER_MONEY: "created",
+    REFUNDED_OTHER_MONEY: "created",
+    IN_DOUBT: "created",
+}
 PAIRS = list(product(LIFECYCLE.states, LIFECYCLE.events))
 REAL_NEWS = sorted(
     {e for e, state in SPOKEN_FOR.items() if RANKS.index(state) >= RANKS.index("created")}
@@ -107,7 +113,7 @@ def test_a_payment_beats_every_state(state: str, event: str) -> None:
 
 
 def test_only_payment_events_lead_to_success() -> None:
-    """Five kinds of event show a payment or a refund, and no other leads to `success`."""
+    """Nine kinds of event show a payment or a refund, and no other leads to `success`."""
     into = {
         event
         for state, event in PAIRS
@@ -119,6 +125,10 @@ def test_only_payment_events_lead_to_success() -> None:
         "report.success",
         "report.refunded",
         "report.partially_refunded",
+        "report.disputed",
+        "report.dispute_under_review",
+        "report.dispute_won",
+        "report.dispute_lost",
     } == into
 
 
@@ -162,7 +172,9 @@ def test_a_failed_attempt_is_not_the_end() -> None:
     assert Move("failed", "stale") == LIFECYCLE.step("failed", "intent.checkout_opened")
 
 
-@pytest.mark.parametrize("event", [PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY, "unknown"])
+@pytest.mark.parametrize(
+    "event", [PAID_OTHER_MONEY, REFUNDED_OTHER_MONEY, IN_DOUBT, "unknown", "unreadable"]
+)
 def test_an_event_that_counts_for_little_shows_that_the_intent_exists(event: str) -> None:
     """Money other than requested, and types without a rule, prove `created` only."""
     assert "created" == LIFECYCLE.step("initiated", event).target
@@ -170,15 +182,23 @@ def test_an_event_that_counts_for_little_shows_that_the_intent_exists(event: str
         assert Move(state, "applied") == LIFECYCLE.step(state, event)
 
 
-@pytest.mark.parametrize("event", [e for e in LIFECYCLE.events if "dispute" in e])
+@pytest.mark.parametrize("event", [e for e in LIFECYCLE.events if e.startswith("intent.disp")])
 @pytest.mark.parametrize("state", RANKS[2:])
 def test_disputes_leave_the_state_alone(state: str, event: str) -> None:
-    """A dispute is another dimension: it never moves an intent that is known to exist."""
+    """A dispute's webhook is another dimension: it never moves an intent that is known to exist."""
     assert Move(state, "applied") == LIFECYCLE.step(state, event)
 
 
 @pytest.mark.parametrize(
-    "event", ["handler_gave_up", "create_unresolved", "amount_unresolved", "paid_twice"]
+    "event",
+    [
+        "handler_gave_up",
+        "create_unresolved",
+        "amount_unresolved",
+        "paid_twice",
+        "paid_elsewhere",
+        "still_open",
+    ],
 )
 @pytest.mark.parametrize("state", RANKS)
 def test_our_own_troubles_move_nothing(state: str, event: str) -> None:

@@ -92,7 +92,9 @@ def check_record(record: Record) -> None:
     """The snapshot follows from its events, and each call that they make due is due once."""
     assert record.intent is not None
     events = [with_url(recorded.event) for recorded in record.events]
-    truth = truth_of(record.intent.money, events)
+    truth = truth_of(
+        record.intent.money, events, names=(record.intent.receipt_id, record.intent.id)
+    )
     assert truth == seen_in(record.intent)
     assert sorted(truth.due) == sorted((e.name, e.subject) for e in record.outbox)
 

@@ -98,7 +98,7 @@ class ShopMachine(RuleBasedStateMachine):
 
     def _begin(self) -> None:
         cast(FusedFlow, self.world.flow).fuse = self.fuse
-        for name in ("on_success", "on_failed", "on_refunded", "on_attention"):
+        for name in ("on_success", "on_failed", "on_refunded", "on_dispute", "on_attention"):
             getattr(self.world.flow, name)(self._handler(name))
 
     def _handler(self, name: str) -> Callable[[Payment], None]:
@@ -461,7 +461,10 @@ def check_snapshot(record: Record) -> None:
         attrs.evolve(f.event, url="x") if f.event.kind == "create_answered" else f.event
         for f in record.events
     ]
-    truth, seen = truth_of(record.intent.money, events), seen_in(record.intent)
+    truth, seen = (
+        truth_of(record.intent.money, events, names=(record.intent.receipt_id, record.intent.id)),
+        seen_in(record.intent),
+    )
     # A request that is too old to be sent again is forgotten, which no event reports.
     assert truth.request_is_kept or not seen.request_is_kept
     assert attrs.evolve(truth, request_is_kept=seen.request_is_kept) == seen

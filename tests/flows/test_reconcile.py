@@ -105,7 +105,7 @@ def test_a_settled_payment_is_reconciled_no_more() -> None:
 
 def test_an_open_intent_is_reconciled_on_schedule() -> None:
     """At each pause of the schedule and not before it, and then never again."""
-    world = World(config=DEAF)
+    world = World(config=DEAF, late_reconcile_schedule_s=())
     world.start_checkout()
     transport = scripted(world)
     for pause_s in RECONCILE_SCHEDULE_S:
@@ -244,9 +244,8 @@ def test_every_id_of_an_attempt_is_reconciled() -> None:
     """If xPay made two intents for one attempt, either may be the one that was paid."""
     world = World(config=DEAF)
     checkout = world.start_checkout()
-    other = world.start_checkout("order-43")
     metadata = {"xpay_flow_intent": checkout.intent_id}
-    send_webhook(world, "intent.created", intentId=other.x_intent_id, metadata=metadata)
+    send_webhook(world, "intent.created", intentId="in_0000000000000000", metadata=metadata)
     world.xpay.pay(checkout.x_intent_id or "")
     world.advance(60)
     world.flow.reconcile()
@@ -612,7 +611,7 @@ def test_reconcile_heals_a_crash_during_the_last_query() -> None:
 
 def test_reconcile_flags_a_payment_of_unknown_amount_in_the_end() -> None:
     """A refund proved a payment whose amount xPay never showed: an operator must know."""
-    world = quiet_world(config=DEAF)
+    world = quiet_world(config=DEAF, late_reconcile_schedule_s=())
     checkout = world.start_checkout()
     send_webhook(
         world,
@@ -646,3 +645,105 @@ def test_reconcile_forgets_a_request_that_can_no_longer_be_sent() -> None:
     intent = the_record(world).intent
     assert intent is not None
     assert intent.request is None
+
+
+# --- nothing ends in silence ---------------------------------------------------------------------
+
+
+def after_the_schedule(world: World) -> None:
+    for pause_s in RECONCILE_SCHEDULE_S:
+        world.advance(pause_s)
+        world.flow.reconcile()
+        world.flow.deliver()
+
+
+def reasons(world: World) -> list[str | None]:
+    return [payment.reason for name, payment in world.calls if name == "on_attention"]
+
+
+@pytest.mark.parametrize("declined", [False, True])
+def test_reconcile_flags_what_is_still_open_when_the_schedule_ends(declined: bool) -> None:
+    """A page that was neither paid nor cancelled, and one whose charge failed, once."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    if declined:
+        world.xpay.decline(checkout.x_intent_id or "")
+    after_the_schedule(world)
+    assert ["still_open"] == reasons(world)
+    after_the_schedule(world)
+    assert ["still_open"] == reasons(world)
+
+
+def test_reconcile_flags_what_cannot_be_read_when_the_schedule_ends() -> None:
+    """xPay answered each time, and never in a way that we can read: an operator must look."""
+    world = quiet_world(config=DEAF)
+    checkout = world.start_checkout()
+    world.xpay.pay(checkout.x_intent_id or "")
+    scripted(world, *30 * [answer(200, {"xIntentId": checkout.x_intent_id, "status": ["?"]})])
+    after_the_schedule(world)
+    assert ["still_open"] == reasons(world)
+
+
+def test_reconcile_flags_neither_what_is_paid_nor_what_is_cancelled() -> None:
+    """Both have an end, and nobody needs to look."""
+    for act in ("pay", "cancel"):
+        world = World(config=DEAF)
+        getattr(world.xpay, act)(world.start_checkout().x_intent_id or "")
+        after_the_schedule(world)
+        assert [] == reasons(world)
+        assert the_record(world).reconcile_at_ms is None
+
+
+def test_reconcile_finds_by_the_second_schedule_what_is_paid_late() -> None:
+    """Weeks later the customer finds the page in a tab, pays, and the webhook is lost."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    after_the_schedule(world)
+    world.xpay.pay(checkout.x_intent_id or "")
+    world.advance(world.settings.late_reconcile_schedule_s[0])
+    world.flow.reconcile()
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+    assert the_record(world).reconcile_at_ms is None
+
+
+def test_reconcile_asks_at_each_pause_of_the_second_schedule_and_then_no_more() -> None:
+    """It is a setting; empty, the first schedule is the last."""
+    for late in ((1000, 2000), ()):
+        world = World(config=DEAF, late_reconcile_schedule_s=late)
+        world.start_checkout()
+        after_the_schedule(world)
+        for pause_s in late:
+            world.advance(pause_s - 1)
+            assert () == world.flow.reconcile()
+            world.advance(1)
+            assert 1 == len(world.flow.reconcile())
+        assert the_record(world).reconcile_at_ms is None
+
+
+@pytest.mark.parametrize(
+    ("status", "dispute"),
+    [
+        ("DISPUTED", "open"),
+        ("DISPUTE_UNDER_REVIEW", "under_review"),
+        ("DISPUTE_WON", "won"),
+        ("DISPUTE_LOST", "lost"),
+    ],
+)
+def test_reconcile_takes_a_disputed_answer_for_paid_with_a_dispute(
+    status: str, dispute: str
+) -> None:
+    """The success webhook was lost; money that is disputed has come in, if it is the right one."""
+    for amount, is_paid in ((1999, True), (1, False)):
+        world = quiet_world(config=DEAF)
+        checkout = world.start_checkout()
+        intent = {"xIntentId": checkout.x_intent_id, "amount": amount, "currency": "USD"}
+        scripted(world, answer(200, {**intent, "status": status}))
+        world.advance(60)
+        world.flow.reconcile()
+        world.flow.deliver()
+        assert (["pi_1:on_success"] if is_paid else []) == world.called("on_success")
+        assert ("disputed:unnamed" in reasons(world)) is is_paid
+        decided = [(p.dispute_id, p.dispute_status) for n, p in world.calls if n == "on_dispute"]
+        ends = is_paid and dispute in ("won", "lost")
+        assert ([("unnamed", dispute)] if ends else []) == decided

@@ -234,6 +234,19 @@ def test_a_question_that_makes_no_sense_is_refused(query: dict[str, str], names:
     )
 
 
+@pytest.mark.parametrize("path", ["/payment-status", "/return"])
+@pytest.mark.parametrize(
+    "query", [{"order": "\ud800"}, {"\udfff": "1"}, {"n": "\udc00"}, {"a": "\ud83d"}], ids=ascii
+)
+def test_a_query_with_half_a_character_is_refused_in_words(
+    path: str, query: dict[str, str]
+) -> None:
+    """Wherever it stands: the page could not be written, and no id holds one."""
+    response = Site().get(path, xpay_intent_id="in_1", **query)
+    assert 400 == response.status
+    response.body.decode()
+
+
 def test_a_store_that_does_not_answer_is_503() -> None:
     """The browser learns that nothing is known right now, not that the payment is unknown."""
     site = Site()

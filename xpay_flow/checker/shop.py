@@ -237,6 +237,7 @@ class Shop:
         settings = attrs.evolve(
             self.context.settings,
             reconcile_schedule_s=self.context.settings.reconcile_schedule_s[:entries],
+            late_reconcile_schedule_s=(),
             retry_schedule_s=self.context.settings.retry_schedule_s[:entries],
             create_tries=1,
             # A second one, for xPay to come to sign with.

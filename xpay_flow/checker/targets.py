@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from xpay_flow import Settings
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.import_target import named
-from xpay_flow.payment import Payment
+from xpay_flow.payment import Payment, UnmatchedEvent
 from xpay_flow.records import HandlerName
 from xpay_flow.stores.memory import MemoryStore
 
 from .own import Own, owned_by
 from .shop import Shop
 
-HANDLERS: tuple[HandlerName, ...] = ("on_success", "on_failed", "on_refunded", "on_attention")
+HANDLERS: tuple[HandlerName, ...] = get_args(HandlerName)
 Target: TypeAlias = str | Flow | AsyncFlow | Shop | None
 
 
@@ -57,4 +57,4 @@ def shipped() -> Flow:
     return flow
 
 
-def _does_nothing(_: Payment) -> None: ...
+def _does_nothing(_: Payment | UnmatchedEvent) -> None: ...

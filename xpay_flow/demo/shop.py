@@ -26,6 +26,7 @@ from xpay_flow import (
     Payment,
     StoreError,
     UnknownIntent,
+    UnmatchedEvent,
     XPayRefused,
 )
 
@@ -47,7 +48,9 @@ class Handlers:
         flow.on_success(self.pack)
         flow.on_refunded(self.note_refund)
         flow.on_failed(self.do_nothing)
+        flow.on_dispute(self.do_nothing)
         flow.on_attention(self.do_nothing)
+        flow.on_unmatched(self.do_nothing)
 
     def pack(self, payment: Payment) -> None:
         """The order is paid."""
@@ -60,7 +63,7 @@ class Handlers:
         amount_minor = payment.refund_minor or 0
         self._orders.record_refund(payment.receipt_id, payment.idempotency_key, amount_minor)
 
-    def do_nothing(self, payment: Payment) -> None:
+    def do_nothing(self, _: Payment | UnmatchedEvent) -> None:
         """A real shop would write to the customer, or alert staff; here the operator sees it."""
 
 

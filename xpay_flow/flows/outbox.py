@@ -29,7 +29,7 @@ from ..effects import (
 )
 from ..errors import InvalidValue, StoreContended, UnknownIntent
 from ..intent import Intent
-from ..payment import Payment, payment_of
+from ..payment import Payment, UnmatchedEvent, payment_of, unmatched_event_of
 from ..ports import LOCKED, is_locked
 from ..records import (
     EntryStatus,
@@ -74,13 +74,14 @@ class HandlerResult:
     """How one due handler call stands after this pass.
 
     Args:
+        intent_id: None for `on_unmatched`, which is about no intent.
         outcome: `done`, `failed` (will be tried again), `dropped`, `missing`, `gave_up`; `pending`
             where another process has taken the call over.
     """
 
     entry_id: str
     name: HandlerName
-    intent_id: str
+    intent_id: str | None
     outcome: str
     error: str = ""
 
@@ -179,12 +180,12 @@ def _delivered(
 class _Claim:
     """A try to claim that lost no race: the call that is now this process's, if one was due."""
 
-    call: tuple[Intent, OutboxEntry] | None = None
+    call: tuple[Intent | None, OutboxEntry] | None = None
 
 
 def _claim(
     key: str, tried: set[str], context: FlowContext, capabilities: WorkerCapabilities
-) -> Command[tuple[Intent, OutboxEntry] | None]:
+) -> Command[tuple[Intent | None, OutboxEntry] | None]:
     """Take the next due entry for this process, or end it: superseded, or tried too often.
 
     Losing every race is safe: the entry stays due.
@@ -205,13 +206,13 @@ def _try_to_claim(
     found = yield from load(key)
     now_ms = yield from now()
     record = found[0] if found else None
-    if record is None or record.intent is None:
+    if record is None:
         return _Claim()
     due_now = (e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried)
     entry = next(due_now, None)
     if entry is None:
         return _Claim()
-    after = _claimed(record, record.intent, entry, now_ms, context, capabilities)
+    after = _claimed(record, entry, now_ms, context, capabilities)
     claimed = after.entry(entry.id)
     step = change(record, after)
     if claimed is not None and (yield from commit(step)):
@@ -232,20 +233,21 @@ def _is_due(entry: OutboxEntry, now_ms: int, capabilities: WorkerCapabilities) -
 
 def _claimed(
     record: Record,
-    intent: Intent,
     entry: OutboxEntry,
     now_ms: int,
     context: FlowContext,
     capabilities: WorkerCapabilities,
 ) -> Record:
-    superseded = None if entry.forced else superseded_by(intent, entry.name)
+    intent, superseded = record.intent, None
+    if intent is not None and not entry.forced:
+        superseded = superseded_by(intent, entry.name)
     if superseded is not None:
         log = _logged(record, entry, now_ms, "dropped", superseded)
         return record.with_entry(attrs.evolve(entry, status="dropped", log=log))
     if entry.tries > len(context.settings.retry_schedule_s):
         # Every try ended without a word: the handler takes its process with it.
         log = _logged(record, entry, now_ms, "gave_up", "no try of this call has come to an end")
-        return _given_up(record, intent, attrs.evolve(entry, log=log), now_ms, context)
+        return _given_up(record, attrs.evolve(entry, log=log), now_ms, context)
     # A call whose worker has died is free at once, but one that kills worker after worker is not:
     # the next one's claim has to run out.
     note = LOCKED if capabilities.row_locks and not _was_cut_short(entry) else ""
@@ -272,21 +274,29 @@ def _logged(
 
 
 def _payment(
-    key: str, intent: Intent, entry: OutboxEntry, context: FlowContext
-) -> Command[Payment]:
+    key: str, intent: Intent | None, entry: OutboxEntry, context: FlowContext
+) -> Command[Payment | UnmatchedEvent]:
+    if intent is None:
+        return (yield from _unmatched_event(key, entry))
     siblings = yield from load(receipt_alias(intent.receipt_id))
-    also_paid = tuple(
-        other.intent.id
-        for other in siblings
-        if other.intent is not None and other.intent.id != intent.id and other.intent.is_paid
-    )
+    intents = [other.intent for other in siblings if other.intent is not None]
+    also_paid = tuple(other.id for other in intents if other.id != intent.id and other.is_paid)
+    elsewhere = {x_intent_id for other in intents for x_intent_id in other.paid_elsewhere}
     if also_paid and entry.name == "on_success":
         twice = ev.own(ev.PAID_TWICE, (yield from now()), subject=",".join(also_paid))
         yield from record_event(key, twice, context)
-    return payment_of(intent, entry.name, entry.subject, entry.id, also_paid)
+    return payment_of(intent, entry.name, entry.subject, entry.id, (*also_paid, *sorted(elsewhere)))
 
 
-def _call(entry: OutboxEntry, payment: Payment, context: FlowContext) -> Command[Ran]:
+def _unmatched_event(key: str, entry: OutboxEntry) -> Command[UnmatchedEvent]:
+    (whole,) = yield from history(key)
+    event = next(r.event for r in whole.events if r.event.event_key == entry.subject)
+    return unmatched_event_of(event, entry.id)
+
+
+def _call(
+    entry: OutboxEntry, payment: Payment | UnmatchedEvent, context: FlowContext
+) -> Command[Ran]:
     ran = yield from run_handler(entry.name, payment, _current(entry, context))
     if ran.outcome == "missing" and entry.name == "on_success":
         # Never forgotten: the order would be paid and not fulfilled.
@@ -305,7 +315,7 @@ def _retry_s(claimed: OutboxEntry, context: FlowContext) -> int | None:
 
 
 def _call_in_transaction(
-    key: str, claimed: OutboxEntry, payment: Payment, context: FlowContext
+    key: str, claimed: OutboxEntry, payment: Payment | UnmatchedEvent, context: FlowContext
 ) -> Command[HandlerResult]:
     """Commit that the call is done, together with what it wrote. A lost race has written nothing.
 
@@ -313,37 +323,42 @@ def _call_in_transaction(
     """
 
     def attempt() -> Command[HandlerResult | None]:
-        record, intent, current = yield from _claimed_record(key, claimed)
+        record, current = yield from _claimed_record(key, claimed)
         now_ms = yield from now()
         if current.status != "pending" or current.tries != claimed.tries:
             # Our claim ran out and another process has taken over.
-            return _outcome(claimed, intent, current.status)
-        after = _settled(record, intent, current, Ran("done"), now_ms, context)
+            return _outcome(claimed, record.intent, current.status)
+        after = _settled(record, current, Ran("done"), now_ms, context)
         ran = yield from run_in_transaction(
             claimed.name, payment, change(record, after), _current(claimed, context)
         )
         if ran.outcome == "done":
-            return _outcome(claimed, intent, "done")
+            return _outcome(claimed, record.intent, "done")
         return None if ran.outcome == "lost" else (yield from _settle(key, claimed, ran, context))
 
     return (yield from retry(context, claimed.id, attempt))
 
 
-def _claimed_record(key: str, claimed: OutboxEntry) -> Command[tuple[Record, Intent, OutboxEntry]]:
-    """The record as it is now, its intent, and what has become of a call that was claimed."""
+def _claimed_record(key: str, claimed: OutboxEntry) -> Command[tuple[Record, OutboxEntry]]:
+    """The record as it is now, and what has become of a call that was claimed."""
     record = (yield from load(key))[0]
     if record.entry(claimed.id) is None:
         # It has ended meanwhile, and so is not loaded to decide.
         record = (yield from history(key))[0]
     current = record.entry(claimed.id)
-    assert record.intent is not None
     assert current is not None
-    return record, record.intent, current
+    return record, current
 
 
-def _outcome(entry: OutboxEntry, intent: Intent, outcome: str, error: str = "") -> HandlerResult:
+def _outcome(
+    entry: OutboxEntry, intent: Intent | None, outcome: str, error: str = ""
+) -> HandlerResult:
     return HandlerResult(
-        entry_id=entry.id, name=entry.name, intent_id=intent.id, outcome=outcome, error=error
+        entry_id=entry.id,
+        name=entry.name,
+        intent_id=intent.id if intent is not None else None,
+        outcome=outcome,
+        error=error,
     )
 
 
@@ -353,15 +368,15 @@ def _settle(
     """Record how the call ended. Losing every race is safe: the claim runs out."""
 
     def attempt() -> Command[HandlerResult | None]:
-        record, intent, current = yield from _claimed_record(key, claimed)
+        record, current = yield from _claimed_record(key, claimed)
         now_ms = yield from now()
-        outcome = _outcome(claimed, intent, ran.outcome, ran.error)
+        outcome = _outcome(claimed, record.intent, ran.outcome, ran.error)
         if current.status != "pending" or (
             ran.outcome == "failed" and current.tries != claimed.tries
         ):
             # Our claim ran out and another process has taken over.
             return outcome
-        after = _settled(record, intent, current, ran, now_ms, context)
+        after = _settled(record, current, ran, now_ms, context)
         if not (yield from commit(change(record, after))):
             return None
         settled = after.entry(claimed.id)
@@ -372,7 +387,7 @@ def _settle(
 
 
 def _settled(
-    record: Record, intent: Intent, entry: OutboxEntry, ran: Ran, now_ms: int, context: FlowContext
+    record: Record, entry: OutboxEntry, ran: Ran, now_ms: int, context: FlowContext
 ) -> Record:
     log = _logged(record, entry, now_ms, ran.outcome, ran.error)
     if ran.outcome != "failed":
@@ -382,19 +397,18 @@ def _settled(
     if retry_s is not None:
         next_at_ms = now_ms + retry_s * 1000
         return record.with_entry(attrs.evolve(entry, next_at_ms=next_at_ms, log=log))
-    return _given_up(record, intent, attrs.evolve(entry, log=log), now_ms, context)
+    return _given_up(record, attrs.evolve(entry, log=log), now_ms, context)
 
 
-def _given_up(
-    record: Record, intent: Intent, entry: OutboxEntry, now_ms: int, context: FlowContext
-) -> Record:
+def _given_up(record: Record, entry: OutboxEntry, now_ms: int, context: FlowContext) -> Record:
     """No more tries, and an operator is alerted."""
     given_up = record.with_entry(attrs.evolve(entry, status="gave_up", given_up=entry.given_up + 1))
-    if entry.name == "on_attention":
-        # No other alert is left; it stays visible on the timeline and in the intent's attention.
+    if entry.name == "on_attention" or record.intent is None:
+        # No other alert is left; it stays visible in the log, on the timeline, and in the intent's
+        # attention.
         return given_up
     event = ev.own(ev.HANDLER_GAVE_UP, now_ms, subject=_gave_up_subject(entry))
-    return with_decision(given_up, decide(intent, event, context.lifecycle), now_ms, context)
+    return with_decision(given_up, decide(record.intent, event, context.lifecycle), now_ms, context)
 
 
 def _gave_up_subject(entry: OutboxEntry) -> str:

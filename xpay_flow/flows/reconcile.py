@@ -18,11 +18,12 @@ from ..effects import Command, commit, count, load, now
 from ..errors import OutcomeUnknown, StoreContended, XPayRefused
 from ..intent import Intent
 from ..records import Record, change
+from ..settings import Settings
 from ..wire import IntentAnswer
 from .checkout import REPEATABLE_MS, create_at_xpay
 from .context import FlowContext, retry
-from .parking import attach_parked, attach_to_late_owner
-from .recording import next_reconcile_ms, record_event, with_decision
+from .parking import attach_parked, attach_to_late_owner, forgotten_if_unproven
+from .recording import needs_no_question, record_event, with_decision
 from .work_queue import FailedJob, work_through
 
 # A list can lag behind a creation whose answer was an error; by then it should not.
@@ -60,12 +61,30 @@ def reconcile_record(key: str, context: FlowContext) -> Command[Sequence[Reconci
     record = (yield from _claim(found[0], context)) if found else None
     if record is None:
         return ()
-    is_last = record.reconcile_count >= len(context.settings.reconcile_schedule_s)
     result = yield from _reconcile(record, context)
     yield from count(f"reconcile.{result.outcome}")
-    if is_last:
+    if _is_late(record, context.settings) or _is_over(record, context.settings):
         yield from _end_of_schedule(key, context)
     return (result,)
+
+
+def _is_late(record: Record, settings: Settings) -> bool:
+    """The last question of the first schedule is sent: what is open now needs an operator."""
+    return record.reconcile_count >= len(settings.reconcile_schedule_s)
+
+
+def _is_over(record: Record, settings: Settings) -> bool:
+    """The last question of all is sent, or the one about a contradiction."""
+    settled = record.intent is not None and needs_no_question(record.intent)
+    return settled or record.reconcile_count >= len(_schedule(record, settings))
+
+
+def _schedule(record: Record, settings: Settings) -> tuple[int, ...]:
+    """The pauses before each question: the second schedule is for pages that can be paid late."""
+    intent = record.intent
+    if intent is None or not intent.x_intent_ids or intent.state == "cancelled":
+        return settings.reconcile_schedule_s
+    return settings.reconcile_schedule_s + settings.late_reconcile_schedule_s
 
 
 def _reconcile(record: Record, context: FlowContext) -> Command[ReconcileResult]:
@@ -87,8 +106,10 @@ def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
         # Another process sent it, or the answer came, since the list of what is due was made.
         return None
     reconcile_count = record.reconcile_count + 1
-    next_ms = next_reconcile_ms(reconcile_count, now_ms, context.settings)
-    if next_ms is None:
+    schedule = _schedule(record, context.settings)
+    if reconcile_count < len(schedule):
+        next_ms = now_ms + schedule[reconcile_count] * 1000
+    else:
         # The last request: if we die over it, it is sent again; `_end_of_schedule` ends it.
         next_ms = now_ms + context.settings.lease_s * 1000
     intent = record.intent
@@ -105,7 +126,7 @@ def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
 
 
 def _end_of_schedule(key: str, context: FlowContext) -> Command[None]:
-    """The last request is answered: record what stayed open, and poll no more."""
+    """The last question of a schedule is answered: record what stayed open."""
     with suppress(StoreContended):  # Then it stays due, and ends the next time.
         yield from retry(context, key, lambda: _try_to_end(key, context))
 
@@ -113,27 +134,33 @@ def _end_of_schedule(key: str, context: FlowContext) -> Command[None]:
 def _try_to_end(key: str, context: FlowContext) -> Command[bool]:
     record = (yield from load(key))[0]
     now_ms = yield from now()
-    if record.reconcile_at_ms is None or record.reconcile_count < len(
-        context.settings.reconcile_schedule_s
-    ):
+    is_over = _is_over(record, context.settings)
+    if record.reconcile_at_ms is None or not (is_over or _is_late(record, context.settings)):
         return True
     after = record
     open_question = _open_question(record.intent)
     if record.intent is not None and open_question is not None:
         decision = decide(record.intent, ev.own(open_question, now_ms), context.lifecycle)
         after = with_decision(record, decision, now_ms, context)
-    return (yield from commit(change(record, attrs.evolve(after, reconcile_at_ms=None))))
+    elif record.intent is None:
+        after = yield from forgotten_if_unproven(record)
+    if is_over:
+        after = attrs.evolve(after, reconcile_at_ms=None)
+    return after == record or (yield from commit(change(record, after)))
 
 
 def _open_question(intent: Intent | None) -> str | None:
     """What an operator must clear up with xPay; None if that is recorded already."""
     if intent is None:
         return None
-    question = None
-    if intent.is_paid and not intent.is_settled:
+    if needs_no_question(intent) or intent.state == "cancelled":
+        return None
+    if intent.is_paid:
         question = ev.AMOUNT_UNRESOLVED
     elif intent.state == "initiated":
         question = ev.CREATE_UNRESOLVED
+    else:
+        question = ev.STILL_OPEN
     return None if question in intent.kinds else question
 
 

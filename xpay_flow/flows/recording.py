@@ -108,7 +108,7 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
         )
         for handlers_due in decision.handlers_due
     )
-    reconcile_count, reconcile_at_ms = _next_reconcile(record, after, now_ms, context.settings)
+    reconcile_count, reconcile_at_ms = _next_reconcile(record, decision, now_ms, context.settings)
     return Record(
         key=record.key,
         version=record.version,
@@ -122,14 +122,16 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
 
 
 def _next_reconcile(
-    record: Record, after: Intent, now_ms: int, settings: Settings
+    record: Record, decision: Decision, now_ms: int, settings: Settings
 ) -> tuple[int, int | None]:
     """How often xPay was polled, and when to poll next, now that something was learned."""
-    before = record.intent
+    before, after = record.intent, decision.intent
     if before is None:
         # Fresh: its creator calls xPay at once, so a worker waits until that must be over.
         return record.reconcile_count, now_ms + settings.create_lease_s * 1000
-    if after.is_settled or after.state == "rejected":
+    if decision.reconcile_now and after.x_intent_ids:
+        return record.reconcile_count, now_ms
+    if needs_no_question(after) and not needs_no_question(before):
         return record.reconcile_count, None
     if after.is_paid and not before.is_paid:
         # A refund showed a payment of which no amount is known: poll at once.
@@ -137,6 +139,11 @@ def _next_reconcile(
     if after.x_intent_ids and not before.x_intent_ids:
         return 0, next_reconcile_ms(0, now_ms, settings)
     return record.reconcile_count, record.reconcile_at_ms
+
+
+def needs_no_question(intent: Intent) -> bool:
+    """What xPay would answer is known. A contradiction may make it worth one more question."""
+    return intent.is_settled or intent.state == "rejected"
 
 
 def next_reconcile_ms(reconcile_count: int, now_ms: int, settings: Settings) -> int | None:

@@ -14,13 +14,13 @@ import attrs
 
 from ..effects import Command, count, now
 from ..errors import UntrustedMessage
-from ..events import UNKNOWN, Event, from_webhook
+from ..events import UNKNOWN, Event, from_unreadable, from_webhook
 from ..lifecycle import Disposition
 from ..records import Record, RecordedEvent
 from ..signing import Authenticity, Headers, authenticate
-from ..wire import canonical_json, parse_object, read_webhook, without_secrets
+from ..wire import canonical_json, parse_object, read_unreadable, read_webhook, without_secrets
 from .context import FlowContext, retry
-from .parking import append_unmatched, find_owner, park
+from .parking import append_unmatched, find_owner, park, unmatched_entry
 from .recording import try_to_record
 
 # Counters of webhooks of which nothing is stored; the reason follows.
@@ -62,14 +62,20 @@ def receive_webhook(headers: Headers, body: bytes, context: FlowContext) -> Comm
         yield from count(REFUSED + error.reason)
         raise
     try:
-        message = read_webhook(body)
+        received = yield from _filed(body, _proof(proven), context)
     except UntrustedMessage as error:
-        received = yield from _quarantine(body, error, _proof(proven), context)
-    else:
-        event = from_webhook(message, _proof(proven), context.settings.metadata_key)
-        received = yield from _file(event, context)
+        yield from count(REFUSED + error.reason)
+        raise
     yield from count(f"webhook.{received.disposition}")
     return received
+
+
+def _filed(body: bytes, proof: str, context: FlowContext) -> Command[WebhookResult]:
+    try:
+        message = read_webhook(body)
+    except UntrustedMessage as error:
+        return (yield from _file_unreadable(body, error, proof, context))
+    return (yield from _file(from_webhook(message, proof, context.settings.metadata_key), context))
 
 
 def _proof(proven: Authenticity) -> str:
@@ -122,9 +128,28 @@ def _unmatched(recorded: RecordedEvent) -> WebhookResult:
 def _kept(body: bytes) -> str:
     """What operators need of bytes that make no sense: all, unless personal data shows."""
     try:
-        return canonical_json(without_secrets(parse_object(body)))
+        return canonical_json(without_secrets(parse_object(body, rigour="names")))
     except UntrustedMessage:
         return canonical_json({"body_base64": b64encode(body).decode()})
+
+
+def _file_unreadable(
+    body: bytes, error: UntrustedMessage, proof: str, context: FlowContext
+) -> Command[WebhookResult]:
+    """Record it at the intent that it names, if it names one of ours: xPay can be queried."""
+    try:
+        message = read_unreadable(body)
+    except UntrustedMessage:
+        return (yield from _quarantine(body, error, proof, context))
+    event = from_unreadable(message, proof, context.settings.metadata_key)
+
+    def attempt() -> Command[WebhookResult | None]:
+        owner = yield from find_owner(event)
+        if owner is None or owner.intent is None:
+            return (yield from _quarantine(body, error, proof, context))
+        return (yield from _record_for(owner, event, context))
+
+    return (yield from retry(context, event.event_id, attempt))
 
 
 def _quarantine(
@@ -149,5 +174,6 @@ def _quarantine(
     realm = context.settings.realm
     key = f"quarantine:{realm}:{name}"
     empty = Record(key=key, aliases=frozenset({key}), unmatched_in=realm)
-    yield from retry(context, key, lambda: append_unmatched(empty, recorded, None))
+    entry = unmatched_entry(event, now_ms, context)
+    yield from retry(context, key, lambda: append_unmatched(empty, recorded, None, entry))
     return _unmatched(recorded)

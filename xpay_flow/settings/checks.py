@@ -97,6 +97,13 @@ def other_account(value: object) -> str | None:
     return "must be the name of an account, with or without its mode, as in sandbox/my-shop"
 
 
+def event_type(value: object) -> str | None:
+    """For a type of events, as xPay writes it."""
+    if isinstance(value, str) and re.fullmatch(r"\w+(\.\w+)+", value, re.ASCII):
+        return None
+    return "must be types of events such as subscription.cycle_charged"
+
+
 def one_of(*words: str) -> Check:
     """For a choice."""
 

@@ -39,6 +39,8 @@ _DAY_S: Final = 24 * _HOUR_S
 # each request is likely to be in vain, and xPay discourages polling. No customer waits a week.
 _FIRST_HOURS_S: Final = (60, 120, 300, 900, 1 * _HOUR_S, 3 * _HOUR_S, 12 * _HOUR_S)
 RECONCILE_SCHEDULE_S: Final = _FIRST_HOURS_S + 6 * (_DAY_S,)
+# Twice after a week, then monthly: half a year in all.
+LATE_RECONCILE_SCHEDULE_S: Final = 2 * (7 * _DAY_S,) + 5 * (30 * _DAY_S,)
 # The first retries outlast a restart, the later ones an outage, the last one a night without staff.
 RETRY_SCHEDULE_S: Final = (5, 30, 120, 600, _HOUR_S, 6 * _HOUR_S, _DAY_S)
 
@@ -218,6 +220,27 @@ class Settings:
             "The pauses before each question to xPay about a payment that is still open.",
             checks.tuple_of(checks.whole(1, 30 * _DAY_S), what="whole seconds"),
             read_ints,
+        ),
+    )
+    # A page may be paid months later; each question costs one request.
+    late_reconcile_schedule_s: tuple[int, ...] = attrs.field(
+        default=LATE_RECONCILE_SCHEDULE_S,
+        metadata=_about(
+            "LATE_RECONCILE_SCHEDULE_S",
+            "The pauses before further questions about a payment that was still open when "
+            "RECONCILE_SCHEDULE_S ended; empty sends none.",
+            checks.tuple_of(checks.whole(1, 30 * _DAY_S), what="whole seconds", empty=True),
+            read_ints,
+        ),
+    )
+    quiet_event_types: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=_about(
+            "QUIET_EVENT_TYPES",
+            "Types of events that fit no payment of this flow and are expected, such as "
+            "`subscription.cycle_charged`: kept and counted, and `on_unmatched` is not called.",
+            checks.tuple_of(checks.event_type, what="types of events", empty=True),
+            read_words,
         ),
     )
     reconcile_batch: int = attrs.field(

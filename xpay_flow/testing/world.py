@@ -18,7 +18,7 @@ from xpay_flow.errors import StoreError, XPayFlowError
 from xpay_flow.flow import Flow
 from xpay_flow.flows import Checkout, PaymentStatus
 from xpay_flow.money import Money
-from xpay_flow.payment import Payment
+from xpay_flow.payment import Payment, UnmatchedEvent
 from xpay_flow.ports import HttpRequest, HttpResponse, NoAnswer, Store
 from xpay_flow.sandbox import (
     NO_ANSWER,
@@ -121,6 +121,7 @@ class World:
         )
         self.settings = Settings.sandbox(**({"requests_per_minute": 600} | settings))
         self.calls: list[tuple[str, Payment]] = []
+        self.unmatched: list[UnmatchedEvent] = []
         self.ids = CountingIds()
         self.flow_type = flow_type
         self.flow = self.new_flow(store or MemoryStore())
@@ -138,7 +139,9 @@ class World:
         flow.on_success(lambda payment: self.calls.append(("on_success", payment)))
         flow.on_failed(lambda payment: self.calls.append(("on_failed", payment)))
         flow.on_refunded(lambda payment: self.calls.append(("on_refunded", payment)))
+        flow.on_dispute(lambda payment: self.calls.append(("on_dispute", payment)))
         flow.on_attention(lambda payment: self.calls.append(("on_attention", payment)))
+        flow.on_unmatched(self.unmatched.append)
         return flow
 
     def start_checkout(

@@ -3,9 +3,9 @@
 `strict_json` takes bytes apart, `fields` reads what messages share; `webhook`, `answers` and
 `address` know one kind each; `redaction` removes what must not be kept.
 
-Whatever the bytes are, only `UntrustedMessage` is raised. Fields that carry money, identity or
-state are read strictly; fields that merely inform are None when they make no sense, since an odd
-label must not cost us the event. Nothing is dropped: the whole object stays in `raw`.
+Whatever the bytes are, only `UntrustedMessage` is raised. Fields that carry identity, type, amount
+or currency are read strictly; every other field is None and named in `ignored` when it makes no
+sense, since an odd field must not cost us the payment. The whole object stays in `raw`.
 """
 
 from .address import checkout_url
@@ -22,9 +22,10 @@ from .strict_json import (
     is_json_object,
     parse_object,
 )
-from .webhook import WebhookMessage, read_webhook
+from .webhook import FIELDS_READ, WebhookMessage, read_unreadable, read_webhook
 
 __all__ = [
+    "FIELDS_READ",
     "JSON",
     "LIMITS",
     "REASONS",
@@ -41,6 +42,7 @@ __all__ = [
     "read_error",
     "read_intent",
     "read_intent_page",
+    "read_unreadable",
     "read_webhook",
     "without_secrets",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import attrs
 
@@ -13,15 +14,18 @@ from . import fields
 from .refusal import refuse
 from .strict_json import JSON, Members, parse_object
 
+T = TypeVar("T")
+
 
 @attrs.frozen(kw_only=True)
 class IntentAnswer:
     """An intent as create-intent, get-intent or the list shows it.
 
-    `status` is kept as written, known or not. `error_code` is that of the last failed charge,
-    `payment_method` that of the charge that succeeded; both are None unless the request wanted
-    charges. `fwd_url` is a secret, since it opens the checkout, and has not been checked here: see
-    `checkout_url`.
+    Identity, status, amount and currency are read strictly; every other field that makes no sense
+    is None and named in `ignored`. `status` is kept as written, known or not. `error_code` is that
+    of the last failed charge, `payment_method` that of the charge that succeeded; both are None
+    unless the request wanted charges. `fwd_url` is a secret, since it opens the checkout, and has
+    not been checked here: see `checkout_url`.
     """
 
     x_intent_id: str
@@ -36,12 +40,13 @@ class IntentAnswer:
     presentment_currency: str | None
     created_at_ms: int | None
     succeeded_at_ms: int | None
+    ignored: tuple[str, ...] = ()
     raw: dict[str, JSON] = attrs.field(repr=False)
 
 
 def read_intent(body: bytes) -> IntentAnswer:
     """The intent in an answer of xPay's API. Raises UntrustedMessage."""
-    members = parse_object(body)
+    members = parse_object(body, rigour="fields")
     wrapped = members.get("data")
     # No page of xPay shows a wrapper, but merchants' code expects to meet one.
     if isinstance(wrapped, dict) and not members.keys() & {"xIntentId", "intentId"}:
@@ -55,7 +60,7 @@ def read_intent_page(body: bytes) -> tuple[tuple[IntentAnswer, ...], str | None]
     "Stop when `metadata.offset` is absent or null"; an empty cursor ends the list, too.
     Raises UntrustedMessage.
     """
-    members = parse_object(body)
+    members = parse_object(body, rigour="fields")
     items = members.get("data")
     if not isinstance(items, list):
         refuse("bad-field", "data is not a list")
@@ -92,19 +97,27 @@ def read_error(status: int, body: bytes) -> tuple[str, str]:
 
 
 def _intent(members: dict[str, JSON]) -> IntentAnswer:
+    ignored: list[str] = []
+
+    def read(name: str, reader: Callable[[], T]) -> T | None:
+        return fields.or_ignored(ignored, name, reader)
+
     return IntentAnswer(
         x_intent_id=fields.required(fields.xpay_id(members, "xIntentId", "intentId"), "xIntentId"),
         status=fields.required(fields.plain(members, "status"), "status"),
         amount_minor=fields.amount_minor(members),
         currency=fields.currency(members),
-        receipt_id=fields.receipt_id(members),
-        fwd_url=_address(members),
-        metadata=fields.metadata(members),
-        error_code=_last_error_code(members),
-        payment_method=_method_of_success(members),
-        presentment_currency=fields.label(members, "presentmentCurrency"),
-        created_at_ms=_moment(members.get("createdAt")),
-        succeeded_at_ms=_moment(members.get("succeededAt")),
+        receipt_id=read("receiptId", lambda: fields.receipt_id(members)),
+        fwd_url=read("fwdUrl", lambda: _address(members)),
+        metadata=read("metadata", lambda: fields.metadata(members)) or {},
+        error_code=_last_error_code(members, ignored),
+        payment_method=read("succeededCharge", lambda: _method_of_success(members)),
+        presentment_currency=read(
+            "presentmentCurrency", lambda: fields.plain(members, "presentmentCurrency")
+        ),
+        created_at_ms=read("createdAt", lambda: _moment(members, "createdAt")),
+        succeeded_at_ms=read("succeededAt", lambda: _moment(members, "succeededAt")),
+        ignored=tuple(dict.fromkeys(ignored)),
         raw=members,
     )
 
@@ -117,33 +130,40 @@ def _address(members: Members) -> str | None:
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _moment(value: JSON) -> int | None:
+def _moment(members: Members, name: str) -> int | None:
     """Milliseconds since 1970: `createdAt` is ISO 8601 in create and get, a number in the list."""
-    if type(value) is int:
-        return value if value >= 0 else None
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    # All documented examples end in +00:00, so a moment without an offset is UTC.
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return _moment((aware - _EPOCH) // timedelta(milliseconds=1))
+    value = members.get(name)
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            refuse("bad-field", f"{name} is no moment")
+        # All documented examples end in +00:00, so a moment without an offset is UTC.
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        value = (aware - _EPOCH) // timedelta(milliseconds=1)
+    if value is not None and (type(value) is not int or value < 0):
+        refuse("bad-field", f"{name} is no moment")
+    return value
 
 
-def _last_error_code(members: Members) -> str | None:
-    attempts = members.get("chargeAttempts")
+def _last_error_code(members: Members, ignored: list[str]) -> str | None:
+    """Of the last failed charge that has a code that can be read."""
+    name = "chargeAttempts"
+    attempts = members.get(name)
     if not isinstance(attempts, list):
+        ignored.extend([name] if attempts is not None else [])
         return None
-    failed = (a for a in reversed(attempts) if isinstance(a, dict) and a.get("status") == "FAILED")
-    return next((code for a in failed if (code := fields.label(a, "errorCode"))), None)
+    for attempt in reversed(attempts):
+        if isinstance(attempt, dict) and attempt.get("status") == "FAILED":
+            code = fields.or_ignored(ignored, name, partial(fields.plain, attempt, "errorCode"))
+            if code is not None:
+                return code
+    return None
 
 
 def _method_of_success(members: Members) -> str | None:
-    charge = members.get("succeededCharge")
-    used = charge.get("paymentMetadata") if isinstance(charge, dict) else None
-    return fields.label(used, "paymentMethod") if isinstance(used, dict) else None
+    used = fields.nested(fields.nested(members, "succeededCharge"), "paymentMetadata")
+    return fields.plain(used, "paymentMethod")
 
 
 def _first_line(*candidates: JSON) -> str:

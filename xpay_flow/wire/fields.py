@@ -1,24 +1,42 @@
 """How is one field of a message read? Readers that webhooks and answers share.
 
-A field that is absent or null is None. One that makes no sense raises UntrustedMessage; only a
-`label`, which merely informs, is None then, too.
+A field that is absent or null is None. One that makes no sense raises UntrustedMessage, unless it
+is read with `or_ignored`: no payment may be lost over a field that decides nothing.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from .. import messages
+from ..errors import UntrustedMessage
 from ..money import AMOUNT_MINOR_MAX
 from .refusal import refuse
-from .strict_json import JSON, Members
+from .strict_json import JSON, NO_TEXT, Members
 
-# What no name or label of ours or xPay's holds.
-CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+T = TypeVar("T")
+
+# What no name or label of ours or xPay's holds: control characters, and halves of a character.
+CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 # Refund amounts are strings in requests and integers in answers, so either may come back.
 _DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+def or_ignored(ignored: list[str], name: str, read: Callable[[], T]) -> T | None:
+    """What `read` reads; None, and the field's name among the ignored, where it makes no sense."""
+    try:
+        return read()
+    except UntrustedMessage:
+        ignored.append(name)
+        return None
+
+
+def strictly(_: list[str], __: str, read: Callable[[], T]) -> T:
+    """What `read` reads, or its refusal: the other way to read a field."""
+    return read()
 
 
 def required(value: str | None, name: str) -> str:
@@ -57,14 +75,6 @@ def receipt_id(members: Members) -> str | None:
     return None if members.get("receiptId") == "" else plain(members, "receiptId")
 
 
-def label(members: Members, name: str) -> str | None:
-    """A word for display; one that makes no sense is None."""
-    value = members.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= messages.ID_CHARS_MAX:
-        return None
-    return None if CONTROL.search(value) else value
-
-
 def amount_minor(members: Members) -> int | None:
     """Whole minor units, as an integer or as its digits in a string."""
     value = members.get("amount")
@@ -89,9 +99,13 @@ def currency(members: Members) -> str | None:
 
 
 def metadata(members: Members) -> dict[str, str]:
-    """The pairs whose value is a string, as xPay documents all of them to be."""
+    """The pairs whose value is text, as xPay documents all of them to be."""
     pairs = nested(members, "metadata")
-    return {name: value for name, value in pairs.items() if isinstance(value, str)}
+    return {
+        name: value
+        for name, value in pairs.items()
+        if isinstance(value, str) and not NO_TEXT.search(value)
+    }
 
 
 def nested(members: Members, name: str) -> dict[str, JSON]:

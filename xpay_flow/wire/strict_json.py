@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, Literal, NoReturn, TypeAlias
 
 import attrs
 
@@ -36,12 +37,23 @@ class Limits:
 LIMITS: Final = Limits()
 
 
-def parse_object(body: bytes, *, limits: Limits = LIMITS) -> dict[str, JSON]:
+# What is refused: everything odd; what could be read in two ways; nothing that has one object.
+Rigour: TypeAlias = Literal["all", "fields", "names"]
+
+
+def parse_object(
+    body: bytes, *, limits: Limits = LIMITS, rigour: Rigour = "all"
+) -> dict[str, JSON]:
     """The JSON object that is the whole of `body`, in UTF-8 without a byte order mark.
 
     Stricter than the standard in what could be read in two ways or hurts later: no key twice, no
     NaN or Infinity, no integer beyond 64 bits, no lone surrogate, no NUL. Floats stay floats, and
     the readers of amounts refuse them.
+
+    Args:
+        rigour: with `fields`, numbers and text that nothing can hold pass, for the readers of
+            fields to judge: such a number is a float, the greatest one if need be. With `names`,
+            of a key that comes twice the last counts, too: nothing that decides may be read so.
 
     Raises:
         UntrustedMessage: anything else, with a reason out of `wire.REASONS`.
@@ -49,13 +61,17 @@ def parse_object(body: bytes, *, limits: Limits = LIMITS) -> dict[str, JSON]:
     text = _decoded(body, limits)
     _check_shape(text, limits)
     try:
-        value: JSON = _decoder(limits.members_max).decode(text)
+        value: JSON = _decoder(limits.members_max, rigour).decode(text)
     except json.JSONDecodeError as error:
         refuse("not-json", f"at character {error.pos}")
     if not isinstance(value, dict):
         refuse("not-an-object")
     # Without an escape, a string holds what UTF-8 let through; most bodies have none.
-    if "\\u" in text and any(NO_TEXT.search(string) for string in _strings(value)):
+    if (
+        rigour == "all"
+        and "\\u" in text
+        and any(NO_TEXT.search(string) for string in _strings(value))
+    ):
         refuse("bad-text", "a lone surrogate or NUL")
     return value
 
@@ -139,20 +155,20 @@ def _values(text: str) -> int:
 
 # A program uses one or two sets of limits.
 @lru_cache(maxsize=8)
-def _decoder(members_max: int) -> json.JSONDecoder:
+def _decoder(members_max: int, rigour: Rigour) -> json.JSONDecoder:
     return json.JSONDecoder(
-        object_pairs_hook=partial(_members, members_max=members_max),
-        parse_int=_int,
-        parse_float=_float,
+        object_pairs_hook=partial(_members, members_max=members_max, once=rigour != "names"),
+        parse_int=_int if rigour == "all" else _any_int,
+        parse_float=_float if rigour == "all" else _any_float,
         parse_constant=_constant,
     )
 
 
-def _members(pairs: list[tuple[str, JSON]], *, members_max: int) -> dict[str, JSON]:
+def _members(pairs: list[tuple[str, JSON]], *, members_max: int, once: bool) -> dict[str, JSON]:
     if len(pairs) > members_max:
         refuse("too-many-values", "in one object")
     members = dict(pairs)
-    if len(members) != len(pairs):
+    if once and len(members) != len(pairs):
         refuse("duplicate-key")
     return members
 
@@ -168,6 +184,17 @@ def _float(digits: str) -> float:
     if len(digits) > _FLOAT_CHARS_MAX or not math.isfinite(value := float(digits)):
         refuse("bad-number", "a float that no double holds")
     return value
+
+
+def _any_int(digits: str) -> int | float:
+    if len(digits) <= _INT_CHARS_MAX and abs(value := int(digits)) <= _INT_MAX:
+        return value
+    return _any_float(digits)
+
+
+def _any_float(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else math.copysign(sys.float_info.max, value)
 
 
 def _constant(name: str) -> NoReturn:
