@@ -171,7 +171,7 @@ def test_a_parked_event_whose_intent_appears_reaches_no_handler() -> None:
     world.advance(2 * HOUR_S)
     world.flow.deliver()
     assert [] == world.unmatched
-    (parked,) = world.flow.store.history("parked:x:in_late")
+    (parked,) = world.flow.store.history("parked:sandbox/local:x:in_late")
     assert ["dropped"] == [entry.status for entry in parked.outbox]
 
 
@@ -220,7 +220,7 @@ def test_an_on_unmatched_that_fails_is_tried_again_under_one_key() -> None:
         world.flow.deliver()
         world.advance(5)
     assert (2, 1) == (len(keys), len(set(keys)))
-    (record,) = world.flow.store.history("parked:event:whe_hand")
+    (record,) = world.flow.store.history("parked:sandbox/local:event:whe_hand")
     assert ["gave_up"] == [entry.status for entry in record.outbox]
 
 
@@ -269,7 +269,7 @@ def test_parked_events_of_ecdsa_alone_are_capped_by_age() -> None:
         world.flow.store.load("x:in_1"),
         len(world.flow.store.load("x:in_2")),
     )
-    assert 1 == len(world.flow.store.history("parked:x:in_1"))
+    assert 1 == len(world.flow.store.history("parked:sandbox/local:x:in_1"))
 
 
 def send_webhook_both(world: World, event_type: str, event_id: str, **fields: Any) -> None:
