@@ -341,7 +341,7 @@ def _orphaned(effect: Orphaned, ports: AnyPorts) -> object:
 def _note(effect: Effect, answer: object, shared: Shared) -> None:
     if isinstance(effect, Commit | RunInTransaction) and answer in (True, Ran("done")):
         shared.recorded.add(effect.change)
-        shared.waiting.committed(effect.change.record)
+        shared.waiting.committed(effect.change)
 
 
 async def _awaited(answer: object) -> object:

@@ -79,7 +79,9 @@ class Flow(HandlerRegistration):
         self.xpay = XPayClient(self.run, settings)
         self._reader = store.reader()
         # By another clock than the machine's, time passes only where a query pauses by itself.
-        self._watcher = Watcher(self.ports.shared.waiting, self._reader, self.ports.clock)
+        self._watcher = Watcher(
+            self.ports.shared.waiting, self.store, self._reader, self.ports.clock
+        )
         self._reads = self._watcher.reads if clock is None else READS
         self._loops = background_threads(self, poll_s) if background else ()
 
@@ -313,7 +315,9 @@ class AsyncFlow(AsyncHandlerRegistration):
         )
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
-        self._watcher = AsyncWatcher(self.ports.shared.waiting, self._reader, self.ports.clock)
+        self._watcher = AsyncWatcher(
+            self.ports.shared.waiting, self.ports.store, self._reader, self.ports.clock
+        )
         self._reads = self._watcher.reads if clock is None else READS
         self._loops = background_tasks(self, poll_s) if background else ()
 

@@ -187,6 +187,27 @@ class HandlerLimiting(Protocol):
     def handlers_at_once_max(self) -> int | None: ...
 
 
+@runtime_checkable
+class ChangeReporting(Protocol):
+    """A capability that a store may declare: its processes report changes to each other.
+
+    Attributes:
+        can_report: False where the database at hand has no means for it.
+        can_listen: False also where reports do not reach a connection, as behind a pooler.
+    """
+
+    can_report: bool
+    can_listen: bool
+
+    def report(self, digests: Sequence[str]) -> None:
+        """Pass these words to all processes that listen. They may be lost."""
+        ...
+
+    def listen(self, reported: Callable[[str], None], stopping: Callable[[], bool]) -> None:
+        """Call `reported` with each word, until `stopping`, which is called twice a second."""
+        ...
+
+
 class AsyncReader(Protocol):
     async def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]: ...
 
@@ -235,6 +256,18 @@ class AsyncRowLocking(Protocol):
     async def orphaned(
         self, now_ms: int, limit: int, realms: Realms = EVERY_REALM
     ) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class AsyncChangeReporting(Protocol):
+    can_report: bool
+    can_listen: bool
+
+    async def report(self, digests: Sequence[str]) -> None: ...
+
+    async def listen(
+        self, reported: Callable[[str], None], stopping: Callable[[], bool]
+    ) -> None: ...
 
 
 @attrs.frozen

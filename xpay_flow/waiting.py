@@ -6,10 +6,11 @@ compares versions twice a second. Threads and event loops use the same list.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from hashlib import blake2b
 from threading import Lock
 from time import monotonic
 from typing import Final
@@ -17,7 +18,7 @@ from typing import Final
 import attrs
 
 from .effects import Waited
-from .records import Record
+from .records import Change
 
 # A commit between a customer's look and the wait that follows must not be missed. These are
 # milliseconds apart, in which a process commits fewer records than this.
@@ -51,6 +52,9 @@ class Waiting:
         self._waiters: dict[str, set[Waiter]] = {}
         self._versions: dict[str, int] = {}
         self._is_closed = False
+        self._left_at_s = monotonic()
+        # Informs other processes of a commit; see `change_reports`.
+        self.report: Callable[[Change], object] = _keep_quiet
 
     def __len__(self) -> int:
         return sum(map(len, self._waiters.values()))
@@ -74,15 +78,18 @@ class Waiting:
             those.discard(waiter)
             if not those:
                 self._waiters.pop(waiter.key, None)
+            self._left_at_s = monotonic()
 
-    def committed(self, record: Record) -> None:
-        """This version is durable now, by a commit of this process."""
+    def committed(self, change: Change) -> None:
+        """This change is durable now, by a commit of this process."""
+        record = change.record
         with self._lock:
             self._versions.pop(record.key, None)
             self._versions[record.key] = record.version
             if len(self._versions) > REMEMBERED_MAX:
                 del self._versions[next(iter(self._versions))]
         self.found(record.key, record.version)
+        self.report(change)
 
     def found(self, key: str, version: int) -> None:
         """This version is in the store: wakes those who have seen only older ones."""
@@ -90,10 +97,17 @@ class Waiting:
             if waiter.version < version:
                 waiter.wake("changed")
 
-    def reported(self, key: str) -> None:
-        """Another process reports a change; who waits for it looks again."""
-        for waiter in self._those(key):
-            waiter.wake("changed")
+    def reported(self, digest: str) -> None:
+        """Another process reports a change by `digest_of` its key: those who wait look again."""
+        for key in self.keys():
+            if digest_of(key) == digest:
+                for waiter in self._those(key):
+                    waiter.wake("changed")
+
+    @property
+    def idle_s(self) -> float:
+        """How long there has been no wait."""
+        return 0.0 if self._waiters else monotonic() - self._left_at_s
 
     def keys(self) -> tuple[str, ...]:
         """The records that are waited for. A wait that is overdue, as after a fork, is dropped."""
@@ -118,6 +132,15 @@ class Waiting:
             return ()
         with self._lock:
             return tuple(self._waiters.get(key, ()))
+
+
+def _keep_quiet(_: Change) -> None:
+    """There are no others."""
+
+
+def digest_of(key: str) -> str:
+    """What stands for a record in a report: short, and nothing of the order can be read in it."""
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 class HangUp:

@@ -15,11 +15,21 @@ from contextvars import Context
 from typing import Any, Final
 
 from . import drive
+from .change_reports import AsyncReports, Reports
 from .drive import READS, ReadTable
 from .effects import Load, Query, Waited, WaitForChange, pause
 from .errors import StoreError
 from .flows.queries import LOOK_EVERY_S, versions
-from .ports import AsyncBatchLoading, AsyncClock, AsyncReader, BatchLoading, Clock, Reader
+from .ports import (
+    AsyncBatchLoading,
+    AsyncClock,
+    AsyncReader,
+    AsyncStore,
+    BatchLoading,
+    Clock,
+    Reader,
+    Store,
+)
 from .stores.coalescing import coalesced_load
 from .waiting import Waiting, hang_up
 
@@ -45,8 +55,10 @@ def look(waiting: Waiting, *, together: bool) -> Query[None]:
 class Watcher:
     """Serves those who wait in threads."""
 
-    def __init__(self, waiting: Waiting, reader: Reader, clock: Clock) -> None:
+    def __init__(self, waiting: Waiting, store: Store, reader: Reader, clock: Clock) -> None:
         self._waiting, self._reader, self._clock = waiting, reader, clock
+        self._reports = Reports(waiting, store)
+        waiting.report = self._reports.add
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -73,8 +85,10 @@ class Watcher:
     def close(self) -> None:
         """End every wait; none begins from here on."""
         self._waiting.close()
+        self._reports.close()
 
     def _start(self) -> None:
+        self._reports.listen()
         with self._lock:
             # In a process forked since, it is not alive.
             if self._thread is None or not self._thread.is_alive():
@@ -103,8 +117,12 @@ class Watcher:
 class AsyncWatcher:
     """Serves those who wait in tasks."""
 
-    def __init__(self, waiting: Waiting, reader: AsyncReader, clock: AsyncClock) -> None:
+    def __init__(
+        self, waiting: Waiting, store: AsyncStore, reader: AsyncReader, clock: AsyncClock
+    ) -> None:
         self._waiting, self._reader, self._clock = waiting, reader, clock
+        self._reports = AsyncReports(waiting, store)
+        waiting.report = self._reports.add
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -133,11 +151,13 @@ class AsyncWatcher:
     async def close(self) -> None:
         """End every wait; none begins from here on."""
         self._waiting.close()
+        await self._reports.close()
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=CLOSE_S)
 
     def _start(self) -> None:
+        self._reports.listen()
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             # Nothing of the request that happens to be the first: it ends before this.

@@ -64,6 +64,11 @@ class Database:
     def _with(self, **options: Any) -> Engine:
         return self.engine.execution_options(**options)
 
+    @property
+    def autocommitting(self) -> Engine:
+        """The engine for what commits by itself; on PostgreSQL alone another than `engine`."""
+        return self._usual
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` finds. Raises StoreUnavailable."""
         return self._tried(lambda: self._once(self._usual, work), _can_read_again)

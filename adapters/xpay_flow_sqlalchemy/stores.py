@@ -29,7 +29,7 @@ from xpay_flow.stores.codec import is_a_name
 from xpay_flow.stores.shares import shares
 from xpay_flow.stores.turns import AsyncTurns, Turns
 
-from . import schema
+from . import notifications, schema
 from .asyncpg_fast_path import TURN_WAIT_S, Direct
 from .batch_read import BatchReading
 from .check_tables import ForCheck, for_check
@@ -190,6 +190,34 @@ class _Store:
         """See `xpay_flow.ports.Store`."""
         found = partial(self._reading.due, work=work, now_ms=now_ms, limit=limit, realms=realms)
         return self._database.read(found)
+
+    @property
+    def can_report(self) -> bool:
+        """See `xpay_flow.ports.ChangeReporting`: on PostgreSQL."""
+        return self._database.is_postgresql
+
+    @property
+    def can_listen(self) -> bool:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        return self._database.is_postgresql
+
+    def report(self, digests: Sequence[str]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`; on a connection of readers."""
+        channel = notifications.channel_of(self._tables)
+        send = partial(notifications.report, channel=channel, digests=digests)
+        self._readers.read(send)
+
+    def listen(self, reported: Callable[[str], None], stopping: Callable[[], bool]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`; on a connection of its own."""
+        channel = notifications.channel_of(self._tables)
+        notifications.listen(self._readers, channel, reported, stopping)
+
+    async def listen_awaited(
+        self, reported: Callable[[str], None], stopping: Callable[[], bool]
+    ) -> None:
+        """`listen` on a driver that is awaited."""
+        channel = notifications.channel_of(self._tables)
+        await notifications.listen_awaited(self._readers, channel, reported, stopping)
 
     def reader(self) -> SQLAlchemyReader:
         """The same records, in transactions in which the database refuses to write."""
@@ -382,6 +410,15 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         await self.check()
         # It has turns of its own.
         return await greenlet_spawn(partial(function, *args, **options))
+
+    async def report(self, digests: Sequence[str]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        # No turn of those that webhooks need: it goes by a connection of readers.
+        await greenlet_spawn(self._store.report, digests)
+
+    async def listen(self, reported: Callable[[str], None], stopping: Callable[[], bool]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        await self._store.listen_awaited(reported, stopping)
 
     async def commit_with(
         self, change: Change, work: Callable[[AsyncConnection], Awaitable[object]]

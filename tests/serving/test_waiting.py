@@ -15,9 +15,9 @@ from xpay_flow import watcher
 from xpay_flow.effects import Query, load, now, pause
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flows import queries
-from xpay_flow.records import x_intent_alias
+from xpay_flow.records import Change, x_intent_alias
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.waiting import REMEMBERED_MAX, HangUp, Waiter, Waiting
+from xpay_flow.waiting import REMEMBERED_MAX, HangUp, Waiter, Waiting, digest_of
 
 from . import waiting_kit
 from .waiting_kit import KINDS, WAIT_S, Site, answered, site, words
@@ -141,7 +141,7 @@ def test_a_waiting_status_query(
 
 
 def commits_wake_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Waiting, "committed", lambda self, record: None)
+    patch.setattr(Waiting, "committed", lambda self, change: None)
 
 
 def looks_find_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def entered(waiting: Waiting, key: str = "a", version: int = 1, seconds: float =
 def test_waiting_misses_no_commit_between_a_look_and_the_wait() -> None:
     """Who has seen an older version than was committed meanwhile does not begin to wait."""
     waiting = Waiting(10)
-    waiting.committed(record(2))
+    waiting.committed(committed(2))
     assert "changed" == entered(waiting, RECORD.key, 1).woken.result(0)
     assert not entered(waiting, RECORD.key, 2).woken.done()
 
@@ -245,9 +245,9 @@ def test_waiting_wakes_only_for_newer_versions_of_the_record() -> None:
     ours, seen, other = (
         entered(waiting, key, n) for key, n in ((RECORD.key, 1), (RECORD.key, 2), ("b", 1))
     )
-    waiting.committed(record(2))
+    waiting.committed(committed(2))
     assert [True, False, False] == [waiter.woken.done() for waiter in (ours, seen, other)]
-    waiting.reported("b")
+    waiting.reported(digest_of("b"))
     assert "changed" == other.woken.result(0)
 
 
@@ -255,7 +255,7 @@ def test_waiting_remembers_a_bounded_number_of_commits() -> None:
     """Of a million payments the last thousand are remembered."""
     waiting = Waiting(10)
     for number in range(2 * REMEMBERED_MAX):
-        waiting.committed(attrs.evolve(record(2), key=f"k{number}"))
+        waiting.committed(committed(2, f"k{number}"))
     assert not entered(waiting, "k0", 1).woken.done()
     assert entered(waiting, f"k{2 * REMEMBERED_MAX - 1}", 1).woken.done()
 
@@ -294,8 +294,8 @@ def test_a_hang_up_ends_the_wait_whichever_comes_first() -> None:
 RECORD = b.attempt().record
 
 
-def record(version: int) -> Any:
-    return attrs.evolve(RECORD, version=version)
+def committed(version: int, key: str = RECORD.key) -> Change:
+    return Change(attrs.evolve(RECORD, version=version, key=key), expected_version=version - 1)
 
 
 def test_a_store_that_is_down_ends_no_wait(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from xpay_flow.ports import (
     AsyncStore,
     BatchCommitting,
     BatchLoading,
+    ChangeReporting,
     HandlerLimiting,
     Lookup,
     Reader,
@@ -155,6 +156,30 @@ class AwaitedStore(Generic[S]):
     ) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
         return await self._call(self._store.due, work, now_ms, limit, realms)
+
+    @property
+    def can_report(self) -> bool:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        return isinstance(self._store, ChangeReporting) and self._store.can_report
+
+    @property
+    def can_listen(self) -> bool:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        return self.can_report and cast(ChangeReporting, self._store).can_listen
+
+    async def report(self, digests: Sequence[str]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        await self._call(cast(ChangeReporting, self._store).report, digests)
+
+    async def listen(self, reported: Callable[[str], None], stopping: Callable[[], bool]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        ended: list[bool] = []
+        try:
+            listen = cast(ChangeReporting, self._store).listen
+            await self._call(listen, reported, lambda: bool(ended) or stopping())
+        finally:
+            # A thread goes on when its task is cancelled.
+            ended.append(True)
 
     def reader(self) -> AwaitedReader:
         """The same records through something that cannot write."""
