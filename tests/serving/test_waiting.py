@@ -295,7 +295,8 @@ RECORD = b.attempt().record
 
 
 def committed(version: int, key: str = RECORD.key) -> Change:
-    return Change(attrs.evolve(RECORD, version=version, key=key), expected_version=version - 1)
+    after = attrs.evolve(RECORD, version=version, key=key)
+    return Change(record=after, expected_version=version - 1)
 
 
 def test_a_store_that_is_down_ends_no_wait(tmp_path: Path) -> None:
