@@ -17,7 +17,8 @@ from django.db import DatabaseError, InterfaceError, connections
 from xpay_flow.errors import XPayFlowError
 from xpay_flow.settings import Settings
 
-from .conf import database_alias, flow_settings
+from . import pooler
+from .conf import database_alias, flow_settings, is_behind_pooler
 from .database import NO_AUTOCOMMIT, VENDORS
 from .web import views_in
 
@@ -35,6 +36,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     """Keys and limits, and our entry in `DATABASES`."""
     try:
         found = flow_settings()
+        is_behind_pooler()
     except XPayFlowError as error:
         # The first line is a heading; each other one names a setting and never its value.
         lines = str(error).splitlines()
@@ -64,7 +66,8 @@ def check_database(databases: Sequence[str] | None = None, **_: Any) -> list[Che
     try:
         with connections[alias].cursor() as cursor:
             look = {"sqlite": _of_sqlite, "postgresql": _of_postgresql}
-            return [*look.get(connections[alias].vendor, _of_nothing)(cursor)]
+            messages = [*look.get(connections[alias].vendor, _of_nothing)(cursor)]
+        return [*messages, *_of_pooler(alias)]
     except (DatabaseError, InterfaceError) as error:
         return [_error(f"the database {alias!r} cannot be reached: {error}", "E008")]
 
@@ -147,7 +150,20 @@ def _of_postgresql(cursor: Any) -> Iterator[CheckMessage]:
     if shown["statement_timeout"] == "0":
         text = "a statement may wait without a limit, and a webhook must be answered in time"
         hint = 'set "OPTIONS": {"options": "-c statement_timeout=1200"} in DATABASES'
+        if is_behind_pooler():
+            hint = "set it for the user: ALTER ROLE shop SET statement_timeout = 1200"
         yield _warning(text, "W004", hint)
+
+
+def _of_pooler(alias: str) -> Iterator[CheckMessage]:
+    if connections[alias].vendor != "postgresql":
+        return
+    if not is_behind_pooler():
+        if pooler.is_found(alias):
+            yield _error(pooler.ADD_SETTING, "E011", pooler.HINT)
+    elif connections[alias].settings_dict["OPTIONS"].get("prepare_threshold") is not None:
+        text = "statements are prepared, which a pooler in transaction mode mixes up"
+        yield _error(text, "E012", 'leave "prepare_threshold" out of OPTIONS')
 
 
 def _of_nothing(_: Any) -> Iterator[CheckMessage]:

@@ -27,6 +27,9 @@ from xpay_flow.settings import ENV_PREFIX
 
 NAME: Final = "XPAY_FLOW"
 DATABASE: Final = "DATABASE"
+POOLER: Final = "POOLER"
+# These are for the store, and the others for `Settings`.
+_OF_STORE: Final = (DATABASE, POOLER)
 
 _FIELDS: Final[Mapping[str, str]] = {
     str(field.metadata["env"]).removeprefix(ENV_PREFIX): field.name
@@ -45,7 +48,7 @@ def flow_settings() -> Settings:
     Raises:
         ConfigurationError: as `Settings`.
     """
-    given = {name: value for name, value in _project_settings().items() if name != DATABASE}
+    given = {name: value for name, value in _project_settings().items() if name not in _OF_STORE}
     if not given:
         return Settings.from_env()
     problems = [_hint(name) for name in sorted(set(given) - set(_FIELDS))]
@@ -58,6 +61,16 @@ def flow_settings() -> Settings:
 def database_alias() -> str:
     """Which of `DATABASES` keeps the payments."""
     return str(_project_settings().get(DATABASE, DEFAULT_DB_ALIAS))
+
+
+def is_behind_pooler() -> bool:
+    """Whether a connection pooler in transaction mode is between Django and the database."""
+    mode = _project_settings().get(POOLER)
+    if mode not in (None, "transaction"):
+        raise ConfigurationError(
+            f'{POOLER} in {NAME} must be "transaction", or left out: other modes need none'
+        )
+    return mode is not None
 
 
 def _project_settings() -> Mapping[str, Any]:
@@ -73,6 +86,6 @@ def _value(value: Any) -> Any:
 
 
 def _hint(name: str) -> str:
-    close = get_close_matches(name, [DATABASE, *_FIELDS], n=1)
+    close = get_close_matches(name, [*_OF_STORE, *_FIELDS], n=1)
     hint = f"did you mean {close[0]}?" if close else "remove it"
     return f"{quoted(name)} is not a setting: {hint}"

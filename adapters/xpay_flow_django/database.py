@@ -32,6 +32,7 @@ from xpay_flow.errors import (
 )
 from xpay_flow.stores.shares import CONNECTIONS, Shares, shares
 
+from .conf import is_behind_pooler
 from .sync_replication import standby_confirmed
 
 T = TypeVar("T")
@@ -123,8 +124,10 @@ class Database:
 
     @property
     def shares(self) -> Shares:
-        """How many handlers may run at once; SQLite locks whole files, and so no rows."""
-        return shares(_pool_size(connections[self.alias].settings_dict), self.is_postgresql)
+        """How many handlers may run at once, and whether each may hold a row lock."""
+        # SQLite locks whole files. Behind a pooler a lock would keep one of its few connections.
+        can_lock = self.is_postgresql and not is_behind_pooler()
+        return shares(_pool_size(connections[self.alias].settings_dict), can_lock)
 
     @property
     def is_inside(self) -> bool:

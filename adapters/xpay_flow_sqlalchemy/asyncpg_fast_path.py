@@ -33,9 +33,10 @@ TURN_WAIT_S: Final = 5.0
 class Direct(Database):
     """The `Database` for single statements, over connections beside the engine's."""
 
-    def __init__(self, engine: Engine, most: int) -> None:
+    def __init__(self, where: engines.Place, engine: Engine) -> None:
         super().__init__(engine)
-        self.connections = Connections(engines.asyncpg_connect(engine), most)
+        most = min(engines.DIRECT, where.connections)
+        self.connections = Connections(engines.asyncpg_connect(where, engine), most)
         self._words: dict[Any, _Compiled] = {}
 
     def _connect(self, engine: Engine) -> Any:

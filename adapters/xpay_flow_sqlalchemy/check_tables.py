@@ -91,10 +91,10 @@ def for_check(
 def _connected(where: Place) -> Generator[Callable[[Callable[[Connection], None]], None]]:
     """A function that runs work on one connection, over either kind of driver."""
     if not where.is_async:
-        with plain_engine(where.url).connect() as connection:
+        with plain_engine(where).connect() as connection:
             yield lambda work: work(connection)
         return
-    awaited = plain_async_engine(where.url).connect()
+    awaited = plain_async_engine(where).connect()
     with asyncio.Runner() as runner:
         runner.run(_started(awaited))
         try:

@@ -16,7 +16,7 @@ from xpay_flow.errors import ERROR_CHARS_MAX, ConfigurationError, StoreUnavailab
 from xpay_flow.ports import HandlerRolledBack
 
 from .columns import MYSQL
-from .engines import afresh_in_children
+from .forks import afresh_in_children
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class Database:
                     acknowledge(connection)
             except BaseException as error:
                 _give_up(connection)
-                # asyncpg raises from several trees, so what is not ours is taken to be a driver's.
+                # asyncpg raises from several trees, so any other error is taken to be a driver's.
                 if isinstance(error, Exception) and not isinstance(error, _OURS):
                     raise StoreUnavailable(_error_text(step, error)) from error
                 raise

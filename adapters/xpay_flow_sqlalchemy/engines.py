@@ -5,15 +5,12 @@ The URL, or an engine of your own, may override all of it.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import partial
 from importlib import import_module
 from time import monotonic
 from typing import Any, Final
-from weakref import WeakSet
 
 import attrs
 from sqlalchemy import Engine, create_engine, event, make_url
@@ -23,9 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from xpay_flow.errors import ConfigurationError, MissingExtra
-from xpay_flow.stores.shares import CONNECTIONS, CONNECTIONS_MIN
+from xpay_flow.stores.shares import CONNECTIONS, CONNECTIONS_BEHIND_POOLER, CONNECTIONS_MIN
 from xpay_flow.stores.sqlite_durability import keep_commits, write_ahead
 
+from . import pooler
 from .columns import MYSQL
 from .names import DEFAULT_PREFIX, Names
 
@@ -67,6 +65,7 @@ class Place:
     url: URL
     names: Names
     connections: int = CONNECTIONS
+    pooler: bool = False
 
     @property
     def is_async(self) -> bool:
@@ -78,7 +77,7 @@ def place(url: str) -> Place:
     """Read a URL of ours.
 
     Beside what SQLAlchemy and the driver understand, it may have `table_prefix` and
-    `table_schema`, see `Names`, and `connections`, see `shares`.
+    `table_schema`, see `Names`, `connections`, see `xpay_flow.stores.shares`, and `pooler`.
     """
     try:
         parsed = make_url(url.removeprefix(_OURS))
@@ -93,18 +92,32 @@ def place(url: str) -> Place:
     names = Names(
         prefix=_one(parsed, "table_prefix") or DEFAULT_PREFIX, schema=_one(parsed, "table_schema")
     )
+    behind = _pooler(parsed)
+    usual = CONNECTIONS_BEHIND_POOLER if behind else CONNECTIONS
     return Place(
-        parsed.difference_update_query(_OUR_OPTIONS), names, _number(parsed, "connections")
+        url=parsed.difference_update_query(_OUR_OPTIONS),
+        names=names,
+        connections=_number(parsed, "connections", usual),
+        pooler=behind,
     )
 
 
-_OUR_OPTIONS: Final = ("table_prefix", "table_schema", "connections")
+_OUR_OPTIONS: Final = ("table_prefix", "table_schema", "connections", "pooler")
 
 
-def _number(url: URL, name: str) -> int:
+def _pooler(url: URL) -> bool:
+    given = _one(url, "pooler")
+    if given not in (None, "transaction"):
+        raise ConfigurationError("write pooler=transaction, or leave it out: other modes need none")
+    if given is not None and url.get_backend_name() != "postgresql":
+        raise ConfigurationError("pooler=transaction is for PostgreSQL")
+    return given is not None
+
+
+def _number(url: URL, name: str, usual: int) -> int:
     given = _one(url, name)
     if given is None:
-        return CONNECTIONS
+        return usual
     if not given.isdecimal() or int(given) < CONNECTIONS_MIN:
         raise ConfigurationError(f"{name} must be a whole number, at least {CONNECTIONS_MIN}")
     return int(given)
@@ -119,15 +132,17 @@ def _one(url: URL, name: str) -> str | None:
 
 def open_engine(where: Place) -> Engine:
     """The engine of a program that blocks."""
-    engine: Engine = _made(create_engine, where.url, **_pool_options(where.connections))
+    engine: Engine = _made(create_engine, where, **_pool_options(where.connections))
     _watch(engine)
+    if where.pooler:
+        pooler.limit_statements(engine, 2 * STATEMENT_MS / 1000)
     return engine
 
 
 def open_async_engine(where: Place) -> AsyncEngine:
     """The engine of a program that awaits."""
     options = _pool_options(where.connections)
-    engine: AsyncEngine = _made(create_async_engine, where.url, **options)
+    engine: AsyncEngine = _made(create_async_engine, where, **options)
     _watch(engine.sync_engine)
     return engine
 
@@ -155,15 +170,15 @@ def reader_engine(engine: Engine) -> Engine:
     return another_engine(engine) if isinstance(engine.pool, QueuePool) else engine
 
 
-def plain_engine(url: URL) -> Engine:
+def plain_engine(where: Place) -> Engine:
     """An engine for migrations: nothing is kept, and a statement has no limit but for its locks."""
-    engine: Engine = _made(create_engine, url, patient=True, poolclass=NullPool)
+    engine: Engine = _made(create_engine, where, patient=True, poolclass=NullPool)
     return engine
 
 
-def plain_async_engine(url: URL) -> AsyncEngine:
+def plain_async_engine(where: Place) -> AsyncEngine:
     """The same for a driver that is awaited."""
-    engine: AsyncEngine = _made(create_async_engine, url, patient=True, poolclass=NullPool)
+    engine: AsyncEngine = _made(create_async_engine, where, patient=True, poolclass=NullPool)
     return engine
 
 
@@ -177,12 +192,13 @@ def _pool_options(connections: int) -> dict[str, Any]:
     }
 
 
-def _made(create: Any, url: URL, *, patient: bool = False, **options: Any) -> Any:
+def _made(create: Any, where: Place, *, patient: bool = False, **options: Any) -> Any:
+    url = where.url
     driver = url.drivername.partition("+")[2]
     if url.get_backend_name() in MYSQL:
         # A lock that covers gaps would make strangers wait for each other.
         options["isolation_level"] = "READ COMMITTED"
-    arguments = _driver_options(url, patient)
+    arguments = _driver_options(where, patient)
     try:
         return create(url, connect_args=arguments, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
@@ -192,13 +208,15 @@ def _made(create: Any, url: URL, *, patient: bool = False, **options: Any) -> An
         raise ConfigurationError(f"the URL of the database cannot be used: {error}") from None
 
 
-def asyncpg_connect(engine: Engine) -> Callable[[], Awaitable[Any]]:
+def asyncpg_connect(where: Place, engine: Engine) -> Callable[[], Awaitable[Any]]:
     """What makes a connection of the driver itself, as an engine of ours would have it."""
-    _, options = engine.dialect.create_connect_args(engine.url)
-    # In SQLAlchemy's words: without prepared statements, as some poolers between want it.
+    _, of_url = engine.dialect.create_connect_args(engine.url)
+    options = {**of_url, **_driver_options(where)}
+    # In SQLAlchemy's words: without prepared statements.
     if options.pop("prepared_statement_cache_size", None) == 0:
         options["statement_cache_size"] = 0
-    return partial(asyncpg_module().connect, **options, **_driver_options(engine.url))
+    options.pop("prepared_statement_name_func", None)
+    return partial(asyncpg_module().connect, **options)
 
 
 def asyncpg_module() -> Any:
@@ -206,11 +224,16 @@ def asyncpg_module() -> Any:
     return import_module("asyncpg")
 
 
-def _driver_options(url: URL, patient: bool = False) -> dict[str, Any]:
+def _driver_options(where: Place, patient: bool = False) -> dict[str, Any]:
     """Our options for the driver, but for those that the URL sets."""
-    driver = url.drivername.partition("+")[2] or url.drivername
+    driver = where.url.drivername.partition("+")[2] or where.url.drivername
     arguments = _connect_arguments(driver, patient)
-    return {name: value for name, value in arguments.items() if name not in url.query}
+    if where.pooler:
+        # Settings of a session are not kept by it, and some poolers refuse them.
+        arguments.pop("options", None)
+        arguments.pop("server_settings", None)
+        arguments |= pooler.options(driver, None if patient else 2 * STATEMENT_MS / 1000)
+    return {name: value for name, value in arguments.items() if name not in where.url.query}
 
 
 def _connect_arguments(driver: str, patient: bool) -> dict[str, Any]:
@@ -289,22 +312,3 @@ def _watch(engine: Engine) -> None:
 def _prepare_sqlite(connection: Any, _: object) -> None:
     write_ahead(connection)
     keep_commits(connection)
-
-
-# A connection must not be used by two processes. A forked child starts with an empty pool, and
-# leaves the parent's connections open: closing them would end them for the parent, too.
-_engines: WeakSet[Engine] = WeakSet()
-
-
-def afresh_in_children(engine: Engine) -> None:
-    """Have forked processes make connections of their own."""
-    _engines.add(engine)
-
-
-def _in_child() -> None:
-    for engine in list(_engines):
-        engine.dispose(close=False)
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_in_child)

@@ -78,7 +78,7 @@ def _changed(url: str, act: Callable[[Config], None]) -> int:
     where = place(url)
 
     def change(connection: Connection, tables: Tables) -> int:
-        _take_turn(connection, where.names)
+        _take_turn(connection, where)
         _refuse_a_strangers(connection, tables)
         act(_config(connection, where.names))
         connection.commit()
@@ -96,8 +96,13 @@ _TURNS: Final = {
 }
 
 
-def _take_turn(connection: Connection, names: Names) -> None:
+def _take_turn(connection: Connection, where: Place) -> None:
     """Wait until no other process changes these tables: a deployment may start many at once."""
+    if where.pooler:
+        # The session has no settings; these end with the transaction.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENT_S:.0f}s'"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+    names = where.names
     turn = _TURNS[connection.dialect.name]
     account = names.of("alembic_version")
     given = connection.execute(text(turn.format(name=account, patient_s=PATIENT_S)))
@@ -134,7 +139,7 @@ def _run(where: Place, work: Callable[[Connection, Tables], T]) -> T:
     try:
         if where.is_async:
             return asyncio.run(_awaited(where, lambda connection: work(connection, tables)))
-        engine = plain_engine(where.url)
+        engine = plain_engine(where)
         with engine.connect() as connection:
             return work(connection, tables)
     except (SQLAlchemyError, OSError) as error:
@@ -142,7 +147,7 @@ def _run(where: Place, work: Callable[[Connection, Tables], T]) -> T:
 
 
 async def _awaited(where: Place, work: Callable[[Connection], T]) -> T:
-    engine = plain_async_engine(where.url)
+    engine = plain_async_engine(where)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(work)

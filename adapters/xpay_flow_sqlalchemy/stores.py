@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from copy import copy
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
@@ -29,13 +29,12 @@ from xpay_flow.stores.codec import is_a_name
 from xpay_flow.stores.shares import shares
 from xpay_flow.stores.turns import AsyncTurns, Turns
 
-from . import notifications, schema
+from . import notifications, pooler, schema
 from .asyncpg_fast_path import TURN_WAIT_S, Direct
 from .batch_read import BatchReading
 from .check_tables import ForCheck, for_check
 from .database import Database, HandlerError, refuse_autocommit
 from .engines import (
-    DIRECT,
     PATIENT_S,
     POOL_WAIT_S,
     READERS,
@@ -100,13 +99,18 @@ class SQLAlchemyReader:
 class _Store:
     """The store, on an engine whose driver may or may not be awaited underneath."""
 
-    def __init__(self, engine: Engine, tables: Tables) -> None:
+    def __init__(self, engine: Engine, tables: Tables, behind_pooler: bool) -> None:
         self._tables = tables
+        self._behind_pooler = behind_pooler
+        # What is between us and the server; known after `check`.
+        self.pooler_found: pooler.Found = "none"
         self.use_engine(engine)
         self._reading = (BatchReading if self._database.is_postgresql else Reading)(tables)
         self._writing = (OneStatement if self._database.is_postgresql else Writing)(tables)
         self._handler_guard = HandlerGuard(tables, self._writing)
-        self.shares = shares(connections_of(engine), engine.dialect.name in DIALECTS)
+        # Behind a pooler a lock would keep one of its few connections while a handler runs.
+        can_lock = engine.dialect.name in DIALECTS and not behind_pooler
+        self.shares = shares(connections_of(engine), can_lock)
         self.can_lock = self.shares.row_locks
 
     @property
@@ -129,9 +133,25 @@ class _Store:
         return 1 if self._database.engine.dialect.name == "sqlite" else self.shares.handlers
 
     def check(self) -> None:
-        """Raise SchemaMismatch unless this version can work on the tables as they are."""
+        """Look at what is in between, and at the tables.
+
+        Raises:
+            ConfigurationError: a connection pooler that must be named; or the engine cannot be
+                used behind one, or commits each statement by itself.
+            SchemaMismatch: this version cannot work on the tables as they are.
+        """
+        if self._database.is_postgresql:
+            self._look_between()
         self._database.read(refuse_autocommit)
         self._database.read(partial(schema.check, tables=self._tables))
+
+    def _look_between(self) -> None:
+        clients = self.shares.connections
+        if not self._behind_pooler:
+            self.pooler_found = pooler.refuse_unless_named(self._database, clients)
+            return
+        self._database.read(pooler.refuse_prepared)
+        self.pooler_found = pooler.found(self._database, clients)
 
     def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
@@ -198,8 +218,8 @@ class _Store:
 
     @property
     def can_listen(self) -> bool:
-        """See `xpay_flow.ports.ChangeReporting`."""
-        return self._database.is_postgresql
+        """See `xpay_flow.ports.ChangeReporting`: where the server's sessions are our own."""
+        return self._database.is_postgresql and not self._behind_pooler
 
     def report(self, digests: Sequence[str]) -> None:
         """See `xpay_flow.ports.ChangeReporting`; on a connection of readers."""
@@ -246,15 +266,24 @@ class SQLAlchemyStore(_Store):
     Args:
         engine: yours; closing the store leaves it open. See `from_url` for one of ours.
         tables: with a prefix, a schema or a `MetaData` of your own.
+        pooler: "transaction" where a connection pooler in that mode is in between, and the engine
+            prepares nothing.
 
     Raises:
-        ConfigurationError: there is no store for this kind of database or driver.
+        ConfigurationError: there is no store for this kind of database or driver; or a pooler was
+            found that is not named.
         SchemaMismatch: the tables are missing, too old or too new; the text names the remedy.
         StoreUnavailable: the database did not answer.
     """
 
-    def __init__(self, engine: Engine, tables: Tables | None = None) -> None:
-        super().__init__(engine, tables or Tables())
+    def __init__(
+        self,
+        engine: Engine,
+        tables: Tables | None = None,
+        *,
+        pooler: Literal["transaction"] | None = None,
+    ) -> None:
+        super().__init__(engine, tables or Tables(), pooler is not None)
         self._engine_of_ours: Engine | None = None
         self._limit_handlers()
         self.check()
@@ -267,13 +296,13 @@ class SQLAlchemyStore(_Store):
     def from_url(cls, url: str) -> SQLAlchemyStore:
         """`postgresql://…`, `mysql://…`, `mariadb://…` or `sqlalchemy+sqlite:///…`.
 
-        After a question mark it takes what the driver takes, and `table_prefix` and
-        `table_schema`.
+        After a question mark it takes what the driver takes, and `table_prefix`, `table_schema`,
+        `connections` and `pooler`.
         """
         where = place(url)
         engine = open_engine(where)
         try:
-            store = cls(engine, Tables(names=where.names))
+            store = cls(engine, Tables(names=where.names), pooler=_mode(where))
         except BaseException:
             engine.dispose()
             raise
@@ -334,18 +363,25 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
 
     Args:
         engine: yours; closing the store leaves it open.
-        tables: with a prefix, a schema or a `MetaData` of your own.
+        tables, pooler: see `SQLAlchemyStore`.
 
     Raises:
         ConfigurationError, SchemaMismatch, StoreUnavailable: as `SQLAlchemyStore`.
     """
 
-    def __init__(self, engine: AsyncEngine, tables: Tables | None = None) -> None:
-        super().__init__(_Store(engine.sync_engine, tables or Tables()))
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        tables: Tables | None = None,
+        *,
+        pooler: Literal["transaction"] | None = None,
+    ) -> None:
+        super().__init__(_Store(engine.sync_engine, tables or Tables(), pooler is not None))
         self._engine = engine
         self._limit()
         self._direct: Direct | None = None
         self._engine_of_ours: AsyncEngine | None = None
+        self._where: Place | None = None
         self._is_checked = False
 
     @classmethod
@@ -355,11 +391,13 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         tables = Tables(names=where.names)
         # A program that cannot work should not start; and here nothing can be awaited.
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, _check_once(where, tables)).result(2 * PATIENT_S)
+            check = thread.submit(asyncio.run, _check_once(where, tables))
+            found = check.result(2 * PATIENT_S)
         engine = open_async_engine(where)
-        store = cls(engine, tables)
-        store._engine_of_ours, store._is_checked = engine, True
-        store._go_direct()
+        store = cls(engine, tables, pooler=_mode(where))
+        store._store.pooler_found = found
+        store._engine_of_ours, store._is_checked, store._where = engine, True, where
+        store._go_direct(where)
         return store
 
     @classmethod
@@ -376,7 +414,8 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         twin._store = copy(self._store)
         twin._store.use_engine(twin._engine.sync_engine)
         twin._limit()
-        twin._go_direct()
+        if self._where is not None:
+            twin._go_direct(self._where)
         return twin
 
     def _limit(self) -> None:
@@ -389,11 +428,9 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
             self._store.transactions_at_once, "transactions of handlers"
         )
 
-    def _go_direct(self) -> None:
+    def _go_direct(self, where: Place) -> None:
         if self._engine.dialect.driver == "asyncpg":
-            self._direct = Direct(
-                self._engine.sync_engine, min(DIRECT, self._store.shares.connections)
-            )
+            self._direct = Direct(where, self._engine.sync_engine)
             self._store.go_direct(self._direct)
 
     async def _call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
@@ -481,11 +518,17 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         await self.aclose()
 
 
-async def _check_once(where: Place, tables: Tables) -> None:
-    engine = plain_async_engine(where.url)
+def _mode(where: Place) -> Literal["transaction"] | None:
+    return "transaction" if where.pooler else None
+
+
+async def _check_once(where: Place, tables: Tables) -> pooler.Found:
+    engine = plain_async_engine(where)
     try:
         async with asyncio.timeout(PATIENT_S):
-            await AsyncSQLAlchemyStore(engine, tables).check()
+            store = AsyncSQLAlchemyStore(engine, tables, pooler=_mode(where))
+            await store.check()
+            return store._store.pooler_found
     except TimeoutError:
         raise StoreUnavailable(f"the database did not answer in {PATIENT_S:.0f} s") from None
     finally:

@@ -21,6 +21,24 @@ One error lists all problems, and never quotes a value.
 """
 
 
+# Of the stores of `xpay_flow_sqlalchemy`; they are read by `engines.place`.
+URL_OPTIONS = """\
+## Options in the URL of a store
+
+The URL of PostgreSQL, MariaDB or MySQL may end with a question mark and these, joined by `&`; \
+others go to the driver. See [Use PostgreSQL](../how-to/use-postgresql.md).
+
+| Option | Default | Meaning |
+| --- | --- | --- |
+| `pooler=transaction` | no pooler | A connection pooler in transaction mode is in \
+between; PostgreSQL only. |
+| `connections=10` | `18`; behind a pooler `10` | The most connections of a process, beside 2 \
+for status queries and, with asyncpg, 10 for webhooks; at least 3. |
+| `table_prefix=pay_` | `xpay_flow_` | Tables begin with it. |
+| `table_schema=payments` | the database's own | The schema that the tables are in. |
+"""
+
+
 def settings_page() -> str:
     rows = table(
         ("Name", "Variable", "Default", "Meaning"),
@@ -30,7 +48,7 @@ def settings_page() -> str:
             if field.init
         ),
     )
-    return f"# Settings\n\n{INTRODUCTION}\n{rows}\n"
+    return f"# Settings\n\n{INTRODUCTION}\n{rows}\n\n{URL_OPTIONS}"
 
 
 def _default(field: attrs.Attribute[Any]) -> str:

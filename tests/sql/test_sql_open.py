@@ -279,7 +279,7 @@ def test_the_sqlite_file_is_as_durable_as_the_other_stores(tmp_path: Path) -> No
     """A commit that returned survives a power cut here, too."""
     url = f"sqlalchemy+sqlite:///{tmp_path}/payments.db"
     migrating.upgrade(url)
-    engine = engines.open_engine(engines.place(url).url)
+    engine = engines.open_engine(engines.place(url))
     with engine.connect() as connection:
         found = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()

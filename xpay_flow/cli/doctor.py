@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -87,13 +87,25 @@ def _check_store(url: str | None) -> Iterator[Finding]:
         text = "there is no file yet; the first start makes it"
         yield Finding(verdict="note", about="store", text=text)
     else:
-        yield _opened(url)
+        yield from _opened(url)
 
 
-def _opened(url: str) -> Finding:
+def _opened(url: str) -> Iterator[Finding]:
     try:
         with existing_store(url) as store:
             due = len(store.due("deliver", 2**53, 1000))
+            between = _POOLERS.get(getattr(store, "pooler_found", "none"))
     except XPayFlowError as error:
-        return Finding(verdict="wrong", about="store", text=str(error))
-    return Finding(verdict="ok", about="store", text=f"opened; {due} payment(s) have handlers due")
+        yield Finding(verdict="wrong", about="store", text=str(error))
+        return
+    yield Finding(verdict="ok", about="store", text=f"opened; {due} payment(s) have handlers due")
+    if between is not None:
+        yield Finding(verdict="note", about="store", text=between)
+
+
+# What a store has found between it and its server; without the option it does not open.
+_POOLERS: Final = {
+    "transaction": "behind a connection pooler in transaction mode, as the URL says",
+    "unknown": "behind a connection pooler; if it is in transaction mode, the URL needs "
+    "pooler=transaction",
+}

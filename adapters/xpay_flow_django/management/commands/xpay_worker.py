@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from argparse import ArgumentParser
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 
 from xpay_flow import Flow, StoreError, XPayFlowError
 from xpay_flow.background import POLL_S
 from xpay_flow.signals import on_stop
 from xpay_flow.worker import Result, in_json, in_words, looking, one_pass, work_until
+from xpay_flow_django import pooler
+from xpay_flow_django.conf import database_alias, is_behind_pooler
 from xpay_flow_django.database import connection_is_managed
 from xpay_flow_django.web import flow_in
 
@@ -43,6 +46,7 @@ class Command(BaseCommand):
                 "the flow has no handlers: import the module that registers @flow.on_success "
                 "where the URLconf does"
             )
+        _refuse_unnamed_pooler()
         poll_s = None if once else poll
         self.stderr.write(f"xpay_worker, {looking(poll_s)}")
         token = connection_is_managed.set(True)
@@ -68,3 +72,14 @@ class Command(BaseCommand):
         # One event loop for all passes: an AsyncFlow keeps connections in it.
         with on_stop(stop.set), asyncio.Runner() as runner:
             work_until(stop, one, poll_s, self.stderr.write)
+
+
+def _refuse_unnamed_pooler() -> None:
+    alias = database_alias()
+    with suppress(DatabaseError):  # A database that is away for a while comes back.
+        if (
+            connections[alias].vendor == "postgresql"
+            and not is_behind_pooler()
+            and pooler.is_found(alias)
+        ):
+            raise CommandError(f"{pooler.ADD_SETTING}: {pooler.HINT}")
