@@ -10,17 +10,21 @@ This only translates; `xpay_flow.endpoints` decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
-from xpay_flow.adapter_kit import ROUTES, Body, answering, only_flow, parse_query, route_name, start
-from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebResponse
+from xpay_flow.adapter_kit import ROUTES, ASGIAnswers, Receive, only_flow, route_name, start
+from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 
 try:
     from aiohttp import web
 except ImportError:
     raise MissingExtra("xpay_flow_aiohttp", "aiohttp") from None
+
+# How often a waiting query looks whether its client is still there.
+HANG_UP_LOOK_S: Final = 0.25
 
 
 def routes(flow: RequestHandler | AsyncRequestHandler) -> web.Application:
@@ -31,9 +35,9 @@ def routes(flow: RequestHandler | AsyncRequestHandler) -> web.Application:
     Args:
         flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
     """
-    app, answer = web.Application(), answering(flow)
+    app, answers = web.Application(), ASGIAnswers(flow)
     for path in ROUTES:
-        served = _Route(flow, path, answer).answer
+        served = _Route(answers, path).answer
         # Every method goes to the endpoint, so that it is the endpoint that refuses one.
         app.router.add_route("*", path, served, name=f"xpay_{route_name(path)}")
         app.router.add_route("*", f"{path}/", served)
@@ -66,29 +70,46 @@ def _flows_in(routes: Iterable[web.AbstractRoute]) -> Iterator[object]:
 class _Route:
     """One route of a flow, behind aiohttp's requests and responses."""
 
-    def __init__(
-        self,
-        flow: RequestHandler | AsyncRequestHandler,
-        path: str,
-        answer: Callable[[WebRequest], Awaitable[WebResponse]],
-    ) -> None:
-        self.flow, self._path, self._answer = flow, path, answer
+    def __init__(self, answers: ASGIAnswers, path: str) -> None:
+        self.flow = answers.flow
+        self._answers, self._path = answers, path
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        found = await self._answer(
-            WebRequest(
-                method=request.method,
-                path=self._path,
-                query=parse_query(request.rel_url.raw_query_string.encode("ascii", "replace")),
-                headers=tuple(request.headers.items()),
-                body=await self._read(request),
-            )
-        )
-        return web.Response(body=found.body, status=found.status, headers=dict(found.headers))
+        found = await self._answers.answer(self._path, _scope(request), _receiver(request))
+        if found is None:
+            return web.Response()  # The client is gone.
+        response = web.Response(body=found.body, status=found.status, headers=dict(found.headers))
+        if response.headers.get("Connection") == "close":
+            response.force_close()
+        return response
 
-    async def _read(self, request: web.Request) -> bytes:
-        # Not `request.read()`: that has a limit of its own, and another answer to what is beyond.
-        body = Body(self.flow)
-        while body.wanted and (chunk := await request.content.read(body.wanted)):
-            body.add(chunk)
-        return bytes(body)
+
+def _scope(request: web.Request) -> dict[str, Any]:
+    """A request in the words of ASGI, which the rules for all frameworks in an event loop use."""
+    return {
+        "method": request.method,
+        "query_string": request.rel_url.raw_query_string.encode("ascii", "replace"),
+        "headers": request.raw_headers,
+        "http_version": f"{request.version.major}.{request.version.minor}",
+    }
+
+
+def _receiver(request: web.Request) -> Receive:
+    """The body of a request, and then its client's end, in the words of ASGI."""
+
+    more = True
+
+    async def receive() -> dict[str, Any]:
+        nonlocal more
+        if more:
+            # Not `request.read()`: that has a limit of its own, and another answer to what is
+            # beyond it.
+            chunk = await request.content.readany()
+            more = not request.content.at_eof()
+            return {"type": "http.request", "body": chunk, "more_body": more}
+        # aiohttp reports the end of a connection by its transport alone.
+        while (transport := request.transport) is not None and not transport.is_closing():
+            await asyncio.sleep(HANG_UP_LOOK_S)
+        return {"type": "http.disconnect"}
+
+    return receive

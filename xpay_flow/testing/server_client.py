@@ -1,6 +1,8 @@
 """How does the adapter suite reach a server that listens at an address?
 
     class TestBehindUvicorn(AdapterSuite):
+        is_served = True
+
         def make_client(self, flow: AnyFlow, prefix: str) -> Client:
             return server_client(*served(app_with(flow, prefix)))
 
@@ -9,61 +11,125 @@ Each request has a connection of its own, and every wait a limit.
 
 from __future__ import annotations
 
-import select
-import socket
-from collections.abc import Iterable, Sequence
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
-from http.client import HTTPConnection
-from itertools import chain
+from http.client import parse_headers
+from io import BytesIO
 
 from xpay_flow.endpoints import Header
 
-from .adapter_suite import Answer, Client
+from .adapter_suite import GIVEN_UP_S, Answer, Client
 from .limits import TOGETHER_S
 
 
 def server_client(host: str, port: int) -> Client:
-    """A client of a real server. What a server reads ahead it cannot know."""
+    """A client of a real server. It can hang up, and take its time to send a body."""
+    return ServerClient(host, port)
 
-    def send(
+
+class ServerClient:
+    """See `server_client`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+
+    def __call__(
+        self,
         method: str,
         path: str,
         headers: Sequence[Header] = (),
-        body: bytes | Iterable[bytes] = b"",
+        body: bytes | Iterable[bytes] | AsyncIterator[bytes] = b"",
     ) -> Answer:
-        connection = HTTPConnection(host, port, timeout=TOGETHER_S)
-        try:
-            connection.putrequest(method, path, skip_accept_encoding=True)
-            chunks = [body] if isinstance(body, bytes) else body
-            framing = _framing(headers, body)
-            for name, value in chain(headers, framing):
-                connection.putheader(name, value.encode("latin-1"))
-            connection.endheaders()
+        return asyncio.run(self._ask(method, path, headers, body))
+
+    def hang_up(self, path: str, when: Callable[[], bool]) -> None:
+        """Send a GET, and close the connection when it is time."""
+        asyncio.run(self._hang_up(path, when))
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[Header],
+        body: bytes | Iterable[bytes] | AsyncIterator[bytes],
+    ) -> Answer:
+        async with asyncio.timeout(TOGETHER_S):
+            reader, writer = await asyncio.open_connection(*self._address)
             # A server that has answered need not read the rest.
+            sending = asyncio.ensure_future(_send(writer, method, path, headers, body))
+            try:
+                return await _answer(reader, method)
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+    async def _hang_up(self, path: str, when: Callable[[], bool]) -> None:
+        async with asyncio.timeout(GIVEN_UP_S):
+            _, writer = await asyncio.open_connection(*self._address)
+            await _send(writer, "GET", path, (), b"")
+            while not when():
+                await asyncio.sleep(0.001)
+            writer.close()
             with suppress(OSError):
-                _send(connection, chunks, chunked=("Transfer-Encoding", "chunked") in framing)
-            reply = connection.getresponse()
-            received = tuple((name.lower(), value) for name, value in reply.getheaders())
-            return Answer(reply.status, received, reply.read())
-        finally:
-            connection.close()
-
-    return send
+                await writer.wait_closed()
 
 
-def _framing(headers: Sequence[Header], body: bytes | Iterable[bytes]) -> Sequence[Header]:
-    if any(name.lower() == "content-length" for name, _ in headers):
-        return ()
-    if not isinstance(body, bytes):
-        return (("Transfer-Encoding", "chunked"),)
-    return (("Content-Length", str(len(body))),) if body else ()
+async def _send(
+    writer: StreamWriter,
+    method: str,
+    path: str,
+    headers: Sequence[Header],
+    body: bytes | Iterable[bytes] | AsyncIterator[bytes],
+) -> None:
+    names = {name.lower() for name, _ in headers}
+    lines = [f"{method} {path} HTTP/1.1", "Host: shop.test"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    is_chunked = not isinstance(body, bytes) and "content-length" not in names
+    if is_chunked:
+        lines.append("Transfer-Encoding: chunked")
+    elif isinstance(body, bytes) and body and "content-length" not in names:
+        lines.append(f"Content-Length: {len(body)}")
+    writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    async for chunk in _chunks(body):
+        writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if is_chunked else chunk)
+        await writer.drain()
+    if is_chunked:
+        writer.write(b"0\r\n\r\n")
+    await writer.drain()
 
 
-def _send(connection: HTTPConnection, chunks: Iterable[bytes], *, chunked: bool) -> None:
-    sock: socket.socket = connection.sock
-    for chunk in chunks:
-        if select.select([sock], [], [], 0)[0]:
-            return
-        sock.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
-    if chunked:
-        sock.sendall(b"0\r\n\r\n")
+async def _chunks(body: bytes | Iterable[bytes] | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if isinstance(body, AsyncIterator):
+        async for chunk in body:
+            yield chunk
+        return
+    for chunk in [body] if isinstance(body, bytes) else body:
+        yield chunk
+
+
+async def _answer(reader: StreamReader, method: str) -> Answer:
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, _, rest = head.partition(b"\r\n")
+    status = int(first.split()[1])
+    received = parse_headers(BytesIO(rest))
+    headers = tuple((name.lower(), value) for name, value in received.items())
+    if method == "HEAD" or status in (204, 304):
+        return Answer(status, headers, b"")
+    if received.get("transfer-encoding", "").lower() == "chunked":
+        return Answer(status, headers, await _chunked(reader))
+    length = received.get("content-length")
+    body = await (reader.read() if length is None else reader.readexactly(int(length)))
+    return Answer(status, headers, body)
+
+
+async def _chunked(reader: StreamReader) -> bytes:
+    parts: list[bytes] = []
+    while size := int((await reader.readline()).split(b";")[0], 16):
+        parts.append(await reader.readexactly(size))
+        await reader.readline()
+    return b"".join(parts)
