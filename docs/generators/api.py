@@ -52,6 +52,14 @@ MODULES = {
         "HiddenState",
         "HiddenInput",
     ),
+    "xpay_flow.checker.app": (
+        "check_app",
+        "verify_app",
+        "AppBound",
+        "AppResult",
+        "Ending",
+        "Order",
+    ),
     "xpay_flow.checker.contract": ("check_store", "ContractBound", "ContractResult"),
     "xpay_flow.checker.stateless": ("check_stateless", "StatelessBound", "StatelessResult"),
 }

@@ -16,6 +16,12 @@ FOLDERS: Final = ("xpay_flow", "adapters", "tests", "benchmarks", "examples", "d
 CANCELLED: Final = "asyncio.Event().wait()"
 # Each with what ends it.
 ALLOWED: Final = {
+    "xpay_flow/checker/app/delivery.py: answered.wait()": "the app answers, or its process is killed",
+    "xpay_flow/checker/app/delivery.py: started.wait()": "the wait for the task has a limit",
+    "xpay_flow/checker/app/delivery.py: self._pipe.recv()": "polled before, with a limit",
+    "xpay_flow/checker/app/entry.py: pipe.recv()": "polled before, with a limit",
+    "xpay_flow/checker/app/gate.py: _INSIDE.get()": "a context variable",
+    "xpay_flow/checker/app/gate.py: self._pipe.recv()": "the end of the process that forked it",
     "xpay_flow/checker/contract/steered.py: self._go.get()": "a daemon thread that is parked",
     "xpay_flow/checker/parked.py: self._turn.acquire()": "a daemon thread that is parked",
     "xpay_flow/checker/looped.py: main.result()": "the task is done",
@@ -30,6 +36,7 @@ ALLOWED: Final = {
     "tests/chaos/customers.py: self._is_sent_on[number].wait()": "the run's limit cancels it",
     "tests/chaos/processes.py: parent.join()": "a daemon thread, for as long as its parent lives",
     "tests/chaos/run.py: one.result()": "the task is done",
+    "tests/checker/test_app.py: pipe.recv()": "polled before, with a limit",
     "tests/checker/test_contract_stores.py: in_turn[0].acquire()": "planted, on a daemon thread",
     "tests/checker/test_contract_stores.py: in_turn[1].acquire()": "planted, on a daemon thread",
     "tests/checker/test_plain.py: task.result()": "the task is done",

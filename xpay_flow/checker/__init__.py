@@ -1,5 +1,7 @@
 """Every interleaving, loss, duplicate and crash of the user's real payment code, within bounds."""
 
+from .app import check_app as check_app
+from .app import verify_app as verify_app
 from .bounds import BOUNDS as BOUNDS
 from .bounds import Bound as Bound
 from .bounds import Scene as Scene

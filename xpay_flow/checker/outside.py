@@ -297,10 +297,15 @@ def _json(status: int, value: object) -> HttpResponse:
 
 
 def delivery(
-    outside: Outside, event: XEvent, settings: Settings
+    outside: Outside, event: XEvent, settings: Settings, **instead: str
 ) -> tuple[tuple[tuple[str, str], ...], bytes]:
-    """Headers and body of one delivery, signed with the shop's first key."""
-    body = json.dumps(dict(_members(outside, event, settings)), separators=(",", ":")).encode()
+    """Headers and body of one delivery, signed with the shop's key.
+
+    Args:
+        instead: members of the body that differ from what this xPay would write.
+    """
+    members = dict(_members(outside, event, settings)) | instead
+    body = json.dumps(members, separators=(",", ":")).encode()
     secrets = settings.webhook_secrets
     key = "not the key of this shop" if event.flaw == "forged" else secrets[outside.key]
     signature = hmac.new(key.encode(), body, hashlib.sha512).digest()

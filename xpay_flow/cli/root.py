@@ -7,6 +7,7 @@ from typing import Any
 from xpay_flow import XPayFlowError, __version__
 
 from .check import check, replay
+from .check_app import check_app
 from .db import db
 from .demo import demo
 from .diagram import diagram
@@ -33,5 +34,5 @@ def xpay_flow() -> None:
     """Take payments through xPay Checkout without losing, doubling or misreporting one."""
 
 
-for command in (demo, sandbox, worker, check, replay, timeline, diagram, doctor, db):
+for command in (demo, sandbox, worker, check, check_app, replay, timeline, diagram, doctor, db):
     xpay_flow.add_command(command)

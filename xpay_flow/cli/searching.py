@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.status import Status
@@ -12,14 +13,19 @@ from xpay_flow.checker.verdict import Progress
 
 from .needs import rich as rich  # first, so that a missing package is named
 
-Watch = Callable[[Progress], None]
+Watch = Callable[[Any], None]
 
 
 @contextmanager
-def watched() -> Generator[Watch | None, None, None]:
+def watched(
+    line_of: Callable[[Any], str] | None = None,
+) -> Generator[Watch | None, None, None]:
     """What to print while a search runs; None if the output is no terminal.
 
     On standard error, so that what is printed at the end can be piped.
+
+    Args:
+        line_of: the line for a progress; that of `check` if not given.
     """
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
@@ -27,8 +33,8 @@ def watched() -> Generator[Watch | None, None, None]:
         return
     status = Status("", console=console)
 
-    def show(progress: Progress) -> None:
-        status.update(progress_line(progress))
+    def show(progress: Any) -> None:
+        status.update((line_of or progress_line)(progress))
         # Begun with the first progress, so that a search that is soon over shows nothing.
         status.start()
 

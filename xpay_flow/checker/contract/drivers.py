@@ -27,7 +27,7 @@ _FETCHES: Final = ("fetch", "fetchrow", "fetchval", "fetchmany")
 # The flags of a connection that a server of MySQL's kind sends with each answer.
 _MYSQL_IN_TRANSACTION: Final = 1
 
-_QUIET_SQL = re.compile(r"\s*(BEGIN(\s+(DEFERRED|TRANSACTION))*\s*;?\s*$|PRAGMA\b)", re.IGNORECASE)
+QUIET_SQL = re.compile(r"\s*(BEGIN(\s+(DEFERRED|TRANSACTION))*\s*;?\s*$|PRAGMA\b)", re.IGNORECASE)
 
 
 def _surface_sqlite(target: Any, report: Callable[[str], None]) -> None:
@@ -47,7 +47,7 @@ def _quiet_sqlite(statement: Statement) -> bool:
     if statement.call in ("close", "__exit__") and statement.open_before:
         return False
     # A snapshot is taken, or a lock, by the first statement after a plain BEGIN.
-    return all(_QUIET_SQL.match(text) for text in statement.texts)
+    return all(QUIET_SQL.match(text) for text in statement.texts)
 
 
 def _is_open_sqlite(target: Any) -> bool | None:
@@ -130,7 +130,7 @@ def _quiet_sql(statement: Statement) -> bool:
 
 def _quiet_asyncpg(statement: Statement) -> bool:
     """A snapshot is taken, or a lock, by the first statement after a plain BEGIN."""
-    return any(_QUIET_SQL.match(text) for text in statement.texts)
+    return any(QUIET_SQL.match(text) for text in statement.texts)
 
 
 def _drop_file(target: Any) -> None:

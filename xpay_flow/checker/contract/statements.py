@@ -14,7 +14,7 @@ import attrs
 WORDS_CHARS_MAX: Final = 60
 
 _ABOUT = re.compile(r"\b(?:INTO|UPDATE|FROM|TABLE)\s+([\w.\"]+)", re.IGNORECASE)
-_READING = re.compile(r"\s*(SELECT|BEGIN\s*;?\s*$|BEGIN\s+(DEFERRED|TRANSACTION))", re.IGNORECASE)
+READING = re.compile(r"\s*(SELECT|BEGIN\s*;?\s*$|BEGIN\s+(DEFERRED|TRANSACTION))", re.IGNORECASE)
 
 
 def connection_of(target: Any) -> Any:
@@ -120,7 +120,7 @@ class Statement:
 
     @property
     def reads_only(self) -> bool:
-        return all(_READING.match(text) for text in self.texts)
+        return all(READING.match(text) for text in self.texts)
 
     def in_words(self) -> str:
         """The statement in a few words, such as `UPDATE intents`."""

@@ -14,11 +14,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 
-from .touches import Touch
+
+class Touch(Protocol):
+    """What a step touches."""
+
+    def disturbs(self, other: Any, /) -> bool:
+        """The two may not change places."""
+        ...
+
+    def __or__(self, other: Any, /) -> Any:
+        """What both touch."""
+        ...
+
 
 Process = Hashable
 Choice = Hashable

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -168,7 +168,7 @@ class LiveRun:
         if task.node.op is None and task.kind.group not in AWAITED:
             end = self._ends(process, task, DONE)
             assert end is not None
-            touch |= end.touch
+            touch |= cast(Touch, end.touch)
         return touch
 
     def _performs(self, task: Task, way: Way) -> tuple[Touch, bool]:
