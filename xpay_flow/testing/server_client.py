@@ -24,9 +24,14 @@ from .adapter_suite import GIVEN_UP_S, Answer, Client
 from .limits import TOGETHER_S
 
 
-def server_client(host: str, port: int) -> Client:
-    """A client of a real server. It can hang up, and take its time to send a body."""
-    return ServerClient(host, port)
+def server_client(host: str, port: int, *, hangs_up: bool = True) -> Client:
+    """A client of a real server. It can hang up, and take its time to send a body.
+
+    Args:
+        hangs_up: False for servers that report neither to the app, as those of WSGI.
+    """
+    client = ServerClient(host, port)
+    return client if hangs_up else client.__call__
 
 
 class ServerClient:
