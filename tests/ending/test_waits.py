@@ -16,7 +16,7 @@ FOLDERS: Final = ("xpay_flow", "adapters", "tests", "benchmarks", "examples", "d
 CANCELLED: Final = "asyncio.Event().wait()"
 # Each with what ends it.
 ALLOWED: Final = {
-    "xpay_flow/checker/app/delivery.py: answered.wait()": "the app answers, or its process is killed",
+    "xpay_flow/checker/app/delivery.py: answered.wait()": "the app answers, or is killed",
     "xpay_flow/checker/app/delivery.py: started.wait()": "the wait for the task has a limit",
     "xpay_flow/checker/app/delivery.py: self._pipe.recv()": "polled before, with a limit",
     "xpay_flow/checker/app/entry.py: pipe.recv()": "polled before, with a limit",
