@@ -82,7 +82,7 @@ def check_app(
     It works on copies of the app's SQLite files, and no outgoing call leaves the machine.
     Exit codes: 0 EXHAUSTED, 1 VIOLATED, 3 UNFINISHED.
     """
-    bound = AppBound(faults=faults, kinds=frozenset(kinds or FAULT_WORDS), seconds_max=seconds)
+    bound = AppBound(faults=faults, kinds=kinds or tuple(FAULT_WORDS), seconds_max=seconds)
     with watched(AppProgress.in_words) as watch:
         result = search(
             app,

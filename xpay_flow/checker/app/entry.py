@@ -71,7 +71,7 @@ def check_app(
     secret: str = "",
     order: Order | None = None,
     allow: Iterable[str] = (),
-    bound: AppBound = AppBound(),  # noqa: B008 - frozen
+    bound: AppBound | None = None,
     scenes: Iterable[str] = (),
     replay: str = "",
     progress: Watch | None = None,
@@ -119,7 +119,7 @@ def check_app(
 
     def work(pipe: Connection, *, warm: bool) -> None:
         try:
-            pipe.send(_Check(what, bound, tuple(scenes), pipe, warm=warm).run(replay))
+            pipe.send(_Check(what, bound or AppBound(), tuple(scenes), pipe, warm=warm).run(replay))
         except Exception as error:
             if not isinstance(error, XPayFlowError | _Remembered):
                 traceback.print_exc()

@@ -38,7 +38,7 @@ class AppBound:
     """
 
     faults: int = 1
-    kinds: frozenset[Fault] = frozenset(FAULT_WORDS)
+    kinds: tuple[Fault, ...] = tuple(FAULT_WORDS)
     seconds_max: float | None = None
     executions_max: int = EXECUTIONS_MAX
     reduced: bool = True
@@ -275,7 +275,7 @@ class _SceneSearch:
     def _new(self) -> Run:
         bound = self._search._bound  # pyright: ignore[reportPrivateUsage]
         stage = self._search._stage  # pyright: ignore[reportPrivateUsage]
-        return Run(stage, self._scene, self._budget, bound.kinds & frozenset(IN_PROCESS))
+        return Run(stage, self._scene, self._budget, frozenset(bound.kinds) & frozenset(IN_PROCESS))
 
     def _leave(self) -> None:
         if self._run is not None:
