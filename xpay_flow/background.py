@@ -17,7 +17,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from . import flows
-from .flows import FailedJob, HandlerResult
+from .flows import FailedJob, HandlerResult, UnservedWork
 
 log = logging.getLogger("xpay_flow.background")
 
@@ -306,3 +306,9 @@ def log_failed(results: Sequence[object]) -> None:
     for result in results:
         if isinstance(result, FailedJob):
             log.error("%s of %s failed, and stays due: %s", result.work, result.key, result.error)
+
+
+def log_unserved(found: Sequence[UnservedWork]) -> None:
+    """Due work that nobody does is shown at once, and names the settings that decide."""
+    for work in found:
+        log.error("%s", work)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from . import drive, flows, timeline
-from .background import POLL_S, background_tasks, background_threads, end_all
+from .background import POLL_S, background_tasks, background_threads, end_all, log_unserved
 from .checkout_request import Address, CheckoutRequest, Customer, Name
 from .default_ports import awaited_ports, blocking_ports
 from .drive import READS, AsyncPorts, Ports
@@ -26,6 +26,7 @@ from .flows import (
     HandlerResult,
     PaymentStatus,
     ReconcileResult,
+    UnservedWork,
     WebhookResult,
 )
 from .lifecycle import LIFECYCLE, Lifecycle
@@ -78,6 +79,7 @@ class Flow(HandlerRegistration):
         self.ports = blocking_ports(store, settings, transport=transport, clock=clock, ids=ids)
         self.xpay = XPayClient(self.run, settings)
         self._reader = store.reader()
+        self._has_reported = False
         # By another clock than the machine's, time passes only where a query pauses by itself.
         self._watcher = Watcher(
             self.ports.shared.waiting, self.store, self._reader, self.ports.clock
@@ -181,15 +183,22 @@ class Flow(HandlerRegistration):
     def timeline(self, name: str) -> Timeline:
         """What happened to one payment and why, by intent id, xPay's id or receipt id.
 
+        Payments of other modes and accounts are shown, too, and marked: see `Timeline.is_ours`.
+
         Raises:
             UnknownIntent: nothing has this name.
         """
-        return timeline.timeline_of(timeline.only(self.query(flows.find(name)), name))
+        realms = self.settings.realms
+        found = timeline.only(self.query(flows.find(name)), name, realms)
+        return timeline.timeline_of(found, realms)
 
     def recent(self, limit: int = 50) -> tuple[Timeline, ...]:
-        """The records stored last, newest first; parked events among them."""
+        """The records stored last, newest first; parked events among them.
+
+        So are those of other modes and accounts, marked by `Timeline.is_ours`.
+        """
         records = self.query(flows.recent_records(limit))
-        return tuple(timeline.timeline_of(record) for record in records)
+        return tuple(timeline.timeline_of(record, self.settings.realms) for record in records)
 
     def deliver(self, *, limit: int = 100) -> tuple[HandlerResult | FailedJob, ...]:
         """Call the handlers that are due now.
@@ -200,6 +209,7 @@ class Flow(HandlerRegistration):
         A process that has not registered `on_success` leaves what it has no handler for to those
         that have; register all handlers wherever you register that one.
         """
+        self.report_unserved_work()
         results = self.run(flows.deliver(self.context, limit=limit, capabilities=self.capabilities))
         for loop in self._loops[:1]:
             loop.wait_idle(self.settings.close_timeout_s)
@@ -207,10 +217,21 @@ class Flow(HandlerRegistration):
 
     def reconcile(self, *, limit: int | None = None) -> tuple[ReconcileResult | FailedJob, ...]:
         """Ask xPay about the intents that are due, within the rate limit."""
+        self.report_unserved_work()
         results = self.run(flows.reconcile(self.context, limit=limit))
         if results:
             self._nudge()
         return results
+
+    def unserved_work(self) -> tuple[UnservedWork, ...]:
+        """What waits in modes and accounts that the settings name nowhere."""
+        return self.run(flows.unserved_work(self.context))
+
+    def report_unserved_work(self) -> None:
+        """Log it as errors, once in this process: what delivers or reconciles looks first."""
+        if not self._has_reported:
+            log_unserved(self.unserved_work())
+            self._has_reported = True
 
     def redeliver(self, name: str, entry_id: str) -> OutboxEntry:
         """Make a handler call due again that was given up or dropped."""
@@ -315,6 +336,7 @@ class AsyncFlow(AsyncHandlerRegistration):
         )
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
+        self._has_reported = False
         self._watcher = AsyncWatcher(
             self.ports.shared.waiting, self.ports.store, self._reader, self.ports.clock
         )
@@ -391,15 +413,18 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def timeline(self, name: str) -> Timeline:
         """See `Flow.timeline`."""
-        return timeline.timeline_of(timeline.only(await self.query(flows.find(name)), name))
+        realms = self.settings.realms
+        found = timeline.only(await self.query(flows.find(name)), name, realms)
+        return timeline.timeline_of(found, realms)
 
     async def recent(self, limit: int = 50) -> tuple[Timeline, ...]:
         """See `Flow.recent`."""
         records = await self.query(flows.recent_records(limit))
-        return tuple(timeline.timeline_of(record) for record in records)
+        return tuple(timeline.timeline_of(record, self.settings.realms) for record in records)
 
     async def deliver(self, *, limit: int = 100) -> tuple[HandlerResult | FailedJob, ...]:
         """See `Flow.deliver`."""
+        await self.report_unserved_work()
         results = await self.run(
             flows.deliver(self.context, limit=limit, capabilities=self.capabilities)
         )
@@ -411,10 +436,21 @@ class AsyncFlow(AsyncHandlerRegistration):
         self, *, limit: int | None = None
     ) -> tuple[ReconcileResult | FailedJob, ...]:
         """See `Flow.reconcile`."""
+        await self.report_unserved_work()
         results = await self.run(flows.reconcile(self.context, limit=limit))
         if results:
             self._nudge()
         return results
+
+    async def unserved_work(self) -> tuple[UnservedWork, ...]:
+        """See `Flow.unserved_work`."""
+        return await self.run(flows.unserved_work(self.context))
+
+    async def report_unserved_work(self) -> None:
+        """See `Flow.report_unserved_work`."""
+        if not self._has_reported:
+            log_unserved(await self.unserved_work())
+            self._has_reported = True
 
     async def redeliver(self, name: str, entry_id: str) -> OutboxEntry:
         """See `Flow.redeliver`."""

@@ -13,6 +13,7 @@ import attrs
 from .errors import UnknownIntent
 from .events import Event
 from .intent import Intent
+from .realm import EVERY_REALM, UNNAMED, Realms
 from .records import HandlerAttempt, OutboxEntry, Record, RecordedEvent
 
 Who = Literal["shop", "xPay", "handler"]
@@ -50,17 +51,26 @@ class Entry:
 
 @attrs.frozen(kw_only=True)
 class Timeline:
-    """One record and its entries. `intent` is None for parked events."""
+    """One record and its entries. `intent` is None for parked events.
+
+    Args:
+        realm: the mode and account that it belongs to.
+        is_ours: they are those of the flow that shows it, which works on no others.
+    """
 
     key: str
     intent: Intent | None
     entries: tuple[Entry, ...]
     outbox: tuple[OutboxEntry, ...]
+    realm: str = UNNAMED
+    is_ours: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The timeline as plain values, for `--json` and pages, without the checkout address."""
         return {
             "key": self.key,
+            "realm": self.realm,
+            "is_ours": self.is_ours,
             "intent": summary(self.intent) if self.intent else None,
             "entries": [attrs.asdict(entry) for entry in self.entries],
             "outbox": [attrs.asdict(entry) for entry in self.outbox],
@@ -88,8 +98,8 @@ def summary(intent: Intent) -> dict[str, Any]:
     }
 
 
-def timeline_of(record: Record) -> Timeline:
-    """The timeline of one record."""
+def timeline_of(record: Record, realms: Realms = EVERY_REALM) -> Timeline:
+    """The timeline of one record, for an operator of these realms."""
     # Within one commit the handler attempt comes first: a handler that is given up causes the
     # event of giving up.
     entries = [step for due in record.outbox for step in _outbox_entries(due)]
@@ -97,19 +107,25 @@ def timeline_of(record: Record) -> Timeline:
     # The order in which the store took them. Clocks of several processes may disagree with it.
     entries.sort(key=lambda entry: entry.version)
     return Timeline(
-        key=record.key, intent=record.intent, entries=tuple(entries), outbox=record.outbox
+        key=record.key,
+        intent=record.intent,
+        entries=tuple(entries),
+        outbox=record.outbox,
+        realm=record.realm,
+        is_ours=record.realm in realms,
     )
 
 
-def only(records: Sequence[Record], name: str) -> Record:
-    """The record found under a name: of several attempts, the last.
+def only(records: Sequence[Record], name: str, realms: Realms = EVERY_REALM) -> Record:
+    """The record found under a name: of several attempts, the last; those of `realms` go first.
 
     Raises:
         UnknownIntent: there is none.
     """
     if not records:
         raise UnknownIntent(name)
-    return records[-1]
+    ours = [record for record in records if record.realm in realms]
+    return (ours or records)[-1]
 
 
 def _event_entry(recorded: RecordedEvent) -> Entry:

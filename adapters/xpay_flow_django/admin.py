@@ -24,9 +24,10 @@ from xpay_flow.drawing import sequence_svg
 from xpay_flow.drawing.sequence import tone_of
 from xpay_flow.drawing.text import elapsed
 from xpay_flow.money import Money
+from xpay_flow.realm import in_words
 from xpay_flow.timeline import Timeline, only, timeline_of
 
-from .conf import database_alias
+from .conf import database_alias, flow_settings
 from .models import Intent, OutboxEntry
 from .stores import DjangoStore
 from .web import flow_from, never_atomic
@@ -37,7 +38,7 @@ else:
     _Admin = admin.ModelAdmin
 
 _SUMMARY: Final = ("receipt_id", "state", "amount", "refund_status", "dispute_status", "reasons")
-_NAMES: Final = ("intent_id", "xpay_id", "attempt", "record_key", "version")
+_NAMES: Final = ("whose", "intent_id", "xpay_id", "attempt", "record_key", "version")
 
 
 class Attention(admin.SimpleListFilter):
@@ -69,8 +70,8 @@ class Attention(admin.SimpleListFilter):
 class IntentAdmin(_Admin):
     """Payments, newest first, each with its timeline."""
 
-    list_display = ("__str__", "state", "amount", "reasons", "created")
-    list_filter = (Attention, "state", "refund_status", "dispute_status", "currency")
+    list_display = ("__str__", "state", "amount", "reasons", "whose", "created")
+    list_filter = (Attention, "state", "refund_status", "dispute_status", "currency", "realm")
     search_fields = ("=receipt_id", "=intent_id", "=x_intent_id")
     ordering = ("-seq",)
     actions = ("redeliver_handlers",)
@@ -116,6 +117,16 @@ class IntentAdmin(_Admin):
         found: list[str] = json.loads(payment.attention or "[]")
         lines = format_html_join(mark_safe("<br>"), "{}", ((_breakable(line),) for line in found))
         return lines or self.get_empty_value_display()
+
+    @admin.display(description="mode and account", ordering="realm")
+    def whose(self, payment: Intent) -> str:
+        """Its mode and account; marked where the settings name others."""
+        realm = in_words(payment.realm)
+        try:
+            is_ours = payment.realm in flow_settings().realms
+        except XPayFlowError:
+            return realm
+        return realm if is_ours else format_html("<strong>others: {}</strong>", realm)
 
     @admin.display(description="xPay's id")
     def xpay_id(self, payment: Intent) -> str:

@@ -215,11 +215,29 @@ def test_two_forms_at_once_are_refused(store_url: str) -> None:
 
 def test_doctor_is_content_with_good_settings(store_url: str) -> None:
     """Nothing to fix is exit code 0."""
-    result = run("doctor", "--store", store_url, env=GOOD)
+    env = GOOD | {"XPAY_OTHER_ACCOUNTS": "sandbox/local"}
+    result = run("doctor", "--store", store_url, env=env)
 
     assert 0 == result.exit_code
     assert "Ready to take payments." in result.output
     assert "live mode" in result.output
+
+
+def test_doctor_names_work_of_an_account_that_no_setting_names(store_url: str) -> None:
+    """Yesterday's sandbox payments in today's live store are to be fixed, and exit code 1."""
+    result = run("doctor", "--store", store_url, env=GOOD)
+
+    assert 1 == result.exit_code
+    assert "payments are stored under live/key-" in result.output
+    assert "belong to sandbox/local, which no setting names" in result.output
+    assert "add sandbox/local to XPAY_OTHER_ACCOUNTS" in result.output
+
+
+def test_timeline_marks_what_belongs_to_another_account(store_url: str) -> None:
+    """A payment of the sandbox is shown with live settings, and marked as the sandbox's."""
+    order = ("timeline", "order-42", "--store", store_url)
+    assert "of another mode or account: sandbox/local" in run(*order, env=GOOD).output
+    assert "another mode" not in run(*order).output
 
 
 def test_doctor_names_every_problem_at_once() -> None:

@@ -12,7 +12,10 @@ from typing import Final, Literal
 
 import attrs
 
-from xpay_flow import ConfigurationError, Settings, XPayFlowError, __version__
+from xpay_flow import ConfigurationError, Flow, Settings, XPayFlowError, __version__
+from xpay_flow.flows import UnservedWork
+from xpay_flow.ports import Store
+from xpay_flow.realm import EVERY_REALM
 
 from .needs import click
 from .stores import existing_store, is_missing_file, store_option
@@ -34,7 +37,8 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(store_url: str | None, as_json: bool) -> None:
     """Check the settings in the environment and the store. Exit code 1 if something is wrong."""
-    findings = [*_check_library(), *_check_settings(), *_check_store(store_url)]
+    settings, of_settings = _check_settings()
+    findings = [*_check_library(), *of_settings, *_check_store(store_url, settings)]
     if as_json:
         click.echo(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))
     else:
@@ -57,28 +61,35 @@ def _check_library() -> Iterator[Finding]:
     yield Finding(verdict="ok", about="library", text=versions)
 
 
-def _check_settings() -> Iterator[Finding]:
+def _check_settings() -> tuple[Settings | None, list[Finding]]:
+    """The settings, if they can be used, and what is found about them."""
     try:
         settings = Settings.from_env()
     except ConfigurationError as error:
         # The first line is a heading; each other one names a variable and never its value.
-        for problem in str(error).splitlines()[1:]:
-            yield Finding(verdict="wrong", about="settings", text=problem)
-        return
+        problems = str(error).splitlines()[1:]
     except XPayFlowError as error:
-        yield Finding(verdict="wrong", about="settings", text=str(error))
-        return
+        problems = [str(error)]
+    else:
+        return settings, list(_about_settings(settings))
+    return None, [Finding(verdict="wrong", about="settings", text=text) for text in problems]
+
+
+def _about_settings(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         verdict="ok",
         about="settings",
         text=f"{settings.mode} mode, xPay at {settings.base_url}, webhooks proved by "
         f"{settings.require_signature} with {len(settings.webhook_secrets)} signing key(s)",
     )
+    yield Finding(
+        verdict="ok", about="settings", text=f"payments are stored under {settings.realm}"
+    )
     if settings.mode == "sandbox":
         yield Finding(verdict="note", about="settings", text="sandbox mode moves no money")
 
 
-def _check_store(url: str | None) -> Iterator[Finding]:
+def _check_store(url: str | None, settings: Settings | None) -> Iterator[Finding]:
     if url is None:
         yield Finding(
             verdict="note", about="store", text="not checked: name it with --store or XPAY_STORE"
@@ -87,20 +98,33 @@ def _check_store(url: str | None) -> Iterator[Finding]:
         text = "there is no file yet; the first start makes it"
         yield Finding(verdict="note", about="store", text=text)
     else:
-        yield from _opened(url)
+        yield from _opened(url, settings)
 
 
-def _opened(url: str) -> Iterator[Finding]:
+def _opened(url: str, settings: Settings | None) -> Iterator[Finding]:
+    realms = settings.realms if settings else EVERY_REALM
     try:
         with existing_store(url) as store:
-            due = len(store.due("deliver", 2**53, 1000))
+            due = len(store.due("deliver", 2**53, 1000, realms))
             between = _POOLERS.get(getattr(store, "pooler_found", "none"))
+            elsewhere = len(store.due("deliver", 2**53, 1000, realms.rest))
+            unserved = _unserved(store, settings) if settings else ()
     except XPayFlowError as error:
         yield Finding(verdict="wrong", about="store", text=str(error))
         return
     yield Finding(verdict="ok", about="store", text=f"opened; {due} payment(s) have handlers due")
     if between is not None:
         yield Finding(verdict="note", about="store", text=between)
+    if elsewhere:
+        text = f"{elsewhere} payment(s) of other modes or accounts have handlers due"
+        yield Finding(verdict="note", about="store", text=text)
+    for work in unserved:
+        yield Finding(verdict="wrong", about="store", text=str(work))
+
+
+def _unserved(store: Store, settings: Settings) -> tuple[UnservedWork, ...]:
+    with Flow(store, settings, background=False) as flow:
+        return flow.unserved_work()
 
 
 # What a store has found between it and its server; without the option it does not open.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import IO
 
-from xpay_flow import Timeline
+from xpay_flow import Settings, Timeline, XPayFlowError
 from xpay_flow.drawing import sequence_mermaid, sequence_svg
 from xpay_flow.drive import run_query
 from xpay_flow.flows import find
+from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.system import SystemClock
 from xpay_flow.timeline import only, timeline_of
 
@@ -49,4 +50,13 @@ def timeline(
 def _read(name: str, store_url: str) -> Timeline:
     with existing_store(store_url) as store:
         records = run_query(find(name), store.reader(), SystemClock())
-        return timeline_of(only(records, name))
+        realms = _realms()
+        return timeline_of(only(records, name, realms), realms)
+
+
+def _realms() -> Realms:
+    """Those of the settings in the environment, if there are any; else none is marked."""
+    try:
+        return Settings.from_env().realms
+    except XPayFlowError:
+        return EVERY_REALM

@@ -11,6 +11,7 @@ from rich.text import Text
 from xpay_flow import Timeline
 from xpay_flow.drawing.sequence import tone_of
 from xpay_flow.drawing.text import cut, elapsed
+from xpay_flow.realm import in_words
 from xpay_flow.timeline import Entry
 
 from .needs import rich as rich  # first, so that a missing package is named
@@ -40,13 +41,15 @@ def header_of(timeline: Timeline) -> Text:
     """Order, state and money, and the reasons for attention."""
     intent = timeline.intent
     if intent is None:
-        return Text(f"{cut(timeline.key, CHARS_MAX)}: parked, unmatched", style="bold")
+        parked = Text(f"{cut(timeline.key, CHARS_MAX)}: parked, unmatched", style="bold")
+        return parked.append_text(_whose(timeline))
     header = Text.assemble(
         (cut(intent.receipt_id, CHARS_MAX), "bold"),
         f"  {intent.money}  ",
         (cut(intent.state, CHARS_MAX), "bold"),
         f"  (attempt {intent.attempt}, {intent.id}, xPay's {intent.x_intent_id or 'not known'})",
     )
+    header.append_text(_whose(timeline))
     if intent.refund_status != "none":
         header.append(f"\nrefunded: {intent.refund_status}, {intent.refunded_minor} minor units")
     if intent.dispute_status != "none":
@@ -55,6 +58,14 @@ def header_of(timeline: Timeline) -> Text:
         words = cut(", ".join(intent.attention), CHARS_MAX)
         header.append(f"\nneeds attention: {words}", "bold red")
     return header
+
+
+def _whose(timeline: Timeline) -> Text:
+    """Its mode and account; marked where the settings name others."""
+    realm = in_words(timeline.realm)
+    if timeline.is_ours:
+        return Text(f"\n{realm}", style="dim")
+    return Text(f"\nof another mode or account: {realm}", style="bold yellow")
 
 
 def table_of(timeline: Timeline) -> Table:

@@ -82,6 +82,7 @@ def _work(flow: Flow, job: _Job) -> None:
     _say_hello(job)
 
     def one() -> int:
+        flow.report_unserved_work()
         return flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, job.report))
 
     try:
@@ -111,6 +112,7 @@ async def _work_until(stop: asyncio.Event, flow: AsyncFlow, job: _Job) -> None:
     while not stop.is_set():
         found = 0
         try:
+            await flow.report_unserved_work()
             found = await flow.run(
                 one_pass(flow.context, flow.capabilities, stop.is_set, job.report)
             )

@@ -2,7 +2,8 @@
 
 `checkout` starts one, `webhook` receives its events, `outbox` calls the shop's handlers,
 `reconcile` polls xPay when no event came, `queries` reads. `recording` is what they share: read,
-decide, commit. `parking` keeps events that belong to no intent. All are given a `context`.
+decide, commit. `parking` keeps events that belong to no intent, and `unserved` names work of
+accounts that no setting names. All are given a `context`.
 """
 
 from .checkout import Checkout, send_to_checkout, start_checkout
@@ -11,6 +12,7 @@ from .outbox import HandlerResult, deliver, deliver_records, redeliver
 from .queries import PaymentStatus, find, recent_records, status
 from .reconcile import ReconcileResult, reconcile
 from .recording import RecordResult, record_event, record_own_event
+from .unserved import UnservedWork, unserved_work
 from .webhook import WebhookResult, receive_webhook
 from .work_queue import FailedJob
 
@@ -22,6 +24,7 @@ __all__ = [
     "PaymentStatus",
     "ReconcileResult",
     "RecordResult",
+    "UnservedWork",
     "WebhookResult",
     "deliver",
     "deliver_records",
@@ -35,4 +38,5 @@ __all__ = [
     "send_to_checkout",
     "start_checkout",
     "status",
+    "unserved_work",
 ]

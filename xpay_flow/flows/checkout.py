@@ -17,12 +17,19 @@ from .. import messages as m
 from .. import xpay_api
 from ..checkout_request import CheckoutRequest
 from ..effects import Command, commit, count, load, new_id, now
-from ..errors import AlreadyPaid, InvalidValue, OutcomeUnknown, ReceiptInUse
+from ..errors import (
+    AlreadyPaid,
+    ConfigurationError,
+    InvalidValue,
+    OutcomeUnknown,
+    ReceiptInUse,
+    UntrustedMessage,
+)
 from ..intent import Intent
 from ..money import COUNTED_DIFFERENTLY, exponent
 from ..ports import FOUND_MAX
 from ..records import Record, attempt_key, intent_alias, receipt_alias
-from ..wire import IntentAnswer
+from ..wire import IntentAnswer, checkout_url
 from .context import FlowContext, retry
 from .parking import attach_parked
 from .recording import load_intent, record_event, stored_attempt
@@ -182,7 +189,8 @@ def create_at_xpay(record: Record, context: FlowContext, *, resumed: bool) -> Co
     intent = record.intent
     assert intent is not None
     if intent.checkout_url is not None:
-        return _checkout(intent, intent.checkout_url, resumed=resumed)
+        url = _still_allowed(intent.checkout_url, intent, context)
+        return _checkout(intent, url, resumed=resumed)
     if intent.request is None:
         raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
     key, intent_id = record.key, intent.id
@@ -234,6 +242,24 @@ def _matches(answer: IntentAnswer, intent: Intent, context: FlowContext) -> bool
     return all(answered is None or answered == ours for answered, ours in expected.items())
 
 
+def _still_allowed(url: str, intent: Intent, context: FlowContext) -> str:
+    """A stored address, which the settings admitted when it came.
+
+    Raises:
+        ConfigurationError: those of now do not.
+    """
+    settings = context.settings
+    try:
+        return checkout_url(
+            url, settings.checkout_hosts, allow_loopback=settings.allow_loopback_checkout
+        )
+    except UntrustedMessage as error:
+        raise ConfigurationError(
+            f"the checkout address of {intent.id} was stored under other settings, and is refused "
+            f"now ({error}): see checkout_hosts"
+        ) from error
+
+
 def _checkout(intent: Intent, url: str, *, resumed: bool) -> Checkout:
     return Checkout(
         url=url,
@@ -251,6 +277,7 @@ def send_to_checkout(intent_id: str, context: FlowContext) -> Command[str]:
         UnknownIntent: no such intent.
         AlreadyPaid: there is nothing left to pay.
         OutcomeUnknown: the address is not known yet; start the checkout again.
+        ConfigurationError: the settings admit the address no more.
     """
     name = intent_alias(intent_id)
     _, intent = yield from load_intent(name)
@@ -259,5 +286,6 @@ def send_to_checkout(intent_id: str, context: FlowContext) -> Command[str]:
         raise AlreadyPaid(intent.receipt_id, intent.id)
     if url is None:
         raise OutcomeUnknown("the checkout address of this attempt is not known", intent.id)
+    url = _still_allowed(url, intent, context)
     yield from record_event(name, ev.own(ev.SENT_TO_CHECKOUT, (yield from now())), context)
     return url

@@ -31,6 +31,7 @@ from ..errors import InvalidValue, StoreContended, UnknownIntent
 from ..intent import Intent
 from ..payment import Payment, UnmatchedEvent, payment_of, unmatched_event_of
 from ..ports import LOCKED, is_locked
+from ..realm import in_words
 from ..records import (
     EntryStatus,
     HandlerAttempt,
@@ -427,17 +428,24 @@ def redeliver(name: str, entry_id: str, context: FlowContext) -> Command[OutboxE
 
     Raises:
         UnknownIntent: no handler call has this id.
-        InvalidValue: the call is neither given up nor dropped.
+        InvalidValue: the call is neither given up nor dropped, or of another mode or account.
     """
-    return (yield from retry(context, entry_id, lambda: _try_to_redeliver(name, entry_id)))
+    return (yield from retry(context, entry_id, lambda: _try_to_redeliver(name, entry_id, context)))
 
 
-def _try_to_redeliver(name: str, entry_id: str) -> Command[OutboxEntry | None]:
+def _try_to_redeliver(
+    name: str, entry_id: str, context: FlowContext
+) -> Command[OutboxEntry | None]:
     now_ms = yield from now()
     for record in (yield from find(name)):
         entry = record.entry(entry_id)
         if entry is None:
             continue
+        if record.realm not in context.settings.realms:
+            raise InvalidValue(
+                f"{entry_id} belongs to {in_words(record.realm)}, and these settings to "
+                f"{context.settings.realm}: use the flow of that account"
+            )
         if entry.status not in ("gave_up", "dropped"):
             raise InvalidValue(
                 f"{entry_id} is {entry.status}; only a call that was given up or dropped "

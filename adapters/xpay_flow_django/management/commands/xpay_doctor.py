@@ -12,7 +12,8 @@ from django.core.checks import ERROR, run_checks
 from django.core.management.base import BaseCommand
 from django.db import DEFAULT_DB_ALIAS
 
-from xpay_flow import XPayFlowError
+from xpay_flow import Flow, XPayFlowError
+from xpay_flow.flows import UnservedWork
 from xpay_flow_django.checks import TAG
 from xpay_flow_django.conf import database_alias, flow_settings
 from xpay_flow_django.models import Intent, OutboxEntry
@@ -47,6 +48,7 @@ class Command(BaseCommand):
             return  # The checks have reported it.
         try:
             yield False, _store_summary()
+            yield from ((True, str(work)) for work in _unserved())
         except XPayFlowError as error:
             yield True, str(error)
 
@@ -61,19 +63,28 @@ def _alias() -> str:
 def _settings_summary() -> str:
     found = flow_settings()
     return (
-        f"{found.mode} mode, xPay at {found.base_url}, webhooks proved by "
+        f"payments are stored under {found.realm}: {found.mode} mode, "
+        f"xPay at {found.base_url}, webhooks proved by "
         f"{found.require_signature} with {len(found.webhook_secrets)} signing key(s)"
     )
 
 
 def _store_summary() -> str:
-    alias = database_alias()
-    pending = len(DjangoStore(alias).due("deliver", 2**53, 1000))
+    alias, realms = database_alias(), flow_settings().realms
+    store = DjangoStore(alias)
+    pending = len(store.due("deliver", 2**53, 1000, realms))
+    elsewhere = len(store.due("deliver", 2**53, 1000, realms.rest))
     given_up = OutboxEntry.objects.using(alias).filter(status="gave_up").count()
     flagged = Intent.objects.using(alias).filter(attention__isnull=False).count()
     parked = Intent.objects.using(alias).filter(intent_id__isnull=True).count()
     return (
         f"the tables are there: {pending} payment(s) have pending handler calls, "
         f"{given_up} handler call(s) are given up, {flagged} payment(s) need attention, "
-        f"{parked} record(s) hold unmatched events"
+        f"{parked} record(s) hold unmatched events, "
+        f"{elsewhere} payment(s) of other modes or accounts have pending handler calls"
     )
+
+
+def _unserved() -> tuple[UnservedWork, ...]:
+    with Flow(DjangoStore(), flow_settings(), background=False) as flow:
+        return flow.unserved_work()

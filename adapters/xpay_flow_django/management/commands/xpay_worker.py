@@ -66,8 +66,13 @@ class Command(BaseCommand):
 
         def one() -> int:
             close_old_connections()
-            done = flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, report))
-            return int(done if isinstance(flow, Flow) else runner.run(done))
+            _done(flow.report_unserved_work())
+            return int(
+                _done(flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, report)))
+            )
+
+        def _done(result: Any) -> Any:
+            return result if isinstance(flow, Flow) else runner.run(result)
 
         # One event loop for all passes: an AsyncFlow keeps connections in it.
         with on_stop(stop.set), asyncio.Runner() as runner:
