@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TypeVar
+from weakref import finalize
 
 from . import drive, flows, timeline
 from .background import POLL_S, background_tasks, background_threads, end_all, log_unserved
@@ -19,6 +21,7 @@ from .default_ports import awaited_ports, blocking_ports
 from .drive import READS, AsyncPorts, Ports
 from .effects import Command, Query
 from .endpoints import Pages, ReadRoute, WebRequest, WebResponse, overdue, route
+from .event_loop import LoopOwner
 from .flows import (
     Checkout,
     FailedJob,
@@ -40,6 +43,8 @@ from .stores import blocking_store, open_store
 from .timeline import Timeline
 from .watcher import AsyncWatcher, Watcher
 from .xpay_client import AsyncXPayClient, XPayClient
+
+log = logging.getLogger("xpay_flow.flow")
 
 T = TypeVar("T")
 
@@ -299,6 +304,9 @@ class Flow(HandlerRegistration):
 class AsyncFlow(AsyncHandlerRegistration):
     """Payments of an asynchronous program: the words of `Flow`, awaited.
 
+    It belongs to the event loop that uses it. When that one has ended, another may use it; while it
+    runs, another is refused with ConfigurationError before anything is stored or sent.
+
     Args:
         store: an async store, or a blocking one, which is then called in threads.
         group_commit: have webhooks that arrive while another is being written down share the next
@@ -337,11 +345,27 @@ class AsyncFlow(AsyncHandlerRegistration):
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
         self._has_reported = False
+        self._has_own_clock = clock is not None
+        self._poll_s = poll_s if background else None
+        self._owner = LoopOwner("this AsyncFlow", self._begin)
+        self._begin()
+        if background:
+            self._unclosed = finalize(self, _report_unclosed, self._owner, self.ports.shared)
+
+    def _begin(self) -> None:
+        """Make what belongs to one event loop; in a further one, this is made anew."""
         self._watcher = AsyncWatcher(
             self.ports.shared.waiting, self.ports.store, self._reader, self.ports.clock
         )
-        self._reads = self._watcher.reads if clock is None else READS
-        self._loops = background_tasks(self, poll_s) if background else ()
+        self._reads = READS if self._has_own_clock else self._watcher.reads
+        self._loops = () if self._poll_s is None else background_tasks(self, self._poll_s)
+
+    def _enter(self) -> None:
+        """The running event loop uses this flow. Raises ConfigurationError if another one does."""
+        self._owner.enter()
+        for port in (self.ports.transport, self.store):
+            if callable(enter := getattr(port, "enter_event_loop", None)):
+                enter()
 
     @classmethod
     def open(
@@ -358,10 +382,12 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def run(self, flow: Command[T]) -> T:
         """Run a flow of your own with this flow's ports."""
+        self._enter()
         return await drive.arun(flow, self.ports)
 
     async def query(self, flow: Query[T]) -> T:
         """Run a flow of your own that only reads, on the store's reader."""
+        self._enter()
         realms, clock = self.ports.realms, self.ports.clock
         return await drive.arun_query(flow, self._reader, clock, self._reads, realms)
 
@@ -479,11 +505,15 @@ class AsyncFlow(AsyncHandlerRegistration):
 
     async def start(self) -> None:
         """See `Flow.start`."""
+        self._enter()
         for loop in self._loops:
             loop.start()
 
     async def close(self) -> None:
         """See `Flow.close`."""
+        self._owner.enter()
+        if self._loops:
+            self._unclosed.detach()
         await self._watcher.close()
         for loop in self._loops:
             loop.end(self.settings.close_timeout_s)
@@ -510,3 +540,14 @@ class AsyncFlow(AsyncHandlerRegistration):
     def _nudge(self) -> None:
         for loop in self._loops:
             loop.nudge()
+
+
+def _report_unclosed(owner: LoopOwner, shared: drive.Shared) -> None:
+    """Tasks have ended with their event loop, without a word; `close` would have delivered."""
+    left = len(shared.recorded.keys())
+    if left and owner.is_of_this_process:
+        log.warning(
+            "an AsyncFlow was not closed: handler calls of %d payment(s) that this process has "
+            "recorded stay due for the next process that works; await flow.close() at the end",
+            left,
+        )

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 import httpx
 
 from .call_within import TooManyCalls, call_within
+from .errors import ConfigurationError
+from .event_loop import LoopOwner
 from .ports import HttpRequest, HttpResponse, NoAnswer
 from .settings import Settings
 
@@ -86,14 +89,36 @@ class HttpxTransport:
 
 
 class AsyncHttpxTransport:
-    """The shipped transport of an asynchronous program; its event loop lives in one process."""
+    """The shipped transport of an asynchronous program.
+
+    It belongs to one event loop at a time; see `xpay_flow.event_loop`.
+
+    Args:
+        client: your own, which belongs to the first event loop only.
+    """
 
     def __init__(self, settings: Settings, *, client: httpx.AsyncClient | None = None) -> None:
         self._settings = settings
         self._client = client or httpx.AsyncClient(**_options(settings))
+        self._is_of_caller = client is not None
+        self._owner = LoopOwner("this AsyncHttpxTransport", self._begin_afresh)
+
+    def enter_event_loop(self) -> None:
+        """The running event loop uses it. Raises ConfigurationError where it cannot."""
+        self._owner.enter()
+
+    def _begin_afresh(self) -> None:
+        if self._is_of_caller:
+            raise ConfigurationError(
+                "the httpx.AsyncClient that you gave belongs to an event loop that has ended: make "
+                "a flow for each event loop; nothing was stored or sent"
+            )
+        # Its connections end with their loop, and cannot be closed in another.
+        self._client = httpx.AsyncClient(**_options(self._settings))
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """One exchange; raises NoAnswer when no whole response came back in time."""
+        self.enter_event_loop()
         timeout_s = _timeout_s(self._settings, request)
         try:
             async with (
@@ -112,7 +137,10 @@ class AsyncHttpxTransport:
         return _response(response, body)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        """Close the connections; those of a loop that has ended are closed already."""
+        with suppress(ConfigurationError):
+            self.enter_event_loop()
+            await self._client.aclose()
 
 
 def _options(settings: Settings) -> dict[str, Any]:

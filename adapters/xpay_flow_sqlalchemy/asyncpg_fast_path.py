@@ -8,6 +8,7 @@ to begin, to end or to reset. Whatever is rare, or needs a transaction, goes by 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
@@ -67,6 +68,8 @@ class _Open:
     driver_connection: Any
     info: dict[str, Any] = attrs.Factory(dict[str, Any])
     idle_since: float = 0.0
+    # Its turn of the pool's, while it is lent.
+    place: asyncio.Semaphore | None = None
 
     @property
     def idle_s(self) -> float:
@@ -160,29 +163,35 @@ class Connections:
         self._idle: list[_Open] = []
         self._left_behind: list[_Open] = []
         self._ends: set[asyncio.Task[None]] = set()
+        self._pid = os.getpid()
         self._is_closed = False
 
     async def take(self) -> _Open:
         """An exclusive connection, until `give_back` or `give_up`."""
         self._start_afresh_in(asyncio.get_running_loop())
-        await self._turns.take()
+        place = await self._turns.take()
         try:
-            while self._idle:
-                found = self._idle.pop()
-                if await self._lives(found):
-                    return found
-            return _Open(await self._connect())
+            return attrs.evolve(await self._idle_or_new(), place=place)
         except BaseException:
-            self._turns.give_back()
+            place.release()
             raise
+
+    async def _idle_or_new(self) -> _Open:
+        while self._idle:
+            found = self._idle.pop()
+            if await self._lives(found):
+                return found
+        return _Open(await self._connect())
 
     def _start_afresh_in(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not loop:
-            # Perhaps in a forked child: what is open belongs to the parent, whose connections
-            # would end if they were closed, or cleared away, here.
-            self._left_behind += self._idle
-            self._idle, self._loop = [], loop
-            self._turns = AsyncTurns(self._most, "connections to the database", TURN_WAIT_S)
+            if self._pid != os.getpid():
+                # In a forked child what is open belongs to the parent, whose connections would end
+                # if they were closed, or cleared away, here.
+                self._left_behind += self._idle
+            # Those of a loop that has ended cannot be used, nor closed, in another.
+            self._idle, self._ends = [], set()
+            self._loop, self._pid = loop, os.getpid()
 
     async def _lives(self, found: _Open) -> bool:
         if found.driver_connection.is_closed():
@@ -207,12 +216,12 @@ class Connections:
         self._idle.append(lent)
         if self._idle[0].idle_s > UNUSED_S:
             self._end(self._idle.pop(0))
-        self._turns.give_back()
+        _place(lent).release()
 
     def give_up(self, lent: _Open) -> asyncio.Task[None]:
         """Close it; its place is free once it is closed, so the pool's limit always holds."""
         end = self._end(lent)
-        end.add_done_callback(lambda _: self._turns.give_back())
+        end.add_done_callback(lambda _: _place(lent).release())
         return end
 
     def end_all(self) -> None:
@@ -228,9 +237,15 @@ class Connections:
 
     async def close(self) -> None:
         """Close all that are idle, and those in use as they come back."""
+        self._start_afresh_in(asyncio.get_running_loop())
         self._is_closed = True
         self.end_all()
         await asyncio.gather(*self._ends)
+
+
+def _place(lent: _Open) -> asyncio.Semaphore:
+    assert lent.place is not None
+    return lent.place
 
 
 async def _close(driver: Any) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from xpay_flow.errors import StoreUnavailable
+from xpay_flow.event_loop import LoopOwner
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import HandlerRolledBack, Lookup
 from xpay_flow.realm import EVERY_REALM, Realms
@@ -253,6 +254,12 @@ class _Store:
         engine = self._readers.engine
         return None if engine is self._database.engine else engine
 
+    def drop_connections(self) -> None:
+        """Begin with new ones, and leave the idle ones to themselves."""
+        for engine in (self.engine_of_readers, self._database.engine):
+            if engine is not None:
+                engine.dispose(close=False)
+
     def go_direct(self, asyncpg_fast_path: Direct) -> None:
         """Have a webhook's own statements go there."""
         self._hot = asyncpg_fast_path
@@ -358,8 +365,8 @@ class SQLAlchemyStore(_Store):
 class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
     """The same store for `AsyncFlow`, on a driver that is awaited (asyncpg, aiomysql, psycopg).
 
-    It belongs to one event loop. The tables are looked at when it is first used; with `from_url`,
-    at once.
+    It belongs to one event loop at a time; see `xpay_flow.event_loop`. The tables are looked at
+    when it is first used; with `from_url`, at once.
 
     Args:
         engine: yours; closing the store leaves it open.
@@ -379,6 +386,7 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         super().__init__(_Store(engine.sync_engine, tables or Tables(), pooler is not None))
         self._engine = engine
         self._limit()
+        self._owner = LoopOwner("this AsyncSQLAlchemyStore", self._begin_afresh)
         self._direct: Direct | None = None
         self._engine_of_ours: AsyncEngine | None = None
         self._where: Place | None = None
@@ -414,9 +422,18 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         twin._store = copy(self._store)
         twin._store.use_engine(twin._engine.sync_engine)
         twin._limit()
+        twin._owner = LoopOwner("this AsyncSQLAlchemyStore", twin._begin_afresh)
         if self._where is not None:
             twin._go_direct(self._where)
         return twin
+
+    def enter_event_loop(self) -> None:
+        """The running event loop uses it. Raises ConfigurationError while another one does."""
+        self._owner.enter()
+
+    def _begin_afresh(self) -> None:
+        # The connections end with their loop, and cannot be closed in another.
+        self._store.drop_connections()
 
     def _limit(self) -> None:
         # The pool itself gives a returned connection to the next caller, not to the longest
@@ -450,11 +467,13 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
 
     async def report(self, digests: Sequence[str]) -> None:
         """See `xpay_flow.ports.ChangeReporting`."""
+        self.enter_event_loop()
         # No turn of those that webhooks need: it goes by a connection of readers.
         await greenlet_spawn(self._store.report, digests)
 
     async def listen(self, reported: Callable[[str], None], stopping: Callable[[], bool]) -> None:
         """See `xpay_flow.ports.ChangeReporting`."""
+        self.enter_event_loop()
         await self._store.listen_awaited(reported, stopping)
 
     async def commit_with(
@@ -490,6 +509,7 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         turns = AsyncTurns(READERS, "connections for readers", TURN_WAIT_S)
 
         async def call(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+            self.enter_event_loop()
             async with turns.taken():
                 return await greenlet_spawn(partial(function, *args, **options))
 
@@ -497,12 +517,14 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
 
     async def check(self) -> None:
         """Look at the tables once; see `SQLAlchemyStore`."""
+        self.enter_event_loop()
         if not self._is_checked:
             await greenlet_spawn(self._store.check)
             self._is_checked = True
 
     async def aclose(self) -> None:
         """After it, every call of the store or a reader raises StoreUnavailable."""
+        self.enter_event_loop()
         self._store.close()
         if self._direct is not None:
             await self._direct.connections.close()

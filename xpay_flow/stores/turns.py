@@ -51,32 +51,37 @@ class Turns:
 
 
 class AsyncTurns:
-    """The same for the tasks of one event loop; who comes first is served first."""
+    """The same for the tasks of an event loop; who comes first is served first.
+
+    In another loop, all turns are free again.
+    """
 
     def __init__(self, at_once: int, what: str, wait_s: float = HOLD_WAIT_S) -> None:
         self._at_once, self._what, self._wait_s = at_once, what, wait_s
         self._free = asyncio.Semaphore(at_once)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @asynccontextmanager
     async def taken(self) -> AsyncGenerator[None]:
         """One turn, for the block. Raises StoreUnavailable."""
-        await self.take()
+        free = await self.take()
         try:
             yield
         finally:
-            self.give_back()
+            free.release()
 
-    async def take(self) -> None:
-        """One turn, until `give_back`. Raises StoreUnavailable."""
+    async def take(self) -> asyncio.Semaphore:
+        """One turn, until what this returns is released. Raises StoreUnavailable."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._free = loop, asyncio.Semaphore(self._at_once)
+        free = self._free
         try:
             async with asyncio.timeout(self._wait_s):
-                await self._free.acquire()
+                await free.acquire()
         except TimeoutError:
             raise StoreUnavailable(_words(self._at_once, self._what, self._wait_s)) from None
-
-    def give_back(self) -> None:
-        """End a turn that was taken."""
-        self._free.release()
+        return free
 
 
 def _words(at_once: int, what: str, wait_s: float) -> str:
