@@ -18,6 +18,7 @@ from . import (
     served,
     small_worlds,
     stages,
+    waiting,
     webhooks,
 )
 from .measure import FULL, SHORT, Group, Size
@@ -47,6 +48,7 @@ def measured(size: Size, folder: Path) -> list[Group]:
         *webhooks.measured(size, folder),
         *served.measured(size, folder),
         *rush.measured(size, folder),
+        *waiting.measured(size, folder),
         *stages.measured(size, folder),
         *handlers.measured(size, folder),
         *deciding.measured(size),

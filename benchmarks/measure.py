@@ -36,6 +36,8 @@ class Size:
         flushes_ms: how much longer a flush of PostgreSQL is made to take, one after the other.
         sqlite_flushes_ms: the same of SQLite.
         stored: among how many intents a webhook is compared.
+        strangers: how many wait while webhooks come, `among_strangers` of them.
+        shown: payments of which it is measured when their customer sees them.
     """
 
     turns: int
@@ -54,6 +56,9 @@ class Size:
     flushes_ms: tuple[int, ...]
     sqlite_flushes_ms: tuple[int, ...]
     stored: tuple[int, int]
+    strangers: int
+    among_strangers: int
+    shown: int
 
 
 FULL: Final = Size(
@@ -73,6 +78,9 @@ FULL: Final = Size(
     flushes_ms=(0, 2, 5, 10),
     sqlite_flushes_ms=(0, 1, 2),
     stored=(10_000, 1_000_000),
+    strangers=3000,
+    among_strangers=500,
+    shown=50,
 )
 SHORT: Final = Size(
     turns=3,
@@ -91,6 +99,9 @@ SHORT: Final = Size(
     flushes_ms=(0, 2),
     sqlite_flushes_ms=(0, 1),
     stored=(100, 1000),
+    strangers=60,
+    among_strangers=12,
+    shown=2,
 )
 
 

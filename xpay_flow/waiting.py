@@ -23,6 +23,8 @@ from .records import Change
 # A commit between a customer's look and the wait that follows must not be missed. These are
 # milliseconds apart, in which a process commits fewer records than this.
 REMEMBERED_MAX: Final = 1_000
+# A customer has a few tabs; who knows one payment must not take all places.
+OF_ONE_RECORD_MAX: Final = 8
 
 
 @attrs.define(eq=False)
@@ -63,9 +65,11 @@ class Waiting:
         """A place for one who has seen this version; None if all are taken. `leave` it."""
         waiter = Waiter(key, version, monotonic() + seconds)
         with self._lock:
-            if self._is_closed or len(self) >= self._at_most:
+            those = self._waiters.get(key, set())
+            has_room = len(self) < self._at_most and len(those) < OF_ONE_RECORD_MAX
+            if self._is_closed or not has_room:
                 return None
-            self._waiters.setdefault(key, set()).add(waiter)
+            self._waiters[key] = those | {waiter}
             is_late = self._versions.get(key, 0) > version
         if is_late:
             waiter.wake("changed")
@@ -74,9 +78,9 @@ class Waiting:
     def leave(self, waiter: Waiter) -> None:
         """Free the place; may be called twice."""
         with self._lock:
-            those = self._waiters.get(waiter.key, set())
-            those.discard(waiter)
-            if not those:
+            if left := self._waiters.get(waiter.key, set()) - {waiter}:
+                self._waiters[waiter.key] = left
+            else:
                 self._waiters.pop(waiter.key, None)
             self._left_at_s = monotonic()
 

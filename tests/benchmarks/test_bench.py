@@ -14,6 +14,9 @@ from xml.etree import ElementTree
 import attrs
 import pytest
 
+from benchmarks import waiting
+from benchmarks.measure import SHORT
+
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -71,6 +74,14 @@ def test_every_question_is_answered(run: Run) -> None:
             for title in (
                 f"a webhook {where}, after others",
                 f"a status query {where}, after webhooks",
+            )
+        },
+        **{
+            f"{figure}{where}": row
+            for where in waiting.KINDS
+            for figure, row in (
+                ("a webhook on ", f"among {SHORT.strangers} strangers"),
+                ("until a payment is shown, on ", "in another process"),
             )
         },
         "where a webhook's time goes (Flow, in process)": "decide",

@@ -17,7 +17,7 @@ from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flows import queries
 from xpay_flow.records import Change, x_intent_alias
 from xpay_flow.stores.sqlite import SQLiteStore
-from xpay_flow.waiting import REMEMBERED_MAX, HangUp, Waiter, Waiting, digest_of
+from xpay_flow.waiting import OF_ONE_RECORD_MAX, REMEMBERED_MAX, HangUp, Waiter, Waiting, digest_of
 
 from . import waiting_kit
 from .waiting_kit import KINDS, WAIT_S, Site, answered, site, words
@@ -267,6 +267,16 @@ def test_waiting_forgets_who_is_overdue() -> None:
     assert () == waiting.keys()
     entered(waiting)
     assert ("a",) == waiting.keys()
+
+
+def test_waiting_has_few_places_for_one_payment() -> None:
+    """Who knows one payment does not keep all other customers from waiting."""
+    waiting = Waiting(100)
+    places = [entered(waiting) for _ in range(OF_ONE_RECORD_MAX)]
+    assert waiting.enter("a", 1, 60) is None
+    entered(waiting, "b")
+    waiting.leave(places[0])
+    entered(waiting)
 
 
 def test_waiting_that_is_closed_lets_nobody_in() -> None:
