@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from xpay_flow.checker.app.promises import ACKNOWLEDGED, ONCE, READ_ONLY, REFUND
 from xpay_flow.checker.app.report import moves_of, seed_of, sql_words
 from xpay_flow.errors import ConfigurationError
 
+TESTS = Path(__file__).parents[1]
 SHOPS = "checker.app_shops"
 RESET = f"{SHOPS}.xpay:reset"
 WEBHOOK = "/webhooks/xpay"
@@ -40,7 +45,19 @@ TEETH = [
     ("small:wsgi_failed_call_swallowed", 1, "once", ONCE),
     ("small:asgi_duplicate_refused", 1, "once", ACKNOWLEDGED),
 ]
-RIGHT = ["small:asgi_right", "small:wsgi_right_claim", "small:asgi_right_key"]
+RIGHT = [
+    *("small:asgi_right", "small:wsgi_right_claim", "small:asgi_right_key"),
+    *("small:wsgi_right_dedupe", "small:asgi_right_unique"),
+]
+FASTAPI = [
+    ("fastapi_shop:app_lost_update", 0, "twice", ONCE),
+    ("fastapi_shop:app_answer_before_work", 1, "once", ONCE),
+]
+DJANGO = [
+    ("get_or_create_race", "wsgi", "twice"),
+    ("mail_before_commit", "asgi", "twice"),
+    ("saved_over", "wsgi", "twice"),
+]
 
 
 def checked(shop: str, faults: int = 1, **options: Any) -> AppResult:
@@ -57,6 +74,53 @@ def test_check_app_finds_the_mistake(shop: str, faults: int, scene: str, promise
     assert (scene, faults, promise) == (found.scene.name, found.faults, found.broken.promise)
     assert found.confirmed
     assert "VIOLATED" == result.verdict
+
+
+@pytest.mark.parametrize(("shop", "faults", "scene", "promise"), FASTAPI)
+def test_check_app_finds_the_mistake_in_fastapi(
+    shop: str, faults: int, scene: str, promise: str
+) -> None:
+    """A shop on FastAPI and SQLAlchemy needs no help: its path and its order are found."""
+    result = checked(shop, faults, reset=f"{SHOPS}.fastapi_shop:reset", webhook="")
+    found = result.counterexample
+    assert found is not None, result.as_text()
+    assert (scene, faults, promise) == (found.scene.name, found.faults, found.broken.promise)
+
+
+def test_check_app_raises_no_alarm_for_a_right_shop_on_fastapi() -> None:
+    """A right shop on FastAPI and SQLAlchemy is EXHAUSTED."""
+    result = checked("fastapi_shop:app_right", 0, reset=f"{SHOPS}.fastapi_shop:reset", webhook="")
+    assert "EXHAUSTED" == result.verdict, result.as_text()
+
+
+def django(shop: str, kind: str) -> Any:
+    """The verdict of the command, in a process of its own: Django is configured once in each."""
+    name = f"{SHOPS}.django_shop"
+    arguments = ["check-app", f"{name}:{kind}", "--reset", f"{name}:reset", "--faults", "0"]
+    folders = f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', TESTS.parent)}"
+    done = subprocess.run(
+        [sys.executable, "-m", "xpay_flow.cli", *arguments, "--json"],
+        env=os.environ | {"SHOP": shop, "PYTHONPATH": folders},
+        capture_output=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("shop", "kind", "scene"), DJANGO)
+def test_check_app_command_finds_the_mistake_in_django(shop: str, kind: str, scene: str) -> None:
+    """A shop on Django's ORM is checked by its asgi or wsgi, and the command prints JSON."""
+    found = django(shop, kind)
+    assert "VIOLATED" == found["verdict"]
+    assert (scene, ONCE) == (found["violation"]["scene"], found["violation"]["promise"])
+    assert "verify_app(" in found["violation"]["test"]
+
+
+def test_check_app_command_raises_no_alarm_for_a_right_shop_on_django() -> None:
+    """A right shop on Django's ORM is EXHAUSTED."""
+    assert "EXHAUSTED" == django("right", "asgi")["verdict"]
 
 
 @pytest.mark.parametrize("shop", RIGHT)

@@ -244,6 +244,35 @@ def right_claim(event):
     return 200
 
 
+def right_dedupe(event):
+    """The row that knows the event is of the transaction that does the work."""
+    db = connect()
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        if db.execute("SELECT 1 FROM seen WHERE event_id = ?", (event["eventId"],)).fetchone():
+            return 200
+        order = order_of(db, event)
+        if order is None:
+            return 404
+        db.execute("INSERT INTO seen VALUES (?)", (event["eventId"],))
+        if event["eventType"] == PAID and is_right_money(order, event) and order[1] != "paid":
+            pay(db, order)
+    return 200
+
+
+def right_unique(event):
+    """The database refuses a second shipment of an order."""
+    db = connect()
+    order = order_of(db, event)
+    if order is None:
+        return 404
+    if event["eventType"] == PAID and is_right_money(order, event):
+        with contextlib.suppress(sqlite3.IntegrityError), db:
+            db.execute("INSERT INTO shipments (id, order_id) VALUES (?, ?)", (order[0], order[0]))
+            db.execute("UPDATE orders SET status = 'paid' WHERE id = ?", (order[0],))
+    return 200
+
+
 def right_key(event):
     """The warehouse is called again until it is known to have answered, always under one key."""
     db = connect()

@@ -338,7 +338,11 @@ class Run:
             why = f"xPay sends {event} {ROUNDS_MAX} more times, and never receives a 2xx"
             return Broken(ACKNOWLEDGED, why)
         ending = Ending(
-            scene=scene, order=self._stage.order, calls=tuple(self.calls), databases=databases
+            scene=scene,
+            order=self._stage.order,
+            calls=tuple(self.calls),
+            had_trouble=any(step.act not in ("go", "waits over") for step in self.steps),
+            databases=databases,
         )
         for promise in self._stage.promises:
             if why := promise.broken(ending):

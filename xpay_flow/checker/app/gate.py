@@ -31,7 +31,7 @@ from xpay_flow.errors import ConfigurationError
 from ..contract.drivers import QUIET_SQL
 from ..contract.statements import READING
 from . import points
-from .points import At, Blocked, Done, Order, Point, user_line
+from .points import MAIL, At, Blocked, Done, Order, Point, user_line
 
 Answer = TypeVar("Answer")
 # Gives the file that is used in place of the one that the app opens.
@@ -40,6 +40,8 @@ Redirect = Callable[[Any], Any]
 _INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
 _TIMEOUT: Final = re.compile(r"\s*PRAGMA\s+busy_timeout\s*=\s*(\d+)", re.IGNORECASE)
 _QUIET: Final = re.compile(r"\s*(SAVEPOINT|ROLLBACK\s+TO)\b", re.IGNORECASE)
+# A question about SQLite itself.
+_TABLELESS: Final = re.compile(r"\s*SELECT\b(?!.*\bFROM\b)", re.IGNORECASE | re.DOTALL)
 _ENDS: Final = re.compile(r"\s*(COMMIT|END|ROLLBACK)\b", re.IGNORECASE)
 _BUSY, _BUSY_SNAPSHOT = 5, 517
 _NUMBERS = itertools.count(1)
@@ -169,7 +171,8 @@ class _Connection(sqlite3.Connection):
         """Do it once its order has come, and see what it did to the transaction."""
         before = self._is_in_transaction()
         ends = _ENDS.match(sql)
-        quiet = QUIET_SQL.match(sql) or _QUIET.match(sql) or (ends and not before)
+        quiet = any(look.match(sql) for look in (QUIET_SQL, _QUIET, _TABLELESS))
+        quiet = quiet or (ends is not None and not before)
         if quiet or not GATE.is_closed:
             return act()
         where, code = user_line()
@@ -407,13 +410,14 @@ def _wrap_smtp() -> None:
 
     smtp: Any = smtplib.SMTP
     ready = (250, b"ok")
-    for name in ("connect", "ehlo", "helo", "starttls", "login", "quit", "noop", "rset", "docmd"):
+    for name in ("ehlo", "helo", "starttls", "login", "quit", "noop", "rset", "docmd"):
         setattr(smtp, name, lambda *_, **__: ready)
+    smtp.connect = lambda *_, **__: (220, b"ready")
     smtp.ehlo_or_helo_if_needed = smtp.close = lambda *_: None
 
     def sendmail(_: Any, __: Any, to: Any, *___: Any, **____: Any) -> Any:
         receivers = to if isinstance(to, str) else ", ".join(to)
-        return _call(f"mail to {receivers}", dict, _lost_socket)
+        return _call(f"{MAIL}{receivers}", dict, _lost_socket)
 
     smtp.sendmail = sendmail
 

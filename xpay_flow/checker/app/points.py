@@ -18,6 +18,8 @@ Kind = Literal["sql", "commit", "rollback", "call", "answer"]
 # Go on; not applied and reported as a failure; applied and reported as a failure; a wait has ended.
 Order = Literal["go", "fail", "lose", "timeout"]
 
+# How the text of a call begins that is a mail.
+MAIL: Final = "mail to "
 ROWS_SHOWN_MAX: Final = 2
 _LIBRARIES: Final = tuple(
     {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}

@@ -13,6 +13,7 @@ from xpay_flow.drawing.text import cut
 
 from .execution import FAULT_OF, SHOP, Step
 from .points import Point
+from .promises import ACKNOWLEDGED
 from .scenes import Order
 from .search import AppBound, Counterexample, Explored
 
@@ -170,7 +171,10 @@ def trace_lines(found: Counterexample, webhook: str) -> Iterator[str]:
     yield ""
     lanes = list(names)
     for number, step in enumerate(found.steps, 1):
-        yield from _step_lines(number, step, lanes, names)
+        if step.process in names:
+            yield from _step_lines(number, step, lanes, names)
+    if any(step.process not in names for step in found.steps):
+        yield "   …  and so on, each time that xPay sends it again"
     yield f"   ✗  {found.broken.why}"
 
 
@@ -179,8 +183,14 @@ def _capital(sentence: str) -> str:
 
 
 def _names(found: Counterexample) -> dict[str, str]:
-    """A short name for each request, in the order in which they first act."""
-    processes = dict.fromkeys(step.process for step in found.steps)
+    """A short name for each request that is shown, in the order in which they first act.
+
+    Where xPay sends an event for ever, the first time is enough.
+    """
+    processes = list(dict.fromkeys(step.process for step in found.steps))
+    if found.broken.promise == ACKNOWLEDGED:
+        retries = [p for p in processes if p.startswith("again")]
+        processes = [p for p in processes if p not in retries[1:]]
     letters = iter("ABCDEFGHIJKLMN")
     return {p: "shop" if p == SHOP else next(letters) for p in processes}
 
@@ -191,7 +201,9 @@ def _who(process: str, found: Counterexample, webhook: str) -> str:
     subject = found.subjects.get(process, "")
     if subject.startswith("the return"):
         return subject
-    again = ", delivered again" if process.startswith("again") else ""
+    acted = dict.fromkeys(step.process for step in found.steps)
+    first = next(name for name in acted if found.subjects.get(name) == subject)
+    again = "" if process == first else ", the same event again"
     return f"POST {webhook}  {subject}{again}"
 
 
@@ -221,7 +233,7 @@ def _fault_words(step: Step) -> str:
     fault = FAULT_OF.get((step.point.kind, step.act))
     return {
         "lost answer": "a commit takes effect, but its answer is lost",
-        "lost 2xx": "the 2xx is lost on its way, so xPay delivers the event again",
+        "lost 2xx": "a 2xx is lost on its way, so xPay sends the event again",
         "call": "an outgoing call fails" if step.act == "fail" else "the answer of a call is lost",
     }.get(fault or "", "")
 
@@ -257,13 +269,14 @@ def _what(step: Step) -> str:
         return f"{text}   has waited for too long"
     if trouble := _fault_words(step):
         return f"{text}   ✗ {trouble}"
+    if point.kind == "answer" and point.text.startswith("2"):
+        return f"{text}, and xPay will not send it again"
     return f"{text}   → {step.done.shown}" if step.done.shown else text
 
 
 def _point_words(point: Point) -> str:
     if point.kind == "answer":
-        ack = ", so xPay will not send it again" if point.text.startswith("2") else ""
-        return f"answers {point.text}{ack}"
+        return f"answers {point.text}"
     if point.kind == "call":
         return point.text
     return sql_words(point.text, point.parameters)
