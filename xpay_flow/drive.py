@@ -6,16 +6,21 @@ flow reads like ordinary code. `NoAnswer` is a value: silence is an answer that 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import attrs
 
 from . import handlers as h
+from .calls import Calls
 from .effects import (
     AcquireRateLimit,
     Command,
@@ -39,6 +44,7 @@ from .effects import (
     RunInTransaction,
     WaitForChange,
     WithLock,
+    WithSlot,
 )
 from .errors import ConfigurationError, StoreUnavailable, error_text
 from .flows.queries import LOOK_EVERY_S
@@ -108,7 +114,7 @@ class Recorded:
 
 @attrs.define(kw_only=True)
 class Shared:
-    """What both kinds of ports hold in this process: ids, rate limiter, counters, who waits."""
+    """What both kinds of ports hold in this process: ids, limits, counters, calls, who waits."""
 
     ids: Ids
     rate_limiter: RateLimiter
@@ -116,6 +122,7 @@ class Shared:
     refusals: RefusalLog = attrs.Factory(RefusalLog)
     recorded: Recorded = attrs.Factory(Recorded)
     waiting: Waiting = attrs.Factory(lambda: Waiting(at_most=0))
+    calls: Calls = attrs.Factory(Calls)
 
     def count(self, name: str, now_ms: int) -> None:
         self.counters[name] += 1
@@ -148,10 +155,29 @@ class Ports:
         return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
 
     def run_handler(self, call: RunHandler) -> Ran:
-        return h.run_handler(call, self.handlers, self.clock.now_ms)
+        calls = self.shared.calls
+        return h.run_handler(call, self.handlers, self.clock.now_ms, calls, self.store)
 
     def run_in_transaction(self, call: RunInTransaction) -> Ran:
-        return h.run_in_transaction(call, self.handlers, self.store, self.clock.now_ms)
+        calls = self.shared.calls
+        return h.run_in_transaction(call, self.handlers, self.store, self.clock.now_ms, calls)
+
+    def with_slot(self, slot: WithSlot) -> object:
+        calls, free = self.shared.calls, threading.Event()
+        ends_at_s = time.monotonic() + slot.patience_s
+        while (answer := calls.take(slot.key, slot.alone, slot, free.set)) == "wait":
+            if not free.wait(ends_at_s - time.monotonic()):
+                calls.leave(slot)
+                answer = "busy"
+                break
+            free.clear()
+        if answer == "busy":
+            slot.flow.close()
+            return None
+        try:
+            return run(slot.flow, self)
+        finally:
+            calls.give_back(slot.key)
 
     def with_lock(self, key: str, flow: Command[T]) -> T | None:
         store = _locking(self.store)
@@ -189,10 +215,37 @@ class AsyncPorts:
         return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
 
     async def run_handler(self, call: RunHandler) -> Ran:
-        return await h.arun_handler(call, self.handlers, self.clock.now_ms)
+        calls, store = self.shared.calls, blocking_face(self.store)
+        return await h.arun_handler(call, self.handlers, self.clock.now_ms, calls, store)
 
     async def run_in_transaction(self, call: RunInTransaction) -> Ran:
-        return await h.arun_in_transaction(call, self.handlers, self.store, self.clock.now_ms)
+        calls, store = self.shared.calls, blocking_face(self.store)
+        return await h.arun_in_transaction(call, self.handlers, store, self.clock.now_ms, calls)
+
+    async def with_slot(self, slot: WithSlot) -> object:
+        calls, loop = self.shared.calls, asyncio.get_running_loop()
+        ends_at_s = time.monotonic() + slot.patience_s
+        while True:
+            free = loop.create_future()
+            answer = calls.take(slot.key, slot.alone, slot, partial(_free, loop, free))
+            if answer != "wait":
+                break
+            try:
+                done, _ = await asyncio.wait({free}, timeout=ends_at_s - time.monotonic())
+            except asyncio.CancelledError:
+                calls.leave(slot)
+                raise
+            if not done:
+                calls.leave(slot)
+                answer = "busy"
+                break
+        if answer == "busy":
+            slot.flow.close()
+            return None
+        try:
+            return await arun(slot.flow, self)
+        finally:
+            calls.give_back(slot.key)
 
     async def with_lock(self, key: str, flow: Command[T]) -> T | None:
         store = cast(AsyncRowLocking, _locking(self.store))
@@ -209,6 +262,21 @@ def _silence(error: Exception) -> NoAnswer:
         return error
     log.error("the transport failed with an error of its own", exc_info=error)
     return NoAnswer(error_text(error))
+
+
+def _free(loop: asyncio.AbstractEventLoop, free: asyncio.Future[None]) -> None:
+    def freed() -> None:
+        if not free.done():
+            free.set_result(None)
+
+    # The loop is closed when the program ends in the middle; then nothing waits.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(freed)
+
+
+def blocking_face(store: object) -> object:
+    """A store that blocks, where it is awaited through threads; any other store as it is."""
+    return getattr(store, "blocking", store)
 
 
 # --- what performs each effect -------------------------------------------------------------------
@@ -265,6 +333,7 @@ WRITES: Final[EffectTable] = dict(
         _write(Due, lambda it, ports: _due(it, ports)),
         _write(Orphaned, lambda it, ports: _orphaned(it, ports)),
         _write(WithLock, lambda it, ports: ports.with_lock(it.key, it.flow)),
+        _write(WithSlot, lambda it, ports: ports.with_slot(it)),
         _write(Exchange, lambda it, ports: ports.exchange(it.request)),
         _write(RunHandler, lambda it, ports: ports.run_handler(it)),
         _write(RunInTransaction, lambda it, ports: ports.run_in_transaction(it)),

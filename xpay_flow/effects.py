@@ -151,10 +151,12 @@ class HandlerTry:
     Args:
         number: 1 is the first.
         retry_s: seconds from a failure to the next try; None where this is the last one.
+        timeout_s: how long it may run; None is without a limit.
     """
 
     number: int = 1
     retry_s: int | None = None
+    timeout_s: float | None = None
 
 
 @attrs.frozen
@@ -182,10 +184,33 @@ class RunInTransaction:
 
 @attrs.frozen
 class Ran:
-    """How a handler ended. `missing`: none is registered in this process."""
+    """How a handler ended. `missing`: none is registered in this process.
+
+    Args:
+        cut_short: it has failed because it had not ended at its time limit.
+    """
 
     outcome: Literal["done", "failed", "missing", "lost"]
     error: str = ""
+    cut_short: bool = False
+
+
+@attrs.frozen
+class WithSlot:
+    """Run `flow` while this process calls no other handler for the record `key`.
+
+    Answers what `flow` returns, or None where such a call is in progress here: then nothing was
+    done.
+
+    Args:
+        alone: run it while this process calls no other handler at all.
+        patience_s: how long to wait for that; then the answer is None.
+    """
+
+    key: str
+    flow: Generator[Any, Any, Any] = attrs.field(repr=False)
+    alone: bool
+    patience_s: float
 
 
 @attrs.frozen
@@ -219,6 +244,7 @@ WriteEffect: TypeAlias = (
     | RunHandler
     | RunInTransaction
     | WithLock
+    | WithSlot
     | Orphaned
 )
 Effect: TypeAlias = ReadEffect | WriteEffect
@@ -313,6 +339,11 @@ def run_in_transaction(
 
 def with_lock(key: str, flow: Command[T]) -> Command[T | None]:
     answer: T | None = yield WithLock(key, flow)
+    return answer
+
+
+def with_slot(key: str, flow: Command[T], *, alone: bool, patience_s: float) -> Command[T | None]:
+    answer: T | None = yield WithSlot(key, flow, alone, patience_s)
     return answer
 
 

@@ -16,6 +16,7 @@ from weakref import finalize
 
 from . import drive, flows, timeline
 from .background import POLL_S, background_tasks, background_threads, end_all, log_unserved
+from .calls import inside
 from .checkout_request import Address, CheckoutRequest, Customer, Name
 from .default_ports import awaited_ports, blocking_ports
 from .drive import READS, AsyncPorts, Ports
@@ -216,7 +217,7 @@ class Flow(HandlerRegistration):
         """
         self.report_unserved_work()
         results = self.run(flows.deliver(self.context, limit=limit, capabilities=self.capabilities))
-        for loop in self._loops[:1]:
+        for loop in self._loops[:1] if not inside.get() else ():
             loop.wait_idle(self.settings.close_timeout_s)
         return results
 
@@ -277,10 +278,12 @@ class Flow(HandlerRegistration):
         """Deliver what this process has recorded, and close the store and the transport.
 
         With background threads only, and within `settings.close_timeout_s`: a handler under way
-        ends, then what this process made due is delivered. The rest stays due for others.
+        ends, then what this process made due is delivered. The rest stays due for others. Calls
+        that hang are left, and named in the log.
         """
         self._watcher.close()
         end_all(self._loops, self.settings.close_timeout_s)
+        self.ports.shared.calls.report_left()
         for port in (self.ports.transport, self._reader, self.store):
             if callable(close := getattr(port, "close", None)):
                 close()
@@ -454,7 +457,7 @@ class AsyncFlow(AsyncHandlerRegistration):
         results = await self.run(
             flows.deliver(self.context, limit=limit, capabilities=self.capabilities)
         )
-        for loop in self._loops[:1]:
+        for loop in self._loops[:1] if not inside.get() else ():
             await loop.wait_idle(self.settings.close_timeout_s)
         return results
 
@@ -519,6 +522,7 @@ class AsyncFlow(AsyncHandlerRegistration):
             loop.end(self.settings.close_timeout_s)
         for loop in self._loops:
             await loop.wait_end()
+        self.ports.shared.calls.report_left()
         for port in (self.ports.transport, self._reader, self.store):
             for name in ("aclose", "close"):
                 if callable(close := getattr(port, name, None)):

@@ -126,6 +126,41 @@ class Transactional(Protocol):
 
 
 @runtime_checkable
+class TransactionClosing(Protocol):
+    """A capability of a `Transactional` store: a handler that hangs locks no one out."""
+
+    def close_transaction(self, work: Callable[[Any], object]) -> None:
+        """Roll back the transaction in which `commit_with` runs this `work`, from another thread.
+
+        What the transaction has locked is free then, and whatever `work` does with it later fails.
+        Does nothing where there is no such transaction.
+        """
+        ...
+
+
+@runtime_checkable
+class ThreadBound(Protocol):
+    """A capability that a store may declare: some callers have a transaction in their thread.
+
+    Attributes:
+        is_thread_bound: true within such a thread. A handler is called right there, and so has no
+            time limit: a test case that rolls everything back at its end.
+    """
+
+    @property
+    def is_thread_bound(self) -> bool: ...
+
+
+@runtime_checkable
+class ThreadKeeping(Protocol):
+    """A capability that a store may declare: it keeps a connection for each thread."""
+
+    def refresh_thread(self) -> None:
+        """Called as a piece of work begins in this thread, which may have rested for long."""
+        ...
+
+
+@runtime_checkable
 class BatchLoading(Protocol):
     """A capability that a store may declare: many names looked up for the price of one."""
 

@@ -73,6 +73,7 @@ class OutboxEntry:
         next_at_ms: when it may next be started. A running one has its lease's end here.
         forced: an operator requested it again, so it is not dropped as superseded.
         given_up: how often it was given up; each time is an event of its own.
+        cut_short: how many tries were ended by their time limit, or with their process.
     """
 
     id: str
@@ -83,6 +84,7 @@ class OutboxEntry:
     next_at_ms: int
     forced: bool = False
     given_up: int = 0
+    cut_short: int = 0
     log: tuple[HandlerAttempt, ...] = ()
 
     def logged(self, entry: HandlerAttempt) -> tuple[HandlerAttempt, ...]:
@@ -245,6 +247,16 @@ def appended(whole: Record, change: Change) -> Record:
 def attempt_key(receipt_id: str, attempt: int, realm: str) -> str:
     """The primary key of the n-th attempt for a receipt in a realm."""
     return f"attempt:{realm}:{attempt}:{receipt_id}"
+
+
+def receipt_in(key: str) -> str | None:
+    """The receipt id in the primary key of an attempt; None in that of parked events."""
+    kind, _, rest = key.partition(":")
+    # Before there were realms, keys had none; and the name of a realm is no number.
+    if not rest.partition(":")[0].isdecimal():
+        rest = rest.partition(":")[2]
+    number, _, receipt_id = rest.partition(":")
+    return receipt_id if kind == "attempt" and number.isdecimal() else None
 
 
 def intent_alias(intent_id: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar, cast, overload
@@ -102,18 +101,19 @@ class _Registration(Generic[H]):
 
         def register(handler: Any) -> Any:
             prepare = self._in_transaction if transactional else self._plain
-            self.ports.handlers[name] = Handler(prepare(name, handler), transactional)
+            blocking = prepare(name, handler)
+            self.ports.handlers[name] = Handler(handler, transactional, blocking)
             return handler
 
         return register if handler is None else register(handler)
 
-    def _plain(self, name: HandlerName, handler: Callable[..., Any], /) -> Callable[..., Any]:
-        """The handler as the driver calls it. Raises ConfigurationError where it could not."""
+    def _plain(self, name: HandlerName, handler: Callable[..., Any], /) -> bool:
+        """Whether the handler blocks, and so runs in a thread. Raises ConfigurationError where it
+        could not be called.
+        """
         raise NotImplementedError
 
-    def _in_transaction(
-        self, name: HandlerName, handler: Callable[..., Any], /
-    ) -> Callable[..., Any]:
+    def _in_transaction(self, name: HandlerName, handler: Callable[..., Any], /) -> bool:
         """The same, for one that is given the store's transaction."""
         raise NotImplementedError
 
@@ -131,15 +131,16 @@ class _Registration(Generic[H]):
                 name for name, handler in self.ports.handlers.items() if handler.transactional
             ),
             row_locks=isinstance(self.store, RowLocking) and self.store.can_lock,
+            slots=True,
         )
 
 
 class HandlerRegistration(_Registration[PaymentHandler]):
     """Handlers of a `Flow`: plain functions."""
 
-    def _plain(self, name: HandlerName, handler: Callable[..., Any], /) -> Callable[..., Any]:
+    def _plain(self, name: HandlerName, handler: Callable[..., Any], /) -> bool:
         _refuse_coroutine(name, handler)
-        return handler
+        return True
 
     _in_transaction = _plain
 
@@ -147,12 +148,10 @@ class HandlerRegistration(_Registration[PaymentHandler]):
 class AsyncHandlerRegistration(_Registration[Callable[[Payment], Any]]):
     """Handlers of an `AsyncFlow`: coroutine functions, or plain ones, which run in threads."""
 
-    def _plain(self, _: HandlerName, handler: Callable[..., Any], /) -> Callable[..., Any]:
-        return _awaited_handler(handler)
+    def _plain(self, _: HandlerName, handler: Callable[..., Any], /) -> bool:
+        return not inspect.iscoroutinefunction(handler)
 
-    def _in_transaction(
-        self, name: HandlerName, handler: Callable[..., Any], /
-    ) -> Callable[..., Any]:
+    def _in_transaction(self, name: HandlerName, handler: Callable[..., Any], /) -> bool:
         kind: Any = cast(object, self.ports.store).__class__
         in_threads: Any = AwaitedStore
         if getattr(kind, "commit_with", None) is in_threads.commit_with:
@@ -161,7 +160,7 @@ class AsyncHandlerRegistration(_Registration[Callable[[Payment], Any]]):
             raise ConfigurationError(
                 f"{name} must be a coroutine: its store is awaited, and so is what it writes there"
             )
-        return handler
+        return not inspect.iscoroutinefunction(handler)
 
 
 def _refuse_coroutine(
@@ -169,22 +168,3 @@ def _refuse_coroutine(
 ) -> None:
     if inspect.iscoroutinefunction(handler):
         raise ConfigurationError(f"{name} is a coroutine; {why} a plain function")
-
-
-def _awaited_handler(handler: Callable[[Payment], Any]) -> Callable[[Payment], Any]:
-    if inspect.iscoroutinefunction(handler):
-        return handler
-
-    def called(payment: Payment) -> Any:
-        try:
-            return handler(payment)
-        except StopIteration as error:
-            # It could not leave the thread: a future refuses it, and would never end.
-            raise RuntimeError(f"the handler raised StopIteration: {error}") from error
-
-    async def in_thread(payment: Payment) -> object:
-        # A plain function may block, and must not hold up the event loop.
-        returned = await asyncio.to_thread(called, payment)
-        return await returned if inspect.isawaitable(returned) else returned
-
-    return in_thread

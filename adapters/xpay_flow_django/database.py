@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from threading import local
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from django.db import (
@@ -17,6 +19,7 @@ from django.db import (
     InterfaceError,
     OperationalError,
     ProgrammingError,
+    close_old_connections,
     connections,
     transaction,
 )
@@ -38,6 +41,8 @@ from .sync_replication import standby_confirmed
 T = TypeVar("T")
 
 TRIES: Final = 3
+# A handler's thread may look at its connections so often.
+REFRESH_S: Final = 1.0
 VENDORS: Final = ("postgresql", "sqlite")
 
 # "could not serialize access" and "deadlock detected": nothing of the transaction is left then.
@@ -58,6 +63,9 @@ NO_AUTOCOMMIT: Final = (
 connection_is_managed: ContextVar[bool] = ContextVar(
     "xpay_flow_connection_is_managed", default=False
 )
+
+
+_threads = local()
 
 
 class _Lost(StoreUnavailable):
@@ -162,6 +170,13 @@ class Database:
         """
         if not self.closed:
             connections[self.alias].close_if_unusable_or_obsolete()
+
+    def refresh_thread(self) -> None:
+        """The same for all of `DATABASES`, and at most once a second for each thread."""
+        now_s = monotonic()
+        if now_s - getattr(_threads, "refreshed_at_s", 0.0) > REFRESH_S:
+            _threads.refreshed_at_s = now_s
+            close_old_connections()
 
     def _tried(self, once: Callable[[], T], *, reading: bool) -> T:
         for _ in range(TRIES - 1):

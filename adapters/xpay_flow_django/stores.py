@@ -22,6 +22,7 @@ from xpay_flow.records import Change, Record, Work
 from xpay_flow.stores.awaited import AwaitedLock, AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
+from xpay_flow.stores.cut_off import CutOffs
 from xpay_flow.stores.turns import Turns
 
 from . import reading
@@ -99,6 +100,7 @@ class DjangoStore:
         # An SQLite file has one writer at a time: a webhook must find no queue of handlers.
         writers = of.handlers if self._database.is_postgresql else 1
         self._transactions = Turns(writers, "transactions of handlers")
+        self._cut_offs = CutOffs()
 
     @classmethod
     def from_url(cls, url: str) -> DjangoStore:
@@ -151,8 +153,9 @@ class DjangoStore:
         What it writes with the ORM, on the database of that name, is part of the transaction.
         """
         try:
-            with self._transactions.taken():
-                return self._database.write_once(partial(put_with, change, work))
+            with self._transactions.taken(work):
+                put = partial(self._put_with, change, work)
+                return self._database.write_once(put)
         except LostRace:
             return False
         except StoreUnavailable as error:
@@ -162,6 +165,24 @@ class DjangoStore:
                     f"the database refused to commit: {error.__cause__}"
                 ) from error
             raise
+
+    def _put_with(self, change: Change, work: Callable[[Any], object], connection: Any) -> bool:
+        with self._cut_offs.around(work, connection.connection):
+            return put_with(change, work, connection)
+
+    def close_transaction(self, work: Callable[[Any], object]) -> None:
+        """See `xpay_flow.ports.TransactionClosing`."""
+        if self._cut_offs.cut_off(work):
+            self._transactions.give_back(work)
+
+    @property
+    def is_thread_bound(self) -> bool:
+        """See `xpay_flow.ports.ThreadBound`: within a transaction, as in a Django test case."""
+        return self._database.is_inside
+
+    def refresh_thread(self) -> None:
+        """See `xpay_flow.ports.ThreadKeeping`."""
+        self._database.refresh_thread()
 
     @contextmanager
     def lock(self, key: str) -> Generator[bool]:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.ports import HandlerRolledBack
 from xpay_flow.records import Change
+from xpay_flow.stores.cut_off import CutOffs
 
 from .database import HandlerError, codes
 from .postgresql import OneStatement
@@ -31,6 +32,7 @@ class HandlerGuard:
 
     def __init__(self, tables: Tables, writing: OneStatement | Writing) -> None:
         self._writing = writing
+        self.cut_offs = CutOffs()
         intents = tables.intents
         self._version = select(intents.c.version).where(
             intents.c.record_key == bindparam("known_key")
@@ -49,7 +51,8 @@ class HandlerGuard:
             return False
         guard = _CommitGuard(connection)
         try:
-            _called(work, connection)
+            with self.cut_offs.around(work, connection.connection.dbapi_connection):
+                _called(work, connection)
             stored = self._stored_version(connection, change.record.key)
         finally:
             guard.is_active = False

@@ -339,8 +339,13 @@ class SQLAlchemyStore(_Store):
 
         The row of this payment is locked meanwhile, so events of it wait for `work`.
         """
-        with self._transactions.taken():
+        with self._transactions.taken(work):
             return self.commit_with_now(change, work)
+
+    def close_transaction(self, work: Callable[[Connection], object]) -> None:
+        """See `xpay_flow.ports.TransactionClosing`."""
+        if self._handler_guard.cut_offs.cut_off(work):
+            self._transactions.give_back(work)
 
     @contextmanager
     def lock(self, key: str) -> Generator[bool]:

@@ -183,5 +183,5 @@ def _default(field: attrs.Attribute[Any]) -> str:
     if field.default is attrs.NOTHING:
         return "required"
     if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time
-        return "empty"
+        return "see there" if field.default.takes_self else "empty"
     return code(_shown(field.default))

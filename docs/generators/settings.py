@@ -54,6 +54,8 @@ def settings_page() -> str:
 def _default(field: attrs.Attribute[Any]) -> str:
     if field.default is attrs.NOTHING:
         return "required"
+    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time
+        return "see there"
     default: object = field.default
     if isinstance(default, tuple):
         items = cast("tuple[object, ...]", default)

@@ -92,14 +92,20 @@ def test_an_async_flow_is_worked_for_as_well(sqlite: str) -> None:
 
 
 def test_a_worker_keeps_its_connection_during_a_job(sqlite: str) -> None:
-    """The handler, and the note that it is done, use the connection that found the job."""
+    """The claim, and the note that the call is done, use the connection that found the record."""
     paid(sqlite, "order-1")
-    flow, _ = shop(DjangoStore(sqlite))
     seen: list[object] = []
-    flow.on_success(lambda _: seen.append(connections[sqlite].connection))
+
+    class Watched(DjangoStore):
+        def commit(self, change: Any) -> bool:
+            seen.append(connections[sqlite].connection)
+            return super().commit(change)
+
+    flow, _ = shop(Watched(sqlite))
     connections[sqlite].close()
     work(flow, once=True)
-    assert [False] == [connection is None for connection in seen]
+    assert [False, False] == [connection is None for connection in seen]
+    assert 1 == len(set(map(id, seen)))
 
 
 def test_a_stopped_worker_finishes_its_call(sqlite: str) -> None:

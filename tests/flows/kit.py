@@ -14,7 +14,7 @@ import attrs
 
 from xpay_flow import drive, messages
 from xpay_flow.drive import Ports
-from xpay_flow.effects import Command, Effect
+from xpay_flow.effects import Command, Effect, WithSlot
 from xpay_flow.errors import SchemaMismatch, StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.flow import Flow
@@ -97,13 +97,19 @@ def driven(flow: Command[T], answer_to: Callable[[Effect], object]) -> T:
 
 
 def stepwise(flow: Command[T], answer_to: Callable[[Effect], object]) -> Generator[Effect, None, T]:
-    """Run a flow one effect at a time; yields each effect once it has been performed."""
+    """Run a flow one effect at a time; yields each effect once it has been performed.
+
+    What is done within a slot is taken apart, too; a slot itself is always free.
+    """
     try:
         effect = next(flow)
         while True:
             effect_now = effect
             try:
-                answer = answer_to(effect_now)
+                if isinstance(effect_now, WithSlot):
+                    answer = yield from stepwise(effect_now.flow, answer_to)
+                else:
+                    answer = answer_to(effect_now)
             except Exception as error:
                 effect = flow.throw(error)
             else:

@@ -47,6 +47,11 @@ WORKS: tuple[Work, Work] = ("deliver", "reconcile")
 HORIZON_MS = START_MS + 40 * 24 * 3_600_000
 
 
+# A flow may count a version up for each commit in a row; the versions that it reads lie so far
+# apart that none is taken for another.
+COMMITS_MAX = 1000
+
+
 class Contents:
     """All contents of one store that a search has met.
 
@@ -62,6 +67,7 @@ class Contents:
         self._numbers: dict[Hashable, int] = {}
         self.records: list[tuple[Record, ...]] = []
         self._versions: dict[Hashable, int] = {}
+        self._written: set[Hashable] = set()
         self._answers: dict[tuple[int, int], Answered] = {}
         self._answer_keys: dict[Hashable, int] = {}
         self._values: list[Any] = []
@@ -108,13 +114,26 @@ class Contents:
     def _performed(self, content: int, op: Any) -> Answered:
         self._store.restore(self._snapshots[content])
         self.calls += 1
+        known = op
         if isinstance(op, Commit) and self._alike:
             op = Commit(self._really(content, op.change))
         value = store_answer(self._store, op)
+        if isinstance(op, Commit) and value is True:
+            self._note_written(known.change)
         after = self._number() if isinstance(op, Commit) else content
         if value.__class__ is tuple and value and isinstance(value[0], Record):
             value = self._as_versioned(content, value)
         return self._answered(value, after)
+
+    def _note_written(self, by_flow: Change) -> None:
+        """Remember under which version the flow that has written a record knows it.
+
+        From one content of a record, an execution comes to one next content only: so a version
+        counted up from the one that was read stands for what was written, and for nothing else.
+        """
+        key, version = by_flow.record.key, by_flow.record.version
+        stored = next(record for record in held(self._store) if record.key == key)
+        self._written.add((key, version, self._essence(stored)))
 
     def _as_versioned(self, content: int, found: tuple[Record, ...]) -> tuple[Record, ...]:
         """These records with the versions that stand for what the store holds of them.
@@ -147,7 +166,14 @@ class Contents:
     def _version(self, record: Record) -> int:
         if not self._alike:
             return record.version
-        return self._versions.setdefault(self._essence(record), len(self._versions) + 1)
+        number = (len(self._versions) + 1) * COMMITS_MAX
+        return self._versions.setdefault(self._essence(record), number)
+
+    def _is_of(self, version: int, stored: Record) -> bool:
+        """Whether a flow that expects this version has read these contents, or written them."""
+        if version == self._version(stored):
+            return True
+        return (stored.key, version, self._essence(stored)) in self._written
 
     def _really(self, content: int, op: Change) -> Change:
         """The change with versions as the store has them."""
@@ -155,7 +181,7 @@ class Contents:
         if stored is None:
             return op
         expected = stored.version
-        if op.expected_version != self._version(stored):
+        if not self._is_of(op.expected_version, stored):
             # Some version that is not there: the flow read another content.
             expected = stored.version - 1 if op.expected_version else 0
         given, version = op.record.version, expected + 1

@@ -69,7 +69,14 @@ def _bag(items: Iterable[Hashable]) -> Hashable:
 def _entry_essence(entry: OutboxEntry, not_before_ms: int, from_ms: int) -> Hashable:
     if entry.status != "pending":
         return (entry.id, entry.status)
-    return (entry.id, entry.tries, max(entry.next_at_ms, not_before_ms) - from_ms)
+    return (
+        entry.id,
+        entry.tries,
+        max(entry.next_at_ms, not_before_ms) - from_ms,
+        entry.cut_short,
+        # Whether the try before this one came to an end.
+        entry.log[-1].outcome if entry.log else "",
+    )
 
 
 def key_of(value: Any, essence: Callable[[Record], Hashable] = record_essence) -> Hashable:

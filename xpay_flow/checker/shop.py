@@ -150,7 +150,7 @@ class Shop:
         transactional = {str(n): h.call for n, h in registered.items() if h.transactional}
         deliver = flows.deliver
         if transactional:
-            capabilities = attrs.evolve(flow.capabilities, row_locks=False)
+            capabilities = attrs.evolve(flow.capabilities, row_locks=False, slots=False)
             deliver = partial(flows.deliver, capabilities=capabilities)
             replaced = (*replaced, WITHIN)
         return cls(
@@ -239,12 +239,15 @@ class Shop:
             reconcile_schedule_s=self.context.settings.reconcile_schedule_s[:entries],
             late_reconcile_schedule_s=(),
             retry_schedule_s=self.context.settings.retry_schedule_s[:entries],
+            # A fault cuts at most one try short, and the last one is not made.
+            cut_short_max=faults + 2,
             create_tries=1,
             # A second one, for xPay to come to sign with.
             webhook_secrets=(*self.context.settings.webhook_secrets[:1], NEXT_SECRET),
         )
         note = (
             f"schedules are cut to {entries} entries, and one try of a creation at a time; "
+            f"a call may be cut short {faults + 2} times; "
             "no flow gives up that loses races"
         )
         # Which race it is that is lost makes no difference, as long as there is another try.

@@ -26,6 +26,7 @@ from ..effects import (
     run_handler,
     run_in_transaction,
     with_lock,
+    with_slot,
 )
 from ..errors import InvalidValue, StoreContended, UnknownIntent
 from ..intent import Intent
@@ -33,13 +34,16 @@ from ..payment import Payment, UnmatchedEvent, payment_of, unmatched_event_of
 from ..ports import LOCKED, is_locked
 from ..realm import in_words
 from ..records import (
+    Change,
     EntryStatus,
     HandlerAttempt,
     HandlerName,
     OutboxEntry,
     Record,
     change,
+    for_deciding,
     receipt_alias,
+    receipt_in,
 )
 from .context import FlowContext, retry
 from .queries import find
@@ -58,11 +62,13 @@ class WorkerCapabilities:
         transactional: those of them that are called within the store's transaction.
         row_locks: the store can lock a record while its handlers run; see
             `xpay_flow.ports.RowLocking`.
+        slots: it keeps calls for one intent apart; see `xpay_flow.effects.WithSlot`.
     """
 
     handlers: HandlerNames | None = None
     transactional: HandlerNames = frozenset()
     row_locks: bool = False
+    slots: bool = False
 
 
 ALL = WorkerCapabilities()
@@ -148,77 +154,191 @@ def deliver_record(
 
     A process without `on_success` leaves what it has no handler for to those that have one. One
     with `on_success` is taken for a whole shop: other handlers that it lacks are not wanted.
+
+    A call that was cut short may have ended its process, and would be cut short by another that
+    does. So it is made again while this process makes no other call.
     """
-    if not capabilities.row_locks:
-        return (yield from _delivered(key, context, capabilities))
-    held = yield from with_lock(key, _delivered(key, context, capabilities))
-    return held or ()
+    first = yield from _guarded(key, context, capabilities, alone=False)
+    if not first.left:
+        return first.results
+    second = yield from _guarded(key, context, capabilities, alone=True)
+    return (*first.results, *second.results)
+
+
+@attrs.frozen
+class _Delivered:
+    """What was done for one intent.
+
+    Args:
+        left: a call is due that is to be made alone.
+    """
+
+    results: tuple[HandlerResult, ...] = ()
+    left: bool = False
+
+
+def _guarded(
+    key: str, context: FlowContext, capabilities: WorkerCapabilities, *, alone: bool
+) -> Command[_Delivered]:
+    flow: Command[_Delivered | None] = _delivered(key, context, capabilities, alone)
+    if capabilities.row_locks:
+        flow = with_lock(key, flow)
+    if capabilities.slots:
+        # Calls that are in progress end within their time limit.
+        patience_s = context.settings.handler_timeout_s
+        flow = with_slot(key, flow, alone=alone, patience_s=patience_s)
+    return (yield from flow) or _Delivered()
+
+
+@attrs.frozen
+class _View:
+    """A record as it was last read, or committed by us.
+
+    Args:
+        also_paid: other attempts for the same receipt that are paid, by intent id.
+        elsewhere: payments for this receipt that none of our attempts has made, by xPay's id.
+    """
+
+    record: Record
+    also_paid: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def intent(self) -> Intent | None:
+        return self.record.intent
+
+    def after(self, step: Change) -> _View:
+        """What reading again would find after our commit: so nothing is read again."""
+        return attrs.evolve(self, record=for_deciding(step.record))
 
 
 def _delivered(
-    key: str, context: FlowContext, capabilities: WorkerCapabilities
-) -> Command[Sequence[HandlerResult]]:
-    delivered: list[HandlerResult] = []
-    tried: set[str] = set()
-    while (claimed := (yield from _claim(key, tried, context, capabilities))) is not None:
-        intent, entry = claimed
-        tried.add(entry.id)
+    key: str, context: FlowContext, capabilities: WorkerCapabilities, alone: bool
+) -> Command[_Delivered]:
+    results: tuple[HandlerResult, ...] = ()
+    tried: frozenset[str] = frozenset()
+    view: _View | None = None
+    while True:
+        claim = yield from _claim(key, view, tried, context, capabilities, alone)
+        if claim.call is None:
+            return _Delivered(results, claim.left)
+        view, entry = claim.call
+        tried |= {entry.id}
         if entry.status == "pending":
-            payment = yield from _payment(key, intent, entry, context)
-            if entry.name in capabilities.transactional:
-                outcome = yield from _call_in_transaction(key, entry, payment, context)
-            else:
-                ran = yield from _call(entry, payment, context)
-                outcome = yield from _settle(key, entry, ran, context)
+            outcome, view = yield from _made(key, view, entry, context, capabilities)
         else:
-            outcome = _outcome(entry, intent, entry.status, entry.log[-1].error)
+            outcome = _outcome(entry, view.intent, entry.status, entry.log[-1].error)
         yield from count(f"handler.{outcome.name}.{outcome.outcome}")
-        delivered.append(outcome)
-    return delivered
+        results = (*results, outcome)
+
+
+def _made(
+    key: str,
+    view: _View,
+    entry: OutboxEntry,
+    context: FlowContext,
+    capabilities: WorkerCapabilities,
+) -> Command[tuple[HandlerResult, _View | None]]:
+    """Make a call that was claimed; its result, and the record after that, if it is known."""
+    payment: Payment | UnmatchedEvent
+    if view.intent is None:
+        payment = yield from _unmatched_event(key, entry)
+    else:
+        paid = (*view.also_paid, *view.elsewhere)
+        payment = payment_of(view.intent, entry.name, entry.subject, entry.id, paid)
+    known: _View | None = view
+    if view.also_paid and entry.name == "on_success":
+        twice = ev.own(ev.PAID_TWICE, (yield from now()), subject=",".join(view.also_paid))
+        yield from record_event(key, twice, context)
+        known = None
+    if entry.name in capabilities.transactional:
+        return (yield from _call_in_transaction(key, known, entry, payment, context))
+    ran = yield from _call(entry, payment, context)
+    return (yield from _settle(key, known, entry, ran, context))
+
+
+def _read(key: str) -> Command[_View | None]:
+    """The record and the other attempts for its receipt, which are found under one name."""
+    receipt_id = receipt_in(key)
+    found = (yield from load(receipt_alias(receipt_id))) if receipt_id is not None else ()
+    record = next((r for r in found if r.key == key), None)
+    if record is None:
+        records = yield from load(key)
+        if not records:
+            return None
+        record = records[0]
+        if record.intent is None:
+            return _View(record)
+        found = yield from load(receipt_alias(record.intent.receipt_id))
+    intents = [r.intent for r in found if r.intent is not None]
+    also_paid = [r.intent.id for r in found if r.intent and r.key != key and r.intent.is_paid]
+    elsewhere = {x_intent_id for intent in intents for x_intent_id in intent.paid_elsewhere}
+    return _View(record, tuple(also_paid), tuple(sorted(elsewhere)))
 
 
 @attrs.frozen
 class _Claim:
-    """A try to claim that lost no race: the call that is now this process's, if one was due."""
+    """A try to claim that lost no race.
 
-    call: tuple[Intent | None, OutboxEntry] | None = None
+    Args:
+        call: what is now this process's, if something was due, and the record with it.
+        left: a call is due that is to be made alone.
+    """
+
+    call: tuple[_View, OutboxEntry] | None = None
+    left: bool = False
 
 
 def _claim(
-    key: str, tried: set[str], context: FlowContext, capabilities: WorkerCapabilities
-) -> Command[tuple[Intent | None, OutboxEntry] | None]:
+    key: str,
+    view: _View | None,
+    tried: frozenset[str],
+    context: FlowContext,
+    capabilities: WorkerCapabilities,
+    alone: bool,
+) -> Command[_Claim]:
     """Take the next due entry for this process, or end it: superseded, or tried too often.
 
     Losing every race is safe: the entry stays due.
     """
+    claimed = None
+    if view is not None:
+        claimed = yield from _try_to_claim(view, tried, context, capabilities, alone)
+    if claimed is not None:
+        return claimed
+
+    def attempt() -> Command[_Claim | None]:
+        view = yield from _read(key)
+        if view is None:
+            return _Claim()
+        return (yield from _try_to_claim(view, tried, context, capabilities, alone))
+
     try:
-        claimed = yield from retry(
-            context, key, lambda: _try_to_claim(key, tried, context, capabilities)
-        )
+        return (yield from retry(context, key, attempt))
     except StoreContended:
-        return None
-    return claimed.call
+        return _Claim()
 
 
 def _try_to_claim(
-    key: str, tried: set[str], context: FlowContext, capabilities: WorkerCapabilities
+    view: _View,
+    tried: frozenset[str],
+    context: FlowContext,
+    capabilities: WorkerCapabilities,
+    alone: bool,
 ) -> Command[_Claim | None]:
     """One try; None is a lost race."""
-    found = yield from load(key)
     now_ms = yield from now()
-    record = found[0] if found else None
-    if record is None:
-        return _Claim()
-    due_now = (e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried)
-    entry = next(due_now, None)
-    if entry is None:
-        return _Claim()
-    after = _claimed(record, entry, now_ms, context, capabilities)
-    claimed = after.entry(entry.id)
+    record = view.record
+    due = [e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried]
+    mine = [entry for entry in due if alone or not _was_cut_short(entry)]
+    if not mine:
+        return _Claim(left=bool(due))
+    after = _claimed(record, mine[0], now_ms, context, capabilities)
+    claimed = after.entry(mine[0].id)
     step = change(record, after)
-    if claimed is not None and (yield from commit(step)):
-        return _Claim((record.intent, claimed))
-    return None
+    if claimed is None or not (yield from commit(step)):
+        return None
+    return _Claim((view.after(step), claimed))
 
 
 def _is_due(entry: OutboxEntry, now_ms: int, capabilities: WorkerCapabilities) -> bool:
@@ -245,13 +365,16 @@ def _claimed(
     if superseded is not None:
         log = _logged(record, entry, now_ms, "dropped", superseded)
         return record.with_entry(attrs.evolve(entry, status="dropped", log=log))
-    if entry.tries > len(context.settings.retry_schedule_s):
-        # Every try ended without a word: the handler takes its process with it.
+    was_cut_short = _was_cut_short(entry)
+    entry = attrs.evolve(entry, cut_short=entry.cut_short + was_cut_short)
+    # The next try would take one process more.
+    takes_processes = was_cut_short and entry.cut_short + 1 >= context.settings.cut_short_max
+    if takes_processes or entry.tries > len(context.settings.retry_schedule_s):
         log = _logged(record, entry, now_ms, "gave_up", "no try of this call has come to an end")
         return _given_up(record, attrs.evolve(entry, log=log), now_ms, context)
     # A call whose worker has died is free at once, but one that kills worker after worker is not:
     # the next one's claim has to run out.
-    note = LOCKED if capabilities.row_locks and not _was_cut_short(entry) else ""
+    note = LOCKED if capabilities.row_locks and not was_cut_short else ""
     claimed = attrs.evolve(
         entry,
         tries=entry.tries + 1,
@@ -274,21 +397,6 @@ def _logged(
     )
 
 
-def _payment(
-    key: str, intent: Intent | None, entry: OutboxEntry, context: FlowContext
-) -> Command[Payment | UnmatchedEvent]:
-    if intent is None:
-        return (yield from _unmatched_event(key, entry))
-    siblings = yield from load(receipt_alias(intent.receipt_id))
-    intents = [other.intent for other in siblings if other.intent is not None]
-    also_paid = tuple(other.id for other in intents if other.id != intent.id and other.is_paid)
-    elsewhere = {x_intent_id for other in intents for x_intent_id in other.paid_elsewhere}
-    if also_paid and entry.name == "on_success":
-        twice = ev.own(ev.PAID_TWICE, (yield from now()), subject=",".join(also_paid))
-        yield from record_event(key, twice, context)
-    return payment_of(intent, entry.name, entry.subject, entry.id, (*also_paid, *sorted(elsewhere)))
-
-
 def _unmatched_event(key: str, entry: OutboxEntry) -> Command[UnmatchedEvent]:
     (whole,) = yield from history(key)
     event = next(r.event for r in whole.events if r.event.event_key == entry.subject)
@@ -306,7 +414,11 @@ def _call(
 
 
 def _current(claimed: OutboxEntry, context: FlowContext) -> HandlerTry:
-    return HandlerTry(number=claimed.tries, retry_s=_retry_s(claimed, context))
+    return HandlerTry(
+        number=claimed.tries,
+        retry_s=_retry_s(claimed, context),
+        timeout_s=context.settings.handler_timeout_s,
+    )
 
 
 def _retry_s(claimed: OutboxEntry, context: FlowContext) -> int | None:
@@ -316,39 +428,62 @@ def _retry_s(claimed: OutboxEntry, context: FlowContext) -> int | None:
 
 
 def _call_in_transaction(
-    key: str, claimed: OutboxEntry, payment: Payment | UnmatchedEvent, context: FlowContext
-) -> Command[HandlerResult]:
+    key: str,
+    view: _View | None,
+    claimed: OutboxEntry,
+    payment: Payment | UnmatchedEvent,
+    context: FlowContext,
+) -> Command[tuple[HandlerResult, _View | None]]:
     """Commit that the call is done, together with what it wrote. A lost race has written nothing.
 
     Where it is not known whether that was committed, the record shows it at the next pass.
     """
+    if view is not None and (
+        ended := (yield from _try_in_transaction(key, view, claimed, payment, context))
+    ):
+        return ended
 
-    def attempt() -> Command[HandlerResult | None]:
-        record, current = yield from _claimed_record(key, claimed)
-        now_ms = yield from now()
-        if current.status != "pending" or current.tries != claimed.tries:
-            # Our claim ran out and another process has taken over.
-            return _outcome(claimed, record.intent, current.status)
-        after = _settled(record, current, Ran("done"), now_ms, context)
-        ran = yield from run_in_transaction(
-            claimed.name, payment, change(record, after), _current(claimed, context)
-        )
-        if ran.outcome == "done":
-            return _outcome(claimed, record.intent, "done")
-        return None if ran.outcome == "lost" else (yield from _settle(key, claimed, ran, context))
+    def attempt() -> Command[tuple[HandlerResult, _View | None] | None]:
+        view = yield from _claimed_record(key, claimed)
+        ended = yield from _try_in_transaction(key, view, claimed, payment, context)
+        # Without its siblings this view is not for the next call.
+        return ended and (ended[0], None)
 
     return (yield from retry(context, claimed.id, attempt))
 
 
-def _claimed_record(key: str, claimed: OutboxEntry) -> Command[tuple[Record, OutboxEntry]]:
-    """The record as it is now, and what has become of a call that was claimed."""
+def _try_in_transaction(
+    key: str,
+    view: _View,
+    claimed: OutboxEntry,
+    payment: Payment | UnmatchedEvent,
+    context: FlowContext,
+) -> Command[tuple[HandlerResult, _View | None] | None]:
+    current = _entry(view, claimed)
+    now_ms = yield from now()
+    if current.status != "pending" or current.tries != claimed.tries:
+        # Our claim ran out and another process has taken over.
+        return _outcome(claimed, view.intent, current.status), None
+    step = change(view.record, _settled(view.record, current, Ran("done"), now_ms, context))
+    ran = yield from run_in_transaction(claimed.name, payment, step, _current(claimed, context))
+    if ran.outcome == "done":
+        return _outcome(claimed, view.intent, "done"), view.after(step)
+    return None if ran.outcome == "lost" else (yield from _settle(key, view, claimed, ran, context))
+
+
+def _claimed_record(key: str, claimed: OutboxEntry) -> Command[_View]:
+    """The record as it is now, with the call that was claimed, whatever has become of it."""
     record = (yield from load(key))[0]
     if record.entry(claimed.id) is None:
         # It has ended meanwhile, and so is not loaded to decide.
         record = (yield from history(key))[0]
-    current = record.entry(claimed.id)
+    return _View(record)
+
+
+def _entry(view: _View, claimed: OutboxEntry) -> OutboxEntry:
+    current = view.record.entry(claimed.id)
     assert current is not None
-    return record, current
+    return current
 
 
 def _outcome(
@@ -364,27 +499,37 @@ def _outcome(
 
 
 def _settle(
-    key: str, claimed: OutboxEntry, ran: Ran, context: FlowContext
-) -> Command[HandlerResult]:
+    key: str, view: _View | None, claimed: OutboxEntry, ran: Ran, context: FlowContext
+) -> Command[tuple[HandlerResult, _View | None]]:
     """Record how the call ended. Losing every race is safe: the claim runs out."""
+    if view is not None and (ended := (yield from _try_to_settle(view, claimed, ran, context))):
+        return ended
 
-    def attempt() -> Command[HandlerResult | None]:
-        record, current = yield from _claimed_record(key, claimed)
-        now_ms = yield from now()
-        outcome = _outcome(claimed, record.intent, ran.outcome, ran.error)
-        if current.status != "pending" or (
-            ran.outcome == "failed" and current.tries != claimed.tries
-        ):
-            # Our claim ran out and another process has taken over.
-            return outcome
-        after = _settled(record, current, ran, now_ms, context)
-        if not (yield from commit(change(record, after))):
-            return None
-        settled = after.entry(claimed.id)
-        gave_up = settled is not None and settled.status == "gave_up"
-        return attrs.evolve(outcome, outcome="gave_up") if gave_up else outcome
+    def attempt() -> Command[tuple[HandlerResult, _View | None] | None]:
+        view = yield from _claimed_record(key, claimed)
+        settled = yield from _try_to_settle(view, claimed, ran, context)
+        return settled and (settled[0], None)
 
     return (yield from retry(context, claimed.id, attempt))
+
+
+def _try_to_settle(
+    view: _View, claimed: OutboxEntry, ran: Ran, context: FlowContext
+) -> Command[tuple[HandlerResult, _View | None] | None]:
+    current = _entry(view, claimed)
+    now_ms = yield from now()
+    outcome = _outcome(claimed, view.intent, ran.outcome, ran.error)
+    if current.status != "pending" or (ran.outcome == "failed" and current.tries != claimed.tries):
+        # Our claim ran out and another process has taken over.
+        return outcome, None
+    after = _settled(view.record, current, ran, now_ms, context)
+    step = change(view.record, after)
+    if not (yield from commit(step)):
+        return None
+    settled = after.entry(claimed.id)
+    if settled is not None and settled.status == "gave_up":
+        outcome = attrs.evolve(outcome, outcome="gave_up")
+    return outcome, view.after(step)
 
 
 def _settled(
@@ -394,8 +539,10 @@ def _settled(
     if ran.outcome != "failed":
         status: EntryStatus = "done" if ran.outcome == "done" else "dropped"
         return record.with_entry(attrs.evolve(entry, status=status, log=log))
+    entry = attrs.evolve(entry, cut_short=entry.cut_short + ran.cut_short)
+    spent = ran.cut_short and entry.cut_short >= context.settings.cut_short_max
     retry_s = _retry_s(entry, context)
-    if retry_s is not None:
+    if retry_s is not None and not spent:
         next_at_ms = now_ms + retry_s * 1000
         return record.with_entry(attrs.evolve(entry, next_at_ms=next_at_ms, log=log))
     return _given_up(record, attrs.evolve(entry, log=log), now_ms, context)
@@ -453,7 +600,7 @@ def _try_to_redeliver(
             )
         log = _logged(record, entry, now_ms, "pending again")
         pending = attrs.evolve(
-            entry, status="pending", tries=0, next_at_ms=now_ms, forced=True, log=log
+            entry, status="pending", tries=0, cut_short=0, next_at_ms=now_ms, forced=True, log=log
         )
         won = yield from commit(change(record, record.with_entry(pending)))
         return pending if won else None

@@ -45,6 +45,11 @@ LATE_RECONCILE_SCHEDULE_S: Final = 2 * (7 * _DAY_S,) + 5 * (30 * _DAY_S,)
 RETRY_SCHEDULE_S: Final = (5, 30, 120, 600, _HOUR_S, 6 * _HOUR_S, _DAY_S)
 
 
+def _half(lease_s: object) -> float:
+    """Half of the lease, if it is one: a wrong one is named by its own check."""
+    return max(0.05, lease_s / 2) if isinstance(lease_s, int | float) else 0.05
+
+
 def _about(name: str, help_: str, check: Check, read: Read = str) -> dict[str, object]:
     return {"env": ENV_PREFIX + name, "help": help_, "check": check, "read": read}
 
@@ -267,6 +272,28 @@ class Settings:
             "LEASE_S",
             "How long a worker owns a job; one that takes longer may be run by another, too.",
             checks.whole(1, _DAY_S),
+            read_int,
+        ),
+    )
+    # Half of the lease leaves the other half to record how the call ended.
+    handler_timeout_s: float = attrs.field(
+        default=attrs.Factory(lambda self: _half(self.lease_s), takes_self=True),
+        metadata=_about(
+            "HANDLER_TIMEOUT_S",
+            "How long a handler may run; then its call counts as failed, and the next one is "
+            "made. Shorter than `lease_s`; by default half of it.",
+            checks.seconds(0.05, _DAY_S),
+            read_float,
+        ),
+    )
+    cut_short_max: int = attrs.field(
+        default=3,
+        metadata=_about(
+            "CUT_SHORT_MAX",
+            "How often a handler call may be cut short, by its time limit or the end of its "
+            "process, before it is given up and an operator is alerted. A call that takes its "
+            "process with it is given up one try earlier.",
+            checks.whole(1, 100),
             read_int,
         ),
     )

@@ -88,6 +88,11 @@ def _unknown(environ: Mapping[str, str], names: Mapping[str, object], prefix: st
             yield f"{quoted(name)} is not a setting: {_hint(name, names)}"
 
 
+def has_factory(field: attrs.Attribute[Any]) -> bool:
+    """Whether the default is made of the other settings."""
+    return isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]  # a class at run time
+
+
 def _hint(name: str, names: Mapping[str, object]) -> str:
     # Imported late: only typing errors need it.
     from difflib import get_close_matches
@@ -98,11 +103,13 @@ def _hint(name: str, names: Mapping[str, object]) -> str:
 
 def _wrong(given: Mapping[str, object], names: Mapping[str, attrs.Attribute[Any]]) -> Iterator[str]:
     fields = tuple(names.values())
-    defaults = {f.name: f.default for f in fields if f.default is not attrs.NOTHING}
+    # A default that depends on another setting passes its check, if that one does.
+    plain = (f for f in fields if f.default is not attrs.NOTHING and not has_factory(f))
+    defaults = {f.name: f.default for f in plain}
     values = defaults | dict(given)
     found = dict(problems(values, fields))
     for name, field in names.items():
-        if field.name not in values:
+        if field.name not in values and not has_factory(field):
             yield f"{name} is missing: {field.metadata['help']}"
         elif field.name in found:
             yield f"{name} {found[field.name]}"

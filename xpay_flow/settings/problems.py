@@ -55,3 +55,7 @@ def _lease_problems(good: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     # Otherwise a second process would create while the first one still waits.
     if budget_s is not None and lease_s is not None and lease_s <= budget_s:
         yield "create_lease_s", f"must be longer than create_budget_s, which is {budget_s}"
+    timeout_s, lease_s = good.get("handler_timeout_s"), good.get("lease_s")
+    # Otherwise a second process would call the handler while the first one still does.
+    if timeout_s is not None and lease_s is not None and timeout_s >= lease_s:
+        yield "handler_timeout_s", f"must be shorter than lease_s, which is {lease_s}"

@@ -84,6 +84,11 @@ class AwaitedStore(Generic[S]):
         self._handler_threads = Threads("xpay-flow transactions")
         self._lock_threads = Threads("xpay-flow locks")
 
+    @property
+    def blocking(self) -> object:
+        """What a handler's own thread calls: the store itself, where it blocks."""
+        return self._store if type(self) is AwaitedStore else self
+
     async def _call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Call the store."""
         return await self._threads.call(function, *args, **options)

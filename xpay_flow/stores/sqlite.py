@@ -22,6 +22,7 @@ from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
 
 from .codec import from_texts
+from .cut_off import CutOffs
 from .rows import (
     EVENT_COLUMNS,
     INTENT_COLUMNS,
@@ -187,6 +188,7 @@ class SQLiteStore(SQLiteReader):
         _prepare(self._path)
         super().__init__(Pool(partial(_connect, self._path, "rw")))
         # A webhook waits for one handler at most, and handlers wait for each other.
+        self._cut_offs = CutOffs()
         self._transactions = Turns(1, "transactions of handlers")
         self._readers = Pool(partial(_connect, self._path, "ro"))
 
@@ -219,9 +221,16 @@ class SQLiteStore(SQLiteReader):
         """
         try:
             # What a handler has set on its connection must not be met by the next to use it.
-            with self._transactions.taken(), self._pool.writing(keep=False) as connection:
+            with (
+                self._transactions.taken(work),
+                self._pool.writing(keep=False, owner=work) as connection,
+            ):
                 if won := _put(connection, change):
-                    with alone_with(connection):
+                    is_cut_off = partial(self._cut_offs.is_cut_off, work)
+                    with (
+                        alone_with(connection, is_cut_off),
+                        self._cut_offs.around(work, connection),
+                    ):
                         work(connection)
         except StoreUnavailable as error:
             if isinstance(error.__cause__, sqlite3.IntegrityError):
@@ -231,6 +240,12 @@ class SQLiteStore(SQLiteReader):
                 ) from error
             raise
         return won
+
+    def close_transaction(self, work: Callable[[Any], object]) -> None:
+        """See `xpay_flow.ports.TransactionClosing`."""
+        if self._cut_offs.cut_off(work):
+            self._pool.give_back_turn(work)
+            self._transactions.give_back(work)
 
     def due(
         self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM

@@ -33,6 +33,7 @@ class Pool:
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
         self.turn = Lock()
+        self._writers: dict[int, Lock] = {}
         _pools.add(self)
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
@@ -43,20 +44,29 @@ class Pool:
         return self._transaction(None)
 
     @contextmanager
-    def writing(self, *, keep: bool = True) -> Generator[sqlite3.Connection, None, None]:
+    def writing(
+        self, *, keep: bool = True, owner: object = None
+    ) -> Generator[sqlite3.Connection, None, None]:
         """All or nothing, durable at the end. Raises StoreUnavailable.
 
         Args:
             keep: False if this connection is to be closed afterwards.
+            owner: by which `give_back_turn` knows this writer.
         """
         # Queueing here is fairer and quicker than SQLite's own waiting, which polls.
-        turn = self.turn
+        turn, holder = self.turn, object() if owner is None else owner
         if not turn.acquire(timeout=WAIT_S):
             raise StoreUnavailable(f"the writers before this one took longer than {WAIT_S} s")
+        self._writers[id(holder)] = turn
         try:
             with self._transaction("BEGIN IMMEDIATE", keep) as connection:
                 yield connection
         finally:
+            self.give_back_turn(holder)
+
+    def give_back_turn(self, owner: object) -> None:
+        """Let others write, also where the thread of this writer hangs, its transaction ended."""
+        if (turn := self._writers.pop(id(owner), None)) is not None:
             turn.release()
 
     @contextmanager

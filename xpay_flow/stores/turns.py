@@ -37,16 +37,28 @@ class Turns:
     def begin(self) -> None:
         """All turns are free, also those that were taken."""
         self._free = Semaphore(self._at_once)
+        self._held: dict[int, Semaphore] = {}
 
     @contextmanager
-    def taken(self) -> Generator[None]:
-        """One turn, for the block. Raises StoreUnavailable."""
+    def taken(self, owner: object = None) -> Generator[None]:
+        """One turn, for the block. Raises StoreUnavailable.
+
+        Args:
+            owner: by which `give_back` knows the turn.
+        """
         free = self._free
         if not free.acquire(timeout=self._wait_s):
             raise StoreUnavailable(_words(self._at_once, self._what, self._wait_s))
+        held = object() if owner is None else owner
+        self._held[id(held)] = free
         try:
             yield
         finally:
+            self.give_back(held)
+
+    def give_back(self, owner: object) -> None:
+        """End a turn, also of a thread that hangs. Does nothing where it has ended."""
+        if (free := self._held.pop(id(owner), None)) is not None:
             free.release()
 
 
