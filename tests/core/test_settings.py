@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import string
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
@@ -17,6 +20,7 @@ from xpay_flow import signing
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.money import Money
 from xpay_flow.settings import RECONCILE_SCHEDULE_S, RETRY_SCHEDULE_S, Settings, store_url
+from xpay_flow.settings.guessable import is_guessable
 
 PUBLIC, PRIVATE = "pk_4f9a1c77e2b0", "sk_8d21b6f05e9c"
 SECRETS = ("whs_0c5d9e31a7f2b846", "whs_f7e6d5c4b3a29180")
@@ -190,15 +194,109 @@ def test_sandbox_keys_are_not_live(changes: dict[str, Any]) -> None:
     ],
 )
 def test_live_base_url(url: str) -> None:
-    """Live mode calls no plain http and nothing near; the sandbox mode may."""
+    """Live mode calls no plain http and nothing near."""
     assert ["base_url"] == [found.split(" ")[0] for found in problems(base_url=url)]
-    assert url == Settings.sandbox(base_url=url).base_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example",
+        "https://api.xpaycheckout.com.evil.example",
+        "https://evilxpaycheckout.com",
+        "https://127.0.0.1.nip.io",
+        "https://localtest.me",
+    ],
+)
+def test_keys_go_to_no_strange_host(url: str) -> None:
+    """Keys of either mode go to xPay only, unless a setting names another host."""
+    for mode in ("live", "sandbox"):
+        (found,) = problems(mode=mode, base_url=url)
+        assert found.startswith("base_url ")
+        assert "api_hosts" in found
+        host = urlsplit(url).hostname
+        assert url == Settings(**LIVE | {"mode": mode}, base_url=url, api_hosts=(host,)).base_url
+
+
+def test_test_keys_go_over_plain_http_to_this_machine_or_nearby_only() -> None:
+    """In sandbox mode, too, what leaves the private network is encrypted."""
+    for url in ("http://127.0.0.1:4010", "http://192.168.1.5:4010", "http://sandbox:4010"):
+        assert url == Settings.sandbox(base_url=url).base_url
+    for url in ("http://api.xpaycheckout.com", "http://evil.example", "http://8.8.8.8"):
+        (found,) = problems(mode="sandbox", base_url=url)
+        assert found.startswith("base_url must begin with https://"), url
+    assert Settings.sandbox(base_url="https://api.xpaycheckout.com")
 
 
 def test_live_base_url_may_be_elsewhere() -> None:
-    """A host of one's own choice, with a port and a path, is accepted."""
-    for url in ("https://api.test.xpaycheckout.com", "https://egress.shop.example:8443/xpay"):
-        assert url == Settings(**LIVE, base_url=url).base_url
+    """A host of xPay's, or one of one's own choice, with a port and a path, is accepted."""
+    url = "https://api.test.xpaycheckout.com"
+    assert url == Settings(**LIVE, base_url=url).base_url
+    for host in ("egress.shop.example", "xpay.internal", "10.0.0.7"):
+        url = f"https://{host}:8443/xpay"
+        assert url == Settings(**LIVE, base_url=url, api_hosts=(host,)).base_url
+        assert problems(base_url=url.replace("https", "http"), api_hosts=(host,))
+
+
+GUESSABLE = ["changeme1234567890", "passwordpassword", "aaaabbbbccccdddd", "1234567890123456"]
+GUESSABLE += [
+    "your_webhook_secret_here",
+    "qwertyuiopasdfgh",
+    "abcdabcdabcdabcd",
+    "fedcba9876543210",
+]
+GUESSABLE += [
+    "Test_Signing_Key_123456",
+    "deadbeefdeadbeef",
+    "1q2w3e4r1q2w3e4r",
+    "my-live-secret-key",
+]
+
+
+@pytest.mark.parametrize("key", GUESSABLE)
+def test_live_mode_refuses_keys_that_are_easy_to_guess(key: str) -> None:
+    """Words of forms, runs and repetitions make no key, however long they are."""
+    assert ["webhook_secrets has one that is easy to guess"] == [
+        found.partition(":")[0] for found in problems(webhook_secrets=(SECRETS[0], key))
+    ]
+    assert ["private_key is easy to guess"] == [
+        found.partition(":")[0] for found in problems(private_key=key)
+    ]
+    assert Settings(**(LIVE | {"mode": "sandbox", "webhook_secrets": (key,)}))
+
+
+def test_random_keys_are_accepted() -> None:
+    """Of ten thousand keys made by chance none is refused."""
+    dice = random.Random(7)
+    alphabets = (string.ascii_letters + string.digits, string.hexdigits.lower(), string.digits)
+    for number in range(10_000):
+        key = "".join(dice.choices(alphabets[number % 3], k=16 + number % 20))
+        assert not is_guessable(key), key
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        (
+            {"webhook_secrets": ("sk_8d21b6f05e9cab37",), "private_key": "sk_8d21b6f05e9cab37"},
+            "webhook_secrets",
+        ),
+        (
+            {"webhook_secrets": ("pk_4f9a1c77e2b0ab37",), "public_key": "pk_4f9a1c77e2b0ab37"},
+            "webhook_secrets",
+        ),
+        ({"public_key": PRIVATE}, "private_key"),
+    ],
+)
+def test_one_key_in_two_places_is_refused_in_live_mode(changes: dict[str, Any], name: str) -> None:
+    """The private key that signs webhooks too is a key in the wrong place."""
+    (found,) = problems(**changes)
+    assert found.startswith(f"{name} ")
+
+
+def test_a_key_has_ascii_characters_only() -> None:
+    """A letter of another alphabet that looks like one of ours is found."""
+    assert "not ASCII" in problems(private_key="sk_8d21b6f05\u0435c9")[0]
 
 
 BAD: dict[str, list[object]] = {
@@ -217,10 +315,16 @@ BAD: dict[str, list[object]] = {
         "https://api.xpaycheckout.com#x",
         "https://api.xpaycheckout.com:99999",
         "https://[::1",
+        "https://api.xpaycheckout.com/..",
+        "https://api.xpaycheckout.com/./v1",
         "https://api.xpay checkout.com",
         "https://api.xpaycheckout。com",
         None,
     ],
+    "account": ["a" * 21, "my shop", "live/shop", "-shop", "Läden", PRIVATE, None],
+    "earlier_accounts": ["old", ("",), ("a b",), (PRIVATE,), None],
+    "other_accounts": ["old", ("",), ("test/old",), ("live/",), (SECRETS[0],), None],
+    "api_hosts": ["gateway.example", ("",), ("https://gateway.example",), ("Gateway",), None],
     "checkout_hosts": [
         (),
         "pay.xpaycheckout.com",
@@ -324,6 +428,10 @@ def test_from_env() -> None:
     """Each setting is read from its variable, with the right type."""
     environ = ENVIRON | {
         "XPAY_BASE_URL": "https://api.test.xpaycheckout.com",
+        "XPAY_ACCOUNT": "my-shop",
+        "XPAY_EARLIER_ACCOUNTS": "shop, unnamed",
+        "XPAY_OTHER_ACCOUNTS": "sandbox/my-shop,outlet",
+        "XPAY_API_HOSTS": "gateway.shop.example",
         "XPAY_CHECKOUT_HOSTS": "pay.shop.example, .xpaycheckout.com",
         "XPAY_ECDSA_PUBLIC_KEYS": "xpay",
         "XPAY_REQUIRE_SIGNATURE": "both",
@@ -354,6 +462,10 @@ def test_from_env() -> None:
     expected = Settings(
         **LIVE,
         base_url="https://api.test.xpaycheckout.com",
+        account="my-shop",
+        earlier_accounts=("shop", "unnamed"),
+        other_accounts=("sandbox/my-shop", "outlet"),
+        api_hosts=("gateway.shop.example",),
         checkout_hosts=("pay.shop.example", ".xpaycheckout.com"),
         ecdsa_public_keys=("xpay",),
         require_signature="both",

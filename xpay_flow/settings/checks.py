@@ -57,6 +57,8 @@ def key(value: object) -> str | None:
         return "must be a string"
     if not value.strip():
         return "is empty: copy it from xPay's dashboard"
+    if not value.isascii():
+        return "holds a character that is not ASCII, which may only look like one: copy it again"
     if not value.isprintable() or re.search(r"\s", value):
         return "holds white space or a control character: copy it again, without line ends"
     if value.lower() in _WELL_KNOWN_KEYS:
@@ -164,9 +166,18 @@ def base_url(value: object) -> str | None:
         return "must begin with https:// and a host"
     if "@" in parts.netloc:
         return "holds a user name: keys have their own settings"
+    if {".", ".."} & set(parts.path.split("/")) or "\\" in value:
+        return "has . or .. in its path, or a backslash"
     if parts.query or parts.fragment or value.endswith(("/", "?", "#")):
         return "must end after the host or path: without slash, query or fragment"
     return None
+
+
+def api_host(value: object) -> str | None:
+    """For a host, which may be an address of IP."""
+    if isinstance(value, str) and re.fullmatch(r"[a-z0-9.:-]{1,255}", value, re.ASCII):
+        return None
+    return "must be a host in lower case, without port"
 
 
 def checkout_host(value: object) -> str | None:

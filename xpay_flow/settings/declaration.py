@@ -100,6 +100,7 @@ class Settings:
     )
     other_accounts: tuple[str, ...] = attrs.field(
         default=(),
+        repr=False,
         metadata=_about(
             "OTHER_ACCOUNTS",
             "Other accounts on the same store, which other processes or flows serve, such as "
@@ -122,6 +123,16 @@ class Settings:
     base_url: str = attrs.field(
         default="https://api.xpaycheckout.com",
         metadata=_about("BASE_URL", "Where xPay's API is.", checks.base_url),
+    )
+    api_hosts: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=_about(
+            "API_HOSTS",
+            "Hosts that keys may be sent to although they are not xPay's, such as a gateway of "
+            "your own.",
+            checks.tuple_of(checks.api_host, what="hosts", empty=True),
+            read_words,
+        ),
     )
     checkout_hosts: tuple[str, ...] = attrs.field(
         default=("pay.xpaycheckout.com", ".xpaycheckout.com"),

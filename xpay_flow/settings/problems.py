@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from ..errors import ConfigurationError
-from .live import live_problems
+from .live import address_problem, live_problems
 
 Fields: TypeAlias = "tuple[attrs.Attribute[Any], ...]"
 
@@ -25,6 +25,8 @@ def problems(values: Mapping[str, object], fields: Fields) -> Iterator[tuple[str
                 good[field.name] = values[field.name]
     yield from _signature_problems(good)
     yield from _lease_problems(good)
+    yield from address_problem(good)
+    yield from _account_problems(good)
     if good.get("mode") == "live":
         yield from live_problems(good)
 
@@ -48,6 +50,15 @@ def _signature_problems(good: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "ecdsa_public_keys",
             f"is empty, but require_signature is {require!r}: give xpay for xPay's own key",
         )
+
+
+def _account_problems(good: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The name of an account is stored and shown, so it must not be a key."""
+    secret = {good.get("private_key"), *good.get("webhook_secrets", ())}
+    for name in ("account", "earlier_accounts", "other_accounts"):
+        value = good.get(name, ())
+        if secret & set((value,) if isinstance(value, str) else value):
+            yield name, "has a secret key, and is stored and shown: give a name"
 
 
 def _lease_problems(good: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
