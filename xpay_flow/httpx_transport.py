@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
 from .call_within import TooManyCalls, call_within
-from .errors import ConfigurationError
+from .errors import ConfigurationError, quoted
 from .event_loop import LoopOwner
 from .ports import HttpRequest, HttpResponse, NoAnswer
 from .settings import Settings
+from .wire import is_loopback
 
 # xPay's largest documented answer, a list of 100 intents, is far below this.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
@@ -35,14 +39,14 @@ class HttpxTransport:
 
     def __init__(self, settings: Settings, *, client: httpx.Client | None = None) -> None:
         self._settings = settings
-        self._client = client or httpx.Client(**_options(settings))
+        self._client = client or _built(httpx.Client, settings)
         self._pid = None if client else os.getpid()
         self._lock = threading.Lock()
 
     def _here(self) -> httpx.Client:
         """The client of this process: parent and child must not share a connection."""
         if self._pid not in (None, os.getpid()):
-            self._client, self._pid = httpx.Client(**_options(self._settings)), os.getpid()
+            self._client, self._pid = _built(httpx.Client, self._settings), os.getpid()
         return self._client
 
     def send(self, request: HttpRequest) -> HttpResponse:
@@ -68,7 +72,7 @@ class HttpxTransport:
         with self._lock:
             if self._pid is None or self._client is not client:
                 return
-            self._client = httpx.Client(**_options(self._settings))
+            self._client = _built(httpx.Client, self._settings)
         closing = threading.Timer(_timeout_s(self._settings), client.close)
         closing.daemon = True
         closing.start()
@@ -99,7 +103,7 @@ class AsyncHttpxTransport:
 
     def __init__(self, settings: Settings, *, client: httpx.AsyncClient | None = None) -> None:
         self._settings = settings
-        self._client = client or httpx.AsyncClient(**_options(settings))
+        self._client = client or _built(httpx.AsyncClient, settings)
         self._is_of_caller = client is not None
         self._owner = LoopOwner("this AsyncHttpxTransport", self._begin_afresh)
 
@@ -114,7 +118,7 @@ class AsyncHttpxTransport:
                 "a flow for each event loop; nothing was stored or sent"
             )
         # Its connections end with their loop, and cannot be closed in another.
-        self._client = httpx.AsyncClient(**_options(self._settings))
+        self._client = _built(httpx.AsyncClient, self._settings)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """One exchange; raises NoAnswer when no whole response came back in time."""
@@ -143,12 +147,63 @@ class AsyncHttpxTransport:
             await self._client.aclose()
 
 
-def _options(settings: Settings) -> dict[str, Any]:
-    return {
-        "timeout": httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
-        "follow_redirects": False,
-        "headers": {"User-Agent": "xpay-flow"},
+C = TypeVar("C", httpx.Client, httpx.AsyncClient)
+
+
+def _built(kind: type[C], settings: Settings) -> C:
+    """A client, which obeys the environment's variables for proxies and certificates.
+
+    Raises:
+        ConfigurationError: one of them cannot be used; the text has its name.
+    """
+    host = urlsplit(settings.base_url).hostname or ""
+    # What goes to this machine needs no proxy, and its keys are nobody's but the sandbox's.
+    mounts: Any = {f"all://{_bracketed(host)}": None} if is_loopback(host) else None
+    timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
+    headers = {"User-Agent": "xpay-flow"}
+    try:
+        return kind(timeout=timeout, follow_redirects=False, headers=headers, mounts=mounts)
+    except Exception as error:
+        raise ConfigurationError(
+            f"the client for xPay cannot be made: {_culprit(kind) or quoted(error)}"
+        ) from error
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def _culprit(kind: type[C]) -> str | None:
+    """Which variable is at fault: the first that fails without the others, too."""
+    looks: dict[str, Callable[[str], object]] = {
+        **dict.fromkeys(_PROXIES, lambda value: _with_proxy(kind, value)),
+        # As httpx reads them.
+        "NO_PROXY": lambda value: [
+            httpx.URL(f"all://*{host.strip()}") for host in value.split(",")
+        ],
+        "SSL_CERT_FILE": lambda value: ssl.create_default_context(cafile=value),
+        "SSL_CERT_DIR": lambda value: ssl.create_default_context(capath=value),
     }
+    for name, look in looks.items():
+        for variable in (name, name.lower()):
+            if value := os.environ.get(variable):
+                try:
+                    look(value)
+                except ImportError:
+                    return (
+                        f"{variable} names a SOCKS proxy, which needs: pip install 'httpx[socks]'"
+                    )
+                except Exception as error:
+                    # The value itself may hold a password.
+                    return f"{variable} cannot be used ({type(error).__name__})"
+    return None
+
+
+def _with_proxy(kind: type[C], value: str) -> C:
+    return kind(proxy=value if "://" in value else f"http://{value}", trust_env=False)
 
 
 def _arguments(request: HttpRequest) -> dict[str, Any]:

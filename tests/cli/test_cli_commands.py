@@ -233,6 +233,18 @@ def test_doctor_names_work_of_an_account_that_no_setting_names(store_url: str) -
     assert "add sandbox/local to XPAY_OTHER_ACCOUNTS" in result.output
 
 
+def test_doctor_notes_a_file_that_others_can_read(tmp_path: Path) -> None:
+    """A file that was there keeps its rights, and the doctor says what they are."""
+    path = tmp_path / "payments.db"
+    path.touch()
+    path.chmod(0o644)
+    result = run("doctor", "--store", f"sqlite:///{path}", env=GOOD)
+    assert 0 == result.exit_code
+    assert "the file has the rights 644" in result.output
+    path.chmod(0o600)
+    assert "has the rights" not in run("doctor", "--store", f"sqlite:///{path}", env=GOOD).output
+
+
 def test_timeline_marks_what_belongs_to_another_account(store_url: str) -> None:
     """A payment of the sandbox is shown with live settings, and marked as the sandbox's."""
     order = ("timeline", "order-42", "--store", store_url)

@@ -128,6 +128,7 @@ class ShopElsewhere(Shop):
                 rate_limit=None,
             ),
             clock=self.clock,
+            seed=0,
         )
         self.outbox = 0
         self._stable = stable

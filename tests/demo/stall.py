@@ -89,7 +89,7 @@ def open_stall(folder: Path) -> Iterator[Stall]:
     config = SandboxConfig(
         webhook_url=f"{SHOP}/xpay/webhook", checkout_base_url=XPAY, rate_limit=None
     )
-    xpay = Sandbox(config, clock=clock)
+    xpay = Sandbox(config, clock=clock, seed=0)
     flow = AsyncFlow(
         MemoryStore(),
         Settings.sandbox(retry_schedule_s=RETRY_SCHEDULE_S, requests_per_minute=600),

@@ -65,7 +65,7 @@ def urlconf() -> Any:
 @pytest.mark.parametrize("size", [4, 20])
 def test_all_purchases_are_fulfilled_behind_a_pooler(postgresql: str, size: int) -> None:
     """With few connections of the server and with many, each of 40 orders is fulfilled."""
-    xpay, paid, errors = Sandbox(UNHURRIED), set[str](), list[Exception]()
+    xpay, paid, errors = Sandbox(UNHURRIED, seed=0), set[str](), list[Exception]()
     lock = threading.Lock()
     with behind_pooler(postgresql, named=True, default_pool_size=size):
         store = DjangoStore(postgresql)

@@ -181,7 +181,7 @@ def local_xpay(ports: Ports) -> Generator[Sandbox, None, None]:
         checkout_base_url=f"http://127.0.0.1:{ports.sandbox}",
         webhook_url=f"http://127.0.0.1:{ports.shop}/xpay/webhook",
     )
-    sandbox = Sandbox(config)
+    sandbox = Sandbox(config, seed=0)
     with served(create_app(sandbox), ports.sandbox):
         yield sandbox
 

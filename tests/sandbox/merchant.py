@@ -34,7 +34,7 @@ def basic(user: str = "sandbox_public_key", password: str = "sandbox_private_key
 def make_sandbox(**settings: Any) -> Sandbox:
     """A sandbox with a standing clock, one webhook endpoint and no rate limit."""
     given = {"webhook_url": HOOK, "rate_limit": None, **settings}
-    return Sandbox(SandboxConfig(**given), clock=VirtualClock())
+    return Sandbox(SandboxConfig(**given), clock=VirtualClock(), seed=0)
 
 
 def clock_of(sandbox: Sandbox) -> VirtualClock:

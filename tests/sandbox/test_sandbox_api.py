@@ -72,6 +72,26 @@ def test_secrets_are_not_shown() -> None:
     assert basic("u", "s3cret-c") not in shown
 
 
+# Ids
+
+
+def test_a_sandbox_that_is_started_again_repeats_no_id() -> None:
+    """The ids of yesterday's sandbox are on file in the shop, so today's must be others."""
+    seen = {create(Sandbox(SandboxConfig(webhook_url=HOOK), clock=VirtualClock())) for _ in "1234"}
+    assert 4 == len(seen)
+
+
+def test_a_seed_that_is_given_repeats_a_run() -> None:
+    """So does the one that a sandbox reports."""
+    first = Sandbox(SandboxConfig(webhook_url=HOOK), clock=VirtualClock())
+    for seed in (first.seed, 0):
+        once, again = (
+            create(Sandbox(SandboxConfig(webhook_url=HOOK), clock=VirtualClock(), seed=seed))
+            for _ in "12"
+        )
+        assert once == again
+
+
 # Paths
 
 

@@ -36,6 +36,7 @@ from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.sqlite_durability import write_ahead
 from xpay_flow.stores.sqlite_pool import IDLE_MAX, Pool
 from xpay_flow.testing.store_suite import StoreSuite, found, put, together, waiting
+from xpay_flow.testing.world import World
 
 
 class TestSQLiteStore(StoreSuite):
@@ -557,13 +558,159 @@ def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
     assert path.read_text() == "milk, bread, " * 100
 
 
-def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
-    """Tables of ours do not go into a database that has others."""
+# --- in the shop's own file ----------------------------------------------------------------------
+
+MARKS = ("application_id", "user_version", "journal_mode")
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal", "truncate"])
+@pytest.mark.parametrize("application_id", [0, 4711])
+def test_the_shops_own_file_gets_our_tables_beside_its_own(
+    path: Path, journal_mode: str, application_id: int
+) -> None:
+    """A file with tables of the shop takes ours; its marks and its journal stay as they are."""
     with plain(path) as connection:
-        connection.execute("CREATE TABLE orders (id INTEGER)")
-    with pytest.raises(ConfigurationError, match="another program"):
+        connection.execute(f"PRAGMA journal_mode = {journal_mode}")
+        connection.execute(f"PRAGMA application_id = {application_id}")
+        connection.execute("PRAGMA user_version = 7")
+        connection.execute("CREATE TABLE orders (id TEXT PRIMARY KEY)")
+        connection.execute("INSERT INTO orders VALUES ('order-1')")
+    before = [answer(path, f"PRAGMA {name}") for name in MARKS]
+    for _ in range(2):
+        with SQLiteStore(path) as store:
+            (again,) = list(store.history("receipt:order-1")) or [put(store, b.attempt())]
+            assert [b.attempt().record] == [again]
+    assert [("order-1",)] == answer(path, "SELECT id FROM orders")
+    # What persists of a journal's mode is whether it is a log.
+    assert before[:2] == [answer(path, f"PRAGMA {name}") for name in MARKS[:2]]
+    assert (before[2] == [("wal",)]) is (answer(path, "PRAGMA journal_mode") == [("wal",)])
+
+
+def test_the_shops_own_file_is_where_a_transactional_handler_writes(path: Path) -> None:
+    """What the handler writes into the shop's table commits together with ours, or not at all."""
+    with plain(path) as connection:
+        connection.execute("CREATE TABLE orders (id TEXT PRIMARY KEY)")
+    with SQLiteStore(path) as store:
+        world = World(store)
+        world.flow.on_success(transactional=True)(
+            lambda payment, tx: tx.execute("INSERT INTO orders VALUES (?)", (payment.receipt_id,))
+        )
+        world.xpay.pay(world.start_checkout("order-1").x_intent_id or "")
+        world.settle()
+    assert [("order-1",)] == answer(path, "SELECT id FROM orders")
+
+
+def test_a_file_that_shops_and_payments_share_is_migrated(
+    monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    """There the versions are those of our own table, since `user_version` is the shop's."""
+    with plain(path) as connection:
+        connection.execute("CREATE TABLE orders (id TEXT PRIMARY KEY)")
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_schema, "MIGRATIONS", sqlite_schema.MIGRATIONS[:1])
+        SQLiteStore(path).close()
+    with SQLiteStore(path) as store:
+        put(store, b.attempt())
+    assert [(1,), (2,)] == answer(path, "SELECT version FROM schema_versions ORDER BY 1")
+    assert [(0,)] == answer(path, "PRAGMA user_version")
+    with plain(path) as connection:
+        connection.execute("INSERT INTO schema_versions VALUES (9, 9)")
+    with pytest.raises(SchemaMismatch, match="schema 9"):
         SQLiteStore(path)
-    assert [("orders",)] == answer(path, "SELECT name FROM sqlite_master")
+
+
+@pytest.mark.parametrize("table", sorted(sqlite_schema.OUR_TABLES))
+def test_a_table_of_the_shops_with_a_name_of_ours_is_left_alone(path: Path, table: str) -> None:
+    """The error names the table and the two ways out; nothing is written."""
+    with plain(path) as connection:
+        connection.execute(f"CREATE TABLE {table} (id INTEGER)")
+    with pytest.raises(ConfigurationError, match=rf"\({table}\).*sqlalchemy\+sqlite"):
+        SQLiteStore(path)
+    assert [(table,)] == answer(path, "SELECT name FROM sqlite_master")
+
+
+# --- the file itself -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other rights")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002, 0o000])
+def test_a_file_that_we_make_is_for_its_owner_alone(path: Path, umask: int) -> None:
+    """So are its companions, which hold the same data, whatever the umask."""
+    before = os.umask(umask)
+    try:
+        with SQLiteStore(path) as store:
+            put(store, b.attempt())
+            rights = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    names = (path.name, f"{path.name}-shm", f"{path.name}-wal")
+    assert dict.fromkeys(names, 0o600) == rights
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other rights")
+def test_a_file_that_was_there_keeps_its_rights(path: Path) -> None:
+    """A shop may have reasons of its own."""
+    path.touch()
+    path.chmod(0o640)
+    with SQLiteStore(path) as store:
+        put(store, b.attempt())
+    assert 0o640 == path.stat().st_mode & 0o777
+
+
+def _remove(path: Path) -> None:
+    for file in path.parent.iterdir():
+        file.unlink()
+
+
+def _replace(path: Path) -> None:
+    with SQLiteStore(path.with_name("new.db")):
+        pass
+    path.with_name("new.db").replace(path)
+
+
+def _move(path: Path) -> None:
+    path.rename(path.with_name("moved.db"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+@pytest.mark.parametrize("act", [_remove, _replace, _move])
+def test_what_is_removed_or_replaced_is_not_written_to(path: Path, act: Any) -> None:
+    """Every call of the store and its reader fails in words, and nothing is acknowledged."""
+    with SQLiteStore(path) as store:
+        first = put(store, b.attempt())
+        reader = store.reader()
+        assert [first] == list(reader.history(first.key))
+        act(path)
+        calls = (
+            lambda: store.commit(b.next_change(first, b.paid())),
+            lambda: store.commit_with(b.next_change(first, b.paid()), lambda _: None),
+            lambda: store.load(first.key),
+            lambda: reader.history(first.key),
+            lambda: store.due("deliver", 0, 1),
+        )
+        for _ in range(2):
+            for call in calls:
+                with pytest.raises(StoreUnavailable, match=r"while it was open.*put it back"):
+                    call()
+
+
+def test_a_file_that_goes_away_within_a_commit_is_found(path: Path) -> None:
+    """What was written to it is not acknowledged: the answer is that it is not known."""
+    with SQLiteStore(path) as store:
+        first = put(store, b.attempt())
+        with pytest.raises(StoreUnavailable, match="is gone"):
+            store.commit_with(b.next_change(first, b.paid()), lambda _: _remove(path))
+
+
+def test_a_file_that_was_put_back_goes_on(path: Path) -> None:
+    """The very same file under its name again is no reason to fail any longer."""
+    with SQLiteStore(path) as store:
+        first = put(store, b.attempt())
+        _move(path)
+        with pytest.raises(StoreUnavailable):
+            store.load(first.key)
+        path.with_name("moved.db").rename(path)
+        assert [first] == list(store.history(first.key))
 
 
 @contextmanager

@@ -6,8 +6,10 @@ It looks and changes nothing: no store is made, and xPay is not called.
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, Literal
 
 import attrs
@@ -18,7 +20,7 @@ from xpay_flow.ports import Store
 from xpay_flow.realm import EVERY_REALM
 
 from .needs import click
-from .stores import existing_store, is_missing_file, store_option
+from .stores import SQLITE, existing_store, is_missing_file, store_option
 
 Verdict = Literal["ok", "note", "wrong"]
 
@@ -98,7 +100,21 @@ def _check_store(url: str | None, settings: Settings | None) -> Iterator[Finding
         text = "there is no file yet; the first start makes it"
         yield Finding(verdict="note", about="store", text=text)
     else:
+        yield from _rights(url)
         yield from _opened(url, settings)
+
+
+def _rights(url: str) -> Iterator[Finding]:
+    """A file that we make is its owner's alone; one that was there keeps its rights."""
+    path = Path(url.removeprefix(SQLITE))
+    if url.startswith(SQLITE) and os.name == "posix" and path.stat().st_mode & 0o077:
+        mode = path.stat().st_mode & 0o777
+        yield Finding(
+            verdict="note",
+            about="store",
+            text=f"the file has the rights {mode:o}, so others on this machine may read names and "
+            "e-mail addresses of customers; 600 is enough (chmod 600, with its -wal and -shm)",
+        )
 
 
 def _opened(url: str, settings: Settings | None) -> Iterator[Finding]:

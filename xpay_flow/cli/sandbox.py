@@ -28,7 +28,7 @@ _KEYS = {"public_key": "PUBLIC_KEY", "private_key": "PRIVATE_KEY", "signing_key"
     help="Where your shop receives webhooks.",
 )
 @click.option("--faults", type=click.File("r"), help="A plan of faults, as JSON.")
-@click.option("--seed", default=0, show_default=True, help="Determines ids and faults.")
+@click.option("--seed", type=int, help="Determines ids and faults; without it, chance makes one.")
 @click.option("--public-key", help="Instead of the sandbox's own.")
 @click.option(
     "--private-key", envvar="XPAY_SANDBOX_PRIVATE_KEY", help="Instead of the sandbox's own."
@@ -40,7 +40,7 @@ _KEYS = {"public_key": "PUBLIC_KEY", "private_key": "PRIVATE_KEY", "signing_key"
 @click.option("--redirect-delay-ms", type=click.IntRange(0), help="Hold the browser back.")
 @click.option("--any-host", is_flag=True, help="Allow a host, and webhooks, beyond this machine.")
 def sandbox(
-    host: str, port: int, faults: IO[str] | None, seed: int, any_host: bool, **options: Any
+    host: str, port: int, faults: IO[str] | None, seed: int | None, any_host: bool, **options: Any
 ) -> None:
     """Run a local xPay: its API, its checkout page and its webhooks.
 
@@ -55,8 +55,9 @@ def sandbox(
     )
     plan = FaultPlan.from_json(faults.read()) if faults else None
     _check_free(host, port)
-    click.echo(_about(config, faults.name if faults else None, seed))
-    run(Sandbox(config, faults=plan, seed=seed), host, port, any_host=any_host)
+    made = Sandbox(config, faults=plan, seed=seed)
+    click.echo(_about(config, faults.name if faults else None, made.seed))
+    run(made, host, port, any_host=any_host)
 
 
 def _check_free(host: str, port: int) -> None:
@@ -76,7 +77,7 @@ def _about(config: SandboxConfig, faults: str | None, seed: int) -> str:
         (
             f"Local xPay      {config.checkout_base_url}/_sandbox/",
             f"Webhooks go to  {config.webhook_url}",
-            f"Faults          {faults or 'none'}, seed {seed}",
+            f"Faults          {faults or 'none'}; --seed {seed} repeats this run",
             "",
             "For your shop's environment:",
             "  XPAY_MODE=sandbox",

@@ -6,6 +6,7 @@ clock and calls give the same ids, faults and answers; only ECDSA signatures are
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +41,8 @@ class Sandbox:
         config: every setting; the default suits a first try.
         clock: the machine's clock unless a `VirtualClock` is given.
         faults: what goes wrong; nothing by default.
-        seed: determines ids and the dice of the faults.
+        seed: determines ids and the dice of the faults. By default one made by chance, so that a
+            sandbox that is started again repeats no id.
 
     Every method may be called from any thread. Acts raise UnknownIntent for an unknown id
     and InvalidValue for what cannot happen, such as paying twice.
@@ -52,14 +54,14 @@ class Sandbox:
         *,
         clock: Clock | None = None,
         faults: FaultPlan | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         self.config = config or SandboxConfig()
         self.clock: Clock = clock or SystemClock()
         self._lock = threading.RLock()
-        self._seed = seed
-        self._dice = FaultDice(faults or FaultPlan(), seed)
-        ids = Ids(seed, self.config.id_chars)
+        self.seed = secrets.randbits(48) if seed is None else seed
+        self._dice = FaultDice(faults or FaultPlan(), self.seed)
+        ids = Ids(self.seed, self.config.id_chars)
         self._ledger = Ledger(self.config, ids)
         self._endpoints = Endpoints(self.config, ids)
         self._outbox = Outbox(self.config, ids, self._endpoints)
@@ -236,7 +238,7 @@ class Sandbox:
     def set_faults(self, plan: FaultPlan) -> None:
         """Puts another plan in force; its rules start counting from nothing."""
         with self._lock:
-            self._dice = FaultDice(plan, self._seed)
+            self._dice = FaultDice(plan, self.seed)
 
     # Webhooks
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
 from xpay_flow.events import EventIdentity
@@ -35,7 +36,7 @@ from .rows import (
 from .sqlite_durability import keep_commits, write_ahead
 from .sqlite_handler_guard import alone_with
 from .sqlite_pool import WAIT_S, Pool
-from .sqlite_schema import migrate
+from .sqlite_schema import is_our_file, migrate
 from .turns import Turns
 
 _PREFIX: Final = "sqlite:///"
@@ -175,10 +176,13 @@ class SQLiteStore(SQLiteReader):
     about a second of waiting for the others, `StoreUnavailable` is raised.
 
     Args:
-        path: the file; it is made if there is none, in a folder that must exist.
+        path: the file; it is made if there is none, readable by its owner alone, in a folder that
+            must exist. It may be a file of the shop's own: then our tables stand beside its tables,
+            and its journal mode, `application_id` and `user_version` stay as they are.
 
     Raises:
-        ConfigurationError: the path cannot be a database of ours; the text gives the reason.
+        ConfigurationError: the path cannot be a database of ours, or its own tables have names of
+            ours; the text gives the reason.
         SchemaMismatch: a newer version of this library has been here, and left this one behind.
         StoreUnavailable: the disk failed, or another process held the file for too long.
     """
@@ -186,11 +190,12 @@ class SQLiteStore(SQLiteReader):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = _usable(path)
         _prepare(self._path)
-        super().__init__(Pool(partial(_connect, self._path, "rw")))
+        check = partial(_refuse_another_file, str(self._path), _identity(self._path))
+        super().__init__(Pool(partial(_connect, self._path, "rw"), check))
         # A webhook waits for one handler at most, and handlers wait for each other.
         self._cut_offs = CutOffs()
         self._transactions = Turns(1, "transactions of handlers")
-        self._readers = Pool(partial(_connect, self._path, "ro"))
+        self._readers = Pool(partial(_connect, self._path, "ro"), check)
 
     @classmethod
     def from_url(cls, url: str) -> SQLiteStore:
@@ -322,12 +327,42 @@ def _usable(path: str | os.PathLike[str]) -> Path:
     return found
 
 
+# Which file it is, whatever its name.
+_Identity: TypeAlias = tuple[int, int]
+
+
+def _identity(path: str | Path) -> _Identity:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _refuse_another_file(path: str, opened: _Identity) -> None:
+    try:
+        if _identity(path) == opened:
+            return
+        what = "was replaced by another"
+    except OSError:
+        what = "is gone"
+    raise StoreUnavailable(
+        f"the file {quoted(path)} {what} while it was open, and what is written now would be lost: "
+        "put it back, or start this process anew"
+    )
+
+
+def _make_private(path: Path) -> None:
+    """A new file is for its owner alone; SQLite gives its companions the same rights."""
+    # What cannot be made, SQLite explains; what is there keeps its rights.
+    with suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
 def _prepare(path: Path) -> None:
     """Make the database, or bring it up to date."""
+    _make_private(path)
     try:
         connection = _connect(path, "rwc")
         try:
-            if write_ahead(connection) != "wal":
+            if is_our_file(connection) and write_ahead(connection) != "wal":
                 raise ConfigurationError(f"{quoted(str(path))} is not on a local disk")
             migrate(connection)
         finally:

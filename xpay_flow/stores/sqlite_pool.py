@@ -25,11 +25,22 @@ WAIT_S: Final = 0.7
 IDLE_MAX: Final = 16
 
 
-class Pool:
-    """Connections that `opened` makes; each runs one transaction at a time."""
+def _nothing() -> None:
+    """There is no file to look at."""
 
-    def __init__(self, opened: Callable[[], sqlite3.Connection]) -> None:
-        self._opened = opened
+
+class Pool:
+    """Connections that `opened` makes; each runs one transaction at a time.
+
+    Args:
+        check: raises StoreUnavailable if the file is not the one that was opened: what a connection
+            writes to a file that was removed or replaced is lost.
+    """
+
+    def __init__(
+        self, opened: Callable[[], sqlite3.Connection], check: Callable[[], None] = _nothing
+    ) -> None:
+        self._opened, self._check = opened, check
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
         self.turn = Lock()
@@ -82,6 +93,7 @@ class Pool:
             if begin is not None:
                 step = "COMMIT"
                 connection.execute(step)
+                self._check()
         except BaseException as error:
             connection.close()  # rolls back what was not committed
             if isinstance(error, sqlite3.Error):
@@ -98,6 +110,7 @@ class Pool:
     def _taken(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+        self._check()
         try:
             # The one used last has most of the database in its cache.
             return self._idle.pop()

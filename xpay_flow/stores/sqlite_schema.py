@@ -18,8 +18,9 @@ from xpay_flow.errors import ConfigurationError
 
 from .schema_versions import refuse_left_behind
 
-# "xpay" in ASCII: marks the file as ours, so that we never write into another program's database.
+# "xpay" in ASCII: marks a file that is for payments alone. A file of the shop's own keeps its mark.
 APPLICATION_ID: Final = 0x78706179
+OUR_TABLES: Final = frozenset({"intents", "events", "outbox", "aliases", "schema_versions"})
 
 _FIRST: Final = (
     # One row per attempt, or per unmatched intent of xPay's (intent_id is null).
@@ -156,11 +157,12 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     Raises:
         SchemaMismatch: a newer version of this library has been here, and left this one behind.
-        ConfigurationError: the database belongs to another program.
+        ConfigurationError: a table of another program has a name of ours.
     """
     # Of several workers that start at once, one migrates and the others wait here.
     connection.execute("BEGIN IMMEDIATE")
-    version = _version(connection)
+    is_ours, user_version = is_our_file(connection), _pragma(connection, "user_version")
+    version = user_version if is_ours else _version_beside(connection)
     connection.execute(_VERSIONS)
     refuse_left_behind(version, _oldest_code(connection, version), code=len(MIGRATIONS))
     for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
@@ -168,22 +170,44 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         connection.execute(_PUT_VERSION, (number, migration.oldest_code))
     # Written even when they are so already: a file that cannot be written shows now, when the
-    # program starts, and not when a customer pays.
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {max(version, len(MIGRATIONS))}")
+    # program starts, and not when a customer pays. Another program's file keeps its own.
+    if is_ours:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        user_version = max(version, len(MIGRATIONS))
+    connection.execute(f"PRAGMA user_version = {user_version}")
     connection.execute("COMMIT")
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    """How many migrations this database has seen."""
-    application_id, version, tables = connection.execute(
-        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
-        " FROM pragma_application_id, pragma_user_version"
-    ).fetchone()
-    if application_id != APPLICATION_ID and tables:
+def is_our_file(connection: sqlite3.Connection) -> bool:
+    """Whether the file is for payments alone: it is empty, or has our mark."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables or _pragma(connection, "application_id") == APPLICATION_ID
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
+
+
+def _version_beside(connection: sqlite3.Connection) -> int:
+    """How many migrations have been made beside the tables of another program.
+
+    Raises:
+        ConfigurationError: one of its own has a name of ours.
+    """
+    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    taken = sorted(found & OUR_TABLES)
+    if not taken:
+        return 0
+    # Ours are recognised by a column that hardly another table has.
+    ours = "SELECT count(*) FROM pragma_table_info('schema_versions') WHERE name = 'oldest_code'"
+    if connection.execute(ours).fetchone() == (0,) or set(taken) != OUR_TABLES:
         raise ConfigurationError(
-            "the database belongs to another program; give the payments a file of their own"
+            f"the database has tables of its own with names of ours ({', '.join(taken)}): give the "
+            "payments a file of their own, or open it by sqlalchemy+sqlite:///…, whose tables have "
+            "a prefix"
         )
+    (version,) = connection.execute("SELECT max(version) FROM schema_versions").fetchone()
     return int(version)
 
 

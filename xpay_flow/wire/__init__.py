@@ -8,7 +8,7 @@ or currency are read strictly; every other field is None and named in `ignored` 
 sense, since an odd field must not cost us the payment. The whole object stays in `raw`.
 """
 
-from .address import checkout_url
+from .address import checkout_url, is_loopback
 from .answers import IntentAnswer, read_error, read_intent, read_intent_page
 from .redaction import without_secrets
 from .refusal import REASONS, Reason
@@ -38,6 +38,7 @@ __all__ = [
     "checkout_url",
     "digest",
     "is_json_object",
+    "is_loopback",
     "parse_object",
     "read_error",
     "read_intent",

@@ -30,7 +30,7 @@ def checkout_url(fwd_url: str, allowed_hosts: Collection[str], *, allow_loopback
     """
     parts, port = _split_url(fwd_url)
     host = parts.hostname or ""
-    if allow_loopback and parts.scheme in ("http", "https") and _is_loopback(host):
+    if allow_loopback and parts.scheme in ("http", "https") and is_loopback(host):
         return fwd_url
     if parts.scheme != "https":
         refuse("bad-checkout-url", "it is not https")
@@ -63,7 +63,8 @@ def _is_allowed(host: str, allowed_hosts: Collection[str]) -> bool:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, by its usual names."""
     if host in ("localhost", "::1"):
         return True
     try:
