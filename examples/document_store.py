@@ -10,15 +10,17 @@ from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import Change, Record, Work, appended, for_deciding
+from xpay_flow.records import CLOCK_SKEW_MS, Change, Record, Work, appended, for_deciding
 from xpay_flow.stores.codec import from_document, to_document, to_text
 
 TABLE = """CREATE TABLE IF NOT EXISTS records (born INTEGER PRIMARY KEY, key TEXT UNIQUE,
-    version INTEGER, realm TEXT, deliver_at_ms INTEGER, reconcile_at_ms INTEGER, document TEXT)"""
-ADD = """INSERT INTO records (version, realm, deliver_at_ms, reconcile_at_ms, document, key)
-    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"""
+    version INTEGER, realm TEXT, deliver_at_ms INTEGER, reconcile_at_ms INTEGER, due_set_ms INTEGER,
+    document TEXT)"""
+ADD = """INSERT INTO records
+    (version, realm, deliver_at_ms, reconcile_at_ms, due_set_ms, document, key)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"""
 REPLACE = """UPDATE records
-    SET version = ?, realm = ?, deliver_at_ms = ?, reconcile_at_ms = ?, document = ?
+    SET version = ?, realm = ?, deliver_at_ms = ?, reconcile_at_ms = ?, due_set_ms = ?, document = ?
     WHERE key = ? AND version = ?"""
 NAMED = """SELECT document FROM records
     WHERE ? IN (SELECT value FROM json_each(document, '$.aliases')) ORDER BY born LIMIT ?"""
@@ -61,7 +63,7 @@ class DocumentStore(DocumentReader):
         if old.version != expected:
             return False
         new = appended(old, change)
-        due = (new.due_at_ms("deliver"), new.due_at_ms("reconcile"))
+        due = (new.due_at_ms("deliver"), new.due_at_ms("reconcile"), new.due_set_ms)
         values = (new.version, new.realm, *due, to_text(to_document(new)), key)
         statement = (REPLACE, (*values, expected)) if expected else (ADD, values)
         with self._database() as database:
@@ -70,9 +72,12 @@ class DocumentStore(DocumentReader):
     def due(
         self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
     ) -> Sequence[str]:
-        late = f"SELECT key, realm FROM records WHERE {work}_at_ms <= ? ORDER BY {work}_at_ms"
+        # The second part: the clock was set back since the time was set.
+        late = f"""SELECT key, realm FROM records
+            WHERE {work}_at_ms <= ?1 OR {work}_at_ms > ?1 AND due_set_ms > ?2
+            ORDER BY {work}_at_ms"""
         with self._database() as database:
-            found = database.execute(late, (now_ms,))
+            found = database.execute(late, (now_ms, now_ms + CLOCK_SKEW_MS))
             return list(islice((key for key, realm in found if realm in realms), limit))
 
     def reader(self) -> DocumentReader:

@@ -76,7 +76,10 @@ class Store(Reader, Protocol):
     def due(
         self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
     ) -> Sequence[str]:
-        """Keys of records with `record.due_at_ms(work) <= now_ms`, longest due first.
+        """Keys of records with `record.is_due(work, now_ms)`, longest due first.
+
+        Those with `record.due_at_ms(work) <= now_ms`, and, if these are fewer than the limit, those
+        that are due since the clock was set back: `record.is_from_the_future(now_ms)`.
 
         Only those with `record.realm in realms`, however many others are due before them.
         """

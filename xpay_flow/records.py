@@ -24,6 +24,8 @@ HandlerName = Literal[
 EntryStatus = Literal["pending", "done", "dropped", "gave_up"]
 Work = Literal["deliver", "reconcile"]
 
+# Clocks of two hosts differ by less, and a claim must not be taken over because of that.
+CLOCK_SKEW_MS = 60_000
 # The log of one outbox entry is for operators; the last tries are enough.
 TRIES_KEPT = 20
 
@@ -105,6 +107,8 @@ class Record:
         intent: None for parked events.
         reconcile_count: how often xPay was polled about it; the index into the schedule.
         reconcile_at_ms: when to poll next; None is never.
+        due_set_ms: the clock by which its due times were set; None if nothing is due. A clock that
+            is behind it was set back since, and then none of these times is believed.
         unmatched_in: the realm of parked events; that of an intent is its own.
     """
 
@@ -116,6 +120,7 @@ class Record:
     aliases: frozenset[str] = frozenset()
     reconcile_count: int = 0
     reconcile_at_ms: int | None = None
+    due_set_ms: int | None = None
     unmatched_in: str = UNNAMED
 
     @property
@@ -131,6 +136,42 @@ class Record:
     def due_at_ms(self, work: Work) -> int | None:
         """When this kind of work is next due; None is never."""
         return self.deliver_at_ms if work == "deliver" else self.reconcile_at_ms
+
+    def is_due(self, work: Work, now_ms: int) -> bool:
+        """Whether this kind of work is due: its time has come, or is not to be believed."""
+        at_ms = self.due_at_ms(work)
+        return at_ms is not None and (at_ms <= now_ms or self.is_from_the_future(now_ms))
+
+    def is_from_the_future(self, now_ms: int) -> bool:
+        """Whether the clock was set back since its due times were set.
+
+        A due time lies at most a pause or a lease after the moment at which it was set. So one
+        that is further ahead than that was set in what is the future now.
+        """
+        return self.due_set_ms is not None and self.due_set_ms > now_ms + CLOCK_SKEW_MS
+
+    def as_of(self, now_ms: int) -> Record:
+        """This record with due times that can be believed; for what is to be changed in it."""
+        if not self.is_from_the_future(now_ms):
+            return self
+        outbox = tuple(
+            attrs.evolve(entry, next_at_ms=min(entry.next_at_ms, now_ms))
+            if entry.status == "pending"
+            else entry
+            for entry in self.outbox
+        )
+        at_ms = self.reconcile_at_ms
+        return attrs.evolve(
+            self,
+            outbox=outbox,
+            reconcile_at_ms=min(at_ms, now_ms) if at_ms is not None else None,
+            due_set_ms=now_ms,
+        )
+
+    def set_at(self, now_ms: int) -> Record:
+        """This record, whose due times were set by this clock."""
+        is_due = self.deliver_at_ms is not None or self.reconcile_at_ms is not None
+        return attrs.evolve(self, due_set_ms=now_ms if is_due else None)
 
     def entry(self, entry_id: str) -> OutboxEntry | None:
         """The outbox entry with this id."""

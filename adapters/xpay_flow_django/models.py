@@ -67,19 +67,28 @@ class Intent(models.Model):
     created_at_ms: OptionalNumber = _optional_number()
     deliver_at_ms: OptionalNumber = _optional_number()
     reconcile_at_ms: OptionalNumber = _optional_number()
+    # The clock by which both were set.
+    due_set_ms: OptionalNumber = _optional_number()
     document: Text = Text()
 
     class Meta:
         verbose_name = "payment"
         constraints = (models.UniqueConstraint(fields=["record_key"], name="xpay_flow_intent_key"),)
         # Most records have nothing due, and then they are not in these at all.
-        indexes = tuple(
+        indexes = (
+            *(
+                models.Index(
+                    fields=["realm", f"{work}_at_ms", "record_key"],
+                    name=f"xpay_flow_to_{work}",
+                    condition=models.Q(**{f"{work}_at_ms__isnull": False}),
+                )
+                for work in ("deliver", "reconcile")
+            ),
             models.Index(
-                fields=["realm", f"{work}_at_ms", "record_key"],
-                name=f"xpay_flow_to_{work}",
-                condition=models.Q(**{f"{work}_at_ms__isnull": False}),
-            )
-            for work in ("deliver", "reconcile")
+                fields=["realm", "due_set_ms"],
+                name="xpay_flow_due_set",
+                condition=models.Q(due_set_ms__isnull=False),
+            ),
         )
 
     def __str__(self) -> str:

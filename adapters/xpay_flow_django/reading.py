@@ -16,7 +16,7 @@ from django.db.models import F, IntegerField, OuterRef, QuerySet, Subquery, Valu
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Lookup
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import Record, Work
+from xpay_flow.records import CLOCK_SKEW_MS, Record, Work
 from xpay_flow.stores.codec import from_texts
 from xpay_flow.stores.rows import alike
 
@@ -59,9 +59,14 @@ def recent(limit: int, using: str, realms: Realms = EVERY_REALM) -> list[Record]
 
 def due(work: Work, now_ms: int, limit: int, using: str, realms: Realms = EVERY_REALM) -> list[str]:
     """Keys of what is due in these realms, longest due first."""
-    late = of_realms(Intent.objects.using(using), realms).filter(**{f"{work}_at_ms__lte": now_ms})
-    ordered = late.order_by(f"{work}_at_ms", "record_key")[:limit]
-    return list(ordered.values_list("record_key", flat=True))
+    here = of_realms(Intent.objects.using(using), realms).order_by(f"{work}_at_ms", "record_key")
+    keys = here.values_list("record_key", flat=True)
+    found = list(keys.filter(**{f"{work}_at_ms__lte": now_ms})[:limit])
+    if len(found) < limit:
+        # What is due because the clock was set back since its time was set.
+        after_all = {f"{work}_at_ms__gt": now_ms, "due_set_ms__gt": now_ms + CLOCK_SKEW_MS}
+        found += keys.filter(**after_all)[: limit - len(found)]
+    return found
 
 
 def of_realms(found: Any, realms: Realms, column: str = "realm") -> Any:

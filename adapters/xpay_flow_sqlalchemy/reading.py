@@ -31,7 +31,7 @@ from sqlalchemy.sql.selectable import CTE
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Lookup
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import Record, Work
+from xpay_flow.records import CLOCK_SKEW_MS, Record, Work
 from xpay_flow.stores.codec import from_texts
 from xpay_flow.stores.rows import ALIKE, alike
 
@@ -70,7 +70,7 @@ class Reading:
             for others in (False, True)
         }
         self._due = {
-            (work, others): _due(intents, work, others)
+            (work, others): (_due(intents, work, others), _due_after_all(intents, work, others))
             for work in _WORKS
             for others in (False, True)
         }
@@ -104,8 +104,13 @@ class Reading:
         limit: int,
         realms: Realms = EVERY_REALM,
     ) -> Sequence[str]:
-        values = {"now_ms": now_ms, "limit": limit, "realms": realms.names}
-        return connection.execute(self._due[work, realms.others], values).scalars().all()
+        values: dict[str, Any] = {"now_ms": now_ms, "limit": limit, "realms": realms.names}
+        due, due_after_all = self._due[work, realms.others]
+        found = list(connection.execute(due, values).scalars())
+        if len(found) < limit:
+            values |= {"set_ms": now_ms + CLOCK_SKEW_MS, "limit": limit - len(found)}
+            found += connection.execute(due_after_all, values).scalars()
+        return found
 
 
 _WORKS: Final[tuple[Work, ...]] = ("deliver", "reconcile")
@@ -203,6 +208,17 @@ def _due(intents: Table, work: Work, others: bool) -> Any:
         of_realms(intents, others), due <= bindparam("now_ms")
     )
     return late.order_by(due, intents.c.record_key).limit(bindparam("limit"))
+
+
+def _due_after_all(intents: Table, work: Work, others: bool) -> Any:
+    """What is due because the clock was set back since its time was set."""
+    due = intents.c[f"{work}_at_ms"]
+    unbelieved = select(intents.c.record_key).where(
+        of_realms(intents, others),
+        intents.c.due_set_ms > bindparam("set_ms"),
+        due > bindparam("now_ms"),
+    )
+    return unbelieved.order_by(due, intents.c.record_key).limit(bindparam("limit"))
 
 
 def _records(rows: Iterable[Any]) -> list[Record]:

@@ -25,7 +25,7 @@ from .names import Names
 
 _NUMBERS: Final = frozenset(
     {"version", "attempt", "amount_minor", "refunded_minor", "tries"}
-    | {"created_at_ms", "deliver_at_ms", "reconcile_at_ms", "at_ms", "next_at_ms"}
+    | {"created_at_ms", "deliver_at_ms", "reconcile_at_ms", "due_set_ms", "at_ms", "next_at_ms"}
 )
 _LONG: Final = {"document": Document, "why": Words, "attention": Words}
 _PARTS: Final = ("event_key", "entry_id", "subject")
@@ -45,6 +45,14 @@ class Tables:
         )
         for work in ("deliver", "reconcile"):
             self._due_index(work)
+        set_ms = self.intents.c.due_set_ms
+        Index(
+            self.names.of("intents_due_set"),
+            self.intents.c.realm,
+            set_ms,
+            postgresql_where=set_ms.is_not(None),
+            sqlite_where=set_ms.is_not(None),
+        )
         self.events = self._table(
             "events",
             _counter("seq"),

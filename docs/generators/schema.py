@@ -41,6 +41,7 @@ COLUMNS = {
     "created_at_ms": "when the attempt was stored",
     "deliver_at_ms": "when the next handler call may start; null is never",
     "reconcile_at_ms": "when xPay is queried next; null is never",
+    "due_set_ms": "the clock by which these times were set; null if nothing is due",
     "document": "the whole record as JSON; the library reads only this",
     "event_key": "the identity of the event: id and content",
     "kind": "the row of the lifecycle that decides it",

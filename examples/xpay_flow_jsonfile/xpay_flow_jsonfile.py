@@ -55,9 +55,9 @@ class JSONFileStore(JSONFileReader):
     def due(
         self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
     ) -> Sequence[str]:
-        ours = (record for record in self._records() if record.realm in realms)
-        times = [(record.due_at_ms(work), record.key) for record in ours]
-        late = sorted((at, key) for at, key in times if at is not None and at <= now_ms)
+        ours = [record for record in self._records() if record.realm in realms]
+        due = [record for record in ours if record.is_due(work, now_ms)]
+        late = sorted((record.due_at_ms(work) or 0, record.key) for record in due)
         return [key for _, key in late[:limit]]
 
     def reader(self) -> JSONFileReader:

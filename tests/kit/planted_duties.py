@@ -56,6 +56,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "test_times_are_apart_by_a_millisecond",
         "test_times_go_on_when_the_clocks_change",
     ),
+    "clocks": ("test_due_times_of_a_clock_that_was_set_back_are_not_believed",),
     "writers at once": ("test_one_of_two_writers_wins", "test_one_of_two_makers_wins"),
     "readers at once": ("test_a_load_sees_one_version",),
     "trying again": (
@@ -190,6 +191,7 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_in("work", memory.TimesInFloats, fails="integers"),
     *_in("work", memory.TimesIn32Bits, fails="integers, times are, times go"),
     *_in("work", memory.TimesOnTheWall, fails="times go"),
+    *_in("clocks", memory.BelievesEveryTime, memory.BelievesNoTimeAhead, fails="due times"),
     *_in("writers at once", memory.LooksThenWrites, fails="one of two writers, one of two makers"),
     *_in("readers at once", memory.TornReads, fails="a load"),
     *_in("trying again", memory.LooksThenWrites, fails="threads, tasks"),

@@ -16,6 +16,7 @@ from xpay_flow.events import EventIdentity
 from xpay_flow.ports import Reader
 from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import (
+    CLOCK_SKEW_MS,
     Change,
     Record,
     RecordedEvent,
@@ -207,6 +208,27 @@ class DueForgets(WholeMemory):
         self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
     ) -> Sequence[str]:
         return super().due(work, now_ms - 1, limit, realms)
+
+
+class BelievesEveryTime(WholeMemory):
+    """A time that was set before the clock was set back is waited for."""
+
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        ours = [record for _, record in self._rows.values() if record.realm in realms]
+        times = [(record.due_at_ms(work), record.key) for record in ours]
+        late = sorted((at_ms, key) for at_ms, key in times if at_ms is not None)
+        return [key for at_ms, key in late if at_ms <= now_ms][:limit]
+
+
+class BelievesNoTimeAhead(WholeMemory):
+    """Clocks that differ by a second make everything due."""
+
+    def due(
+        self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
+    ) -> Sequence[str]:
+        return super().due(work, now_ms - CLOCK_SKEW_MS, limit, realms)
 
 
 class WorkMixedUp(WholeMemory):

@@ -52,9 +52,9 @@ class WholeMemory(MemoryStore):
     ) -> Sequence[str]:
         with self._lock:
             ours = [record for _, record in self._rows.values() if record.realm in realms]
-        waiting = [(record.due_at_ms(work), record.key) for record in ours]
-        late = sorted((at_ms, key) for at_ms, key in waiting if at_ms is not None)
-        return [key for at_ms, key in late if at_ms <= now_ms][:limit]
+        waiting = [record for record in ours if record.is_due(work, now_ms)]
+        late = sorted((record.due_at_ms(work) or 0, record.key) for record in waiting)
+        return [key for _, key in late][:limit]
 
     def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         with self._lock:

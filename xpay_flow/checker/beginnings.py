@@ -94,10 +94,8 @@ class Beginnings:
         if "webhook" in parties:
             yield from self._deliveries(outside)
         for group, work in WAITING.items():
-            times = [record.due_at_ms(work) for record in self._stored.records[content]]
-            if group in parties and any(
-                at_ms is not None and at_ms <= outside.now_ms for at_ms in times
-            ):
+            records = self._stored.records[content]
+            if group in parties and any(r.is_due(work, outside.now_ms) for r in records):
                 yield Start(self._casting.kind(group, None, outside))
 
     def _deliveries(self, outside: Outside) -> Iterator[Start]:

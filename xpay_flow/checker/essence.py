@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from xpay_flow.events import Event
-from xpay_flow.records import OutboxEntry, Record
+from xpay_flow.records import CLOCK_SKEW_MS, OutboxEntry, Record
 
 RecordEssence = tuple[Hashable, ...]
 
@@ -57,6 +57,10 @@ def _record_essence(record: Record, not_before_ms: int, from_ms: int) -> RecordE
         record.reconcile_count if polled else 0,
         max(record.reconcile_at_ms, not_before_ms) - from_ms
         if record.reconcile_at_ms is not None
+        else None,
+        # Up to this moment no due time of the record is believed.
+        max(record.due_set_ms - CLOCK_SKEW_MS, not_before_ms) - from_ms
+        if record.due_set_ms is not None
         else None,
     )
 

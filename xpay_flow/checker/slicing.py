@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from xpay_flow.records import Record
+from xpay_flow.records import Record, Work
 
 from .bounds import Scene
 from .contents import held
@@ -178,8 +178,8 @@ def _may_start(step: Step, now: Outside, stored: Sequence[Record]) -> bool:
         return (event, "pending" if step.fault is None else "acknowledged") in now.events
     if kind.group == "send_to_checkout":
         return any(intent.reachable for intent in now.intents)
-    works = {"worker": "deliver", "reconciler": "reconcile"}
+    works: dict[str, Work] = {"worker": "deliver", "reconciler": "reconcile"}
     if kind.group in works:
-        times = [record.due_at_ms(works[kind.group]) for record in stored]  # type: ignore[arg-type]
-        return any(at_ms is not None and at_ms <= now.now_ms for at_ms in times)
+        work = works[kind.group]
+        return any(record.is_due(work, now.now_ms) for record in stored)
     return True

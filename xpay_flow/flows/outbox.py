@@ -328,14 +328,14 @@ def _try_to_claim(
 ) -> Command[_Claim | None]:
     """One try; None is a lost race."""
     now_ms = yield from now()
-    record = view.record
+    record = view.record.as_of(now_ms)
     due = [e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried]
     mine = [entry for entry in due if alone or not _was_cut_short(entry)]
     if not mine:
         return _Claim(left=bool(due))
     after = _claimed(record, mine[0], now_ms, context, capabilities)
     claimed = after.entry(mine[0].id)
-    step = change(record, after)
+    step = change(view.record, after.set_at(now_ms))
     if claimed is None or not (yield from commit(step)):
         return None
     return _Claim((view.after(step), claimed))
@@ -464,7 +464,8 @@ def _try_in_transaction(
     if current.status != "pending" or current.tries != claimed.tries:
         # Our claim ran out and another process has taken over.
         return _outcome(claimed, view.intent, current.status), None
-    step = change(view.record, _settled(view.record, current, Ran("done"), now_ms, context))
+    after = _settled(view.record.as_of(now_ms), current, Ran("done"), now_ms, context)
+    step = change(view.record, after.set_at(now_ms))
     ran = yield from run_in_transaction(claimed.name, payment, step, _current(claimed, context))
     if ran.outcome == "done":
         return _outcome(claimed, view.intent, "done"), view.after(step)
@@ -522,8 +523,8 @@ def _try_to_settle(
     if current.status != "pending" or (ran.outcome == "failed" and current.tries != claimed.tries):
         # Our claim ran out and another process has taken over.
         return outcome, None
-    after = _settled(view.record, current, ran, now_ms, context)
-    step = change(view.record, after)
+    after = _settled(view.record.as_of(now_ms), current, ran, now_ms, context)
+    step = change(view.record, after.set_at(now_ms))
     if not (yield from commit(step)):
         return None
     settled = after.entry(claimed.id)
@@ -602,6 +603,7 @@ def _try_to_redeliver(
         pending = attrs.evolve(
             entry, status="pending", tries=0, cut_short=0, next_at_ms=now_ms, forced=True, log=log
         )
-        won = yield from commit(change(record, record.with_entry(pending)))
+        after = record.as_of(now_ms).with_entry(pending).set_at(now_ms)
+        won = yield from commit(change(record, after))
         return pending if won else None
     raise UnknownIntent(entry_id)

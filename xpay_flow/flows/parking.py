@@ -159,14 +159,15 @@ def append_unmatched(
         room = yield from _take_room(empty.unmatched_in, recorded.at_ms)
         if not room:
             return False
-    recorded = attrs.evolve(recorded, version=record.version + 1)
+    recorded, known = attrs.evolve(recorded, version=record.version + 1), record
+    record = record.as_of(recorded.at_ms)
     after = attrs.evolve(
         record,
         events=(*record.events, recorded),
         outbox=(*record.outbox, entry) if entry is not None else record.outbox,
         reconcile_at_ms=record.reconcile_at_ms or reconcile_at_ms,
     )
-    return (yield from commit(change(record, after)))
+    return (yield from commit(change(known, after.set_at(recorded.at_ms))))
 
 
 def _take_room(realm: str, now_ms: int) -> Command[bool]:

@@ -101,8 +101,7 @@ def _reconcile(record: Record, context: FlowContext) -> Command[ReconcileResult]
 def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
     """Set the time of the next request before this one is sent, so that one process sends it."""
     now_ms = yield from now()
-    due_ms = record.due_at_ms("reconcile")
-    if due_ms is None or due_ms > now_ms:
+    if not record.is_due("reconcile", now_ms):
         # Another process sent it, or the answer came, since the list of what is due was made.
         return None
     reconcile_count = record.reconcile_count + 1
@@ -116,12 +115,13 @@ def _claim(record: Record, context: FlowContext) -> Command[Record | None]:
     if intent is not None and now_ms - intent.created_at_ms >= REPEATABLE_MS:
         # It can be sent no more, and holds the customer's data.
         intent = attrs.evolve(intent, request=None)
-    step = change(
-        record,
-        attrs.evolve(
-            record, intent=intent, reconcile_count=reconcile_count, reconcile_at_ms=next_ms
-        ),
+    claimed = attrs.evolve(
+        record.as_of(now_ms),
+        intent=intent,
+        reconcile_count=reconcile_count,
+        reconcile_at_ms=next_ms,
     )
+    step = change(record, claimed.set_at(now_ms))
     return step.record if (yield from commit(step)) else None
 
 
@@ -145,7 +145,7 @@ def _try_to_end(key: str, context: FlowContext) -> Command[bool]:
     elif record.intent is None:
         after = yield from forgotten_if_unproven(record)
     if is_over:
-        after = attrs.evolve(after, reconcile_at_ms=None)
+        after = attrs.evolve(after, reconcile_at_ms=None).set_at(now_ms)
     return after == record or (yield from commit(change(record, after)))
 
 

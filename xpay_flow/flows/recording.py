@@ -90,7 +90,7 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
     """The record with the event, the snapshot and the due calls of a decision."""
     if decision.event is None:
         return record
-    after, event = decision.intent, decision.event
+    record, after, event = record.as_of(now_ms), decision.intent, decision.event
     recorded = RecordedEvent(
         # The checkout address opens the page, so it is a secret; the snapshot alone keeps it.
         event=event if event.url is None else attrs.evolve(event, url=None),
@@ -99,7 +99,7 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
         at_ms=now_ms,
         version=record.version + 1,
     )
-    entries = (
+    entries = [
         OutboxEntry(
             id=":".join(filter(None, (after.id, handlers_due.name, handlers_due.subject))),
             name=handlers_due.name,
@@ -107,9 +107,9 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
             next_at_ms=now_ms,
         )
         for handlers_due in decision.handlers_due
-    )
+    ]
     reconcile_count, reconcile_at_ms = _next_reconcile(record, decision, now_ms, context.settings)
-    return Record(
+    decided = Record(
         key=record.key,
         version=record.version,
         intent=after,
@@ -118,7 +118,10 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
         aliases=aliases_of(record.key, after),
         reconcile_count=reconcile_count,
         reconcile_at_ms=reconcile_at_ms,
+        due_set_ms=record.due_set_ms,
     )
+    is_as_due = not entries and reconcile_at_ms == record.reconcile_at_ms
+    return decided if is_as_due else decided.set_at(now_ms)
 
 
 def _next_reconcile(

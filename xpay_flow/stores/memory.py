@@ -110,9 +110,9 @@ class MemoryStore:
     ) -> Sequence[str]:
         with self._lock:
             heads = [row.head for row in self._rows.values()]
-        waiting = [(head.due_at_ms(work), head.key) for head in heads if head.realm in realms]
-        late = sorted((at_ms, key) for at_ms, key in waiting if at_ms is not None)
-        return [key for at_ms, key in late if at_ms <= now_ms][:limit]
+        waiting = [head for head in heads if head.realm in realms and head.is_due(work, now_ms)]
+        late = sorted((head.due_at_ms(work) or 0, head.key) for head in waiting)
+        return [key for _, key in late][:limit]
 
     def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         with self._lock:

@@ -42,6 +42,7 @@ INTENT_COLUMNS: Final = (
     *_INTENT_COLUMNS,
     "deliver_at_ms",
     "reconcile_at_ms",
+    "due_set_ms",
     "document",
 )
 EVENT_COLUMNS: Final = (
@@ -81,6 +82,7 @@ def intent_row(record: Record) -> Row:
         **(_intent_columns(intent) if intent else dict.fromkeys(_INTENT_COLUMNS)),
         "deliver_at_ms": record.deliver_at_ms,
         "reconcile_at_ms": record.reconcile_at_ms,
+        "due_set_ms": record.due_set_ms,
         "document": to_text(head_to_document(record)),
     }
 

@@ -20,7 +20,7 @@ from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, HandlerRolledBack, Lookup
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import Change, Record, Work
+from xpay_flow.records import CLOCK_SKEW_MS, Change, Record, Work
 
 from .codec import from_texts
 from .cut_off import CutOffs
@@ -85,6 +85,19 @@ _DUE: Final[dict[Work, str]] = {
     """,
     "reconcile": """
         SELECT record_key FROM intents WHERE {realm} AND reconcile_at_ms <= :now_ms
+        ORDER BY reconcile_at_ms, record_key LIMIT :limit
+    """,
+}
+# What is due because the clock was set back since its time was set.
+_DUE_AFTER_ALL: Final[dict[Work, str]] = {
+    "deliver": """
+        SELECT record_key FROM intents
+        WHERE {realm} AND due_set_ms > :set_ms AND deliver_at_ms > :now_ms
+        ORDER BY deliver_at_ms, record_key LIMIT :limit
+    """,
+    "reconcile": """
+        SELECT record_key FROM intents
+        WHERE {realm} AND due_set_ms > :set_ms AND reconcile_at_ms > :now_ms
         ORDER BY reconcile_at_ms, record_key LIMIT :limit
     """,
 }
@@ -257,9 +270,14 @@ class SQLiteStore(SQLiteReader):
     ) -> Sequence[str]:
         """See `xpay_flow.ports.Store`."""
         query, values = _of(realms, _DUE[work])
-        sent = {**values, "now_ms": now_ms, "limit": limit}
+        after_all, _ = _of(realms, _DUE_AFTER_ALL[work])
+        sent: dict[str, str | int] = {**values, "now_ms": now_ms}
         with self._pool.reading() as connection:
-            return [key for (key,) in connection.execute(query, sent)]
+            found = [key for (key,) in connection.execute(query, {**sent, "limit": limit})]
+            if len(found) < limit:
+                more = {"set_ms": now_ms + CLOCK_SKEW_MS, "limit": limit - len(found)}
+                found += [key for (key,) in connection.execute(after_all, {**sent, **more})]
+        return found
 
     def reader(self) -> SQLiteReader:
         """The same records over connections that SQLite itself keeps from writing."""

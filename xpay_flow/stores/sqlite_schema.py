@@ -118,6 +118,11 @@ _SECOND: Final = (
     CREATE INDEX intents_to_reconcile ON intents (realm, reconcile_at_ms, record_key)
     WHERE reconcile_at_ms IS NOT NULL
     """,
+    # The clock by which the due times were set: one that was set back shows in it.
+    "ALTER TABLE intents ADD COLUMN due_set_ms INTEGER",
+    """
+    CREATE INDEX intents_due_set ON intents (realm, due_set_ms) WHERE due_set_ms IS NOT NULL
+    """,
 )
 
 

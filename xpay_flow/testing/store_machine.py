@@ -17,7 +17,15 @@ from xpay_flow import sample_records as b
 from xpay_flow.events import Event
 from xpay_flow.ports import RecentListing, Store
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import Change, HandlerAttempt, Record, RecordedEvent, Work, change
+from xpay_flow.records import (
+    CLOCK_SKEW_MS,
+    Change,
+    HandlerAttempt,
+    Record,
+    RecordedEvent,
+    Work,
+    change,
+)
 from xpay_flow.stores.memory import MemoryStore
 
 from .store_steps import WORKS, as_loaded, found, tried
@@ -106,11 +114,20 @@ class StoreMachine(RuleBasedStateMachine):
         )
         self._commit(change(record, record.with_entry(after)))
 
-    @rule(data=st.data(), reconcile_at_ms=st.none() | TIMES_MS)
-    def reconcile(self, data: st.DataObject, reconcile_at_ms: int | None) -> None:
+    @rule(
+        data=st.data(),
+        reconcile_at_ms=st.none() | TIMES_MS,
+        due_set_ms=st.none() | TIMES_MS.map(lambda at_ms: at_ms + CLOCK_SKEW_MS),
+    )
+    def reconcile(
+        self, data: st.DataObject, reconcile_at_ms: int | None, due_set_ms: int | None
+    ) -> None:
         record = self._some_version(data)
         reconciled = attrs.evolve(
-            record, reconcile_count=record.reconcile_count + 1, reconcile_at_ms=reconcile_at_ms
+            record,
+            reconcile_count=record.reconcile_count + 1,
+            reconcile_at_ms=reconcile_at_ms,
+            due_set_ms=due_set_ms,
         )
         self._commit(change(record, reconciled))
 

@@ -31,7 +31,15 @@ from xpay_flow.events import Event
 from xpay_flow.money import AMOUNT_MINOR_MAX, Money
 from xpay_flow.ports import FOUND_MAX, Store
 from xpay_flow.realm import EVERY_REALM, UNNAMED, Realms
-from xpay_flow.records import Record, Work, change, for_deciding, receipt_alias, with_events
+from xpay_flow.records import (
+    CLOCK_SKEW_MS,
+    Record,
+    Work,
+    change,
+    for_deciding,
+    receipt_alias,
+    with_events,
+)
 
 from .store_capability_suite import Capabilities
 from .store_crash_suite import Crashes
@@ -337,6 +345,28 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
         for work in WORKS:
             assert [keys[1], keys[2], keys[3], keys[4]] == list(store.due(work, 4, 10))
             assert [keys[1], keys[2]] == list(store.due(work, 5, 2))
+
+    def test_due_times_of_a_clock_that_was_set_back_are_not_believed(self, store: Store) -> None:
+        """A record whose times were set in what is the future now is due, after all others."""
+        ahead_ms = b.NOW_MS + CLOCK_SKEW_MS + 1
+        steps = {
+            # The clock by which the times were set, and both times.
+            "far": waiting(b.attempt("order-far"), ahead_ms + 2, ahead_ms + 2),
+            "near": waiting(b.attempt("order-near"), ahead_ms + 1, ahead_ms + 1),
+            "believed": waiting(b.attempt("order-believed"), ahead_ms, ahead_ms),
+            "late": waiting(b.attempt("order-late"), b.NOW_MS, b.NOW_MS),
+            "never": waiting(b.attempt("order-never"), None, None),
+        }
+        set_ms = {"far": ahead_ms, "near": ahead_ms, "believed": ahead_ms - 1, "never": ahead_ms}
+        keys: dict[str, str] = {}
+        for name, step in steps.items():
+            record = attrs.evolve(step.record, due_set_ms=set_ms.get(name))
+            keys[name] = put(store, attrs.evolve(step, record=record)).key
+        for work in WORKS:
+            expected = [keys["late"], keys["near"], keys["far"]]
+            assert expected == list(store.due(work, b.NOW_MS, 10))
+            assert expected[:2] == list(store.due(work, b.NOW_MS, 2))
+            assert expected[:1] == list(store.due(work, b.NOW_MS + 1, 10))
 
     def test_times_are_apart_by_a_millisecond(self, store: Store) -> None:
         """Within one second, what is due comes in the order of its milliseconds."""

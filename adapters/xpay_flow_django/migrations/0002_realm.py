@@ -1,4 +1,4 @@
-"""How did records get a realm? A column, by which work is asked for. Frozen, as each step is."""
+"""How did records get a realm, and the clock of their due times? Frozen, as each step is."""
 
 from __future__ import annotations
 
@@ -44,6 +44,19 @@ class Migration(migrations.Migration):
                 condition=models.Q(("reconcile_at_ms__isnull", False)),
                 fields=["realm", "reconcile_at_ms", "record_key"],
                 name="xpay_flow_to_reconcile",
+            ),
+        ),
+        migrations.AddField(
+            model_name="intent",
+            name="due_set_ms",
+            field=models.BigIntegerField(null=True),
+        ),
+        migrations.AddIndex(
+            model_name="intent",
+            index=models.Index(
+                condition=models.Q(("due_set_ms__isnull", False)),
+                fields=["realm", "due_set_ms"],
+                name="xpay_flow_due_set",
             ),
         ),
         migrations.RunPython(migrations.RunPython.noop, refuse_to_lose_realms),

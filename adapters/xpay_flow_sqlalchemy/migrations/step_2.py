@@ -1,10 +1,10 @@
-"""How did records get a realm? A column, by which work is asked for. Frozen, as each step is."""
+"""How did records get a realm, and the clock of their due times? Frozen, as each step is."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Column, text
+from sqlalchemy import BigInteger, Column, text
 
 from xpay_flow.errors import ConfigurationError
 
@@ -20,6 +20,17 @@ def upgrade(op: Any, names: Names) -> None:
     realm: Column[str] = Column("realm", Name(KEY_CHARS), nullable=False, server_default="")
     op.add_column(names.of("intents"), realm, schema=names.schema)
     _change_indexes(op, names, "realm")
+    clock: Column[int] = Column("due_set_ms", BigInteger, nullable=True)
+    op.add_column(names.of("intents"), clock, schema=names.schema)
+    is_set = text("due_set_ms IS NOT NULL")
+    op.create_index(
+        names.of("intents_due_set"),
+        names.of("intents"),
+        ["realm", "due_set_ms"],
+        schema=names.schema,
+        postgresql_where=is_set,
+        sqlite_where=is_set,
+    )
 
 
 def downgrade(op: Any, names: Names) -> None:
@@ -31,6 +42,8 @@ def downgrade(op: Any, names: Names) -> None:
             f"{names.path('intents')} holds {count} record(s) of a mode and an account, which "
             "older code cannot read"
         )
+    op.drop_index(names.of("intents_due_set"), names.of("intents"), schema=names.schema)
+    op.drop_column(names.of("intents"), "due_set_ms", schema=names.schema)
     _change_indexes(op, names)
     op.drop_column(names.of("intents"), "realm", schema=names.schema)
 
