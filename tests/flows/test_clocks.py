@@ -114,7 +114,7 @@ def test_deliver_leaves_a_lease_to_a_worker_whose_clock_is_a_little_ahead(
 
 
 @JUMPS
-def test_reconcile_asks_at_once_and_then_by_its_schedule_when_the_clock_was_set_back(
+def test_reconcile_queries_at_once_and_then_by_its_schedule_when_the_clock_was_set_back(
     store: Any, back_ms: int
 ) -> None:
     """A lost webhook is noticed as if the clock had gone on."""

@@ -47,8 +47,9 @@ def latest_news_wins(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
 
 
 def any_event_is_payment(intent: Intent, event: Any, lifecycle: Any = None) -> Any:
-    """Any webhook about an intent sets it to paid."""
-    taken = attrs.evolve(event, kind=INTENT_SUCCESS) if event.source == "webhook" else event
+    """Any webhook about an intent sets it to paid, whatever its status."""
+    is_webhook = event.source == "webhook"
+    taken = attrs.evolve(event, kind=INTENT_SUCCESS, status=None) if is_webhook else event
     return decide(intent, taken, lifecycle)
 
 
