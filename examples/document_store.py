@@ -10,7 +10,7 @@ from xpay_flow.errors import StoreUnavailable
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import CLOCK_SKEW_MS, Change, Record, Work, appended, for_deciding
+from xpay_flow.records import Change, Record, Work, appended, believed_up_to, for_deciding
 from xpay_flow.stores.codec import from_document, to_document, to_text
 
 TABLE = """CREATE TABLE IF NOT EXISTS records (born INTEGER PRIMARY KEY, key TEXT UNIQUE,
@@ -77,7 +77,7 @@ class DocumentStore(DocumentReader):
             WHERE {work}_at_ms <= ?1 OR {work}_at_ms > ?1 AND due_set_ms > ?2
             ORDER BY {work}_at_ms"""
         with self._database() as database:
-            found = database.execute(late, (now_ms, now_ms + CLOCK_SKEW_MS))
+            found = database.execute(late, (now_ms, believed_up_to(now_ms)))
             return list(islice((key for key, realm in found if realm in realms), limit))
 
     def reader(self) -> DocumentReader:

@@ -16,6 +16,7 @@ def put_as_version_1(
     record = step.record
     head = intent_row(record)
     assert head.pop("realm") == ""
+    assert head.pop("due_set_ms") is None
     assert "realm" not in str(head["document"])
     rows = [("intents", head)]
     rows += [("events", event_row(record.key, event)) for event in step.new_events]

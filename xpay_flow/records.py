@@ -26,6 +26,15 @@ Work = Literal["deliver", "reconcile"]
 
 # Clocks of two hosts differ by less, and a claim must not be taken over because of that.
 CLOCK_SKEW_MS = 60_000
+# The greatest integer of a database.
+_TIME_MS_MAX = 2**63 - 1
+
+
+def believed_up_to(now_ms: int) -> int:
+    """The latest clock by which a due time can have been set if it is to be believed now."""
+    return min(now_ms + CLOCK_SKEW_MS, _TIME_MS_MAX)
+
+
 # The log of one outbox entry is for operators; the last tries are enough.
 TRIES_KEPT = 20
 
@@ -148,7 +157,7 @@ class Record:
         A due time lies at most a pause or a lease after the moment at which it was set. So one
         that is further ahead than that was set in what is the future now.
         """
-        return self.due_set_ms is not None and self.due_set_ms > now_ms + CLOCK_SKEW_MS
+        return self.due_set_ms is not None and self.due_set_ms > believed_up_to(now_ms)
 
     def as_of(self, now_ms: int) -> Record:
         """This record with due times that can be believed; for what is to be changed in it."""

@@ -16,7 +16,7 @@ from django.db.models import F, IntegerField, OuterRef, QuerySet, Subquery, Valu
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Lookup
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import CLOCK_SKEW_MS, Record, Work
+from xpay_flow.records import Record, Work, believed_up_to
 from xpay_flow.stores.codec import from_texts
 from xpay_flow.stores.rows import alike
 
@@ -64,7 +64,7 @@ def due(work: Work, now_ms: int, limit: int, using: str, realms: Realms = EVERY_
     found = list(keys.filter(**{f"{work}_at_ms__lte": now_ms})[:limit])
     if len(found) < limit:
         # What is due because the clock was set back since its time was set.
-        after_all = {f"{work}_at_ms__gt": now_ms, "due_set_ms__gt": now_ms + CLOCK_SKEW_MS}
+        after_all = {f"{work}_at_ms__gt": now_ms, "due_set_ms__gt": believed_up_to(now_ms)}
         found += keys.filter(**after_all)[: limit - len(found)]
     return found
 

@@ -31,7 +31,7 @@ from sqlalchemy.sql.selectable import CTE
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, Lookup
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import CLOCK_SKEW_MS, Record, Work
+from xpay_flow.records import Record, Work, believed_up_to
 from xpay_flow.stores.codec import from_texts
 from xpay_flow.stores.rows import ALIKE, alike
 
@@ -108,7 +108,7 @@ class Reading:
         due, due_after_all = self._due[work, realms.others]
         found = list(connection.execute(due, values).scalars())
         if len(found) < limit:
-            values |= {"set_ms": now_ms + CLOCK_SKEW_MS, "limit": limit - len(found)}
+            values |= {"set_ms": believed_up_to(now_ms), "limit": limit - len(found)}
             found += connection.execute(due_after_all, values).scalars()
         return found
 

@@ -20,7 +20,7 @@ from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX, HandlerRolledBack, Lookup
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import CLOCK_SKEW_MS, Change, Record, Work
+from xpay_flow.records import Change, Record, Work, believed_up_to
 
 from .codec import from_texts
 from .cut_off import CutOffs
@@ -275,7 +275,7 @@ class SQLiteStore(SQLiteReader):
         with self._pool.reading() as connection:
             found = [key for (key,) in connection.execute(query, {**sent, "limit": limit})]
             if len(found) < limit:
-                more = {"set_ms": now_ms + CLOCK_SKEW_MS, "limit": limit - len(found)}
+                more = {"set_ms": believed_up_to(now_ms), "limit": limit - len(found)}
                 found += [key for (key,) in connection.execute(after_all, {**sent, **more})]
         return found
 

@@ -97,7 +97,9 @@ def waiting(step: Change, deliver_at_ms: int | None, reconcile_at_ms: int | None
         )
         outbox = (settled, pending)
     nothing = Record(key=record.key)
-    return change(nothing, attrs.evolve(record, outbox=outbox, reconcile_at_ms=reconcile_at_ms))
+    # By no clock in particular, since the times of a test are far from that of the records.
+    times = attrs.evolve(record, reconcile_at_ms=reconcile_at_ms, due_set_ms=None)
+    return change(nothing, attrs.evolve(times, outbox=outbox))
 
 
 def samples() -> Sequence[Change]:

@@ -46,7 +46,9 @@ class ComparesSecondsWithMilliseconds(MemoryStore):
     def due(
         self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
     ) -> Sequence[str]:
-        return super().due(work, now_ms // 1000, limit, realms)
+        keys = super().due(work, now_ms, limit, realms)
+        times = [(self.load(key)[0].due_at_ms(work) or 0, key) for key in keys]
+        return [key for at_ms, key in times if at_ms <= now_ms // 1000]
 
 
 class SaysYesToLosers(MemoryStore):
