@@ -219,7 +219,7 @@ def test_records_of_the_first_schema_belong_to_no_realm(
     step = waiting(b.attempt(realm=UNNAMED), 1, 1)
     assert 1 == migrating.upgrade(url, to=1)
     where = engines.place(url)
-    with engines.plain_engine(where.url).begin() as connection:
+    with engines.plain_engine(where).begin() as connection:
         put_as_version_1(
             step, lambda sql, row: connection.execute(text(sql), row), where.names.of("")
         )
