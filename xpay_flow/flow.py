@@ -38,6 +38,7 @@ from .money import Money
 from .ports import AsyncClock, AsyncStore, AsyncTransport, Clock, Ids, Store, Transport
 from .records import OutboxEntry
 from .registration import AsyncHandlerRegistration, HandlerRegistration
+from .server_threads import report_missing_threads
 from .settings import Settings, store_url
 from .signing import Headers
 from .stores import blocking_store, open_store
@@ -92,6 +93,8 @@ class Flow(HandlerRegistration):
         )
         self._reads = self._watcher.reads if clock is None else READS
         self._loops = background_threads(self, poll_s) if background else ()
+        if background:
+            report_missing_threads()
 
     @classmethod
     def open(cls, url: str | None = None, settings: Settings | None = None, **options: Any) -> Flow:

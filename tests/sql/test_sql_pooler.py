@@ -267,7 +267,7 @@ def test_doctor_reports_a_pooler(postgresql: Place) -> None:
         assert "add ?pooler=transaction to the URL" in missing.output
         url = place.by("postgresql", pooler="transaction")
         named = CliRunner().invoke(xpay_flow, ["doctor", "--store", url])
-        assert "behind a connection pooler in transaction mode, as the URL says" in named.output
+        assert "behind a connection pooler in transaction mode, which the URL names" in named.output
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

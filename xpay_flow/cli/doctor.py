@@ -145,7 +145,7 @@ def _unserved(store: Store, settings: Settings) -> tuple[UnservedWork, ...]:
 
 # What a store has found between it and its server; without the option it does not open.
 _POOLERS: Final = {
-    "transaction": "behind a connection pooler in transaction mode, as the URL says",
+    "transaction": "behind a connection pooler in transaction mode, which the URL names",
     "unknown": "behind a connection pooler; if it is in transaction mode, the URL needs "
     "pooler=transaction",
 }
