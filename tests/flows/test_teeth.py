@@ -6,7 +6,7 @@ Every check passes without its bug; a bug that survives is a defect of the tests
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 from typing import Any
 
@@ -18,9 +18,10 @@ from crash.test_every_effect import check_every_cut, in_memory
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from xpay_flow import flows, xpay_api
+from xpay_flow import events as ev
+from xpay_flow import flows, records, wire, xpay_api
 from xpay_flow.effects import Command, commit, load, now
-from xpay_flow.errors import XPayFlowError
+from xpay_flow.errors import UntrustedMessage, XPayFlowError
 from xpay_flow.events import Event, EventIdentity
 from xpay_flow.flow import Flow
 from xpay_flow.flows.webhook import WebhookResult
@@ -31,12 +32,15 @@ from xpay_flow.signing import authenticate
 from xpay_flow.stores.memory import MemoryStore
 
 from . import (
+    test_clocks,
+    test_contradictions,
     test_outbox,
     test_queries,
     test_receive_webhook,
     test_reconcile,
     test_start_checkout,
     test_two_at_once,
+    test_unmatched,
 )
 from .kit import StoreBehind
 from .machine import ShopMachine
@@ -255,11 +259,9 @@ def alter_claims(patch: Patch, alter: Callable[[OutboxEntry, int], OutboxEntry])
     """Change what a claim leaves on file."""
     claimed = outbox._claimed
 
-    def altered(
-        record: Record, intent: Any, effect: OutboxEntry, now_ms: int, context: Any
-    ) -> Record:
-        after: Record = claimed(record, intent, effect, now_ms, context)
-        taken = after.entry(effect.id)
+    def altered(record: Record, entry: OutboxEntry, now_ms: int, *more: Any) -> Record:
+        after: Record = claimed(record, entry, now_ms, *more)
+        taken = after.entry(entry.id)
         assert taken is not None
         return after.with_entry(alter(taken, now_ms)) if taken.status == "pending" else after
 
@@ -282,9 +284,9 @@ def ticks_off_before_the_call(patch: Patch) -> None:
 
     def optimistic(key: str, *more: Any) -> Command[Any]:
         claimed = yield from claim(key, *more)
-        if claimed is not None:
-            record, _, effect = claimed
-            done = record.with_entry(attrs.evolve(effect, status="done"))
+        if claimed.call is not None:
+            record, entry = claimed.call[0].record, claimed.call[1]
+            done = record.with_entry(attrs.evolve(entry, status="done"))
             yield from commit(change(record, done))
         return claimed
 
@@ -295,8 +297,8 @@ def settles_whatever_the_outcome(patch: Patch) -> None:
     """A handler that failed is ticked off like one that worked."""
     settled = outbox._settled
 
-    def pleased(record: Any, intent: Any, effect: Any, ran: Any, now_ms: int, context: Any) -> Any:
-        return settled(record, intent, effect, attrs.evolve(ran, outcome="done"), now_ms, context)
+    def pleased(record: Any, entry: Any, ran: Any, *more: Any) -> Any:
+        return settled(record, entry, attrs.evolve(ran, outcome="done"), *more)
 
     patch.setattr(outbox, "_settled", pleased)
 
@@ -305,9 +307,10 @@ def gives_each_try_its_own_key(patch: Patch) -> None:
     """The idempotency key names the try, and so protects from nothing."""
     call = outbox._call
 
-    def renamed(key: str, intent: Any, effect: OutboxEntry, context: Any) -> Command[Any]:
-        again = attrs.evolve(effect, id=f"{effect.id}:{effect.tries}")
-        return (yield from call(key, intent, again, context))
+    def renamed(entry: OutboxEntry, payment: Any, context: Any) -> Command[Any]:
+        key = f"{entry.id}:{entry.tries}"
+        renewed = attrs.evolve(payment, idempotency_key=key)
+        return (yield from call(entry, renewed, context))
 
     patch.setattr(outbox, "_call", renamed)
 
@@ -372,6 +375,122 @@ def writes_in_a_status_query(patch: Patch) -> None:
     patch.setattr(Flow, "status", noting)
 
 
+# --- bugs about what contradicts, fits nothing, stays open, or comes from a wrong clock ----------
+
+
+def believes_metadata_before_xpays_id(patch: Patch) -> None:
+    """Our id in the metadata says whose event it is, wherever it was copied from."""
+    find = parking.find_owner
+
+    def by_metadata(event: Event) -> Command[Any]:
+        found = (yield from load(f"intent:{event.intent_id}")) if event.intent_id else ()
+        return found[0] if found else (yield from find(event))
+
+    for module in (parking, webhook):
+        patch.setattr(module, "find_owner", by_metadata)
+
+
+def compares_what_is_not_read(patch: Patch) -> None:
+    """Two contents differ if their bytes do."""
+    honest = webhook.from_webhook
+
+    def by_all(message: Any, proof: str, key: str) -> Event:
+        event: Event = honest(message, proof, key)
+        return attrs.evolve(event, digest=wire.digest(message.raw))
+
+    patch.setattr(webhook, "from_webhook", by_all)
+
+
+def refuses_any_odd_field(patch: Patch) -> None:
+    """A label that makes no sense costs the payment."""
+    patch.setattr(wire.fields, "or_ignored", wire.fields.strictly)
+
+
+def believes_a_type_against_its_status(patch: Patch) -> None:
+    """A success is a success, even if its status is FAILED."""
+    patch.setattr(deciding, "_CONTRADICTED_BY", {})
+
+
+def queries_nothing_at_once(patch: Patch) -> None:
+    """A contradiction is flagged, and left to the schedule."""
+    decided = recording.decide
+
+    def calmly(*given: Any) -> Any:
+        return attrs.evolve(decided(*given), reconcile_now=False)
+
+    patch.setattr(recording, "decide", calmly)
+
+
+def quarantines_what_names_an_intent(patch: Patch) -> None:
+    """What cannot be read is nobody's."""
+
+    def unread(body: bytes) -> Any:
+        raise UntrustedMessage("bad-field")
+
+    patch.setattr(webhook, "read_unreadable", unread)
+
+
+def _never_one(*_: Any) -> Command[None]:
+    yield from ()
+
+
+def _always(*_: Any) -> Command[bool]:
+    yield from ()
+    return True
+
+
+def parks_a_payment_elsewhere_silently(patch: Patch) -> None:
+    """A payment for our receipt through another intent is kept, and named nowhere."""
+    patch.setattr(parking, "order_paid_elsewhere", _never_one)
+
+
+def flags_an_order_by_an_ecdsa_signature(patch: Patch) -> None:
+    """Whoever sends events through xPay can have our operators called."""
+    patch.setattr(parking, "_xpay_confirms", _always)
+
+
+def parks_silently(patch: Patch) -> None:
+    """What fits nothing calls nobody."""
+    for module in (parking, webhook):
+        patch.setattr(module, "unmatched_entry", lambda *_: None)
+
+
+def keeps_any_number_of_unproven_events(patch: Patch) -> None:
+    """Any merchant can fill our disk."""
+    patch.setattr(parking, "_take_room", _always)
+
+
+def ends_the_schedule_in_silence(patch: Patch) -> None:
+    """The last answer was that it is open, and no operator hears of it."""
+    patch.setattr(reconcile, "_open_question", lambda intent: None)
+
+
+def has_no_second_schedule(patch: Patch) -> None:
+    """What is paid after the first schedule is not found."""
+    patch.setattr(reconcile, "_schedule", lambda record, s: s.reconcile_schedule_s)
+
+
+def takes_a_disputed_answer_for_open(patch: Patch) -> None:
+    """DISPUTED is a status without a rule."""
+    kinds = {status: kind for status, kind in ev.REPORT_KINDS.items() if "DISPUTE" not in status}
+    patch.setattr(ev, "REPORT_KINDS", kinds)
+
+
+def waits_for_a_clock_of_the_future(patch: Patch) -> None:
+    """A due time is a due time, whatever clock has set it."""
+    patch.setattr(Record, "is_from_the_future", lambda self, now_ms: False)
+
+
+def believes_no_clock_but_its_own(patch: Patch) -> None:
+    """A host that is a second ahead has its calls taken over."""
+    patch.setattr(records, "CLOCK_SKEW_MS", -1)
+
+
+def leaves_old_times_where_they_were(patch: Patch) -> None:
+    """What is recorded now makes the old times believed again, as they are."""
+    patch.setattr(Record, "as_of", lambda self, now_ms: self)
+
+
 # --- who catches what ----------------------------------------------------------------------------
 
 
@@ -387,6 +506,33 @@ def machine() -> None:
     run_state_machine_as_test(ShopMachine, settings=quickly)
 
 
+def on_memory(check: Callable[..., None], **given: Any) -> Check:
+    """The check on a new store in memory each time."""
+
+    @wraps(check)
+    def checked() -> None:
+        check(MemoryStore(), **given)
+
+    return checked
+
+
+def unproven_events_are_capped() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        test_unmatched.test_parked_events_of_ecdsa_alone_are_capped_by_number(patch)
+
+
+HOUR_MS = test_clocks.HOUR_MS
+SET_BACK: tuple[Check, ...] = (
+    on_memory(
+        test_clocks.test_deliver_makes_a_first_call_at_once_when_the_clock_was_set_back,
+        back_ms=HOUR_MS,
+    ),
+    on_memory(test_clocks.test_deliver_takes_over_a_lease_of_the_future, back_ms=HOUR_MS),
+    on_memory(
+        test_clocks.test_reconcile_queries_at_once_and_then_by_its_schedule_when_the_clock_was_set_back,
+        back_ms=HOUR_MS,
+    ),
+)
 both_orders = test_two_at_once.test_parked_events_are_attached_in_any_order
 CAUGHT: tuple[tuple[Bug, Check], ...] = (
     (
@@ -469,6 +615,95 @@ CAUGHT: tuple[tuple[Bug, Check], ...] = (
     ),
     (writes_in_a_status_query, test_queries.test_nothing_a_browser_can_be_sent_to_writes),
     (writes_in_a_status_query, machine),
+    (
+        believes_metadata_before_xpays_id,
+        test_contradictions.test_xpays_id_decides_whose_event_it_is_whatever_its_metadata_say,
+    ),
+    (
+        compares_what_is_not_read,
+        test_contradictions.test_retries_that_differ_in_a_field_that_is_not_read_alert_no_one,
+    ),
+    (
+        refuses_any_odd_field,
+        partial(
+            test_contradictions.test_receive_webhook_leaves_out_and_notes_a_field_that_makes_no_sense,
+            *("metadata", []),
+        ),
+    ),
+    (
+        believes_a_type_against_its_status,
+        partial(
+            test_contradictions.test_a_success_whose_status_denies_it_is_flagged_and_xpay_is_queried,
+            "FAILED",
+        ),
+    ),
+    (
+        queries_nothing_at_once,
+        test_contradictions.test_a_failure_whose_status_is_paid_is_flagged_and_xpay_is_queried,
+    ),
+    (
+        quarantines_what_names_an_intent,
+        partial(
+            test_contradictions.test_an_unreadable_event_that_names_an_intent_of_ours_alerts_and_asks,
+            *("19.99", "intentId"),
+        ),
+    ),
+    (
+        parks_a_payment_elsewhere_silently,
+        partial(
+            test_unmatched.test_a_payment_of_our_receipt_through_another_intent_is_named_on_the_order,
+            hosted_first=False,
+        ),
+    ),
+    (
+        flags_an_order_by_an_ecdsa_signature,
+        partial(
+            test_unmatched.test_an_ecdsa_signature_alone_flags_no_order_until_xpay_confirms,
+            theirs=True,
+        ),
+    ),
+    (
+        parks_silently,
+        test_unmatched.test_an_authentic_event_that_fits_nothing_of_ours_reaches_on_unmatched_once,
+    ),
+    (
+        parks_silently,
+        partial(
+            test_contradictions.test_an_unreadable_event_that_names_nothing_of_ours_reaches_on_unmatched,
+            b"{",
+        ),
+    ),
+    (keeps_any_number_of_unproven_events, unproven_events_are_capped),
+    (
+        ends_the_schedule_in_silence,
+        partial(
+            test_reconcile.test_reconcile_flags_what_is_still_open_when_the_schedule_ends,
+            declined=False,
+        ),
+    ),
+    (
+        has_no_second_schedule,
+        test_reconcile.test_reconcile_finds_by_the_second_schedule_what_is_paid_late,
+    ),
+    (
+        takes_a_disputed_answer_for_open,
+        partial(
+            test_reconcile.test_reconcile_takes_a_disputed_answer_for_paid_with_a_dispute,
+            *("DISPUTE_LOST", "lost"),
+        ),
+    ),
+    *[(waits_for_a_clock_of_the_future, check) for check in SET_BACK],
+    (
+        leaves_old_times_where_they_were,
+        on_memory(test_clocks.test_an_event_of_a_clock_that_was_set_back_leaves_no_call_behind),
+    ),
+    (
+        believes_no_clock_but_its_own,
+        on_memory(
+            test_clocks.test_deliver_leaves_a_lease_to_a_worker_whose_clock_is_a_little_ahead,
+            ahead_ms=1,
+        ),
+    ),
 )
 
 
