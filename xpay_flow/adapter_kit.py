@@ -23,14 +23,17 @@ from .endpoints import (
     json_response,
 )
 from .errors import ConfigurationError
+from .priced import CHECKOUT as CHECKOUT
+from .priced import Price as Price
+from .priced import paths_of as paths_of
+from .priced import priced as priced
+from .priced import unpriced as unpriced
 from .threads import Threads
 from .waiting import HangUp, hang_up
 
 # What an ASGI app is called with.
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-# The addresses below where an adapter mounts them; each with and without a slash at its end.
-ROUTES: Final = ("/webhook", "/payment-status", "/return", "/xpay-flow.js", "/xpay-flow.css")
 # A return address has one parameter of xPay's and a few of the shop's.
 QUERY_FIELDS_MAX: Final = 100
 
@@ -80,7 +83,7 @@ def only_flow(flows: Iterable[Any], mounted: str) -> Any:
     Raises:
         ConfigurationError: there is none, or there are several.
     """
-    found = {id(flow): flow for flow in flows}
+    found = {id(flow): flow for flow in map(unpriced, flows)}
     if len(found) != 1:
         raise ConfigurationError(f"{mounted} must be there, for one flow; there are {len(found)}")
     return next(iter(found.values()))
@@ -174,12 +177,14 @@ def answering(
         return flow.handle
     in_threads = blocking(flow)
     events = Threads("xpay-flow events")
+    checkouts = Threads("xpay-flow checkouts")
     # Those who wait hold a thread each, and xPay must not queue behind any customer.
     queries = Threads("xpay-flow queries", flow.settings.status_waiting_threads_max)
 
     async def answer(request: WebRequest) -> WebResponse:
         if request.method == "POST":
-            return await events.call(in_threads.handle, request)
+            threads = checkouts if request.path.startswith(CHECKOUT) else events
+            return await threads.call(in_threads.handle, request)
         client = HangUp()
         token = hang_up.set(client)
         try:

@@ -23,8 +23,8 @@ class TooManyCalls(Exception):
 class _Call(Generic[T]):
     """One call in a thread of its own, with the context of its caller."""
 
-    def __init__(self, call: Callable[[], T]) -> None:
-        self._call = call
+    def __init__(self, call: Callable[[], T], free: threading.BoundedSemaphore) -> None:
+        self._call, self._free = call, free
         self._context = contextvars.copy_context()
         self.ended = threading.Event()
         self.result: T | None = None
@@ -36,7 +36,7 @@ class _Call(Generic[T]):
         except BaseException as error:
             self.error = error
         finally:
-            _free.release()
+            self._free.release()
             self.ended.set()
 
 
@@ -50,13 +50,14 @@ def call_within(timeout_s: float, call: Callable[[], T]) -> T:
         TimeoutError: it has not ended in time; its thread goes on, and its result is lost.
         TooManyCalls: see `HANGING_MAX`.
     """
-    if not _free.acquire(blocking=False):
+    free = _free
+    if not free.acquire(blocking=False):
         raise TooManyCalls(f"{HANGING_MAX} calls hang")
-    under_way = _Call(call)
+    under_way = _Call(call, free)
     try:
         threading.Thread(target=under_way.run, name="xpay-flow call", daemon=True).start()
     except BaseException:
-        _free.release()
+        free.release()
         raise
     if not under_way.ended.wait(timeout_s):
         raise TimeoutError(f"no end after {timeout_s:g} s")

@@ -14,7 +14,16 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from xpay_flow.adapter_kit import ROUTES, ASGIAnswers, Receive, only_flow, route_name, start
+from xpay_flow.adapter_kit import (
+    ASGIAnswers,
+    Price,
+    Receive,
+    only_flow,
+    paths_of,
+    priced,
+    route_name,
+    start,
+)
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 
@@ -27,16 +36,21 @@ except ImportError:
 HANG_UP_LOOK_S: Final = 0.25
 
 
-def routes(flow: RequestHandler | AsyncRequestHandler) -> web.Application:
+def routes(
+    flow: RequestHandler | AsyncRequestHandler, *, price: Price | None = None
+) -> web.Application:
     """An app with the library's routes, for `app.add_subapp("/xpay", …)`.
 
     The flow begins to deliver at the app's start-up, and not with its first request only.
 
     Args:
         flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
     """
+    flow = priced(flow, price)
     app, answers = web.Application(), ASGIAnswers(flow)
-    for path in ROUTES:
+    for path in paths_of(flow):
         served = _Route(answers, path).answer
         # Every method goes to the endpoint, so that it is the endpoint that refuses one.
         app.router.add_route("*", path, served, name=f"xpay_{route_name(path)}")

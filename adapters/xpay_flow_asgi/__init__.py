@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
-from xpay_flow.adapter_kit import ASGIAnswers, below, checked_prefix, start
+from xpay_flow.adapter_kit import ASGIAnswers, Price, below, checked_prefix, priced, start, unpriced
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebResponse
 from xpay_flow.errors import ConfigurationError
 
@@ -30,6 +30,7 @@ def routes(
     *,
     prefix: str = "",
     otherwise: ASGIApp | None = None,
+    price: Price | None = None,
 ) -> ASGIApp:
     """An ASGI app that answers the library's routes.
 
@@ -37,15 +38,17 @@ def routes(
         flow: a `Flow` is called in threads, an `AsyncFlow` is awaited.
         prefix: where the routes are, below where the app itself is mounted.
         otherwise: your app; it gets everything outside `prefix`, with the flow in its scope.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
 
     Raises:
         ConfigurationError: `prefix` is no path.
     """
-    return _App(flow, checked_prefix(prefix), otherwise)
+    return _App(priced(flow, price), checked_prefix(prefix), otherwise)
 
 
 def endpoint(flow: RequestHandler | AsyncRequestHandler, path: str) -> Endpoint:
-    """An ASGI app that answers one of `adapter_kit.ROUTES`, for frameworks that route to such apps.
+    """An ASGI app that answers one of `adapter_kit.paths_of`, for frameworks that route to one.
 
     Args:
         path: such as "/webhook", wherever the framework has it.
@@ -107,7 +110,7 @@ class _App(_Serving):
         elif self._otherwise is not None:
             if scope["type"] == "lifespan":
                 receive = _starting(self.flow, receive)
-            await self._otherwise({**scope, FLOW_KEY: self.flow}, receive, send)
+            await self._otherwise({**scope, FLOW_KEY: unpriced(self.flow)}, receive, send)
         elif scope["type"] == "lifespan":
             await _live(_starting(self.flow, receive), send)
         else:

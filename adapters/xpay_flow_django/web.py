@@ -17,13 +17,16 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, get_resolver, re_path
 
 from xpay_flow.adapter_kit import (
-    ROUTES,
+    CHECKOUT,
     Body,
+    Price,
     blocking,
     is_async,
     length_required,
     only_flow,
     parse_query,
+    paths_of,
+    priced,
     route_name,
 )
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebResponse
@@ -34,24 +37,32 @@ V = TypeVar("V", bound=Callable[..., Any])
 
 # The attribute that marks our views, also where a decorator wraps them.
 MARK: Final = "xpay_flow"
+# And that names the route.
+PATH: Final = "xpay_flow_path"
 
 
-def routes(flow: RequestHandler | AsyncRequestHandler) -> list[URLPattern]:
+def routes(
+    flow: RequestHandler | AsyncRequestHandler, *, price: Price | None = None
+) -> list[URLPattern]:
     """The library's routes, for `path("xpay/", include(routes(flow)))`.
 
     They are exempt from CSRF tokens, from logins and from ATOMIC_REQUESTS: xPay has none of the
-    first two, and an answer of 200 must mean that the commit is over.
+    first two, and an answer of 200 must mean that the commit is over. Only `POST /checkout` wants
+    the token that Django gives a browser.
 
     Args:
         flow: a `Flow`; or an `AsyncFlow`, which needs an ASGI server.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
     """
+    served = priced(flow, price)
     return [
         re_path(
             f"^{re.escape(name[1:])}/?$",
-            _view_at(name, flow),
+            _view_at(name, served),
             name=f"xpay_flow_{route_name(name)}",
         )
-        for name in ROUTES
+        for name in paths_of(served)
     ]
 
 
@@ -97,8 +108,10 @@ def _view(pattern: Any) -> Callable[..., Any]:
 
 def _view_at(at: str, flow: RequestHandler | AsyncRequestHandler) -> Callable[..., HttpResponse]:
     view: Any = never_atomic(_awaited(flow, at) if is_async(flow) else _called(flow, at))
-    view.csrf_exempt, view.login_required = True, False
+    # The browser that begins a checkout has a token; xPay has none.
+    view.csrf_exempt, view.login_required = at != CHECKOUT, False
     setattr(view, MARK, flow)
+    setattr(view, PATH, at)
     # Django calls it and awaits it, as it finds it.
     made: Callable[..., HttpResponse] = view
     return made

@@ -14,13 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from xpay_flow.adapter_kit import (
-    ROUTES,
-    ASGIAnswers,
-    only_flow,
-    route_name,
-    start,
-)
+from xpay_flow.adapter_kit import ASGIAnswers, Price, only_flow, paths_of, priced, route_name, start
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 
@@ -63,15 +57,17 @@ _STATUS_DOCS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def routes(flow: RequestHandler | AsyncRequestHandler) -> APIRouter:
+def routes(flow: RequestHandler | AsyncRequestHandler, *, price: Price | None = None) -> APIRouter:
     """A router with the library's routes, for `app.include_router(…, prefix=…)`.
 
     The flow begins to deliver at the app's start-up, and not with its first request only.
 
     Args:
         flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
     """
-    served = _Served(flow)
+    served = _Served(priced(flow, price))
     router = APIRouter(lifespan=served.lifespan)
     router.add_api_route(
         "/payment-status",
@@ -86,7 +82,7 @@ def routes(flow: RequestHandler | AsyncRequestHandler) -> APIRouter:
         openapi_extra=_QUERY_DOCS,
     )
     # Every method goes to the endpoint, so that it is the endpoint that refuses one.
-    for path in ROUTES:
+    for path in paths_of(served.flow):
         for slash in ("", "/"):
             router.add_api_route(
                 path + slash,

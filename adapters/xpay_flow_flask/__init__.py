@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from xpay_flow.adapter_kit import ROUTES, Blocking, blocking, only_flow, route_name
+from xpay_flow.adapter_kit import Blocking, Price, blocking, only_flow, paths_of, priced, route_name
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 from xpay_flow_wsgi import answer
@@ -30,7 +30,12 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _EXTENSION: Final = "xpay_flow"
 
 
-def routes(flow: RequestHandler | AsyncRequestHandler, name: str = "xpay_flow") -> Blueprint:
+def routes(
+    flow: RequestHandler | AsyncRequestHandler,
+    name: str = "xpay_flow",
+    *,
+    price: Price | None = None,
+) -> Blueprint:
     """A blueprint with the library's routes, for `app.register_blueprint(…, url_prefix="/xpay")`.
 
     The webhook is exempt from Flask-WTF's CSRF tokens, where the app has them before it registers
@@ -39,13 +44,15 @@ def routes(flow: RequestHandler | AsyncRequestHandler, name: str = "xpay_flow") 
     Args:
         flow: a `Flow`.
         name: of the blueprint, for `url_for("xpay_flow.return")`; one for each flow.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
 
     Raises:
         ConfigurationError: `flow` is an `AsyncFlow`.
     """
-    served = blocking(flow)
+    served = blocking(priced(flow, price))
     blueprint = Blueprint(name, __name__)
-    for path in ROUTES:
+    for path in paths_of(served.flow):
         # Every method goes to the endpoint, so that it is the endpoint that refuses one.
         blueprint.add_url_rule(
             path,

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
 
-from xpay_flow.adapter_kit import ROUTES, only_flow, route_name, start
+from xpay_flow.adapter_kit import Price, only_flow, paths_of, priced, route_name, start
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 from xpay_flow_asgi import Endpoint, endpoint
@@ -34,7 +34,9 @@ except ImportError:
 _MARK: Final = "xpay_flow"
 
 
-def routes(flow: RequestHandler | AsyncRequestHandler) -> list[ASGIRouteHandler]:
+def routes(
+    flow: RequestHandler | AsyncRequestHandler, *, price: Price | None = None
+) -> list[ASGIRouteHandler]:
     """The library's routes, for `Router("/xpay", route_handlers=routes(flow))`.
 
     The webhook's handler opts out of Litestar's CSRF tokens: xPay has none, and its signature takes
@@ -42,8 +44,11 @@ def routes(flow: RequestHandler | AsyncRequestHandler) -> list[ASGIRouteHandler]
 
     Args:
         flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
     """
-    return [_handler(path, endpoint(flow, path)) for path in ROUTES]
+    served = priced(flow, price)
+    return [_handler(path, endpoint(served, path)) for path in paths_of(served)]
 
 
 def lifespan(

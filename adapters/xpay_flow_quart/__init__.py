@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from xpay_flow.adapter_kit import only_flow
+from xpay_flow.adapter_kit import Price, only_flow
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 from xpay_flow_asgi import FLOW_KEY, ASGIApp
@@ -27,12 +27,19 @@ except ImportError:
     raise MissingExtra("xpay_flow_quart", "quart") from None
 
 
-def routes(flow: RequestHandler | AsyncRequestHandler, name: str = "xpay_flow") -> Blueprint:
+def routes(
+    flow: RequestHandler | AsyncRequestHandler,
+    name: str = "xpay_flow",
+    *,
+    price: Price | None = None,
+) -> Blueprint:
     """A blueprint with the library's routes, for `app.register_blueprint(…, url_prefix="/xpay")`.
 
     Args:
         flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
         name: of the blueprint; one for each flow.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
     """
     blueprint = Blueprint(name, __name__)
 
@@ -40,7 +47,7 @@ def routes(flow: RequestHandler | AsyncRequestHandler, name: str = "xpay_flow") 
         app = cast(Quart, state.app)
         prefix = (state.url_prefix or "").rstrip("/")
         inner = cast(ASGIApp, app.asgi_app)
-        app.asgi_app = asgi_routes(flow, prefix=prefix, otherwise=inner)  # type: ignore[method-assign, assignment]
+        app.asgi_app = asgi_routes(flow, prefix=prefix, otherwise=inner, price=price)  # type: ignore[method-assign, assignment]
 
     blueprint.record(register)
     return blueprint

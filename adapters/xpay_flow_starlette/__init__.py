@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from xpay_flow.adapter_kit import ROUTES, only_flow, route_name, start
+from xpay_flow.adapter_kit import Price, only_flow, paths_of, priced, route_name, start
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 from xpay_flow_asgi import Endpoint, endpoint
@@ -26,16 +26,21 @@ except ImportError:
     raise MissingExtra("xpay_flow_starlette", "starlette") from None
 
 
-def routes(flow: RequestHandler | AsyncRequestHandler) -> list[Route]:
+def routes(
+    flow: RequestHandler | AsyncRequestHandler, *, price: Price | None = None
+) -> list[Route]:
     """The library's routes, for `Mount("/xpay", routes=routes(flow))`.
 
     Args:
         flow: an `AsyncFlow` is awaited, a `Flow` is called in threads.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
     """
+    served = priced(flow, price)
     # Without methods every one goes to the endpoint, so that it is the endpoint that refuses one.
     return [
-        Route(path + slash, endpoint(flow, path), name=f"xpay_{route_name(path)}{word}")
-        for path in ROUTES
+        Route(path + slash, endpoint(served, path), name=f"xpay_{route_name(path)}{word}")
+        for path in paths_of(served)
         for slash, word in (("", ""), ("/", "_slash"))
     ]
 

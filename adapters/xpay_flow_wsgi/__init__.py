@@ -16,10 +16,13 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from xpay_flow.adapter_kit import (
     Blocking,
     Body,
+    Price,
     blocking,
     checked_prefix,
     length_required,
     parse_query,
+    priced,
+    unpriced,
 )
 from xpay_flow.endpoints import AsyncRequestHandler, Header, RequestHandler, WebRequest, WebResponse
 from xpay_flow.errors import ConfigurationError
@@ -32,6 +35,7 @@ def routes(
     *,
     prefix: str = "",
     otherwise: WSGIApplication | None = None,
+    price: Price | None = None,
 ) -> WSGIApplication:
     """A WSGI app that answers the library's routes.
 
@@ -39,11 +43,13 @@ def routes(
         flow: a `Flow`.
         prefix: where the routes are, below where the app itself is mounted.
         otherwise: your app; it gets everything outside `prefix`, with the flow in its environ.
+        price: adds `POST /checkout`: what the browser names, as a JSON object, becomes the request
+            for it; see `xpay_flow.priced`.
 
     Raises:
         ConfigurationError: `flow` is an `AsyncFlow`, or `prefix` is no path.
     """
-    return _App(flow, checked_prefix(prefix), otherwise)
+    return _App(priced(flow, price), checked_prefix(prefix), otherwise)
 
 
 def flow_from(environ: WSGIEnvironment) -> Any:
@@ -60,7 +66,7 @@ def flow_from(environ: WSGIEnvironment) -> Any:
 
 
 def answer(flow: Blocking, path: str, environ: WSGIEnvironment) -> WebResponse:
-    """The answer of one of `adapter_kit.ROUTES`, for frameworks with routes of their own.
+    """The answer of one of `adapter_kit.paths_of`, for frameworks with routes of their own.
 
     Args:
         path: such as "/webhook", wherever the framework has it.
@@ -95,7 +101,7 @@ class _App:
         path = _bytes(environ, "PATH_INFO").decode("utf-8", "replace")
         ours = path.removeprefix(self._prefix) if path.startswith(self._prefix + "/") else None
         if ours is None and self._otherwise is not None:
-            environ[FLOW_KEY] = self._flow.flow
+            environ[FLOW_KEY] = unpriced(self._flow.flow)
             return self._otherwise(environ, start)
         response = answer(self._flow, ours or "/", environ)
         status = f"{response.status} {HTTPStatus(response.status).phrase}"

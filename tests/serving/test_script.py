@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 SCRIPT = Path(str(files("xpay_flow.browser") / "xpay-flow.js"))
-SHIPPED_BYTES_MAX = 3000
+SHIPPED_BYTES_MAX = 3600
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
@@ -51,7 +51,7 @@ def _play(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_the_script_is_small_and_needs_nothing() -> None:
-    """It is shipped as it is read: one module below three thousand bytes, without imports."""
+    """It is shipped as it is read: one module below 3,600 bytes, without imports."""
     text = SCRIPT.read_text("utf-8")
     assert SHIPPED_BYTES_MAX > SCRIPT.stat().st_size
     assert "import " not in text.replace("import(", "")

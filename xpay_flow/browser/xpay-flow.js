@@ -6,6 +6,18 @@ export function goToCheckout(url) {
   location.assign(url);
 }
 
+/** Begin to pay for an order, whose price the server knows; goes to the checkout in this tab. */
+export async function pay({ order, checkoutUrl, headers }) {
+  const reply = await fetch(checkoutUrl, {
+    method: "POST", headers: { "Content-Type": "application/json", ...headers },
+    body: JSON.stringify(order),
+  });
+  const data = await reply.json().catch(() => ({}));
+  if (!reply.ok) throw new Error(data.error ?? reply.status);
+  goToCheckout(data.fwdUrl);
+  return data.xIntentId;
+}
+
 const rest = (ms, signal) => new Promise((resolve, reject) => {
   setTimeout(resolve, ms);
   signal?.addEventListener("abort", () => reject(signal.reason));
