@@ -309,6 +309,6 @@ def log_failed(results: Sequence[object]) -> None:
 
 
 def log_unserved(found: Sequence[UnservedWork]) -> None:
-    """Due work that nobody does is shown at once, and names the settings that decide."""
+    """Due work that no process does is shown at once, and names the settings that decide."""
     for work in found:
         log.error("%s", work)

@@ -157,7 +157,7 @@ def _built(kind: type[C], settings: Settings) -> C:
         ConfigurationError: one of them cannot be used; the text has its name.
     """
     host = urlsplit(settings.base_url).hostname or ""
-    # What goes to this machine needs no proxy, and its keys are nobody's but the sandbox's.
+    # What goes to this machine needs no proxy, and its keys are the sandbox's alone.
     mounts: Any = {f"all://{_bracketed(host)}": None} if is_loopback(host) else None
     timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
     headers = {"User-Agent": "xpay-flow"}

@@ -41,7 +41,7 @@ def in_words(realm: str) -> str:
 
 @attrs.frozen
 class Realms:
-    """Which realms a question to a store is about; `realm in realms` tells.
+    """Which realms a question to a store is about; `realm in realms` answers it.
 
     Args:
         names: these realms.

@@ -101,7 +101,7 @@ def test_a_shop_moves_to_postgresql_by_one_line(
             variable, _, url = PAGE.blocks_in("ini")[0].text.strip().partition("=")
             assert ("XPAY_STORE", the_one_line()[1]) == (variable, url)
             told = [said(python, *line.split()) for line in tables.text.splitlines()]
-            assert "The database has schema 1." in told[0]
+            assert "The database has schema 2." in told[0]
             program.run(read(ROOT / "README.md"))
             shop: Any = program.modules["shop"]
             buy(shop, "42", ports, xpay)
@@ -111,7 +111,7 @@ def test_a_shop_moves_to_postgresql_by_one_line(
     with psycopg.connect(database) as connection:
         states = connection.execute("SELECT receipt_id, state FROM xpay_flow_intents").fetchall()
     assert [("42", "success")] == states
-    assert "1\n" == said(python, "xpay-flow", "db", "current")
+    assert "2\n" == said(python, "xpay-flow", "db", "current")
     assert "holds 1 record" in said(python, "xpay-flow", "db", "downgrade", "--to=0", code=1)
 
 

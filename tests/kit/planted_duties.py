@@ -79,11 +79,11 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "test_a_change_does_not_make_a_record_recent",
     ),
     "realms": (
-        "test_work_is_asked_for_by_realm",
+        "test_work_is_looked_up_by_realm",
         "test_parked_events_are_of_a_realm",
         "test_one_receipt_in_two_realms_is_two_records",
         "test_recent_records_are_listed_by_realm",
-        "test_abandoned_work_is_asked_for_by_realm",
+        "test_orphaned_work_is_looked_up_by_realm",
     ),
     "many names": (
         "test_many_names_find_what_each_finds",

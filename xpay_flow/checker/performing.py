@@ -165,7 +165,7 @@ def _within(op: RunInTransaction, seat: Seat, shop: Shop, fails: bool) -> Any:
     ports = Ports(
         store=seat.store,
         transport=nowhere,
-        # Read for the log only, which says when a failed call is made again.
+        # Read for the log only, which states when a failed call is made again.
         clock=_Stopped(),
         shared=Shared(ids=nowhere, rate_limiter=nowhere),
         handlers={op.name: Handler(handler, transactional=True)},

@@ -1,7 +1,7 @@
 """Is there work of modes and accounts that no setting names? It must not wait in silence.
 
-Work is asked for by realm, so what belongs to another is never done by mistake. It is also never
-done at all where nobody serves that realm: after a change of keys, or of the mode.
+Work is looked up by realm, so what belongs to another is never done by mistake. It is also never
+done at all where no process serves that realm: after a change of keys, or of the mode.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class UnservedWork:
         return (
             f"{_number(self.deliver)} payment(s) with pending handler calls and "
             f"{_number(self.reconcile)} open one(s) belong to {in_words(self.realm)}, which no "
-            f"setting names, so nobody works on them: {_remedy(self.realm)}"
+            f"setting names, so no process works on them: {_remedy(self.realm)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Could somebody guess this key? A guessed signing key forges payments.
+"""Can this key be guessed? A guessed signing key forges payments.
 
 What is easy to guess is taken out: words that forms and documentation are filled with, runs such as
 `1234` or `aaaa`, and repetitions. What is left must be long enough. A key that chance has made

@@ -105,7 +105,7 @@ _FIRST: Final = (
     "CREATE INDEX aliases_of_record ON aliases (record_key)",
 )
 
-# Work is asked for by realm, so that of others is not even looked at.
+# Work is looked up by realm, so that of others is not even looked at.
 _SECOND: Final = (
     "ALTER TABLE intents ADD COLUMN realm TEXT NOT NULL DEFAULT ''",
     "DROP INDEX intents_to_deliver",

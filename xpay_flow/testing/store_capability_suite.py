@@ -82,7 +82,7 @@ class Capabilities(Making):
 
     @needs(RecentListing)
     def test_recent_records_are_listed_by_realm(self, store: Store) -> None:
-        """Newer records of other realms take no room from those that are asked for."""
+        """Newer records of other realms take no room from those that are wanted."""
         capable(store, RecentListing)
         ours = put(store, b.attempt("order-1"))
         others = [put(store, b.attempt(f"order-{n}", realm="live/other")) for n in (1, 2)]
@@ -272,7 +272,7 @@ class Capabilities(Making):
         assert sorted(keys) == sorted(claiming.orphaned(b.NOW_MS, 10))
 
     @needs(RowLocking)
-    def test_abandoned_work_is_asked_for_by_realm(self, store: Store) -> None:
+    def test_orphaned_work_is_looked_up_by_realm(self, store: Store) -> None:
         """What a worker of another realm has left is not given, and takes no room."""
         claiming = with_lock(store)
         other, ours = _begun(store, "order-1", "live/other"), _begun(store, "order-1")

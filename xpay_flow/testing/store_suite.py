@@ -393,8 +393,8 @@ class StoreSuite(AmongSeveral, Capabilities, Crashes):
                 expected = [keys[at_ms] for at_ms in sorted(times) if at_ms <= now_ms]
                 assert expected == list(store.due(work, now_ms, 10))
 
-    def test_work_is_asked_for_by_realm(self, store: Store) -> None:
-        """What is due in other realms is not given, and takes no room from what is asked for."""
+    def test_work_is_looked_up_by_realm(self, store: Store) -> None:
+        """What is due in other realms is not given, and takes no room from what is wanted."""
         first = {
             realm: put(store, waiting(b.attempt("order-1", realm=realm), n, n)).key
             for n, realm in enumerate(("sandbox/old", "live/other", b.REALM), start=1)

@@ -22,7 +22,7 @@ def refuse_to_lose_realms(apps: Any, editor: Any) -> None:
 class Migration(migrations.Migration):
     dependencies = (("xpay_flow", "0001_tables"),)
     operations = (
-        # What is there belongs to no realm, until a setting says whose it is.
+        # What is there belongs to no realm, until a setting names its account.
         migrations.AddField(
             model_name="intent",
             name="realm",

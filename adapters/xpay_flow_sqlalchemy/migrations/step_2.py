@@ -16,7 +16,7 @@ OLDEST_CODE: Final = 2
 
 
 def upgrade(op: Any, names: Names) -> None:
-    # What is there belongs to no realm, until a setting says whose it is.
+    # What is there belongs to no realm, until a setting names its account.
     realm: Column[str] = Column("realm", Name(KEY_CHARS), nullable=False, server_default="")
     op.add_column(names.of("intents"), realm, schema=names.schema)
     _change_indexes(op, names, "realm")

@@ -1,6 +1,6 @@
 """Do two transitions of an app depend on each other? By the tables and keys that they touch.
 
-What is not understood touches everything. What a database promises is used, and nothing else:
+Whatever cannot be read touches everything. What a database promises is used, and nothing else:
 
 * In SQLite one transaction at a time has written, and none commits while another reads. A
   transaction sees what was there at its first read, so the later ones touch nothing more; nor do
