@@ -31,6 +31,7 @@ ALLOWED: Final = {
     "xpay_flow/checker/looped.py: main.result()": "the task is done",
     "xpay_flow/checker/processes.py: pipe.recv()": "the search's bound, or the process's end",
     "xpay_flow/cli/demo.py: stop.wait()": "Ctrl+C",
+    "xpay_flow/testing/server_client.py: reader.readline()": "the limit of the whole request",
     "xpay_flow/testing/store_processes.py: self._reports.recv()": "polled before, with a limit",
     "xpay_flow/threads.py: ThreadPoolExecutor(self._at_most, self._name)": "no block of it",
     "xpay_flow/adapter_kit.py: answered.result()": "the task is done",
