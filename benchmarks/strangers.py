@@ -1,8 +1,9 @@
 """Strangers at a shop: `python -m benchmarks.strangers PORT COUNT KNOWN…`.
 
-Each has a connection, and asks for a status that is to wait, again and again; half of them about
-payments that exist, half about ids that they made up. Who may not wait asks again when told to.
-It prints a line when all have asked, and ends when its standard input does.
+Each has a connection, and queries a status that is to wait, again and again; half of them about
+payments that exist, half about ids that they made up. Who may not wait queries again as the page's
+script does, after pauses that grow to a quarter of a minute. It prints a line when all have been
+served once, but for those that wait, and ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from .waiting_shop import many_files
 WAIT_S: Final = 20
 # So many connect at a time.
 _RAMP: Final = 100
+# As `xpay-flow.js` has it.
+_REST_S_MAX: Final = 15.0
 
 
 async def strangers(port: int, count: int, known: Sequence[str]) -> None:
-    """Ask until stdin ends."""
+    """Query until stdin ends."""
     loop, ends = asyncio.get_running_loop(), asyncio.Event()
 
     def until_stdin_ends() -> None:
@@ -34,7 +37,7 @@ async def strangers(port: int, count: int, known: Sequence[str]) -> None:
         loop.call_soon_threadsafe(ends.set)
 
     threading.Thread(target=until_stdin_ends, daemon=True).start()
-    ramp, left = asyncio.Semaphore(_RAMP), [count]
+    ramp, left = asyncio.Semaphore(_RAMP), [count // 2]
 
     async def stranger(number: int) -> None:
         is_known = number % 2 == 0
@@ -43,14 +46,18 @@ async def strangers(port: int, count: int, known: Sequence[str]) -> None:
         async with ramp:
             reader, writer = await asyncio.open_connection(HOST, port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
-        left[0] -= 1
-        if not left[0]:
-            print("all have asked", flush=True)
+        quick = 0
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = int(head.partition("content-length: ")[2].partition("\r")[0])
             answer = json.loads(await reader.readexactly(length))
+            if not is_known and not quick:
+                left[0] -= 1
+                if not left[0]:
+                    print("all are served", flush=True)
             if pause_s := answer.get("retry_after_s", 0):
+                quick += 1
+                pause_s = max(pause_s, min(_REST_S_MAX, 0.25 * 2**quick))
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
 

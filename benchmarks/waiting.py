@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import subprocess
 import sys
 import tempfile
@@ -69,7 +68,7 @@ def main() -> None:
 
 def measured(size: Size, folder: Path, url: str | None = None) -> list[Group]:
     """Seconds for a webhook alone and among strangers, and until its customer sees the payment."""
-    # Alone, among strangers, for customers here and elsewhere; and some that nobody pays.
+    # Alone, among strangers, for customers here and elsewhere; and some that stay unpaid.
     given = orders(3 * size.among_strangers + 2 * size.shown + size.strangers // 2)
     groups: list[Group] = []
     with served_by(url) if url else server_in(folder) as server:
@@ -100,10 +99,10 @@ async def _of_one(
         among = await _paced(here, taken(size.among_strangers), answers)
         # In a `Flow` they take the few threads in which customers may wait.
         while_they_wait = "AsyncFlow" in title
-        shown = [await _shown(here, here, taken(size.shown))] if while_they_wait else []
+        shown = [await _shown(here, here, taken(size.shown), answers)] if while_they_wait else []
     if not shown:
-        shown = [await _shown(here, here, taken(size.shown))]
-    shown.append(await _shown(here, elsewhere, taken(size.shown)))
+        shown = [await _shown(here, here, taken(size.shown), answers)]
+    shown.append(await _shown(here, elsewhere, taken(size.shown), answers))
     base = Row(name="alone", turns=(tuple(alone),))
     with_strangers = f"among {size.strangers:,} strangers"
     rows = (base, Row(name=with_strangers, turns=(tuple(among),), against=base))
@@ -169,7 +168,9 @@ async def _asked(port: int, request: bytes) -> bytes:
             writer.close()
 
 
-async def _shown(pays: int, shows: int, given: Sequence[Order]) -> list[float]:
+async def _shown(
+    pays: int, shows: int, given: Sequence[Order], answers: Counter[int]
+) -> list[float]:
     """Seconds from the answer to a webhook until the customer's query is answered."""
     taken: list[float] = []
     for order in given:
@@ -177,14 +178,13 @@ async def _shown(pays: int, shows: int, given: Sequence[Order]) -> list[float]:
         request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
         customer = asyncio.ensure_future(_asked(shows, request))
         await asyncio.sleep(_BEGINS_S)
-        if customer.done() or await _post(pays, order) != 200:
-            raise Refused(f"a customer could not wait, or a webhook was refused: {customer}")
+        if customer.done():
+            raise Refused(f"a customer could not wait: {customer.result()!r}")
+        answers[await _post(pays, order)] += 1
         began = perf_counter()
-        answer = json.loads((await customer).partition(b"\r\n\r\n")[2])
+        await customer
         # It may have been shown before the webhook's answer was read.
         taken.append(max(1e-6, perf_counter() - began))
-        if answer["status"] != "SUCCESS":
-            raise Refused(f"a customer was shown {answer}")
     return taken
 
 
@@ -222,8 +222,8 @@ def _shop(kind: str, place: str) -> Generator[int, None, None]:
 async def _strangers(port: int, count: int, known: Sequence[str]) -> AsyncGenerator[None, None]:
     with _process("strangers", str(port), str(count), *known) as process:
         await asyncio.to_thread(_line, process)
-        # The first answers of all of them are a rush of its own.
-        await asyncio.sleep(1 if count > 1000 else 0.2)
+        # Those that know a payment have come to their wait by then, too.
+        await asyncio.sleep(10 * _BEGINS_S)
         yield
 
 
