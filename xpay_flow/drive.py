@@ -31,7 +31,6 @@ from .effects import (
     Exchange,
     History,
     Load,
-    LoadMany,
     NewId,
     Now,
     Orphaned,
@@ -42,6 +41,7 @@ from .effects import (
     Recent,
     RunHandler,
     RunInTransaction,
+    Versions,
     WaitForChange,
     WithLock,
     WithSlot,
@@ -56,18 +56,17 @@ from .ports import (
     AsyncRowLocking,
     AsyncStore,
     AsyncTransport,
-    BatchLoading,
     Clock,
     HttpRequest,
     HttpResponse,
     Ids,
-    Lookup,
     NoAnswer,
     Reader,
     RecentListing,
     RowLocking,
     Store,
     Transport,
+    VersionReading,
 )
 from .rate_limit import RateLimiter
 from .realm import EVERY_REALM, Realms
@@ -81,7 +80,7 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
-NOT_BATCH_LOADING = "this reader looks up one name at a time; it has no method `load_many`"
+NOT_VERSION_READING = "this reader reads whole records only; it has no method `versions`"
 NOT_ROW_LOCKING = "this store locks no records for a worker; it has no method `lock`"
 
 
@@ -316,7 +315,7 @@ def _on_the_store(
 READS: Final[ReadTable] = dict(
     (
         _read(Load, lambda effect, reader, _: reader.load(effect.alias, effect.event)),
-        _read(LoadMany, lambda effect, reader, _: _batches(reader).load_many(_names(effect))),
+        _read(Versions, lambda effect, reader, _: _versions(reader).versions(effect.keys)),
         _read(History, lambda effect, reader, _: reader.history(effect.alias)),
         _read(
             Recent, lambda effect, reader, _: _listing(reader).recent(effect.limit, effect.realms)
@@ -392,8 +391,6 @@ def _own(effect: Effect, answer: Any, realms: Realms) -> Any:
     match effect:
         case Load() | History(everywhere=False):
             return [record for record in answer if record.realm in realms]
-        case LoadMany():
-            return [[record for record in found if record.realm in realms] for found in answer]
         case _:
             return answer
 
@@ -429,14 +426,10 @@ def _listing(reader: object) -> RecentListing:
     return reader
 
 
-def _batches(reader: object) -> BatchLoading:
-    if not isinstance(reader, BatchLoading):
-        raise ConfigurationError(NOT_BATCH_LOADING)
+def _versions(reader: object) -> VersionReading:
+    if not isinstance(reader, VersionReading):
+        raise ConfigurationError(NOT_VERSION_READING)
     return reader
-
-
-def _names(effect: LoadMany) -> list[Lookup]:
-    return [(alias, None) for alias in effect.aliases]
 
 
 def _locking(store: object) -> RowLocking:

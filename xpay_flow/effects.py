@@ -14,7 +14,7 @@ refuses `yield from commit(...)` inside a `Query`.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -86,10 +86,10 @@ class WaitForChange:
 
 
 @attrs.frozen
-class LoadMany:
-    """What `Load` answers for each of these names; needs a reader that is a `BatchLoading`."""
+class Versions:
+    """The version of each of these records; needs a reader that is a `VersionReading`."""
 
-    aliases: tuple[str, ...]
+    keys: tuple[str, ...]
 
 
 @attrs.frozen
@@ -233,7 +233,7 @@ class Orphaned:
     limit: int
 
 
-ReadEffect: TypeAlias = Load | LoadMany | History | Recent | Now | Pause | WaitForChange
+ReadEffect: TypeAlias = Load | Versions | History | Recent | Now | Pause | WaitForChange
 WriteEffect: TypeAlias = (
     Commit
     | Due
@@ -260,8 +260,8 @@ def load(alias: str, event: EventIdentity | None = None) -> Query[Sequence[Recor
     return found
 
 
-def load_many(aliases: Sequence[str]) -> Query[Sequence[Sequence[Record]]]:
-    found: Sequence[Sequence[Record]] = yield LoadMany(tuple(aliases))
+def versions(keys: Sequence[str]) -> Query[Mapping[str, int]]:
+    found: Mapping[str, int] = yield Versions(tuple(keys))
     return found
 
 

@@ -226,6 +226,15 @@ class HandlerLimiting(Protocol):
 
 
 @runtime_checkable
+class VersionReading(Protocol):
+    """A capability that a reader may declare: many versions for the price of one look."""
+
+    def versions(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """The version of each record with one of these keys, as far as there are such."""
+        ...
+
+
+@runtime_checkable
 class ChangeReporting(Protocol):
     """A capability that a store may declare: its processes report changes to each other.
 
@@ -294,6 +303,11 @@ class AsyncRowLocking(Protocol):
     async def orphaned(
         self, now_ms: int, limit: int, realms: Realms = EVERY_REALM
     ) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class AsyncVersionReading(Protocol):
+    async def versions(self, keys: Sequence[str]) -> Mapping[str, int]: ...
 
 
 @runtime_checkable

@@ -25,10 +25,11 @@ from .ports import (
     AsyncClock,
     AsyncReader,
     AsyncStore,
-    BatchLoading,
+    AsyncVersionReading,
     Clock,
     Reader,
     Store,
+    VersionReading,
 )
 from .stores.coalescing import coalesced_load
 from .waiting import Waiting, hang_up
@@ -102,7 +103,7 @@ class Watcher:
                     self._thread = thread
 
     def _watch(self) -> None:
-        together = isinstance(self._reader, BatchLoading)
+        together = isinstance(self._reader, VersionReading)
         while self._is_needed():
             drive.run_query(look(self._waiting, together=together), self._reader, self._clock)
 
@@ -164,7 +165,7 @@ class AsyncWatcher:
             self._task = loop.create_task(self._watch(), name="xpay-flow watch", context=Context())
 
     async def _watch(self) -> None:
-        together = isinstance(self._reader, AsyncBatchLoading)
+        together = isinstance(self._reader, AsyncVersionReading)
         while self._waiting.keys():
             query = look(self._waiting, together=together)
             await drive.arun_query(query, self._reader, self._clock)

@@ -46,6 +46,12 @@ def load_many(lookups: Sequence[Lookup], using: str) -> list[list[Record]]:
     return [load(alias, event, using) for alias, event in lookups]
 
 
+def versions(keys: Sequence[str], using: str) -> dict[str, int]:
+    """The version of each record with one of these keys."""
+    found = Intent.objects.using(using).filter(record_key__in=keys)
+    return dict(found.values_list("record_key", "version"))
+
+
 def history(alias: str, using: str) -> list[Record]:
     """The records that are filed under a name, oldest first, whole."""
     return _whole(_named(alias, using), using, "of_seq")

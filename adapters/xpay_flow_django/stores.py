@@ -5,7 +5,7 @@ The awaited one has the called one run where Django's own asynchronous queries r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
@@ -65,6 +65,10 @@ class DjangoReader:
             lookups,
             lambda named: self._database.read_only(partial(reading.load_many, named, using)),
         )
+
+    def versions(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """See `xpay_flow.ports.VersionReading`."""
+        return self._database.read_only(partial(reading.versions, keys, self._database.alias))
 
     def history(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""

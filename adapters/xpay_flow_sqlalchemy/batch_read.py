@@ -48,6 +48,11 @@ class BatchReading(Reading):
             )
             .render_derived()
         )
+        # As one value, so that there is one statement for any number of keys.
+        keys: Any = bindparam("keys", type_=ARRAY(Text))
+        self._versions = select(intents.c.record_key, intents.c.version).where(
+            intents.c.record_key == func.any(keys)
+        )
         self._together = (
             select(wanted.c.place, intents.c.document, *_loaded(tables, wanted.c))
             .join_from(wanted, aliases, aliases.c.alias == wanted.c.alias)

@@ -6,7 +6,7 @@ version that is read, at any level of isolation and without a transaction around
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -69,6 +69,10 @@ class Reading:
             )
             for others in (False, True)
         }
+        several: Any = bindparam("keys", expanding=True)
+        self._versions = select(intents.c.record_key, intents.c.version).where(
+            intents.c.record_key.in_(several)
+        )
         self._due = {
             (work, others): (_due(intents, work, others), _due_after_all(intents, work, others))
             for work in _WORKS
@@ -86,6 +90,10 @@ class Reading:
         self, connection: Connection, lookups: Sequence[Lookup]
     ) -> Sequence[Sequence[Record]]:
         return [self.load(connection, *lookup) for lookup in lookups]
+
+    def versions(self, connection: Connection, keys: Sequence[str]) -> Mapping[str, int]:
+        rows = connection.execute(self._versions, {"keys": list(keys)}).all()
+        return {row.record_key: row.version for row in rows}
 
     def history(self, connection: Connection, alias: str) -> Sequence[Record]:
         return _records(connection.execute(self._history, {"alias": alias}))

@@ -6,7 +6,7 @@ The awaited one runs the very same code: SQLAlchemy suspends it wherever the dri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from copy import copy
@@ -80,6 +80,10 @@ class SQLAlchemyReader:
         """See `xpay_flow.ports.BatchLoading`."""
         load_many = self._reading.load_many
         return look_up(lookups, lambda named: self._read(partial(load_many, lookups=named)))
+
+    def versions(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """See `xpay_flow.ports.VersionReading`."""
+        return self._read(partial(self._reading.versions, keys=keys))
 
     def history(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""

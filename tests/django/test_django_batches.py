@@ -50,6 +50,12 @@ def test_load_many_needs_one_statement_for_each_name(store: DjangoStore, alias: 
     assert len(found) == len(queries)
 
 
+def test_versions_are_those_of_the_records(store: DjangoStore) -> None:
+    """A reader finds many versions at once, and nothing for keys of which there is no record."""
+    first = put(store, b.attempt())
+    assert {first.key: 1} == store.reader().versions((first.key, "unknown"))
+
+
 def test_a_name_of_many_records_finds_the_first(store: DjangoStore) -> None:
     """As many as one name alone finds, also where another name has some of the others."""
     made = [for_deciding(put(store, b.attempt(n=n))) for n in range(1, FOUND_MAX + 3)]

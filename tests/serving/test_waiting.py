@@ -53,7 +53,7 @@ def shows_a_commit_of_another_process_at_the_next_look(kind: str, path: Path) ->
 
 def looks_once_for_all(kind: str, path: Path) -> None:
     with site(kind, path, payments=20) as shop:
-        looks = counted(shop, "load_many")
+        looks = counted(shop, "versions")
         waiting = [shop.status(f"in_{n % 20}", wait=WAIT_S) for n in range(40)]
         shop.until_waiting(40)
         assert shop.clock.pauses.acquire(timeout=WAIT_S)
@@ -315,14 +315,14 @@ def test_a_store_that_is_down_ends_no_wait(tmp_path: Path) -> None:
         waiting = shop.status("in_0", wait=WAIT_S)
         shop.until_waiting(1)
         reader = shop.flow._reader
-        load_many = reader.load_many
-        reader.load_many = raising
+        versions = reader.versions
+        reader.versions = raising
         assert shop.clock.pauses.acquire(timeout=WAIT_S)
         shop.pay_elsewhere("in_0")
         shop.clock.let_go()
         assert shop.clock.pauses.acquire(timeout=WAIT_S)
         assert not waiting.done()
-        reader.load_many = load_many
+        reader.versions = versions
         shop.clock.let_go()
         assert "SUCCESS" == answered(waiting)["status"]
 

@@ -60,6 +60,15 @@ def test_the_database_refuses_a_reader_that_writes(store: SQLAlchemyStore) -> No
     assert [second] == list(reader.history(first.key)), "the same connections write for others"
 
 
+def test_versions_are_those_of_the_records(store: SQLAlchemyStore) -> None:
+    """A reader finds many versions at once, and nothing for keys of which there is no record."""
+    first = put(store, b.attempt())
+    second = put(store, b.next_change(put(store, b.attempt("order-2")), b.paid()))
+    keys = (first.key, second.key, "unknown")
+    assert {first.key: 1, second.key: 2} == store.reader().versions(keys)
+    assert {} == store.reader().versions(["unknown"])
+
+
 @pytest.mark.parametrize(
     "statement", ["UPDATE xpay_flow_events SET why = 'x'", "DELETE FROM xpay_flow_events"]
 )

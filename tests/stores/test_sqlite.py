@@ -222,6 +222,15 @@ def test_the_address_of_the_checkout_is_not_in_the_events(store: SQLiteStore, pa
     assert ((1,), (0,)) == (kept, leaked)
 
 
+def test_versions_are_those_of_the_records(tmp_path: Path) -> None:
+    """A reader finds many versions at once, and nothing for keys of which there is no record."""
+    with SQLiteStore(tmp_path / "payments.db") as store:
+        first = put(store, b.attempt())
+        second = put(store, b.next_change(put(store, b.attempt("order-2")), b.paid()))
+        keys = (first.key, second.key, "unknown")
+        assert {first.key: 1, second.key: 2} == store.reader().versions(keys)
+
+
 @pytest.mark.parametrize("belt", ["", "PRAGMA query_only = OFF"])
 def test_the_database_refuses_a_reader_that_writes(store: SQLiteStore, belt: str) -> None:
     """A reader's connection cannot write, and cannot give itself the right to."""

@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 import attrs
 
-from ..effects import Query, history, load, load_many, now, recent, wait_for_change
+from .. import effects
+from ..effects import Query, history, load, now, recent, wait_for_change
 from ..errors import UnknownIntent, quoted
 from ..intent import Intent, RefundStatus
 from ..records import Record, intent_alias, receipt_alias, x_intent_alias
@@ -24,8 +25,8 @@ PublicStatus = Literal["SUCCESS", "FAILED", "PENDING"]
 # How often those who wait are looked up, all at once. A payment is shown that much later at most
 # where its commit cannot be reported.
 LOOK_EVERY_S = 0.5
-# Names of one statement, so that a look takes milliseconds.
-LOOKED_UP_MAX: Final = 64
+# Of one statement, which takes as many values everywhere.
+VERSIONS_MAX: Final = 500
 # When to query again instead of waiting. Hundreds of customers at this pace are no load.
 RETRY_AFTER_S: Final = 5
 
@@ -120,16 +121,16 @@ def versions(keys: Sequence[str], *, together: bool) -> Query[dict[str, int]]:
     """The version of each of these records.
 
     Args:
-        together: the reader can look up many names at once.
+        together: the reader is a `VersionReading`; otherwise each record is loaded.
     """
-    found: list[Sequence[Record]] = []
+    found: dict[str, int] = {}
     if together:
-        for at in range(0, len(keys), LOOKED_UP_MAX):
-            found += yield from load_many(keys[at : at + LOOKED_UP_MAX])
+        for at in range(0, len(keys), VERSIONS_MAX):
+            found |= yield from effects.versions(keys[at : at + VERSIONS_MAX])
     else:
         for key in keys:
-            found.append((yield from load(key)))
-    return {record.key: record.version for records in found for record in records}
+            found |= {record.key: record.version for record in (yield from load(key))}
+    return found
 
 
 def find(name: str) -> Query[Sequence[Record]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -21,6 +21,7 @@ from xpay_flow.ports import (
     RowLocking,
     Store,
     Transactional,
+    VersionReading,
 )
 from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, Record, Work
@@ -56,6 +57,14 @@ class AwaitedReader:
             return [await self.load(alias, event) for alias, event in lookups]
         found: Sequence[Sequence[Record]] = await self._call(self._reader.load_many, lookups)
         return found
+
+    async def versions(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """See `xpay_flow.ports.VersionReading`."""
+        if isinstance(self._reader, VersionReading):
+            versions: Mapping[str, int] = await self._call(self._reader.versions, keys)
+            return versions
+        found = [record for key in keys for record in await self.load(key)]
+        return {record.key: record.version for record in found}
 
     async def history(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
@@ -157,6 +157,13 @@ class SQLiteReader:
     def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
         """See `xpay_flow.ports.BatchLoading`; what it saves is a hop into a thread for each."""
         return [self.load(alias, event) for alias, event in lookups]
+
+    def versions(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """See `xpay_flow.ports.VersionReading`."""
+        marks = ", ".join("?" for _ in keys)
+        query = f"SELECT record_key, version FROM intents WHERE record_key IN ({marks})"
+        with self._pool.reading() as connection:
+            return dict(connection.execute(query, tuple(keys)))
 
     def history(self, alias: str) -> Sequence[Record]:
         """See `xpay_flow.ports.Reader`."""
