@@ -179,7 +179,7 @@ async def _shown(
         customer = asyncio.ensure_future(_asked(shows, request))
         await asyncio.sleep(_BEGINS_S)
         if customer.done():
-            raise Refused(f"a customer could not wait: {customer.result()!r}")
+            raise Refused(f"a customer could not wait: {customer}")
         answers[await _post(pays, order)] += 1
         began = perf_counter()
         await customer
