@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from django.conf import settings as project
@@ -16,6 +17,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, get_resolver, re_path
 
+from xpay_flow import XPayFlowError
 from xpay_flow.adapter_kit import (
     CHECKOUT,
     Body,
@@ -31,6 +33,7 @@ from xpay_flow.adapter_kit import (
 )
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler, WebRequest, WebResponse
 
+from .conf import flow_settings
 from .database import connection_is_managed
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -70,14 +73,22 @@ def flow_from(request: HttpRequest) -> Any:
     """The flow of the routes in this project, for views of your own.
 
     Raises:
-        ConfigurationError: the URLconf includes no routes, or those of several flows.
+        ConfigurationError: the URLconf includes no routes, or those of several flows, of which
+            none is of the account in `XPAY_FLOW`.
     """
     return flow_in(getattr(request, "urlconf", None))
 
 
 def flow_in(urlconf: str | None = None) -> Any:
-    """The flow whose routes a URLconf includes; by default `ROOT_URLCONF`."""
-    flows = (getattr(view, MARK) for view in views_in(urlconf))
+    """The flow whose routes a URLconf includes; by default `ROOT_URLCONF`.
+
+    Of several, that of the account in `XPAY_FLOW`.
+    """
+    flows = [getattr(view, MARK) for view in views_in(urlconf)]
+    if len({id(flow) for flow in flows}) > 1:
+        with suppress(XPayFlowError):  # Then nothing tells them apart.
+            realm = flow_settings().realm
+            flows = [flow for flow in flows if flow.settings.realm == realm] or flows
     return only_flow(flows, "include(xpay_flow_django.routes(flow)) in the URLconf")
 
 

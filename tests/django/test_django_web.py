@@ -10,6 +10,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
 import django_kit as kit
 import pytest
 import uvicorn
@@ -142,6 +143,21 @@ def test_without_one_flow_there_is_none_to_find(flows: int) -> None:
     )
     with pytest.raises(ConfigurationError, match=f"there are {flows}"):
         flow_from(request)
+
+
+def test_of_several_accounts_the_one_of_the_settings_is_found() -> None:
+    """The worker, the admin and views of the shop get the flow of the account in `XPAY_FLOW`."""
+    books, music = (World("").sync_flow() for _ in range(2))
+    music.settings = attrs.evolve(music.settings, account="music")
+    request = HttpRequest()
+    request.urlconf = kit.urlconf(  # type: ignore[attr-defined]
+        kit.mounted(routes(books), "/books"), kit.mounted(routes(music), "/music")
+    )
+    given = {"PUBLIC_KEY": "sandbox_public_key", "PRIVATE_KEY": "sandbox_private_key"}
+    given |= {"MODE": "sandbox", "WEBHOOK_SECRETS": ["sandbox_signing_key_0123456789"]}
+    for account, flow in (("", books), ("music", music)):
+        with override_settings(XPAY_FLOW=given | {"ACCOUNT": account}):
+            assert flow is flow_from(request)
 
 
 # --- a webhook and the database ------------------------------------------------------------------

@@ -32,7 +32,8 @@ class Promise:
 
 def promises() -> list[Promise]:
     starts = list(PART.finditer(TEXT))
-    ends = [start.start() for start in starts[1:]] + [len(TEXT)]
+    headings = [found.start() for found in re.finditer(r"^## ", TEXT, re.M)] + [len(TEXT)]
+    ends = [min(at for at in headings if at > start.start()) for start in starts]
     return [
         Promise(int(start["number"]), start["words"], TEXT[start.start() : end])
         for start, end in zip(starts, ends, strict=True)
