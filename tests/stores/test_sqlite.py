@@ -34,7 +34,7 @@ from xpay_flow.stores import sqlite, sqlite_pool, sqlite_schema
 from xpay_flow.stores.rows import ALIKE
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.sqlite_durability import write_ahead
-from xpay_flow.stores.sqlite_pool import IDLE_MAX, Pool
+from xpay_flow.stores.sqlite_pool import IDLE_MAX, OPENING_WAIT_S, WAIT_S, Pool
 from xpay_flow.testing.store_suite import StoreSuite, found, put, together, waiting
 from xpay_flow.testing.world import World
 
@@ -289,6 +289,24 @@ def test_a_file_that_stays_locked_is_not_waited_for_for_ever(path: Path) -> None
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             write_ahead(waiting)
         waiting.close()
+
+
+def test_opening_waits_longer_for_other_writers_than_a_webhook_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that starts beside one that writes all the time is not refused after 0.7 s."""
+    waits: list[float] = []
+    connect = sqlite3.connect
+
+    def noted(*given: Any, timeout: float, **options: Any) -> sqlite3.Connection:
+        waits.append(timeout)
+        return connect(*given, timeout=timeout, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    with SQLiteStore(path) as store:
+        put(store, b.attempt())
+    assert [OPENING_WAIT_S, WAIT_S] == waits
+    assert OPENING_WAIT_S > 10 * WAIT_S
 
 
 def test_threads_may_come_and_go(store: SQLiteStore) -> None:

@@ -35,7 +35,7 @@ from .rows import (
 )
 from .sqlite_durability import keep_commits, write_ahead
 from .sqlite_handler_guard import alone_with
-from .sqlite_pool import WAIT_S, Pool
+from .sqlite_pool import OPENING_WAIT_S, WAIT_S, Pool
 from .sqlite_schema import is_our_file, migrate
 from .turns import Turns
 
@@ -193,7 +193,7 @@ class SQLiteStore(SQLiteReader):
     """Records in one SQLite file. See `xpay_flow.ports.Store`.
 
     Threads and processes may share the file; at most one of them writes at any moment. After
-    about a second of waiting for the others, `StoreUnavailable` is raised.
+    about a second of waiting for the others, `StoreUnavailable` is raised; opening waits for 30.
 
     Args:
         path: the file; it is made if there is none, readable by its owner alone, in a folder that
@@ -385,7 +385,7 @@ def _prepare(path: Path) -> None:
     """Make the database, or bring it up to date."""
     _make_private(path)
     try:
-        connection = _connect(path, "rwc")
+        connection = _connect(path, "rwc", OPENING_WAIT_S)
         try:
             if is_our_file(connection) and write_ahead(connection) != "wal":
                 raise ConfigurationError(f"{quoted(str(path))} is not on a local disk")
@@ -413,11 +413,13 @@ def _explained(path: Path, error: sqlite3.Error) -> ConfigurationError | StoreUn
     return StoreUnavailable(f"{name} cannot be opened: {error}")
 
 
-def _connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
+def _connect(
+    path: Path, mode: Literal["ro", "rw", "rwc"], wait_s: float = WAIT_S
+) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode={mode}",
         uri=True,
-        timeout=WAIT_S,
+        timeout=wait_s,
         isolation_level=None,  # we execute BEGIN ourselves
         check_same_thread=False,  # the pool sees to it
     )

@@ -21,6 +21,9 @@ from xpay_flow.errors import StoreUnavailable
 # A writer may wait once for its turn in this process and once for other processes. Both together
 # must end before a webhook's time is up (1.5 s).
 WAIT_S: Final = 0.7
+# No webhook waits for a process that starts. SQLite looks for a lock ever more rarely, ten times a
+# second in the end, so a process that writes all the time leaves a newcomer few chances.
+OPENING_WAIT_S: Final = 30.0
 # More than this many at once are rare; their connections are closed after use.
 IDLE_MAX: Final = 16
 
