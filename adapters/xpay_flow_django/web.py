@@ -86,7 +86,7 @@ def flow_in(urlconf: str | None = None) -> Any:
     """
     flows = [getattr(view, MARK) for view in views_in(urlconf)]
     if len({id(flow) for flow in flows}) > 1:
-        with suppress(XPayFlowError):  # Then nothing tells them apart.
+        with suppress(XPayFlowError):  # Then nothing distinguishes them.
             realm = flow_settings().realm
             flows = [flow for flow in flows if flow.settings.realm == realm] or flows
     return only_flow(flows, "include(xpay_flow_django.routes(flow)) in the URLconf")

@@ -234,7 +234,7 @@ def test_doctor_names_work_of_an_account_that_no_setting_names(store_url: str) -
 
 
 def test_doctor_notes_a_file_that_others_can_read(tmp_path: Path) -> None:
-    """A file that was there keeps its rights, and the doctor says what they are."""
+    """A file that was there keeps its rights, and the doctor shows them."""
     path = tmp_path / "payments.db"
     path.touch()
     path.chmod(0o644)

@@ -118,7 +118,7 @@ def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY", "http_proxy"])
 def test_loopback_needs_no_proxy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes to the local xPay goes there directly, whatever the environment says."""
+    """What goes to the local xPay goes there directly, whatever the environment names."""
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
     with served() as url, HttpxTransport(Settings.sandbox(base_url=url)) as transport:
         assert 200 == transport.send(HttpRequest("GET", f"{url}/", {})).status

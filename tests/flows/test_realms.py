@@ -39,7 +39,7 @@ LIVE: Final = Settings(
 
 
 class _Unreachable:
-    """An xPay that must not be asked."""
+    """An xPay that must not be called."""
 
     def send(self, request: object) -> Any:
         raise NoAnswer("not reached")
@@ -141,7 +141,7 @@ def without_a_realm(key_of: Callable[..., str]) -> Callable[..., str]:
 
 PLANTED: Final[dict[str, tuple[object, str, object]]] = {
     "loads see everything": (drive, "_own", lambda effect, answer, realms: answer),
-    "work of everybody": (
+    "work of every realm": (
         drive,
         "_due",
         lambda it, ports: ports.store.due(it.work, it.now_ms, it.limit),
@@ -238,13 +238,13 @@ def test_operators_see_what_belongs_to_others_and_whose_it_is() -> None:
     assert True is sandbox.flow.timeline("order-1").is_ours
 
 
-# --- work that nobody does -----------------------------------------------------------------------
+# --- unserved work -------------------------------------------------------------------------------
 
 
 def test_due_work_of_an_account_that_no_setting_names_is_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The log names it once in a process, as an error, and says which settings decide."""
+    """The log names it once in a process, as an error, and names the settings that decide."""
     store = MemoryStore()
     sandbox = shop(store)
     paid = sandbox.start_checkout("order-1")
@@ -330,7 +330,7 @@ def test_a_reissued_key_pair_loses_nothing(before: Any, after: Any) -> None:
 def test_records_of_no_realm_are_taken_over_only_by_a_setting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What was stored before there were realms is nobody's until `unnamed` is listed."""
+    """What was stored before there were realms has no owner until `unnamed` is listed."""
     store = MemoryStore()
     world = shop(store)
     paid = world.start_checkout("order-1")

@@ -210,7 +210,7 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_in("realms", memory.ParkedAreNobodys, fails="parked"),
     *_in("realms", memory.OneRecordForAReceipt, fails="one receipt, work, recent"),
     *_in("realms", memory.ListsEveryRealm, fails="recent"),
-    *_in("realms", able.AbandonedInEveryRealm, fails="abandoned"),
+    *_in("realms", able.AbandonedInEveryRealm, fails="orphaned"),
     *_in(
         "many names",
         *(able.AnswersInTheirOwnOrder, able.NamesWithoutRowsLeftOut),

@@ -304,7 +304,7 @@ class OneRealmAtATime(WholeMemory):
 
 
 class NoRealmButItsOwn(WholeMemory):
-    """The rest of the realms is never given, so nobody hears of their work."""
+    """The rest of the realms is never given, so their work is never reported."""
 
     def due(
         self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM
