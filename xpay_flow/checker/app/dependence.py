@@ -1,6 +1,6 @@
 """Do two transitions of an app depend on each other? By the tables and keys that they touch.
 
-Whatever cannot be read touches everything. What a database promises is used, and nothing else:
+A statement that cannot be read touches everything. Only what a database promises is used:
 
 * In SQLite one transaction at a time has written, and none commits while another reads. A
   transaction sees what was there at its first read, so the later ones touch nothing more; nor do

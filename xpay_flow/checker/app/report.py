@@ -4,6 +4,7 @@ never seen one: what happened, in which line of their code, and what lasts from 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
@@ -93,7 +94,9 @@ class AppResult:
         if self.verdict == "UNFINISHED":
             yield self.diverged or _how_far(self.explored)
         if found is not None:
-            yield f"Again: xpay-flow check-app {self.target} --replay {seed_of(found)}"
+            given = [f"--{name.replace('_', '-')}={value}" for name, value in self.options.items()]
+            words = ["xpay-flow", "check-app", self.target, *given, f"--replay={seed_of(found)}"]
+            yield f"Again: {shlex.join(words)}"
         elif not self.is_replay:
             yield f"Promises: {'; '.join(self.promises)}; every genuine event is acknowledged"
             yield f"Assumed: {'; '.join(ASSUMPTIONS)}"
