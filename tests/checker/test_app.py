@@ -15,6 +15,8 @@ import pytest
 from xpay_flow.checker import check_app, verify_app
 from xpay_flow.checker.app import AppBound, AppResult, Ending
 from xpay_flow.checker.app.delivery import forked
+from xpay_flow.checker.app.dependence import Transactions
+from xpay_flow.checker.app.points import Done, Point
 from xpay_flow.checker.app.promises import ACKNOWLEDGED, ONCE, READ_ONLY, REFUNDED
 from xpay_flow.checker.app.report import moves_of, seed_of, sql_words
 from xpay_flow.errors import ConfigurationError
@@ -262,3 +264,64 @@ def test_a_process_of_a_check_ends_with_its_work() -> None:
     with pytest.raises(EOFError):
         pipe.recv()
     assert sqlite3.connect is sqlite3.dbapi2.connect
+
+
+def statement(sql: str, *parameters: Any, is_open: bool = False, **more: Any) -> Point:
+    given = {"database": "sqlite3", "in_transaction": is_open} | more
+    return Point(kind="sql", text=sql, parameters=parameters, **given)
+
+
+def disturbs(one: Point, other: Point) -> bool:
+    touches = [
+        Transactions(coarse=False).touch(
+            point, Done(in_transaction=point.in_transaction), blocked=False
+        )
+        for point in (one, other)
+    ]
+    return touches[0].disturbs(touches[1])
+
+
+BY_ID, BY_OTHER_ID = (statement("SELECT * FROM t WHERE id = ?", n) for n in (1, 2))
+WRITE = statement("UPDATE t SET a = ? WHERE id = ?", 7, 1, database="elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "expected"),
+    [
+        ("SELECT * FROM t WHERE id = ?", (1,), True),
+        ("SELECT * FROM t WHERE id = ?", (2,), False),
+        ("SELECT * FROM u WHERE id = ?", (1,), False),
+        ("SELECT * FROM u JOIN t ON u.x = t.y WHERE t.id = ?", (2,), True),
+        ("SELECT * FROM t WHERE id = ? OR b = 1", (2,), True),
+        ("SELECT * FROM t WHERE NOT id = ?", (2,), True),
+        ("SELECT * FROM t WHERE b - id = ?", (2,), True),
+        ("SELECT * FROM t WHERE id = ? + b", (2,), True),
+        ("SELECT * FROM t WHERE a = ?", (2,), True),
+        ("SELECT * FROM (SELECT * FROM t) WHERE id = ?", (2,), True),
+        ("PRAGMA something_new", (), True),
+        ("INSERT INTO t (id) VALUES (?)", (2,), True),
+        ("UPDATE t SET id = ? WHERE b = ?", (1, 5), True),
+        ("DELETE FROM t WHERE id = ?", (2,), False),
+    ],
+)
+def test_statements_depend_by_their_tables_and_keys(
+    sql: str, parameters: tuple[Any, ...], expected: bool
+) -> None:
+    """Only what the WHERE surely tells apart is independent; what is not understood never is."""
+    assert expected == disturbs(WRITE, statement(sql, *parameters, database="elsewhere"))
+
+
+def test_writers_of_one_sqlite_file_depend_on_each_other() -> None:
+    """Whatever their tables are, one at a time has written; readers have no such lock."""
+    assert disturbs(statement("DELETE FROM t"), statement("DELETE FROM u"))
+    assert not disturbs(BY_ID, BY_OTHER_ID)
+    assert not disturbs(statement("SELECT * FROM t"), statement("DELETE FROM u", is_open=True))
+
+
+def test_a_transaction_that_has_its_snapshot_reads_alone() -> None:
+    """After its first read a transaction of SQLite depends on no other's commit."""
+    later = statement("SELECT * FROM t", is_open=True, has_read=True)
+    first = statement("SELECT * FROM t", is_open=True)
+    writer = statement("DELETE FROM t")
+    assert not disturbs(later, writer)
+    assert disturbs(first, writer)

@@ -110,6 +110,7 @@ class Run:
         faults: so many may happen.
         kinds: of these kinds.
         watch: what lasts is looked at after each transition that could have changed it.
+        names: of the requests that overlap; each has random numbers of its own.
     """
 
     def __init__(
@@ -120,7 +121,9 @@ class Run:
         kinds: frozenset[Fault],
         *,
         watch: Callable[[Contents, Contents], tuple[str, ...]] | None = None,
+        names: str = "ab",
     ) -> None:
+        self._names = names
         self._stage, self._scene, self._kinds, self._watch = stage, scene, kinds, watch
         self.faults_left = faults
         self.steps: list[Step] = []
@@ -141,9 +144,8 @@ class Run:
             self._taken_out = databases.take_out(self._stage.order.receipt_id)
         for event in self._scene.before:
             self._to_its_end(self._delivered(event, is_first=True))
-        names = "abcdefgh"
         for number, event in enumerate(self._scene.events):
-            self._delivered(event, name=names[number], is_first=True)
+            self._delivered(event, name=self._names[number], is_first=True)
         if self._scene.looks:
             self._started(
                 Request(method="GET", path=self._stage.return_path), "a", "the return page"

@@ -18,9 +18,10 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from email.message import Message as Headers
-from functools import cache
+from functools import cache, partial
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, Final, TypeVar
 
@@ -28,8 +29,8 @@ import httpx
 
 from xpay_flow.errors import ConfigurationError
 
-from ..contract.drivers import QUIET_SQL
-from ..contract.statements import READING
+from ..contract.drivers import DRIVERS, QUIET_SQL
+from ..contract.statements import READING, resolved
 from . import points
 from .points import MAIL, At, Blocked, Done, Order, Point, user_line
 
@@ -190,7 +191,7 @@ class _Connection(sqlite3.Connection):
             database="sqlite3",
         )
         try:
-            return GATE.step(
+            answer = GATE.step(
                 point,
                 act,
                 lost=_lost_sql,
@@ -198,10 +199,17 @@ class _Connection(sqlite3.Connection):
                 is_open=self._is_in_transaction,
                 waits=self._waits,
             )
-        finally:
+        except BaseException:
+            # What failed has taken no lock, and no snapshot.
             is_open = self._is_in_transaction()
-            self.has_read = is_open
-            self.has_written = is_open and (self.has_written or not READING.match(sql))
+            self.has_read, self.has_written = (
+                is_open and self.has_read,
+                is_open and self.has_written,
+            )
+            raise
+        self.has_read = self._is_in_transaction()
+        self.has_written = self.has_read and (self.has_written or not READING.match(sql))
+        return answer
 
     def _is_in_transaction(self) -> bool:
         try:
@@ -410,8 +418,9 @@ def _wrap_smtp() -> None:
 
     smtp: Any = smtplib.SMTP
     ready = (250, b"ok")
-    for name in ("ehlo", "helo", "starttls", "login", "quit", "noop", "rset", "docmd"):
+    for name in ("ehlo", "helo", "starttls", "login", "quit", "noop", "rset"):
         setattr(smtp, name, lambda *_, **__: ready)
+    smtp.docmd = lambda _, command, *__: (221 if command.upper() == "QUIT" else 250, b"ok")
     smtp.connect = lambda *_, **__: (220, b"ready")
     smtp.ehlo_or_helo_if_needed = smtp.close = lambda *_: None
 
@@ -431,8 +440,8 @@ def _bar_sockets(allowed: frozenset[str]) -> None:
     real = socket.socket.connect
 
     def connect(self: socket.socket, address: Any) -> None:
-        host = str(address[0]) if isinstance(address, tuple) else ""
-        if host and host not in allowed:
+        host = str(address[0] if isinstance(address, tuple) else address)
+        if host not in allowed:
             raise ConfigurationError(
                 f"the app opens a connection to {host}, at {user_line()[0]}; nothing leaves a "
                 f"check, so put a stand-in there, or allow it by name"
@@ -443,6 +452,27 @@ def _bar_sockets(allowed: frozenset[str]) -> None:
     sockets.connect = connect
 
 
+def _bar_databases() -> None:
+    """A database server cannot be put back here, and a check would write into the real one."""
+    for driver in DRIVERS:
+        if driver.name in ("sqlite3", "logging", "files"):
+            continue
+        with suppress(ImportError):
+            module: Any = importlib.import_module(driver.module)
+            for path in ("connect", "Connection.connect", "AsyncConnection.connect", *driver.opens):
+                owner, _, name = path.rpartition(".")
+                target = resolved(driver.module, owner) if owner else module
+                if target is not None and hasattr(target, name):
+                    setattr(target, name, partial(_refused, driver.name))
+
+
+def _refused(driver: str, *_: Any, **__: Any) -> Any:
+    raise ConfigurationError(
+        f"the app opens a database by {driver}, at {user_line()[0]}; a check of an app runs on "
+        "SQLite only, so point it at an SQLite file for the check"
+    )
+
+
 def wrap_drivers(redirect: Redirect, allowed: frozenset[str]) -> None:
     """Wrap all drivers that are known, for this process and those that it forks."""
     _wrap_sqlite(redirect)
@@ -451,3 +481,4 @@ def wrap_drivers(redirect: Redirect, allowed: frozenset[str]) -> None:
     _wrap_urllib()
     _wrap_smtp()
     _bar_sockets(allowed)
+    _bar_databases()

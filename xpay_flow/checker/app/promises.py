@@ -6,6 +6,8 @@ app itself: one success is delivered without trouble, and what that did is what 
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -22,6 +24,8 @@ ACKNOWLEDGED: Final = "every genuine event is acknowledged in the end"
 ONCE: Final = "each paid receipt is fulfilled exactly once, no unpaid one ever"
 READ_ONLY: Final = "the return page changes nothing"
 REFUNDED: Final = "a refund that was acknowledged is recorded"
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d")
+DAY_S: Final = 86_400
 _NO_TABLE: Final = Table((), {})
 
 
@@ -260,12 +264,22 @@ def _new_rows(before: Contents, after: Contents, event_id: str) -> dict[str, int
     return found
 
 
+def _is_moment(value: Any) -> bool:
+    """A date, or seconds or milliseconds that are about now: not the same each time."""
+    if isinstance(value, str):
+        return _DATE.match(value) is not None
+    now = time.time()
+    return isinstance(value, int | float) and any(
+        abs(value / unit - now) < 2 * DAY_S for unit in (1, 1_000, 1_000_000)
+    )
+
+
 def _cells(before: Contents, after: Contents) -> dict[tuple[str, int, str], tuple[Any, Any]]:
     found: dict[tuple[str, int, str], tuple[Any, Any]] = {}
     for name, table in after.items():
         for number, row in table.rows.items():
             old = before.get(name, _NO_TABLE).rows.get(number)
             for column, was, now in zip(table.columns, old or (), row, strict=False):
-                if was != now:
+                if was != now and not _is_moment(now):
                     found[name, number, column] = (was, now)
     return found

@@ -52,7 +52,7 @@ class AppResult:
     webhook: str
     seconds: float
     diverged: str = ""
-    options: dict[str, str] = attrs.field(factory=dict[str, str], hash=False)
+    options: dict[str, Any] = attrs.field(factory=dict[str, Any], hash=False)
     is_replay: bool = False
 
     @property
@@ -94,9 +94,8 @@ class AppResult:
         if self.verdict == "UNFINISHED":
             yield self.diverged or _how_far(self.explored)
         if found is not None:
-            given = [f"--{name.replace('_', '-')}={value}" for name, value in self.options.items()]
-            words = ["xpay-flow", "check-app", self.target, *given, f"--replay={seed_of(found)}"]
-            yield f"Again: {shlex.join(words)}"
+            words = [*_given(self.options), f"--replay={seed_of(found)}"]
+            yield f"Again: {shlex.join(['xpay-flow', 'check-app', self.target, *words])}"
         elif not self.is_replay:
             yield f"Promises: {'; '.join(self.promises)}; every genuine event is acknowledged"
             yield f"Assumed: {'; '.join(ASSUMPTIONS)}"
@@ -142,6 +141,16 @@ class AppResult:
                 "test": self.as_test(),
             },
         }
+
+
+def _given(options: dict[str, Any]) -> Iterator[str]:
+    """Options as the command takes them."""
+    for name, value in options.items():
+        if isinstance(value, Order):
+            yield from ("--order", value.receipt_id, str(value.amount_minor), value.currency)
+            yield f"--intent={value.x_intent_id}"
+        else:
+            yield f"--{name.replace('_', '-')}={value}"
 
 
 def _figures(one: Explored) -> str:
@@ -339,6 +348,8 @@ def _test_lines(result: AppResult, found: Counterexample) -> Iterator[str]:
     yield f'"""Found by the checker of xpay-flow: {found.broken.promise}."""'
     yield ""
     yield "from xpay_flow.checker import verify_app"
+    if "order" in result.options:
+        yield "from xpay_flow.checker.app import Order"
     yield ""
     for line in trace_lines(found, result.webhook):
         yield f"# {line}".rstrip()
