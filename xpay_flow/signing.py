@@ -160,9 +160,11 @@ def _refuse(reason: Reason, detail: str) -> NoReturn:
 
 def _pairs(headers: Headers) -> tuple[tuple[object, object], ...]:
     """Names and values as they were given: a framework may hand over other things than text."""
-    given: object = headers.items() if isinstance(headers, Mapping) else headers
+    given: Any = headers
+    if isinstance(headers, Mapping):
+        given = cast("Mapping[str, str]", headers).items()
     try:
-        return tuple((name, value) for name, value in cast("Iterable[Any]", given))
+        return tuple((name, value) for name, value in given)
     except (TypeError, ValueError):
         raise InvalidValue("headers must be a mapping or pairs of a name and a value") from None
 

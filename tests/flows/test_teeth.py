@@ -28,6 +28,7 @@ from xpay_flow.flows.webhook import WebhookResult
 from xpay_flow.ports import Store
 from xpay_flow.realm import EVERY_REALM, Realms
 from xpay_flow.records import Change, OutboxEntry, Record, Work, change
+from xpay_flow.settings import Settings
 from xpay_flow.signing import authenticate
 from xpay_flow.stores.memory import MemoryStore
 
@@ -467,7 +468,11 @@ def ends_the_schedule_in_silence(patch: Patch) -> None:
 
 def has_no_second_schedule(patch: Patch) -> None:
     """What is paid after the first schedule is not found."""
-    patch.setattr(reconcile, "_schedule", lambda record, s: s.reconcile_schedule_s)
+
+    def first(record: Record, settings: Settings) -> tuple[int, ...]:
+        return settings.reconcile_schedule_s
+
+    patch.setattr(reconcile, "_schedule", first)
 
 
 def takes_a_disputed_answer_for_open(patch: Patch) -> None:
@@ -478,7 +483,11 @@ def takes_a_disputed_answer_for_open(patch: Patch) -> None:
 
 def waits_for_a_clock_of_the_future(patch: Patch) -> None:
     """A due time is a due time, whatever clock has set it."""
-    patch.setattr(Record, "is_from_the_future", lambda self, now_ms: False)
+
+    def never(self: Record, now_ms: int) -> bool:
+        return False
+
+    patch.setattr(Record, "is_from_the_future", never)
 
 
 def believes_no_clock_but_its_own(patch: Patch) -> None:
@@ -488,7 +497,11 @@ def believes_no_clock_but_its_own(patch: Patch) -> None:
 
 def leaves_old_times_where_they_were(patch: Patch) -> None:
     """What is recorded now makes the old times believed again, as they are."""
-    patch.setattr(Record, "as_of", lambda self, now_ms: self)
+
+    def as_it_is(self: Record, now_ms: int) -> Record:
+        return self
+
+    patch.setattr(Record, "as_of", as_it_is)
 
 
 # --- who catches what ----------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def _made_by_another_integration(world: World) -> str:
 def test_an_authentic_event_that_fits_nothing_of_ours_reaches_on_unmatched_once() -> None:
     """One without an intent at once; one that names an intent after an hour, if none appeared."""
     world = World()
-    unpaid = {"subscriptionId": "sub_1", "metadata": {}}
+    unpaid: dict[str, Any] = {"subscriptionId": "sub_1", "metadata": {}}
     for _ in range(2):
         send_webhook(world, "subscription.unpaid", "whe_1", **unpaid)
         send_webhook(world, "intent.success", "whe_2", **{**ELSEWHERE, "receiptId": "link-1"})
@@ -160,7 +160,7 @@ def test_an_authentic_event_that_fits_nothing_of_ours_reaches_on_unmatched_once(
 def test_a_parked_event_whose_intent_appears_reaches_no_handler() -> None:
     """The creation's answer was slow: the event is the intent's, and the call is dropped."""
     world = World()
-    lost = {"intentId": "in_late", "metadata": {}}
+    lost: dict[str, Any] = {"intentId": "in_late", "metadata": {}}
     send_webhook(world, "intent.checkout_opened", **lost)
     world.start_checkout()
     send_webhook(
