@@ -17,15 +17,15 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from . import flows
-from .flows import FailedJob, HandlerResult, UnservedWork
+from .flows import FailedJob, UnservedWork
+from .flows.all_due import do_all_due
+from .records import Work
 
 log = logging.getLogger("xpay_flow.background")
 
 # How often the loops look for work that no nudge announced: left over, retried, or due to be
 # reconciled.
 POLL_S = 5.0
-# Records of one pass; the next pass follows at once.
-PASS: Final = 100
 
 
 def _nothing() -> None:
@@ -253,7 +253,7 @@ def background_threads(flow: Any, poll_s: float) -> tuple[BackgroundThread, ...]
 
     def deliver() -> bool:
         # A process that registered nothing leaves pending calls to those that can make them.
-        return bool(flow.handlers) and went_on(flow.run(_pass(flow, delivering.is_stopping)))
+        return bool(flow.handlers) and bool(flow.run(_pass(flow, delivering.is_stopping)))
 
     def finish() -> None:
         if flow.handlers:
@@ -270,7 +270,7 @@ def background_tasks(flow: Any, poll_s: float) -> tuple[BackgroundTask, ...]:
     """The loops of an `AsyncFlow`: one delivers, one reconciles."""
 
     async def deliver() -> bool:
-        return bool(flow.handlers) and went_on(await flow.run(_pass(flow, delivering.is_stopping)))
+        return bool(flow.handlers) and bool(await flow.run(_pass(flow, delivering.is_stopping)))
 
     async def finish() -> None:
         if flow.handlers:
@@ -284,21 +284,18 @@ def background_tasks(flow: Any, poll_s: float) -> tuple[BackgroundTask, ...]:
 
 
 def _pass(flow: Any, stopping: Callable[[], bool]) -> Any:
-    return flows.deliver(
-        flow.context, limit=PASS, capabilities=flow.capabilities, stopping=stopping
-    )
+    at_once: dict[Work, int] = {"deliver": flow.handlers_at_once}
+
+    def report(result: object) -> None:
+        log_failed((result,))
+
+    return do_all_due(flow.context, flow.capabilities, at_once, report, stopping=stopping)
 
 
 def _recorded_here(flow: Any, stopping: Callable[[], bool]) -> Any:
     """What this process has recorded, and not all that is due: its end must not take long."""
     keys = flow.ports.shared.recorded.keys()
     return flows.deliver_records(keys, flow.context, flow.capabilities, stopping=stopping)
-
-
-def went_on(results: Sequence[HandlerResult | FailedJob]) -> bool:
-    """Whether a pass delivered something; then more may be due than it has looked at."""
-    log_failed(results)
-    return any(isinstance(result, HandlerResult) for result in results)
 
 
 def log_failed(results: Sequence[object]) -> None:

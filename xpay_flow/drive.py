@@ -12,14 +12,15 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import attrs
 
 from . import handlers as h
+from .call_threads import Call
 from .calls import Calls
 from .effects import (
     AcquireRateLimit,
@@ -27,6 +28,7 @@ from .effects import (
     Commit,
     Count,
     Due,
+    Each,
     Effect,
     Exchange,
     History,
@@ -50,6 +52,7 @@ from .errors import ConfigurationError, StoreUnavailable, error_text
 from .flows.queries import LOOK_EVERY_S
 from .flows.webhook import REFUSED
 from .handlers import Handlers
+from .job_pool import LOOK_S, JobPool
 from .ports import (
     AsyncClock,
     AsyncReader,
@@ -65,12 +68,13 @@ from .ports import (
     RecentListing,
     RowLocking,
     Store,
+    ThreadKeeping,
     Transport,
     VersionReading,
 )
 from .rate_limit import RateLimiter
 from .realm import EVERY_REALM, Realms
-from .records import Change
+from .records import Change, Work
 from .refusal_log import RefusalLog
 from .waiting import Waiting
 
@@ -94,6 +98,16 @@ class Recorded:
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
         self._lock = threading.Lock()
+        self._wakers: set[Callable[[], object]] = set()
+
+    @contextmanager
+    def waking(self, wake: Callable[[], object]) -> Generator[None, None, None]:
+        """A block in which `wake` is called, in any thread, when a call has become due."""
+        self._wakers.add(wake)
+        try:
+            yield
+        finally:
+            self._wakers.discard(wake)
 
     def add(self, change: Change) -> None:
         """This change is durable now."""
@@ -104,6 +118,10 @@ class Recorded:
                 self._keys[key] = None
                 if len(self._keys) > RECORDED_MAX:
                     del self._keys[next(iter(self._keys))]
+            # A copy: others come and go meanwhile.
+            wakers = tuple(self._wakers) if change.record.deliver_at_ms is not None else ()
+        for wake in wakers:
+            wake()
 
     def keys(self) -> tuple[str, ...]:
         """Longest recorded first."""
@@ -160,6 +178,47 @@ class Ports:
     def run_in_transaction(self, call: RunInTransaction) -> Ran:
         calls = self.shared.calls
         return h.run_in_transaction(call, self.handlers, self.store, self.clock.now_ms, calls)
+
+    def each(self, it: Each) -> int:
+        """Each job in a thread; see `Each`."""
+        pool, calls = JobPool(it), dict[tuple[Work, str], Call]()
+        woken = threading.Event()
+
+        def wake() -> None:
+            pool.look_again()
+            woken.set()
+
+        with self.shared.recorded.waking(wake):
+            while True:
+                woken.clear()
+                for job in [job for job, call in calls.items() if call.wait(0)]:
+                    _job_ended(pool, job, calls.pop(job))
+                self._look(it, pool)
+                for job in pool.to_begin():
+                    calls[job] = Call().begin(partial(self._do, it, *job))
+                    calls[job].when_ended(woken.set)
+                if pool.is_done:
+                    break
+                woken.wait(LOOK_S)
+        if pool.error is not None:
+            raise pool.error
+        return pool.results
+
+    def _look(self, it: Each, pool: JobPool) -> None:
+        for work in pool.to_look_for(time.monotonic()):
+            if pool.is_ending or self.shared.calls.hang:
+                return
+            try:
+                keys = run(it.look(work, pool.busy(work)), self)
+            except Exception as error:
+                pool.error = error
+                return
+            pool.found(work, keys, time.monotonic())
+
+    def _do(self, it: Each, work: Work, key: str) -> int:
+        if isinstance(self.store, ThreadKeeping):
+            self.store.refresh_thread()
+        return run(it.do(work, key), self)
 
     def with_slot(self, slot: WithSlot) -> object:
         calls, free = self.shared.calls, threading.Event()
@@ -221,6 +280,49 @@ class AsyncPorts:
         calls, store = self.shared.calls, blocking_face(self.store)
         return await h.arun_in_transaction(call, self.handlers, store, self.clock.now_ms, calls)
 
+    async def each(self, it: Each) -> int:
+        """Each job in a task; see `Each`."""
+        pool, tasks = JobPool(it), dict[asyncio.Task[int], tuple[Work, str]]()
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            pool.look_again()
+            loop.call_soon_threadsafe(woken.set)
+
+        with self.shared.recorded.waking(wake):
+            try:
+                while True:
+                    woken.clear()
+                    for task in [task for task in tasks if task.done()]:
+                        _task_ended(pool, tasks.pop(task), task)
+                    await self._look(it, pool)
+                    for job in pool.to_begin():
+                        task = loop.create_task(arun(it.do(*job), self), name="xpay-flow job")
+                        tasks[task] = job
+                        task.add_done_callback(lambda _: woken.set())
+                    if pool.is_done:
+                        break
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_S):
+                            await woken.wait()
+            finally:
+                for task in tasks:
+                    task.cancel()
+        if pool.error is not None:
+            raise pool.error
+        return pool.results
+
+    async def _look(self, it: Each, pool: JobPool) -> None:
+        for work in pool.to_look_for(time.monotonic()):
+            if pool.is_ending or self.shared.calls.hang:
+                return
+            try:
+                keys = await arun(it.look(work, pool.busy(work)), self)
+            except Exception as error:
+                pool.error = error
+                return
+            pool.found(work, keys, time.monotonic())
+
     async def with_slot(self, slot: WithSlot) -> object:
         calls, loop = self.shared.calls, asyncio.get_running_loop()
         ends_at_s = time.monotonic() + slot.patience_s
@@ -261,6 +363,22 @@ def _silence(error: Exception) -> NoAnswer:
         return error
     log.error("the transport failed with an error of its own", exc_info=error)
     return NoAnswer(error_text(error))
+
+
+def _job_ended(pool: JobPool, job: tuple[Work, str], call: Call) -> None:
+    try:
+        pool.ended(job, call.result(), None)
+    except BaseException as error:
+        pool.ended(job, 0, error)
+
+
+def _task_ended(pool: JobPool, job: tuple[Work, str], task: asyncio.Task[int]) -> None:
+    if task.cancelled():
+        pool.ended(job, 0, asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        pool.ended(job, 0, error)
+    else:
+        pool.ended(job, task.result(), None)
 
 
 def _free(loop: asyncio.AbstractEventLoop, free: asyncio.Future[None]) -> None:
@@ -332,6 +450,7 @@ WRITES: Final[EffectTable] = dict(
         _write(Due, lambda it, ports: _due(it, ports)),
         _write(Orphaned, lambda it, ports: _orphaned(it, ports)),
         _write(WithLock, lambda it, ports: ports.with_lock(it.key, it.flow)),
+        _write(Each, lambda it, ports: ports.each(it)),
         _write(WithSlot, lambda it, ports: ports.with_slot(it)),
         _write(Exchange, lambda it, ports: ports.exchange(it.request)),
         _write(RunHandler, lambda it, ports: ports.run_handler(it)),

@@ -14,7 +14,7 @@ refuses `yield from commit(...)` inside a `Query`.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -226,6 +226,26 @@ class WithLock:
 
 
 @attrs.frozen
+class Each:
+    """Do the jobs that are due, several at once, until nothing is due and all have ended.
+
+    Answers how many results they had. What a job raises ends the beginning of others, and is
+    raised when all have ended.
+
+    Args:
+        look: keys of due jobs of a kind that are not among those in progress.
+        do: one job; answers how many results it had.
+        at_once: how many jobs of each kind.
+        stopping: no further job is begun once it answers true.
+    """
+
+    look: Callable[[Work, frozenset[str]], Generator[Any, Any, Sequence[str]]]
+    do: Callable[[Work, str], Generator[Any, Any, int]]
+    at_once: Mapping[Work, int]
+    stopping: Callable[[], bool]
+
+
+@attrs.frozen
 class Orphaned:
     """Keys of records whose worker is gone before it had ended a call; needs `RowLocking`."""
 
@@ -245,6 +265,7 @@ WriteEffect: TypeAlias = (
     | RunInTransaction
     | WithLock
     | WithSlot
+    | Each
     | Orphaned
 )
 Effect: TypeAlias = ReadEffect | WriteEffect
@@ -345,6 +366,16 @@ def with_lock(key: str, flow: Command[T]) -> Command[T | None]:
 def with_slot(key: str, flow: Command[T], *, alone: bool, patience_s: float) -> Command[T | None]:
     answer: T | None = yield WithSlot(key, flow, alone, patience_s)
     return answer
+
+
+def each(
+    look: Callable[[Work, frozenset[str]], Command[Sequence[str]]],
+    do: Callable[[Work, str], Command[int]],
+    at_once: Mapping[Work, int],
+    stopping: Callable[[], bool],
+) -> Command[int]:
+    results: int = yield Each(look, do, at_once, stopping)
+    return results
 
 
 def orphaned(now_ms: int, limit: int) -> Command[Sequence[str]]:

@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 from weakref import finalize
 
 from . import drive, flows, timeline
-from .background import POLL_S, background_tasks, background_threads, end_all, log_unserved
+from .background import (
+    POLL_S,
+    background_tasks,
+    background_threads,
+    end_all,
+    log_unserved,
+)
 from .calls import inside
 from .checkout_request import Address, CheckoutRequest, Customer, Name
 from .default_ports import awaited_ports, blocking_ports
@@ -33,6 +39,7 @@ from .flows import (
     UnservedWork,
     WebhookResult,
 )
+from .job_pool import AT_ONCE, at_once
 from .lifecycle import LIFECYCLE, Lifecycle
 from .money import Money
 from .ports import AsyncClock, AsyncStore, AsyncTransport, Clock, Ids, Store, Transport
@@ -61,6 +68,8 @@ class Flow(HandlerRegistration):
         background: deliver due calls, and reconcile, in threads of this process. Turn it off
             where `xpay-flow worker` does it, or where tests call `deliver` and `reconcile`.
         poll_s: how often those threads look for work that no call announced, in seconds.
+        handlers_at_once: how many handlers those threads call at a time, if the store serves so
+            many; see `xpay-flow worker --handlers-at-once` for workers.
     """
 
     store: Store
@@ -78,12 +87,14 @@ class Flow(HandlerRegistration):
         pages: Pages | None = None,
         background: bool = True,
         poll_s: float = POLL_S,
+        handlers_at_once: int = AT_ONCE,
     ) -> None:
         self.settings = settings
         self.context = FlowContext(settings, lifecycle)
         self.pages = pages or Pages()
         self.store = blocking_store(store)
         self.ports = blocking_ports(store, settings, transport=transport, clock=clock, ids=ids)
+        self.handlers_at_once = at_once(handlers_at_once, self.store)
         self.xpay = XPayClient(self.run, settings)
         self._reader = store.reader()
         self._has_reported = False
@@ -334,6 +345,7 @@ class AsyncFlow(AsyncHandlerRegistration):
         pages: Pages | None = None,
         background: bool = True,
         poll_s: float = POLL_S,
+        handlers_at_once: int = AT_ONCE,
         group_commit: bool | None = None,
     ) -> None:
         self.settings = settings
@@ -348,6 +360,7 @@ class AsyncFlow(AsyncHandlerRegistration):
             ids=ids,
             group_commit=group_commit,
         )
+        self.handlers_at_once = at_once(handlers_at_once, store)
         self.xpay = AsyncXPayClient(self.run, settings)
         self._reader = self.ports.store.reader()
         self._has_reported = False

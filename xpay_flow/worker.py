@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Event
-from typing import Final, TypeAlias
 
 import attrs
 
 from .effects import Command
 from .errors import StoreError
 from .flows import FailedJob, FlowContext, HandlerResult, ReconcileResult
-from .flows.outbox import WorkerCapabilities, deliver_record, orphaned_records
-from .flows.reconcile import reconcile_record
-from .flows.work_queue import work_on, work_through
+from .flows.all_due import Result as Result
+from .flows.all_due import do_all_due
+from .flows.outbox import WorkerCapabilities
+from .job_pool import AT_ONCE_IN_WORKER
 from .records import Work
-
-# Keys read at once; the next pass reads the next ones.
-BATCH: Final = 100
-
-Result: TypeAlias = HandlerResult | ReconcileResult | FailedJob
-_Do: TypeAlias = Callable[[str], Command[Sequence[Result]]]
 
 
 def one_pass(
@@ -35,39 +29,18 @@ def one_pass(
     capabilities: WorkerCapabilities,
     stopping: Callable[[], bool],
     report: Callable[[Result], None],
+    at_once: int = AT_ONCE_IN_WORKER,
 ) -> Command[int]:
-    """Everything that is due now, one job after the other; how many results there were.
+    """Everything that is due now; how many results there were.
 
-    Calls that reconciliation has made due are delivered in the same pass.
+    Payments are reconciled one at a time beside the deliveries, which do not wait for xPay. Calls
+    that reconciliation has made due are delivered in the same pass.
+
+    Args:
+        at_once: how many handlers run at a time.
     """
-
-    def deliver_one(key: str) -> Command[Sequence[Result]]:
-        return reported((yield from deliver_record(key, context, capabilities)))
-
-    def reconcile_one(key: str) -> Command[Sequence[Result]]:
-        return reported((yield from reconcile_record(key, context)))
-
-    def reported(found: Sequence[Result]) -> Sequence[Result]:
-        for result in found:
-            report(result)
-        return found
-
-    def counted(done: Sequence[Result]) -> int:
-        reported([result for result in done if isinstance(result, FailedJob)])
-        return sum(not isinstance(result, FailedJob) for result in done)
-
-    results = 0
-    if capabilities.row_locks:
-        keys = yield from orphaned_records(BATCH)
-        results += counted((yield from work_on("deliver", keys, deliver_one, stopping=stopping)))
-    steps: tuple[tuple[Work, _Do], ...] = (
-        ("deliver", deliver_one),
-        ("reconcile", reconcile_one),
-        ("deliver", deliver_one),
-    )
-    for work, do in steps:
-        results += counted((yield from work_through(work, do, BATCH, stopping=stopping)))
-    return results
+    jobs: dict[Work, int] = {"deliver": at_once, "reconcile": 1}
+    return (yield from do_all_due(context, capabilities, jobs, report, stopping=stopping))
 
 
 def work_until(

@@ -144,7 +144,9 @@ def test_a_stopped_pass_takes_no_further_job() -> None:
     results: list[WorkResult] = []
 
     world.flow.run(
-        one_pass(world.flow.context, world.flow.capabilities, lambda: bool(results), results.append)
+        one_pass(
+            world.flow.context, world.flow.capabilities, lambda: bool(results), results.append, 1
+        )
     )
 
     assert 1 == len(results)
@@ -267,6 +269,7 @@ def test_a_stopped_worker_finishes_its_job(
     code = SLOW.format(url=f"sqlite:///{db}", started=started_w, release=release_r)
     (tmp_path / "slow_shop.py").write_text(textwrap.dedent(code))
     command = [sys.executable, "-m", "xpay_flow.cli", "worker", f"slow_shop:{attribute}", "--json"]
+    command += ["--handlers-at-once", "1"]
     with subprocess.Popen(
         command,
         cwd=tmp_path,

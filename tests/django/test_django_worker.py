@@ -119,7 +119,7 @@ def test_a_stopped_worker_finishes_its_call(sqlite: str) -> None:
         packed.append(payment.receipt_id)
 
     before = signal.getsignal(signal.SIGTERM)
-    printed, _ = work(flow, poll=3600)
+    printed, _ = work(flow, poll=3600, handlers_at_once=1)
     assert 1 == len(packed)
     assert 1 == printed.count(": done")
     assert before is signal.getsignal(signal.SIGTERM)

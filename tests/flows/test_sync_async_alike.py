@@ -249,7 +249,8 @@ def test_a_story_ends_alike(story: Callable[[World], None], makes: dict[str, Mak
 
 
 # Performed only on a store that declares a capability, which the one in memory does not.
-OF_SOME_STORES = {"Versions", "RunInTransaction", "WithLock", "Orphaned"}
+# `Each` is performed as often as it has jobs; see test_handlers_at_once.
+OF_SOME_STORES = {"Each", "Versions", "RunInTransaction", "WithLock", "Orphaned"}
 
 
 def every_effect(world: World) -> list[effects.Effect]:

@@ -13,6 +13,8 @@ import attrs
 
 from xpay_flow import AsyncFlow, ConfigurationError, Flow, StoreError
 from xpay_flow.background import POLL_S
+from xpay_flow.effects import Command
+from xpay_flow.job_pool import AT_ONCE_IN_WORKER, at_once
 from xpay_flow.settings import STORE_VARIABLE
 from xpay_flow.signals import on_stop
 from xpay_flow.worker import (
@@ -36,6 +38,7 @@ class _Job:
 
     name: str
     poll_s: float | None
+    at_once: int
     report: Callable[[Result], None]
 
 
@@ -52,7 +55,17 @@ class _Job:
     show_default=True,
     help="Seconds between looks for work.",
 )
-def worker(flow: str, store_url: str | None, once: bool, as_json: bool, poll_s: float) -> None:
+@click.option(
+    "--handlers-at-once",
+    "handlers",
+    type=click.IntRange(1, 1000),
+    default=AT_ONCE_IN_WORKER,
+    show_default=True,
+    help="Handlers called at a time, if the store serves so many.",
+)
+def worker(
+    flow: str, store_url: str | None, once: bool, as_json: bool, poll_s: float, handlers: int
+) -> None:
     """Call the handlers that are due and reconcile open payments with xPay, until stopped.
 
     MODULE:FLOW is your Flow or AsyncFlow, or a function that returns one. --store names the store
@@ -64,6 +77,7 @@ def worker(flow: str, store_url: str | None, once: bool, as_json: bool, poll_s: 
     job = _Job(
         name=flow,
         poll_s=None if once else poll_s,
+        at_once=handlers,
         report=lambda result: click.echo(say(result)),
     )
     found = find_flow(flow)
@@ -83,13 +97,18 @@ def _work(flow: Flow, job: _Job) -> None:
 
     def one() -> int:
         flow.report_unserved_work()
-        return flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, job.report))
+        return flow.run(_pass(flow, job, stop.is_set))
 
     try:
         with on_stop(stop.set):
             work_until(stop, one, job.poll_s, _say)
     finally:
         flow.close()
+
+
+def _pass(flow: Flow | AsyncFlow, job: _Job, stopping: Callable[[], bool]) -> Command[int]:
+    most = at_once(job.at_once, flow.store)
+    return one_pass(flow.context, flow.capabilities, stopping, job.report, most)
 
 
 async def _work_async(made: Any, job: _Job) -> None:
@@ -113,9 +132,7 @@ async def _work_until(stop: asyncio.Event, flow: AsyncFlow, job: _Job) -> None:
         found = 0
         try:
             await flow.report_unserved_work()
-            found = await flow.run(
-                one_pass(flow.context, flow.capabilities, stop.is_set, job.report)
-            )
+            found = await flow.run(_pass(flow, job, stop.is_set))
         except StoreError as error:
             if job.poll_s is None:
                 raise

@@ -14,6 +14,7 @@ from django.db import DatabaseError, close_old_connections, connections
 
 from xpay_flow import Flow, StoreError, XPayFlowError
 from xpay_flow.background import POLL_S
+from xpay_flow.job_pool import AT_ONCE_IN_WORKER, at_once
 from xpay_flow.signals import on_stop
 from xpay_flow.worker import Result, in_json, in_words, looking, one_pass, work_until
 from xpay_flow_django import pooler
@@ -36,7 +37,22 @@ class Command(BaseCommand):
             "--poll", type=float, default=POLL_S, help="seconds between looks for work"
         )
 
-    def handle(self, *_: Any, once: bool, json: bool, poll: float, **__: Any) -> None:
+        parser.add_argument(
+            "--handlers-at-once",
+            type=int,
+            default=AT_ONCE_IN_WORKER,
+            help="handlers called at a time, if the database serves so many",
+        )
+
+    def handle(
+        self,
+        *_: Any,
+        once: bool,
+        json: bool,
+        poll: float,
+        handlers_at_once: int = AT_ONCE_IN_WORKER,
+        **__: Any,
+    ) -> None:
         try:
             flow = flow_in()
         except XPayFlowError as error:
@@ -51,14 +67,16 @@ class Command(BaseCommand):
         self.stderr.write(f"xpay_worker, {looking(poll_s)}")
         token = connection_is_managed.set(True)
         try:
-            self._work(flow, poll_s, in_json if json else in_words)
+            self._work(flow, poll_s, in_json if json else in_words, handlers_at_once)
         except StoreError as error:
             raise CommandError(str(error)) from error
         finally:
             connection_is_managed.reset(token)
 
-    def _work(self, flow: Any, poll_s: float | None, line_of: Callable[[Result], str]) -> None:
-        stop = Event()
+    def _work(
+        self, flow: Any, poll_s: float | None, line_of: Callable[[Result], str], handlers: int
+    ) -> None:
+        stop, most = Event(), at_once(handlers, flow.store)
 
         def report(result: Result) -> None:
             self.stdout.write(line_of(result))
@@ -68,7 +86,9 @@ class Command(BaseCommand):
             close_old_connections()
             _done(flow.report_unserved_work())
             return int(
-                _done(flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, report)))
+                _done(
+                    flow.run(one_pass(flow.context, flow.capabilities, stop.is_set, report, most))
+                )
             )
 
         def _done(result: Any) -> Any:

@@ -1,0 +1,186 @@
+"""That several handlers run at a time, as many as were said, and none keeps others waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from xpay_flow.errors import StoreUnavailable
+from xpay_flow.flow import AsyncFlow, Flow
+from xpay_flow.flows import HandlerResult
+from xpay_flow.flows.all_due import Result, do_all_due
+from xpay_flow.job_pool import at_once
+from xpay_flow.payment import Payment
+from xpay_flow.ports import HttpRequest, HttpResponse
+from xpay_flow.records import Work
+from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.testing.world import AsyncManualClock, AsyncSandboxTransport, World
+from xpay_flow.worker import one_pass
+
+from .kit import StoreBehind, UnreadableRecord, paid_order, quiet_world
+
+DEADLINE_S = 10.0
+
+
+def deliver_all(flow: Flow, number: int) -> list[str]:
+    """The outcomes of one pass with so many calls at a time."""
+    results: list[Result] = []
+    jobs: dict[Work, int] = {"deliver": number}
+    flow.run(do_all_due(flow.context, flow.capabilities, jobs, results.append))
+    return [r.outcome if isinstance(r, HandlerResult) else type(r).__name__ for r in results]
+
+
+class AtOnce:
+    """A handler that waits until so many calls are in progress."""
+
+    def __init__(self, number: int) -> None:
+        self.most = 0
+        self._in_progress: set[str] = set()
+        self._lock = threading.Lock()
+        self._barrier = threading.Barrier(number, timeout=DEADLINE_S)
+
+    def __call__(self, payment: Payment) -> None:
+        with self._lock:
+            assert payment.intent_id not in self._in_progress
+            self._in_progress.add(payment.intent_id)
+            self.most = max(self.most, len(self._in_progress))
+        self._barrier.wait()
+        with self._lock:
+            self._in_progress.discard(payment.intent_id)
+
+
+@pytest.mark.parametrize("number", [1, 2, 8])
+def test_handlers_at_once_are_as_many_as_were_said(number: int) -> None:
+    """All places are used, and no more."""
+    world = quiet_world()
+    for order in range(16):
+        paid_order(world, f"order-{order}")
+    handler = world.flow.on_success(AtOnce(number))
+    assert ["done"] * 16 == deliver_all(world.flow, number)
+    assert number == handler.most
+
+
+def test_handlers_at_once_of_a_flow_are_tasks_of_its_loop() -> None:
+    """The same, awaited, in the background of an `AsyncFlow`."""
+    store = MemoryStore()
+    world = World(store)
+    for order in range(8):
+        paid_order(world, f"order-{order}")
+
+    async def story() -> int:
+        together, in_progress = asyncio.Event(), list[str]()
+        async with AsyncFlow(
+            store,
+            world.settings,
+            transport=AsyncSandboxTransport(world.xpay),
+            clock=AsyncManualClock(world.clock),
+            poll_s=3600,
+            handlers_at_once=8,
+        ) as flow:
+
+            async def fulfil(payment: Payment) -> None:
+                in_progress.append(payment.intent_id)
+                if len(in_progress) == 8:
+                    together.set()
+                async with asyncio.timeout(DEADLINE_S):
+                    await together.wait()
+
+            flow.on_success(fulfil)
+            await flow.start()
+            async with asyncio.timeout(DEADLINE_S):
+                await together.wait()
+        return len(set(in_progress))
+
+    assert 8 == asyncio.run(story())
+
+
+def test_a_slow_call_does_not_hold_up_those_that_become_due_later() -> None:
+    """A pass goes on with what is recorded while a call of it is in progress."""
+    world = quiet_world()
+    let_go, others = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def handler(payment: Payment) -> None:
+        if payment.receipt_id == "order-slow":
+            paid_order(world, "order-later")
+            assert others.wait(DEADLINE_S)
+        done.append(payment.receipt_id)
+        if payment.receipt_id == "order-later":
+            others.set()
+
+    world.flow.on_success(handler)
+    paid_order(world, "order-slow")
+    assert ["done", "done"] == deliver_all(world.flow, 2)
+    assert ["order-later", "order-slow"] == done
+    let_go.set()
+
+
+def test_a_record_that_cannot_be_read_holds_up_no_other() -> None:
+    """It is reported once in a pass, and stays due."""
+    store = UnreadableRecord(MemoryStore())
+    world = World(store)
+    for order in range(4):
+        paid_order(world, f"order-{order}")
+    store.bad = world.flow.store.load("receipt:order-0")[0].key
+    assert ["FailedJob", "done", "done", "done"] == sorted(deliver_all(world.flow, 2))
+
+
+class Away(StoreBehind):
+    """A store that is away at its first commits."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.fails = False
+
+    def commit(self, change: Any) -> bool:
+        if self.fails:
+            raise StoreUnavailable("it is away")
+        return super().commit(change)
+
+
+def test_a_store_that_is_away_ends_the_pass() -> None:
+    """No further job is begun, those in progress end, and the error is raised."""
+    store = Away(MemoryStore())
+    world = World(store)
+    for order in range(4):
+        paid_order(world, f"order-{order}")
+    store.fails = True
+    with pytest.raises(StoreUnavailable, match="it is away"):
+        deliver_all(world.flow, 2)
+    store.fails = False
+    assert ["done"] * 4 == deliver_all(world.flow, 2)
+
+
+def test_reconciliation_does_not_hold_up_deliveries() -> None:
+    """While xPay takes its time to answer, the worker goes on to call handlers."""
+    world = quiet_world()
+    fulfilled = threading.Event()
+    answer = world.flow.ports.transport.send
+
+    def send(request: HttpRequest) -> HttpResponse:
+        if request.method == "GET":
+            assert fulfilled.wait(DEADLINE_S)
+        return answer(request)
+
+    world.start_checkout("order-open")
+    world.advance(3600)
+    paid_order(world, "order-42")
+    world.flow.on_success(lambda _: fulfilled.set())
+    world.flow.ports.transport.send = send  # type: ignore[method-assign]
+    results: list[Result] = []
+    flow = world.flow
+    flow.run(one_pass(flow.context, flow.capabilities, lambda: False, results.append))
+    kinds = [type(result).__name__ for result in results]
+    assert ["HandlerResult", "ReconcileResult"] == kinds
+
+
+def test_at_once_is_bounded_by_what_the_store_serves() -> None:
+    """A store declares how many handlers leave it connections for webhooks."""
+
+    class Small:
+        handlers_at_once_max = 3
+
+    assert (3, 2, 8) == (at_once(8, Small()), at_once(2, Small()), at_once(8, object()))

@@ -1,0 +1,66 @@
+"""How is all that is due done, several jobs at a time, until there is nothing left?
+
+A job that did nothing, or failed, stays due, and is not begun again in this pass: it holds up no
+others, and is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from ..effects import Command, due, each, now
+from ..records import Work
+from .context import FlowContext
+from .outbox import HandlerResult, WorkerCapabilities, deliver_record, orphaned_records
+from .reconcile import ReconcileResult, reconcile_record
+from .work_queue import FailedJob, never, work_on
+
+# Keys of one look; the next one follows as soon as these are begun.
+LOOK_MAX: Final = 100
+
+Result: TypeAlias = HandlerResult | ReconcileResult | FailedJob
+
+
+def do_all_due(
+    context: FlowContext,
+    capabilities: WorkerCapabilities,
+    at_once: Mapping[Work, int],
+    report: Callable[[Result], object],
+    *,
+    stopping: Callable[[], bool] = never,
+) -> Command[int]:
+    """Do these kinds of work until none is due; how many results there were.
+
+    Args:
+        at_once: how many jobs of each kind at a time.
+        report: given each result as it comes.
+        stopping: no further job is begun once it answers true.
+
+    Raises:
+        StoreUnavailable: the store itself failed; what is due stays due.
+    """
+    in_vain: dict[Work, set[str]] = {work: set() for work in at_once}
+
+    def look(work: Work, busy: frozenset[str]) -> Command[Sequence[str]]:
+        passed_over = busy | in_vain[work]
+        limit, keys = LOOK_MAX + len(passed_over), list[str]()
+        if work == "deliver" and capabilities.row_locks:
+            keys.extend((yield from orphaned_records(limit)))
+        keys.extend((yield from due(work, (yield from now()), limit)))
+        return [key for key in dict.fromkeys(keys) if key not in passed_over]
+
+    def do_one(work: Work, key: str) -> Command[Sequence[HandlerResult | ReconcileResult]]:
+        if work == "deliver":
+            return (yield from deliver_record(key, context, capabilities))
+        return (yield from reconcile_record(key, context))
+
+    def do(work: Work, key: str) -> Command[int]:
+        results = yield from work_on(work, (key,), lambda key: do_one(work, key))
+        for result in results:
+            report(result)
+        if not results or any(isinstance(result, FailedJob) for result in results):
+            in_vain[work].add(key)
+        return sum(not isinstance(result, FailedJob) for result in results)
+
+    return (yield from each(look, do, at_once, stopping))
