@@ -173,7 +173,7 @@ def test_reconciliation_does_not_hold_up_deliveries() -> None:
     results: list[Result] = []
     flow = world.flow
     flow.run(one_pass(flow.context, flow.capabilities, lambda: False, results.append))
-    kinds = [type(result).__name__ for result in results]
+    kinds = sorted(type(result).__name__ for result in results)
     assert ["HandlerResult", "ReconcileResult"] == kinds
 
 
