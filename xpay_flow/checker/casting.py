@@ -12,7 +12,7 @@ from . import outside as world
 from .bounds import Group
 from .histories import Kind
 from .outside import Outside, XEvent
-from .shop import Shop
+from .shop import Shop, answering
 
 RECEIPT = "order-42"
 MONEY = Money(1999, "USD")
@@ -48,7 +48,11 @@ class Casting:
                 method="POST", path="/webhook", query={}, headers=headers, body=body
             )
             return Kind(
-                f"webhook {subject}", group, lambda: shop.respond(request, context), subject
+                f"webhook {subject}",
+                group,
+                lambda: shop.respond(request, context),
+                subject,
+                own=shop.respond is not answering,
             )
         if group == "click":
             return Kind(f"click {subject}", group, lambda: shop.click(TERMS, context), subject)

@@ -3,15 +3,30 @@
 Contents are numbered; equal contents have one number. The store is called only for a pair of
 contents and operation that was never op before.
 
-Versions: a flow under check is given the same version for the same content of a record, whichever
-way led there, and the real store is given the real ones. So two ways to one content do not differ
-for ever by how many commits they took. What is lost by it: a flow that read a record, was
-superseded, and found the record as it was again would lose a race, and wins it here.
+Two contents are one where nothing that can be asked of the store will ever differ. That needs to
+be known of the store:
+
+- Of ours, everything is in its records and in the order in which they were first stored.
+- A store of the user's own may keep more. Its contents are one only if their snapshots are alike,
+  down to the last value, and each operation is performed twice, to see that it depends on nothing
+  that `restore` does not put back.
+
+Versions (`Reductions.versions`): a flow under check is given the same version for the same content
+of a record, whichever way led there, and the real store is given the real ones. So two ways to one
+content do not differ for ever by how many commits they took. It needs flows that compare a version
+and never count it, a store that does so, too, and promises that do not look at it. And no record
+may come to hold again what it held before: a flow that had read it meanwhile would lose a race, and
+wins it here. Records of our flows only grow.
+
+Elsewhere versions are the real ones, but begin again after some (`Reductions.loops`): else a shop
+that goes round, such as by taking and freeing a lock, would have no end. A flow that has lost a
+race goes on alike however often the record was changed meanwhile, so what it does after very many
+changes it does after fewer. It needs flows that do not count so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import attrs
@@ -21,7 +36,9 @@ from xpay_flow.errors import StoreError
 from xpay_flow.realm import EVERY_REALM
 from xpay_flow.records import Change, OutboxEntry, Record, RecordedEvent, Work
 
-from .essence import key_of, quiet_essence, record_essence, whole_record
+from .essence import key_of, quiet_essence, record_essence, unversioned, whole_record
+from .fingerprint import value_fingerprint
+from .hidden import HiddenState
 from .outside import START_MS
 from .shop import SnapshotStore
 
@@ -44,6 +61,9 @@ class Answered:
 
 WORKS: tuple[Work, Work] = ("deliver", "reconcile")
 # What is due later than 40 days from the beginning is as good as never.
+RECORDS_MAX = 10_000
+# Versions begin again after so many: more than commits meet in any world that can be searched.
+VERSIONS_MAX = 8
 HORIZON_MS = START_MS + 40 * 24 * 3_600_000
 
 
@@ -56,13 +76,26 @@ class Contents:
     """All contents of one store that a search has met.
 
     Args:
-        alike: give equal contents one version; turned off in a test that compares.
+        alike: give equal contents one version.
         whole: records are alike only where they do not differ at all.
+        loops: versions begin again after `VERSIONS_MAX`.
+        own: it is a store of the user's own, of which nothing is known.
     """
 
-    def __init__(self, store: SnapshotStore, *, alike: bool = True, whole: bool = False) -> None:
-        self._store, self._alike, self._whole = store, alike, whole
-        self._essence = whole_record if whole else record_essence
+    def __init__(
+        self,
+        store: SnapshotStore,
+        *,
+        alike: bool = True,
+        whole: bool = False,
+        loops: bool = False,
+        own: bool = False,
+    ) -> None:
+        self._store, self._alike, self._whole, self._own = store, alike, whole, own
+        self._loops = loops and not alike
+        self._essence = record_essence
+        if whole:
+            self._essence = unversioned if self._loops else whole_record
         self._snapshots: list[Any] = []
         self._numbers: dict[Hashable, int] = {}
         self.records: list[tuple[Record, ...]] = []
@@ -91,9 +124,7 @@ class Contents:
         """What stands for these contents now while no flow runs: see `quiet_essence`."""
         found = self._quiet.get((content, now_ms))
         if found is None:
-            records = self.records[content]
-            alike = (content, now_ms) if self._whole else quiet_essence(records, now_ms)
-            found = self._quiet[content, now_ms] = alike
+            found = self._quiet[content, now_ms] = quiet_essence(self.records[content], now_ms)
         return found
 
     def opened(self, content: int) -> SnapshotStore:
@@ -112,15 +143,20 @@ class Contents:
         return max(ahead, default=None)
 
     def _performed(self, content: int, op: Any) -> Answered:
-        self._store.restore(self._snapshots[content])
-        self.calls += 1
         known = op
-        if isinstance(op, Commit) and self._alike:
+        if isinstance(op, Commit) and (self._alike or self._loops):
             op = Commit(self._really(content, op.change))
-        value = store_answer(self._store, op)
-        if isinstance(op, Commit) and value is True:
-            self._note_written(known.change)
-        after = self._number() if isinstance(op, Commit) else content
+        answered = self._really_performed(content, op, known)
+        if self._own:
+            again = self._really_performed(content, op, known)
+            if self._alike_key(answered[0]) != self._alike_key(again[0]) or (
+                self.records[answered[1]] != self.records[again[1]]
+            ):
+                raise HiddenState(
+                    f"the store answered {answered[0]!r:.200} to {op!r:.200} at first, and "
+                    f"{again[0]!r:.200} when it was put back and asked again"
+                )
+        value, after = answered
         if value.__class__ is tuple and value and isinstance(value[0], Record):
             value = self._as_versioned(content, value)
         return self._answered(value, after)
@@ -135,6 +171,17 @@ class Contents:
         stored = next(record for record in held(self._store) if record.key == key)
         self._written.add((key, version, self._essence(stored)))
 
+    def _really_performed(self, content: int, op: Any, known: Any) -> tuple[Any, int]:
+        """The answer of the store, put back to these contents, and what it holds afterwards."""
+        self._store.restore(self._snapshots[content])
+        self.calls += 1
+        value = store_answer(self._store, op)
+        if isinstance(op, Commit) and value is True and self._alike:
+            self._note_written(known.change)
+        # Only a store of the user's own may change by a read.
+        changes = self._own or isinstance(op, Commit)
+        return value, self._number() if changes else content
+
     def _as_versioned(self, content: int, found: tuple[Record, ...]) -> tuple[Record, ...]:
         """These records with the versions that stand for what the store holds of them.
 
@@ -147,30 +194,51 @@ class Contents:
         )
 
     def _answered(self, value: Any, after: int) -> Answered:
-        alike = repr(value) if isinstance(value, Raised) else key_of(value, self._essence)
-        key = self._answer_keys.setdefault(alike, len(self._values))
+        key = self._answer_keys.setdefault(self._alike_key(value), len(self._values))
         if key == len(self._values):
             self._values.append(value)
         return Answered(key, self._values[key], after)
 
+    def _alike_key(self, value: Any) -> Hashable:
+        """What stands for an answer; of the user's own errors and values nothing does."""
+        if isinstance(value, Raised):
+            return repr(value) if not self._own else (type(value.error), repr(value))
+        return key_of(value, self._essence)
+
     def _number(self) -> int:
         """The number of what the store holds now."""
-        records = held(self._store)
-        alike = tuple((self._essence(record), self._version(record)) for record in records)
+        listed = tuple(self._store.recent(RECORDS_MAX))
+        records = in_order(listed)
+        alike: Hashable = tuple(
+            (self._essence(record), self._version(record)) for record in records
+        )
+        snapshot = None
+        if self._whole:
+            # Which record is the newest shows in answers, too.
+            alike = (alike, tuple(record.key for record in listed))
+        if self._own:
+            snapshot = self._store.snapshot()
+            # What is not understood is equal to nothing but itself.
+            alike = (alike, value_fingerprint(snapshot) or object())
         number = self._numbers.setdefault(alike, len(self._snapshots))
         if number == len(self._snapshots):
-            self._snapshots.append(self._store.snapshot())
+            self._snapshots.append(self._store.snapshot() if snapshot is None else snapshot)
             self.records.append(records)
         return number
 
     def _version(self, record: Record) -> int:
         if not self._alike:
-            return record.version
+            return self._cyclic(record.version)
         number = (len(self._versions) + 1) * COMMITS_MAX
         return self._versions.setdefault(self._essence(record), number)
 
+    def _cyclic(self, version: int) -> int:
+        return (version - 1) % VERSIONS_MAX + 1 if self._loops and version else version
+
     def _is_of(self, version: int, stored: Record) -> bool:
         """Whether a flow that expects this version has read these contents, or written them."""
+        if not self._alike:
+            return self._cyclic(version) == self._version(stored)
         if version == self._version(stored):
             return True
         return (stored.key, version, self._essence(stored)) in self._written
@@ -228,4 +296,9 @@ def store_answer(store: SnapshotStore, op: Any) -> Any:
 
 def held(store: SnapshotStore) -> tuple[Record, ...]:
     """Everything in the store, in the order of keys."""
-    return tuple(sorted(store.recent(10_000), key=lambda record: record.key))
+    return in_order(store.recent(RECORDS_MAX))
+
+
+def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Records in the order of keys."""
+    return tuple(sorted(records, key=lambda record: record.key))

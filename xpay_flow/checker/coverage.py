@@ -68,7 +68,7 @@ class Coverage:
         """A function, and those that it names, wherever their code is the user's."""
         todo = [function]
         while todo:
-            found = _plain_function(todo.pop())
+            found = plain_function(todo.pop())
             if found is None or id(found.__code__) in self._codes:
                 continue
             if is_theirs(found.__code__.co_filename):
@@ -122,7 +122,7 @@ class Watch:
             sys.settrace(None)
 
 
-def _plain_function(found: Any) -> FunctionType | None:
+def plain_function(found: Any) -> FunctionType | None:
     """The function behind a method, a partial, a decorated function or a callable object."""
     # A partial has its function as `func`, a method as `__func__`.
     while (within := getattr(found, "func", None) or getattr(found, "__func__", None)) is not None:

@@ -327,7 +327,8 @@ class Engine:
             if way.cost <= budget and (crew or way.joined is not None):
                 self._take(number, faults, way, crew, layers)
                 if way.joined is not None and model.changes(situation, way.situation):
-                    self._overtake(number, faults, way, crew, (way.mover,), layers)
+                    mover = (way.mover,) if way.mover >= 0 else ()
+                    self._overtake(number, faults, way, crew, mover, layers)
 
     def _take(self, number: int, faults: int, way: Way, rest: int, layers: list[list[int]]) -> None:
         situation, cost, _, label, _ = way

@@ -3,6 +3,9 @@
 When an event was recorded, in which words and in which order is for display: no decision looks
 at it, nor at when an effect that is settled would have been next. A version is only ever compared
 with one that was read before, so `Contents` gives equal records one version.
+
+That is so of our flows, and of our promises. Where the user brings a flow, a store or a promise,
+it is not known, and records are compared whole (`Reductions.essence`).
 """
 
 from __future__ import annotations
@@ -26,7 +29,23 @@ def record_essence(record: Record) -> RecordEssence:
 
 def whole_record(record: Record) -> RecordEssence:
     """What stands for a record where code may read any of it: all but its version."""
-    return (record.key, attrs.evolve(record, version=0))
+    # An event's address and a currency's decimals are not part of their equality.
+    unequal = tuple(recorded.event.url for recorded in record.events)
+    decimals = record.intent.money.decimals if record.intent else None
+    return (record.key, attrs.evolve(record, version=0), unequal, decimals)
+
+
+def unversioned(record: Record) -> RecordEssence:
+    """What stands for a record where code may read any of it but its versions.
+
+    Events and tries carry the version of the record that first held them, in this order.
+    """
+    events = tuple(attrs.evolve(recorded, version=0) for recorded in record.events)
+    outbox = tuple(
+        attrs.evolve(entry, log=tuple(attrs.evolve(at, version=0) for at in entry.log))
+        for entry in record.outbox
+    )
+    return whole_record(attrs.evolve(record, events=events, outbox=outbox))
 
 
 def quiet_essence(records: tuple[Record, ...], now_ms: int) -> Hashable:
@@ -87,4 +106,4 @@ def key_of(value: Any, essence: Callable[[Record], Hashable] = record_essence) -
     """What stands for an answer of a store: records, keys, or whether a commit won."""
     if value.__class__ is tuple and value and isinstance(value[0], Record):
         return tuple((essence(record), record.version) for record in value)
-    return value if isinstance(value, Hashable) else repr(value)
+    return (type(value), value if isinstance(value, Hashable) else repr(value))

@@ -20,7 +20,7 @@ from .engine import Count, Crew, Engine, Overtaking
 from .judging import standing
 from .moves import Moves
 from .outside import Outside
-from .promises import Promises, Wrong, promises_of
+from .promises import LooksFurther, Promises, Wrong, promises_of
 from .properties import Goal
 from .reductions import ALL, Reductions
 from .seeds import Seed, Walk, mark_of
@@ -48,12 +48,34 @@ class Search:
         promises: Promises | None = None,
         watch: Callable[[Count], None] | None = None,
     ) -> None:
-        self._scene = scene
-        self._contents = Contents(shop.store, alike=reductions.versions, whole=shop.reads_all)
+        self._shop, self._scene, self._bound = shop, scene, bound
+        self._promises = promises or promises_of(scene)
+        self._wanted, self._watch = reductions, watch
+        self._empty = shop.store.snapshot()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Everything for a search, with the reductions that are argued for what is searched."""
+        shop, scene, bound = self._shop, self._scene, self._bound
+        self.reductions = reductions = self._permitted(self._wanted)
+        self._contents = Contents(
+            shop.store,
+            alike=reductions.versions,
+            whole=not reductions.essence,
+            loops=reductions.loops,
+            own=shop.own_store,
+        )
         self.begun: tuple[Step, ...] = ()
         first = Outside(reports_creation=scene.reports_creation)
-        self._promises = promises or promises_of(scene)
-        self.moves = Moves(shop, scene, self._contents, first, reductions, promises=self._promises)
+        self.moves = Moves(
+            shop,
+            scene,
+            self._contents,
+            first,
+            reductions,
+            promises=self._promises,
+            faults=bound.faults,
+        )
         if scene.begun:
             self.moves.opening = self._after_prologue(shop, first)
         self.engine = Engine(
@@ -61,18 +83,28 @@ class Search:
             bound.faults,
             transitions_max=bound.transitions_max,
             seconds_max=inf if bound.seconds_max is None else bound.seconds_max,
-            watch=watch,
+            watch=self._watch,
+        )
+
+    def _permitted(self, reductions: Reductions) -> Reductions:
+        return reductions.permitted(
+            own_flows=bool(self._shop.own_parties),
+            own_store=self._shop.own_store,
+            own_promises=self._promises.own,
+            looks_further=bool(self._promises.looks),
         )
 
     def run(self) -> Searched:
         """Search until everything is seen, a promise is broken, or the limit is hit."""
         began = time.perf_counter()
         with uncollected():
-            ending = self.engine.run()
-            violation = self._violation(*self.engine.wrong) if self.engine.wrong else None
-            if ending == "seen all":
-                violation = self._stuck()
-            hoped = self._hoped()
+            try:
+                ending, violation, hoped = self._seen()
+            except LooksFurther:
+                self.forget()
+                self._shop.store.restore(self._empty)
+                self._prepare()
+                ending, violation, hoped = self._seen()
         return Searched(
             scene=self._scene.name,
             verdict="VIOLATED" if violation else VERDICTS[ending],
@@ -87,6 +119,23 @@ class Search:
             exhausted_faults=self.engine.exhausted,
             histogram=self.engine.histogram(),
         )
+
+    def _seen(self) -> tuple[str, Violation | None, frozenset[str]]:
+        """How the search ended, what is broken, and which hopes came true.
+
+        Raises:
+            LooksFurther: a promise looks at more than the reductions are argued for.
+        """
+        ending = self.engine.run()
+        violation = self._violation(*self.engine.wrong) if self.engine.wrong else None
+        if ending == "seen all":
+            violation = self._stuck()
+            if self._shop.own_parties:
+                self.moves.histories.audit()
+        hoped = self._hoped()
+        if self._permitted(self.reductions) != self.reductions:
+            raise LooksFurther
+        return ending, violation, hoped
 
     def forget(self) -> None:
         """Let go of what was found, after the last look at it; see `uncollected`."""
@@ -104,7 +153,7 @@ class Search:
 
     def _after_prologue(self, shop: Shop, first: Outside) -> tuple[int, Crew]:
         """Where a scene begins that follows a click which met no trouble."""
-        prologue = Moves(shop, PROLOGUE, self._contents, first)
+        prologue = Moves(shop, PROLOGUE, self._contents, first, self._permitted(ALL))
         engine = Engine(prologue, 0)
         engine.run()
         last = next(

@@ -32,9 +32,10 @@ from xpay_flow.effects import (
 
 from .bounds import Group
 from .contents import Raised
-from .fingerprint import fingerprint
+from .fingerprint import fingerprint, value_fingerprint
 from .hidden import HiddenState as HiddenState
 from .oversight import Oversight
+from .shared_state import SharedState
 from .shop import AnyFlow
 
 # A step that needs no other party is taken together with the one before it. More of them in a row
@@ -42,6 +43,8 @@ from .shop import AnyFlow
 SILENT_MAX = 1000
 # No other party sees these.
 _SILENT = Now | NewId | AcquireRateLimit | Pause | Count | WaitForChange
+# Pasts that are run again at the end of a search.
+AUDITED_MAX = 500
 
 
 @attrs.frozen(eq=False)
@@ -50,12 +53,14 @@ class Kind:
 
     Args:
         subject: what it is about, such as an event; tasks of one kind are interchangeable.
+        own: an endpoint of the user's own: what it raises is answered 500, as by every framework.
     """
 
     name: str
     group: Group
     make: Callable[[], AnyFlow] = attrs.field(repr=False)
     subject: Any = None
+    own: bool = False
 
 
 @attrs.define(eq=False)
@@ -88,12 +93,22 @@ class Histories:
     """The trees of all kinds of tasks.
 
     Args:
-        merging: pasts that left a flow in the same rest are one; off in a test that compares.
+        merging: pasts that left a flow in the same rest are one.
+        essence: records count as alike where our flows make no difference.
         oversight: entered while code under check runs.
+        shared: what runs of that code share, and may not change.
     """
 
-    def __init__(self, *, merging: bool = True, oversight: Oversight | None = None) -> None:
-        self._merging, self._oversight = merging, oversight
+    def __init__(
+        self,
+        *,
+        merging: bool = True,
+        essence: bool = True,
+        oversight: Oversight | None = None,
+        shared: SharedState | None = None,
+    ) -> None:
+        self._shared = shared
+        self._merging, self._essence, self._oversight = merging, essence, oversight
         self.nodes: list[Node] = []
         self.resumptions = 0
         self._roots: dict[tuple[Kind, int | None], Node] = {}
@@ -146,10 +161,10 @@ class Histories:
         if not self._merging or isinstance(node.op, Commit | RunInTransaction):
             # A flow that is about to commit has most of its past in its hands.
             return node
-        rest = fingerprint(generator)
-        if rest is None:
+        rest, effect = fingerprint(generator, essence=self._essence), _effect_key(node.op)
+        if rest is None or effect is None:
             return node
-        return self._rests.setdefault((node.kind, node.named, _effect_key(node.op), rest), node)
+        return self._rests.setdefault((node.kind, node.named, effect, rest), node)
 
     def _advance(self, node: Node, generator: AnyFlow) -> None:
         self.resumptions += 1
@@ -158,6 +173,25 @@ class Histories:
         else:
             with self._oversight:
                 advance(node, generator)
+        if self._shared is not None:
+            self._shared.refuse_changes(node.kind.name)
+
+    def audit(self) -> int:
+        """Run pasts again, from their beginning, after everything else has run.
+
+        What they take from memory that the search does not see has had time to become another.
+
+        Returns:
+            How many pasts were run again.
+
+        Raises:
+            HiddenState: one goes on otherwise than at first.
+        """
+        ends = [node for node in self.nodes if not node.untimed and not node.timed]
+        ends = ends[:: len(ends) // AUDITED_MAX + 1]
+        for node in ends:
+            self._replayed(node).close()
+        return len(ends)
 
     def _replayed(self, node: Node) -> AnyFlow:
         """A fresh flow brought to `node`, which must yield the same effects on its way."""
@@ -174,15 +208,26 @@ class Histories:
                     f"{node.kind.name} yielded {past.op!r} at first, and {again.op!r} "
                     "when run again with the same answers"
                 )
+            if _end_in_words(again) != _end_in_words(past):
+                raise HiddenState(
+                    f"{node.kind.name} ended with {past.result!r} at first, and with "
+                    f"{again.result!r} when run again with the same answers"
+                )
         return generator
 
 
-def _effect_key(op: Any) -> Hashable:
-    """What stands for the effect that a flow waits for."""
+def _end_in_words(node: Node) -> str:
+    """How a flow ended, to compare."""
+    error = node.result.error if isinstance(node.result, Raised) else None
+    return f"{type(error).__name__}: {error}" if error is not None else repr(node.result)
+
+
+def _effect_key(op: Any) -> Hashable | None:
+    """What stands for the effect that a flow waits for; None if that cannot be known."""
     if isinstance(op, Exchange):
         request = op.request
         return request.method, request.url, tuple(request.headers.items()), request.body
-    return op if isinstance(op, Load | History | Due | Recent) else repr(op)
+    return op if isinstance(op, Load | History | Due | Recent) else value_fingerprint(op)
 
 
 def advance(node: Node, generator: AnyFlow) -> None:

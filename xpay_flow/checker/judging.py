@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from xpay_flow import messages as m
 from xpay_flow.effects import History, Load, Now, Pause, WaitForChange
 from xpay_flow.endpoints import WebRequest
+from xpay_flow.errors import ConfigurationError
 from xpay_flow.records import Record
 
 from .contents import Contents, Raised, held, store_answer
+from .hidden import HiddenState
 from .outside import Outside
 from .promises import Promises, Wrong
 from .properties import Property, View
-from .shop import Shop, SnapshotStore
+from .shop import Shop, SnapshotStore, answering, response_of
 
 
 def view_of(shop: Shop, store: SnapshotStore, outside: Outside) -> View:
@@ -29,20 +31,42 @@ def view_of(shop: Shop, store: SnapshotStore, outside: Outside) -> View:
 
 
 def statuses(shop: Shop, store: SnapshotStore, count: int, now_ms: int) -> tuple[str | None, ...]:
-    """What the status query answers now for the first `count` intents at xPay."""
-    return tuple(_status(shop, store, f"in_{n}", now_ms) for n in range(1, count + 1))
+    """What the status query answers now for the first `count` intents at xPay; None if it writes.
+
+    Raises:
+        HiddenState: it depends on more than the store.
+    """
+    shown = tuple(_shown(shop, store, f"in_{n}", now_ms) for n in range(1, count + 1))
+    if shop.respond is not answering:
+        again = tuple(_shown(shop, store, f"in_{n}", now_ms) for n in range(1, count + 1))
+        if shown != again:
+            raise HiddenState(
+                f"the status query answered {shown} at first, and {again} when asked again with "
+                "the same contents of the store"
+            )
+    return shown
 
 
-def _status(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> str | None:
+def _shown(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> str | None:
+    if shop.respond is answering:
+        return _page(shop, store, "/payment-status", x_intent_id, now_ms)
+    with shop.oversight():
+        shown = _page(shop, store, "/payment-status", x_intent_id, now_ms)
+        # Of ours it is known that the other page does not write.
+        returned = _page(shop, store, "/return", x_intent_id, now_ms)
+        return None if returned is None else shown
+
+
+def _page(shop: Shop, store: SnapshotStore, path: str, x_intent_id: str, now_ms: int) -> str | None:
     """The status that the real endpoint answers with; None if it would write.
 
     It reads once, so running it here, between two steps of others, is every way it can run.
     """
-    flow = shop.respond(
-        WebRequest(method="GET", path="/payment-status", query={m.RETURN_PARAMETER: x_intent_id}),
-        shop.context,
-    )
     try:
+        flow = shop.respond(
+            WebRequest(method="GET", path=path, query={m.RETURN_PARAMETER: x_intent_id}),
+            shop.context,
+        )
         effect = next(flow)
         while True:
             match effect:
@@ -57,8 +81,13 @@ def _status(shop: Shop, store: SnapshotStore, x_intent_id: str, now_ms: int) -> 
                 case _:
                     return None
     except StopIteration as end:
-        body = bytes(end.value.body).decode()
+        body = bytes(response_of(end.value).body).decode()
         return next((word for word in ("SUCCESS", "FAILED") if f'"{word}"' in body), "PENDING")
+    except (HiddenState, ConfigurationError):
+        raise
+    except Exception:
+        # The browser is shown an error.
+        return "ERROR"
 
 
 class Judge:
@@ -69,7 +98,7 @@ class Judge:
         self.promises = promises
         self._wrong: dict[int, Wrong | None] = {}
         self._of_records: dict[int, Wrong | None] = {}
-        self._shown: dict[tuple[int, int], tuple[str | None, ...]] = {}
+        self._shown: dict[tuple[int, int, int], tuple[str | None, ...]] = {}
 
     def wrong(self, situation: int, content: int, outside: Outside, faults: int) -> Wrong | None:
         """The first property that does not hold, and what is wrong; None if all hold."""
@@ -98,8 +127,8 @@ class Judge:
         )
 
     def _statuses_once(self, content: int, count: int, now_ms: int) -> tuple[str | None, ...]:
-        # No query waits here, so the time does not matter to it.
-        key = (content, count)
+        # To a query of ours the time does not matter, since none waits here.
+        key = (content, count, now_ms if self._shop.own_parties else 0)
         if key not in self._shown:
             store = self._contents.opened(content)
             self._shown[key] = statuses(self._shop, store, count, now_ms)

@@ -115,7 +115,7 @@ def retrace(story: Sequence[Step], shop: Shop, now: Outside) -> Iterator[tuple[S
             if task[0].op is not None:
                 raise HiddenState(f"replayed, it yields {task[0].op!r} where it had ended")
             now = _world_after(now, ending(task[0], received=step.how == "done"))
-            step = attrs.evolve(step, answer=outcome(task[0].result))
+            step = attrs.evolve(step, answer=outcome(task[0]))
         else:
             now = _world_after(now, step.happens)
         if step.after is not None and task is not None:

@@ -40,7 +40,7 @@ EVERYTHING = attrs.evolve(
 )
 
 # Nothing may depend on what an earlier walk has met first.
-AFRESH = Reductions(versions=False, quiet=False)
+AFRESH = Reductions(versions=False, loops=False, quiet=False)
 
 
 def state_machine(
@@ -65,7 +65,10 @@ def state_machine(
     scene = checking.shop.fitted(scene)
     bound = Bound(name="walk", faults=faults, scenes=(scene,))
     promises = checking.promises(scene)
+    if promises.own:
+        promises.looks.append("anything")
     search = Search(checking.shop, scene, bound, reductions=AFRESH, promises=promises)
+    checking.give_back()
 
     class Shopping(RuleBasedStateMachine):
         """Walks through what can happen; what was worked out for one walk serves the next."""
@@ -83,6 +86,10 @@ def state_machine(
                 choice = choices[ordinal % len(choices)]
                 self._labels.append(choice.label)
                 self._walk.go(choice)
+
+        def teardown(self) -> None:
+            """The store is as it was."""
+            checking.give_back()
 
         @property
         def at(self) -> tuple[int, Crew]:

@@ -12,16 +12,17 @@ from xpay_flow.effects import Exchange
 from xpay_flow.ports import NoAnswer
 
 from . import outside as world
-from .beginnings import Beginnings, Groups
+from .beginnings import Beginnings, Groups, Start
 from .bounds import FaultKind, Scene
 from .contents import Contents
 from .engine import Crew, Way
 from .histories import Histories, Node
 from .judging import Judge
 from .outside import Outside
-from .promises import Promises, Wrong
+from .promises import LooksFurther, Promises, Wrong
 from .properties import View
 from .reductions import ALL, Reductions
+from .shared_state import SharedState
 from .shop import Shop
 from .situations import Situations
 from .story import NO_ANSWER, How, Step
@@ -36,7 +37,9 @@ class Moves:
 
     Args:
         opening: the world as it is before anything happens.
+        reductions: those that are permitted here.
         promises: what must hold; None looks at nothing.
+        faults: the most that can happen at all.
     """
 
     def __init__(
@@ -48,14 +51,34 @@ class Moves:
         reductions: Reductions = ALL,
         *,
         promises: Promises | None = None,
+        faults: int = 0,
     ) -> None:
         self._scene, self._reductions = scene, reductions
         self.at_once = scene.at_once
-        oversight = shop.oversight() if shop.own_parties else None
-        self.histories = Histories(merging=reductions.rests, oversight=oversight)
-        whole = reductions.turns
-        self._turns = Turns(shop, scene, contents, self.histories, whole=whole)
-        self.situations = Situations(contents, quiet=reductions.quiet)
+        own = shop.own_parties
+        shared = SharedState(own, shop.allows) if own else None
+        self.histories = Histories(
+            merging=reductions.rests,
+            essence=reductions.essence,
+            oversight=shop.oversight() if own else None,
+            shared=shared,
+        )
+        self._ends_join = reductions.turns and reductions.ends
+        # Where time may pass over a flow, that it has begun is a step of its own.
+        self._begins_alone = not self._ends_join and "hang" in scene.faults
+        self._turns = Turns(
+            shop,
+            scene,
+            contents,
+            self.histories,
+            whole=reductions.turns,
+            ends=reductions.ends,
+            calls=reductions.calls,
+            faults=faults,
+            shared=shared,
+        )
+        quiet = reductions.quiet and reductions.essence
+        self.situations = Situations(contents, quiet=quiet)
         self._beginnings = Beginnings(shop, scene, contents, self.situations)
         self._world = WorldMoves(scene, contents, self.situations)
         self.fired: set[FaultKind] = set()
@@ -102,7 +125,14 @@ class Moves:
     def changes(self, before: int, after: int) -> bool:
         """A task that has read before this step could have read something else."""
         contents = self.situations.contents
-        return self._reductions.turns and contents[before] != contents[after]
+        if not self._reductions.turns:
+            return False
+        if contents[before] != contents[after]:
+            return True
+        return not self._ends_join and self._now_ms(before) != self._now_ms(after)
+
+    def _now_ms(self, situation: int) -> int:
+        return self.situation(situation)[1].now_ms
 
     def stale_read(self, before: int, after: int, task: int) -> tuple[Way, ...]:
         """How a waiting task goes on that had read before this step of another's."""
@@ -118,6 +148,8 @@ class Moves:
         self, before: int, after: int, crew: Crew, budget: int
     ) -> tuple[Way, ...]:
         """The same for tasks that had begun just before this step."""
+        if self._begins_alone:
+            return ()
         key = (before, after, self._groups(crew))
         found = self._starts_before.get(key)
         if found is None or found[0] < budget:
@@ -130,10 +162,17 @@ class Moves:
         return self.situations.settled(situation)
 
     def wrong(self, situation: int, faults: int) -> Wrong | None:
-        """The first promise that is broken."""
+        """The first promise that is broken.
+
+        Raises:
+            LooksFurther: a promise of the user's looks at more than the reductions are argued for.
+        """
         if self.judge is None:
             return None
-        return self.judge.wrong(situation, *self.situation(situation), faults)
+        wrong = self.judge.wrong(situation, *self.situation(situation), faults)
+        if self._reductions.essence and self.judge.promises.looks:
+            raise LooksFurther
+        return wrong
 
     def wrong_change(self, before: int, after: int) -> Wrong | None:
         """The first promise about changes that a step breaks."""
@@ -203,7 +242,9 @@ class Moves:
         """A delivery that is back at its beginning: the same may begin at any time.
 
         Either its delivery is still pending at xPay, or our answer to another copy could have come
-        too late.
+        too late. It needs promises to which it makes no difference whether an event is pending, or
+        was acknowledged while another delivery of it is at work; and flows that come back only by
+        a lost race, so that what was sent for the price of a fault is not sent for it again.
         """
         node = self.histories.nodes[task]
         back = node.parent is None and node.kind.group == "webhook"
@@ -255,9 +296,8 @@ class Moves:
         if isinstance(node.op, Exchange):
             return ()
         content, outside = self.situation(before)
-        return self._turns.stale_read(
-            content, self.situations.contents[after], task, outside.now_ms
-        )
+        later, later_ms = self.situations.contents[after], self._now_ms(after)
+        return self._turns.stale_read(content, later, task, outside.now_ms, later_ms)
 
     # --- everything else ---------------------------------------------------------------------
 
@@ -271,7 +311,7 @@ class Moves:
             node = self._turns.rest(self.histories.start(start.kind, outside.now_ms))
             step = start.step(node)
             at = (content, node, outside.now_ms, budget - start.cost)
-            turns = self._turns.of(*at) if self._reductions.turns else ()
+            turns = self._turns.of(*at) if self._begins_within(start) else ()
             for turn in turns:
                 yield from self._ways(begun, turn, step, mover=node, alone=not groups)
             if not turns:
@@ -281,11 +321,19 @@ class Moves:
             # Last, so that a trace rather shows the end of the delivery.
             yield from self._world.flaws(situation)
 
+    def _begins_within(self, start: Start) -> bool:
+        """It begins with its first turn, since nothing shows that it has begun."""
+        if self._ends_join:
+            return True
+        return self._reductions.turns and not self._begins_alone and not start.happens
+
     def _started_before(
         self, before: int, after: int, groups: Groups, budget: int
     ) -> Iterator[Way]:
         now_ms = self.situation(before)[1].now_ms
         for start in self._beginnings.early(before, after, groups, budget):
+            if not self._begins_within(start):
+                continue
             node = self._turns.rest(self.histories.start(start.kind, now_ms))
             turns = self._late(before, after, node)
             if not turns:

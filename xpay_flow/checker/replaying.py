@@ -13,7 +13,7 @@ from .explore import Search, marked, steps_of
 from .histories import HiddenState
 from .live import confirm
 from .own import Own
-from .promises import Promises
+from .promises import LooksFurther, Promises
 from .seeds import Seed, Walk, mark_of
 from .story import Step
 from .targets import Target, shop_of
@@ -50,8 +50,30 @@ def replayed(text: str, target: Target = None, *, own: Iterable[Own] = ()) -> Re
     seed = Seed.read(text)
     shop, theirs = shop_of(target)
     checking = Checking(shop.shortened(seed.faults).watched(), (*theirs, *own), frozenset())
+    try:
+        found = _followed(seed, text, checking, ())
+        if found is None or (found.diverged and checking.own):
+            # The search was begun again, since a promise looked at more than was foreseen.
+            again = _followed(seed, text, checking, ("anything",))
+            found = again if found is None or (again and not again.diverged) else found
+        assert found is not None
+        return found
+    finally:
+        checking.give_back()
+
+
+def _followed(seed: Seed, text: str, checking: Checking, looks: Iterable[str]) -> Replayed | None:
+    """The same with promises that look at this; None if they look at more."""
+    try:
+        return _follow(seed, text, checking, looks)
+    except LooksFurther:
+        return None
+
+
+def _follow(seed: Seed, text: str, checking: Checking, looks: Iterable[str]) -> Replayed:
     scene = checking.shop.fitted(seed.where)
     promises = checking.promises(scene)
+    promises.looks.extend(looks)
     bound = Bound(name="replay", faults=seed.faults, scenes=(scene,))
     search = Search(checking.shop, scene, bound, promises=promises)
     labels, walk = list[Any](), Walk(search.moves, seed.faults)

@@ -94,8 +94,6 @@ class Shop:
         absent: parties that this shop does not have. One without a worker fulfils orders itself.
         allows: hidden inputs that its code may take all the same; see `guard`.
         coverage: notes which lines of the user's code run.
-        reads_all: its code may look at any field of a record, so that no two records count as
-            alike that differ anywhere.
     """
 
     store: SnapshotStore
@@ -113,7 +111,6 @@ class Shop:
     replaced: tuple[str, ...] = ()
     absent: frozenset[Group] = frozenset()
     allows: frozenset[str] = frozenset()
-    reads_all: bool = False
     coverage: Coverage = attrs.Factory(Coverage)
 
     @property
@@ -127,7 +124,12 @@ class Shop:
             answering,
         )
         parties = (self.click, self.send_to_checkout, self.deliver, self.reconcile, self.respond)
-        return tuple(party for party in parties if party not in ours)
+        return tuple(party for party in parties if getattr(party, "func", party) not in ours)
+
+    @property
+    def own_store(self) -> bool:
+        """The store is the user's own; of ours it is known what it keeps."""
+        return type(self.store) not in (MemoryStore, SQLiteSnapshots)
 
     def watched(self) -> Shop:
         """The shop with a fresh account of which of its lines run."""
@@ -212,7 +214,6 @@ class Shop:
             reconcile=_party(reconcile),
             absent=frozenset(group for group, party in parties.items() if party is None),
             allows=frozenset(allows),
-            reads_all=True,
         )
 
     def fitted(self, scene: Scene) -> Scene:

@@ -40,7 +40,9 @@ class Situations:
     """Every situation that a search has met.
 
     Args:
-        quiet: those that are alike while no flow runs are one; see `quiet_essence`.
+        quiet: those that are alike while no flow runs are one; see `quiet_essence`. Then no flow
+            has read the clock, and all that a flow of ours makes of a deadline is whether it has
+            come. It needs promises that do not look at times.
     """
 
     def __init__(self, stored: Contents, *, quiet: bool) -> None:

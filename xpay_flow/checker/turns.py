@@ -1,12 +1,29 @@
 """What can one flow do in one turn, and what can go wrong with it?
 
-A turn is any number of reads and then one write, with the end that follows it. Others come between
-turns and not within: a read may be put off to just before the write, unless another changes its
-answer meanwhile. For that case a flow has a stale read: it has read, another writes, and it goes on
-with what it has read (see `Turns.stale_read`). A commit that expects a version that is gone changes
-nothing, now or later, so it may be made at once. A handler's call changes nothing that another flow
-reads, so it is made with the write before it. Nothing between two changes leaves a trace, so to die
-is to die right after a change.
+A turn is any number of reads and then one effect that others can see. Others come between turns and
+not within: a read may be put off to just before that effect, unless another step changes its answer
+meanwhile, or the time that the flow reads after it. For that case a flow has a stale read: it has
+read, another takes a step, and it goes on with what it has read (see `Turns.stale_read`). Nothing
+between two changes leaves a trace, so to die is to die right after a change.
+
+What that needs to be true (`Reductions.turns`): a read changes nothing and shows to no promise, and
+a flow depends on nothing but the answers to its effects. Both are so for any flow: what a store
+changes by a read counts as a write, and hidden state is refused. That a flow has begun shows
+where something happens with it, and where time may pass over it: there it is a turn of its own.
+
+More is one turn where flows and store are ours (`Reductions.ends`), and no promise sees who is at
+work, or which delivery is acknowledged:
+
+- A flow begins with its first turn, and ends with the effect before its end; where its reads are
+  stale, its end came as well before the write that made them so.
+- A commit that expects a version that is gone changes nothing, now or later, so it may be made at
+  once. It needs a store that keeps to the contract.
+- No read of ours fails and is then made again; none of our flows is told apart by a time that it
+  reads before another step and commits after it.
+
+And where no promise is the user's (`Reductions.calls`): a handler is called with the write before
+it; after stale reads, a handler's call or a request came as well before the write that made them
+so. It needs promises that see no moment between the two, and make no difference between the orders.
 
 Everything is worked out once for each different situation and then looked up.
 """
@@ -26,6 +43,7 @@ from .bounds import FaultKind, Scene
 from .contents import Answered, Contents, Raised
 from .histories import Histories, Node
 from .outside import Happening
+from .shared_state import SharedState
 from .shop import Shop
 from .story import HANDLER_FAILED, LOST, How, Step
 
@@ -99,19 +117,35 @@ class Turns:
     """The turns of all flows in one scene.
 
     Args:
-        whole: as described above; if not, each effect is a turn of its own, to compare with.
+        whole: reads are in one turn with what follows; if not, each effect is a turn of its own.
+        ends, calls: more is, as described above.
+        faults: the most that can happen at all.
+        shared: what runs of the user's flows share.
     """
 
     def __init__(
-        self, shop: Shop, scene: Scene, contents: Contents, histories: Histories, *, whole: bool
+        self,
+        shop: Shop,
+        scene: Scene,
+        contents: Contents,
+        histories: Histories,
+        *,
+        whole: bool,
+        ends: bool,
+        calls: bool,
+        faults: int,
+        shared: SharedState | None = None,
     ) -> None:
         self._shop, self._scene, self._contents = shop, scene, contents
-        self._histories, self._whole = histories, whole
-        self._ends: dict[tuple[Any, Any], Node] = {}
+        self._histories, self._whole, self._faults = histories, whole, faults
+        self._shared = shared
+        self._ends_join = ends and whole
+        self._calls_join = calls and self._ends_join
+        self._ends: dict[tuple[Any, ...], Node] = {}
         self._ran: dict[tuple[str, str], Ran] = {}
         self._op_keys: dict[int, int] = {}
         self._found: dict[tuple[int, int, int], tuple[int, tuple[Turn, ...]]] = {}
-        self._stale_reads: dict[tuple[int, int, int, int], tuple[Turn, ...]] = {}
+        self._stale_reads: dict[tuple[int, ...], tuple[Turn, ...]] = {}
 
     def of(self, content: int, number: int, now_ms: int, budget: int) -> tuple[Turn, ...]:
         """Every turn of a task, with up to `budget` faults; none if it waits for xPay."""
@@ -122,17 +156,26 @@ class Turns:
             found = self._found[key] = (budget, tuple(self._on(begun)))
         return found[1]
 
-    def stale_read(self, before: int, after: int, number: int, now_ms: int) -> tuple[Turn, ...]:
-        """How a task goes on that had read from `before` when another made `after` of it.
+    def stale_read(
+        self, before: int, after: int, number: int, now_ms: int, later_ms: int
+    ) -> tuple[Turn, ...]:
+        """How a task goes on that had read from `before` when a step made `after` of it.
 
         Only where it makes a difference: elsewhere the read might as well have come after, or
         the whole turn before.
+
+        Args:
+            now_ms, later_ms: the time before and after the step.
         """
-        key = (before, after, number, now_ms)
+        key = (before, after, number, now_ms, later_ms)
         found = self._stale_reads.get(key)
         if found is None:
-            begun = _Begun(before, self._histories.nodes[number], now_ms, 0)
-            found = self._stale_reads[key] = tuple(self._late(begun, after))
+            node = self._histories.nodes[number]
+            if self._ends_join:
+                turns = self._late(_Begun(before, node, now_ms, 0), after)
+            else:
+                turns = self._had_read(_Begun(before, node, now_ms, self._faults), after, later_ms)
+            found = self._stale_reads[key] = tuple(turns)
         return found
 
     def answered(
@@ -151,7 +194,7 @@ class Turns:
         """The number by which a resting task is known: tasks that ended alike are alike."""
         if node.op is not None:
             return node.id
-        return self._ends.setdefault((node.kind, outcome(node.result)), node).id
+        return self._ends.setdefault((node.kind, outcome(node), crash(node)), node).id
 
     # --- reads -------------------------------------------------------------------------------
 
@@ -170,6 +213,10 @@ class Turns:
 
     def _read(self, begun: _Begun) -> Iterator[Turn]:
         done = self._answer(begun.content, begun.node)
+        if done.content != begun.content:
+            # By a store of the user's own.
+            yield from self._committed(begun)
+            return
         read = self._with(begun, done.key, done.value)
         if not self._whole or len(read.steps) > READS_MAX:
             yield from self._rests(read)
@@ -178,6 +225,25 @@ class Turns:
         if self._can(begun, "store"):
             fails = self._with(begun, LOST, _lost(), how="not applied", fault="store")
             yield from self._on(fails) if self._whole else self._rests(fails)
+
+    def _had_read(self, begun: _Begun, after: int, later_ms: int) -> Iterator[Turn]:
+        """The task rests after each read whose answer, or the time after it, is no longer so."""
+        if not isinstance(begun.node.op, READS) or len(begun.steps) > READS_MAX:
+            return
+        done, then = self._answer(begun.content, begun.node), self._answer(after, begun.node)
+        if done.content != begun.content:
+            return
+        ways: list[tuple[Any, Any, How, FaultKind | None]] = [(done.key, done.value, "done", None)]
+        if self._can(begun, "store"):
+            ways.append((LOST, _lost(), "not applied", "store"))
+        for key, value, how, fault in ways:
+            read = self._with(begun, key, value, how=how, fault=fault)
+            later = self._histories.step(begun.node, key, value, later_ms)
+            stale = read.node is not later or (fault is None and then.key != done.key)
+            if stale:
+                late = attrs.evolve(read, content=after, steps=())
+                yield attrs.evolve(late.turn(self.rest(read.node)), early=read.steps)
+            yield from self._had_read(read, after, later_ms)
 
     def _late(self, begun: _Begun, after: int) -> Iterator[Turn]:
         while isinstance(begun.node.op, READS) and len(begun.steps) <= READS_MAX:
@@ -195,9 +261,11 @@ class Turns:
             turns: Iterator[Turn] = iter([late.turn(self.rest(node))])
         elif isinstance(node.op, Commit | RunInTransaction):
             turns = self._lost_race(late)
-        else:
+        elif node.op is None or self._calls_join:
             # To end, to call a handler or to call xPay came as well before the other's write.
             return
+        else:
+            turns = iter([late.turn(self.rest(node))])
         for turn in turns:
             yield attrs.evolve(turn, early=read.steps)
 
@@ -248,6 +316,9 @@ class Turns:
         key = (op.name, repr(op.payment))
         if key not in self._ran:
             self._ran[key] = self._shop.ran(op)
+            if self._shared is not None:
+                # What a handler has is its own affair.
+                self._shared.note()
         return self._ran[key]
 
     def _after(self, begun: _Begun, *, rests: bool = False) -> Iterator[Turn]:
@@ -255,15 +326,15 @@ class Turns:
         node = begun.node
         if begun.changed and self._can(begun, "death"):
             yield self._dead(begun)
-        if isinstance(node.op, RunHandler) and self._whole and not rests:
+        if isinstance(node.op, RunHandler) and self._calls_join and not rests:
             yield from self._called(begun)
         else:
             yield from self._rests(begun)
 
     def _rests(self, begun: _Begun) -> Iterator[Turn]:
-        """Others may come, unless it has ended: then it does so at once."""
+        """Others may come, unless it has ended and nothing waits for that."""
         node = begun.node
-        if node.op is None and (self._whole or node.kind.group not in AWAITED):
+        if node.op is None and (self._ends_join or node.kind.group not in AWAITED):
             yield from self._ended(begun)
         else:
             yield begun.turn(self.rest(node))
@@ -288,7 +359,7 @@ class Turns:
         customer, who has left. That is no fault.
         """
         node = begun.node
-        end = outcome(node.result)
+        end = outcome(node)
         step = Step(what="ends", kind=node.kind, before=self.rest(node), answer=end, note=f"{end}")
         received = tuple(ending(node))
         yield self._end(begun, step, received)
@@ -370,22 +441,28 @@ def ending(node: Node, *, received: bool = True) -> Iterator[Happening]:
         yield ("crashed", error)
     if not received:
         return
-    if node.kind.group == "webhook" and outcome(node.result) == 200:
+    if node.kind.group == "webhook" and outcome(node) == 200:
         yield ("delivery", node.kind.subject, "acknowledged")
     elif isinstance(node.result, Checkout) and node.result.x_intent_id:
         yield ("reachable", int(node.result.x_intent_id.removeprefix("in_")))
 
 
 def crash(node: Node) -> str | None:
-    """An error that is none of ours, or any that an endpoint lets out."""
+    """An error that is none of ours, or any that our endpoint lets out."""
     error = node.result.error if isinstance(node.result, Raised) else None
-    if error is None or (isinstance(error, XPayFlowError) and node.kind.group != "webhook"):
+    if (
+        error is None
+        or node.kind.own
+        or (isinstance(error, XPayFlowError) and node.kind.group != "webhook")
+    ):
         return None
     return f"{node.kind.name}: {type(error).__name__}: {error}"
 
 
-def outcome(result: Any) -> Any:
+def outcome(node: Node) -> Any:
     """How a task ended, as seen from outside."""
+    result = node.result
     if isinstance(result, Raised):
-        return type(result.error).__name__
+        name = type(result.error).__name__
+        return f"500, {name}: {result.error}" if node.kind.own else name
     return result if isinstance(result, Checkout) else getattr(result, "status", None)

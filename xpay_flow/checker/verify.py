@@ -9,6 +9,7 @@ from functools import partial
 import attrs
 
 from .bounds import BOUNDS, DEFAULT, Bound, Scene
+from .cross_check import FAULTS_MAX, PAIR, SECONDS_MAX, Compared, CrossChecked, small
 from .engine import Count
 from .explore import Search, uncollected
 from .live import confirm
@@ -16,6 +17,7 @@ from .own import Own
 from .parked import release_threads
 from .processes import in_processes
 from .promises import Promises, promises_of, refuse_unknown
+from .reductions import Reductions
 from .shop import Shop
 from .slicing import sliced
 from .targets import Target, shop_of
@@ -61,6 +63,7 @@ def check(
             searched = tuple(checking.scenes(bound, progress, jobs))
     finally:
         release_threads()
+        checking.give_back()
     return Result(
         bound=bound,
         searched=searched,
@@ -69,6 +72,34 @@ def check(
         without=tuple(sorted(without)),
         hoped_for={promise.name: promise.sentence for promise in _hopes(promises, without)},
     )
+
+
+def cross_check(
+    target: Target = None,
+    bound: Bound = DEFAULT,
+    *,
+    own: Iterable[Own] = (),
+    without: Collection[str] = (),
+    seconds: float = SECONDS_MAX,
+) -> CrossChecked:
+    """Search the scenes of a bound with no fault, and with one, with and without reductions.
+
+    Args:
+        target, own, without: as for `check`.
+        seconds: end after so many.
+
+    Raises:
+        HiddenState: as in `check`.
+    """
+    shop, theirs = shop_of(target)
+    faults = min(bound.faults, FAULTS_MAX)
+    checking = Checking(shop.shortened(faults).watched(), (*theirs, *own), frozenset(without))
+    try:
+        with uncollected():
+            return CrossChecked(compared=tuple(checking.compared(bound, seconds)))
+    finally:
+        release_threads()
+        checking.give_back()
 
 
 def _deepened(
@@ -129,11 +160,37 @@ class Checking:
                 faults = found.violation.faults - 1
             yield found
 
+    def compared(self, bound: Bound, seconds: float = SECONDS_MAX) -> Iterator[Compared]:
+        """Every scene with no fault, and then with one, with all reductions and with none."""
+        ends = time.monotonic() + seconds
+        for faults in range(min(bound.faults, FAULTS_MAX) + 1):
+            for scene in map(self.shop.fitted, bound.scenes):
+                left = max(ends - time.monotonic(), 0.0) / 2
+                within = small(bound, faults, left)
+                found = [self.searched(scene, within, reductions) for reductions in PAIR]
+                broken = [f.violation.faults if f.violation else None for f in found]
+                yield Compared(
+                    scene=scene.name,
+                    faults=faults,
+                    verdict=found[0].verdict,
+                    plain=found[1].verdict,
+                    faults_found=(broken[0], broken[1]),
+                )
+
+    def searched(self, scene: Scene, bound: Bound, reductions: Reductions) -> Searched:
+        """What a search of a scene shows, as it is found."""
+        self.give_back()
+        promises = self.promises(scene)
+        search = Search(self.shop, scene, bound, reductions=reductions, promises=promises)
+        found = search.run()
+        search.forget()
+        return found
+
     def scene(self, scene: Scene, bound: Bound, progress: Watch | None) -> Searched:
         """What one scene shows; a broken promise with its trace as live code shows it."""
         scene = self.shop.fitted(scene)
         promises = self.promises(scene)
-        self.shop.store.restore(self.empty)
+        self.give_back()
         watch = None if progress is None else _watch(scene, progress)
         search = Search(self.shop, scene, bound, promises=promises, watch=watch)
         found = search.run()
@@ -142,8 +199,12 @@ class Checking:
             at = (self.shop, scene, self.empty, promises)
             violation = sliced(confirm(found.violation, *at), *at)
             found = attrs.evolve(found, violation=violation)
-        self.shop.store.restore(self.empty)
+        self.give_back()
         return found
+
+    def give_back(self) -> None:
+        """The store is as it was before the check; whatever ends a check, this comes last."""
+        self.shop.store.restore(self.empty)
 
     def _searched_here(self, found: Searched, bound: Bound) -> Searched:
         """The scene searched here, if it was searched elsewhere and there is a story to show."""

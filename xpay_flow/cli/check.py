@@ -17,6 +17,7 @@ from xpay_flow.checker.replaying import replayed
 from xpay_flow.checker.report import report_html
 from xpay_flow.checker.verdict import Result
 from xpay_flow.checker.verify import check as search
+from xpay_flow.checker.verify import cross_check as compare
 
 from .needs import click
 from .searching import watched
@@ -58,6 +59,12 @@ SHIPPED = "xpay_flow.checker.targets:shipped"
 @click.option("--seconds", type=click.FloatRange(min=0), help="End after so many seconds.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, help="Search in so many processes.")
 @click.option(
+    "--cross-check",
+    "crossed",
+    is_flag=True,
+    help="Also search a small bound without reductions, and compare.",
+)
+@click.option(
     "--store",
     metavar="URL",
     help="Check the contract of this store instead: a URL, or MODULE:NAME of a class or function.",
@@ -83,6 +90,7 @@ def check(
     without: tuple[str, ...],
     seconds: float | None,
     jobs: int,
+    crossed: bool,
     store: str | None,
     as_json: bool,
     mermaid: bool,
@@ -108,7 +116,20 @@ def check(
         click.echo(result.violation.as_mermaid(), err=aside)
     if isinstance(result, Result):
         _write(result, target, report, emit_test)
+        if crossed:
+            _cross_check(target, result.bound, without, err=aside or as_json)
     sys.exit(EXIT_CODES[result.verdict])
+
+
+def _cross_check(target: str | None, bound: Bound, without: tuple[str, ...], *, err: bool) -> None:
+    """Print whether the search without reductions agrees; end with 2 if it does not."""
+    try:
+        found = compare(target, bound, without=without)
+    except HiddenState as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(found.as_text(), err=err)
+    if not found.agrees:
+        sys.exit(2)
 
 
 def _check_store(target: str, faults: int | None, seconds: float | None) -> ContractResult:

@@ -60,7 +60,7 @@ def _webhook(name: str, bug: Any, ref: str = "") -> Mutant:
         promise=REFUSED,
         faults=0,
         scene=EVENTS,
-        expects="when run again",
+        expects="which outlives it",
         make=made,
         reference=ref,
     )

@@ -56,8 +56,6 @@ class Played:
 
 def why_not(made: Shop) -> str:
     """Why the machine cannot run a shop; nothing if it can."""
-    if made.reads_all:
-        return "written by hand, and the machine runs flows"
     if made.respond is not answering:
         return "its endpoint is its own, and the machine calls ours"
     ours = (flows.start_checkout, flows.send_to_checkout, flows.deliver, flows.reconcile)

@@ -134,6 +134,7 @@ def check_stateless(
                 faults = found.violation.faults - 1
     finally:
         release_threads()
+        emptied()
     return StatelessResult(
         bound=bound,
         searched=tuple(searched),

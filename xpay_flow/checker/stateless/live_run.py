@@ -236,7 +236,7 @@ class LiveRun:
             happens, how = lost, "not applied"
         for happening in happens:
             self._happens(happening)
-        end, kind = outcome(task.node.result), task.kind
+        end, kind = outcome(task.node), task.kind
         ends = Step(what="ends", kind=kind, before=task.token, answer=end, how=how, note=f"{end}")
         self._add_step(ends)
         del self._tasks[process]

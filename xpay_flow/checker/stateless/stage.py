@@ -114,7 +114,7 @@ class Watching(Contents):
     """What the store holds now, by number, for a look from outside."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(cast(SnapshotStore, Standing(store)), alike=False)
+        super().__init__(cast(SnapshotStore, Standing(store)), alike=False, whole=True)
 
     def look(self) -> int:
         """The number of what the store holds."""
