@@ -322,6 +322,7 @@ def never_ends(ports: PlainPorts) -> None:
 
 def test_threads_are_few_and_a_run_outlives_its_thread() -> None:
     """Of many waiting runs only some keep a thread; the others are run again when needed."""
+    release_threads()
     before = threading.active_count()
     flows = [plain(reads_twice)(str(n)) for n in range(3 * THREADS_MAX)]
     for flow in flows:

@@ -42,13 +42,13 @@ class SharedState:
         self._places = {
             name: value for name, value in _places(functions) if name not in frozenset(allows)
         }
-        self._before = self._look()
+        self._before = self.look()
         self._looks = 0
 
     def note(self) -> None:
         """What has changed since the last look was another's to change."""
         if self._places:
-            self._before = self._look()
+            self._before = self.look()
 
     def refuse_changes(self, who: str) -> None:
         """Refuse what has changed since the last look.
@@ -59,7 +59,7 @@ class SharedState:
         self._looks += 1
         if not self._places or (self._looks > LOOKS_MAX and self._looks % LOOKS_EVERY):
             return
-        before, self._before = self._before, self._look()
+        before, self._before = self._before, self.look()
         for name, seen in self._before.items():
             if seen != before[name]:
                 raise HiddenState(
@@ -67,7 +67,13 @@ class SharedState:
                     f"process does not. Keep it in the store, or declare it: allows={{{name!r}}}"
                 )
 
-    def _look(self) -> dict[str, Hashable]:
+    def values(self) -> Iterator[tuple[str, Any]]:
+        """What is at each place now, by name."""
+        for name, get in self._places.items():
+            yield name, get()
+
+    def look(self) -> dict[str, Hashable]:
+        """What each place holds now."""
         return {name: _seen(get(), [VALUES_MAX], ()) for name, get in self._places.items()}
 
 
