@@ -5,7 +5,9 @@ The URL, or an engine of your own, may override all of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from importlib import import_module
@@ -22,6 +24,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from xpay_flow.errors import ConfigurationError, MissingExtra
 from xpay_flow.stores.shares import CONNECTIONS, CONNECTIONS_BEHIND_POOLER, CONNECTIONS_MIN
 from xpay_flow.stores.sqlite_durability import keep_commits, write_ahead
+from xpay_flow.stores.sqlite_file import Identity, identity, make_private, refuse_another_file
 
 from . import pooler
 from .columns import MYSQL
@@ -200,12 +203,21 @@ def _made(create: Any, where: Place, *, patient: bool = False, **options: Any) -
         options["isolation_level"] = "READ COMMITTED"
     arguments = _driver_options(where, patient)
     try:
-        return create(url, connect_args=arguments, hide_parameters=True, **options)
+        engine = create(url, connect_args=arguments, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(driver, "mysql" if url.get_backend_name() in MYSQL else "sqlalchemy")
         raise MissingExtra(error.name or driver, extra) from error
     except (ArgumentError, TypeError) as error:
         raise ConfigurationError(f"the URL of the database cannot be used: {error}") from None
+    if url.get_backend_name() == "sqlite":
+        event.listen(getattr(engine, "sync_engine", engine), "do_connect", _make_private)
+    return engine
+
+
+def _make_private(_: object, __: object, arguments: list[Any], ___: object) -> None:
+    # What is no path is made by nothing of ours.
+    if arguments and not str(arguments[0]).startswith(("file:", ":")):
+        make_private(arguments[0])
 
 
 def asyncpg_connect(where: Place, engine: Engine) -> Callable[[], Awaitable[Any]]:
@@ -307,6 +319,20 @@ def _watch(engine: Engine) -> None:
 
     if dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+        _keep_to_its_file(engine)
+
+
+def _keep_to_its_file(engine: Engine) -> None:
+    """Give out no connection to a file that was removed or replaced: what it writes is lost."""
+    path, opened = os.path.abspath(engine.url.database or ""), list[Identity]()
+
+    @event.listens_for(engine, "checkout")
+    def look(*_: object) -> None:
+        if opened:
+            refuse_another_file(path, opened[0])
+        else:
+            with suppress(OSError):  # Such as a URI of SQLite's own.
+                opened.append(identity(path))
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

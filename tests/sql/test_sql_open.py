@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +287,45 @@ def test_the_sqlite_file_is_as_durable_as_the_other_stores(tmp_path: Path) -> No
         ]
     engine.dispose()
     assert ["wal", 2, 1] == found
+
+
+def _remove(path: Path) -> None:
+    for file in path.parent.iterdir():
+        file.unlink()
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("other.db")
+    migrating.upgrade(f"sqlalchemy+sqlite:///{other}")
+    other.replace(path)
+
+
+@pytest.mark.parametrize("act", [_remove, _replace])
+def test_a_file_that_was_removed_or_replaced_is_not_written_to(
+    act: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """Reads and commits fail in words, as in the store without SQLAlchemy."""
+    path = tmp_path / "payments.db"
+    url = f"sqlalchemy+sqlite:///{path}"
+    migrating.upgrade(url)
+    with SQLAlchemyStore.from_url(url) as store:
+        first = put(store, b.attempt())
+        act(path)
+        for call in (
+            lambda: store.commit(b.next_change(first, b.paid())),
+            lambda: store.load(first.key),
+            lambda: store.reader().history(first.key),
+        ):
+            with pytest.raises(StoreUnavailable, match="while it was open"):
+                call()
+
+
+def test_a_file_that_is_made_by_an_upgrade_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Others on the machine cannot read the customers' data, whatever the umask."""
+    path = tmp_path / "payments.db"
+    before = os.umask(0)
+    try:
+        migrating.upgrade(f"sqlalchemy+sqlite:///{path}")
+    finally:
+        os.umask(before)
+    assert 0o600 == path.stat().st_mode & 0o777

@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 from xpay_flow.errors import ConfigurationError, StoreUnavailable, quoted
 from xpay_flow.events import EventIdentity
@@ -34,6 +33,7 @@ from .rows import (
     intent_row,
 )
 from .sqlite_durability import keep_commits, write_ahead
+from .sqlite_file import identity, make_private, refuse_another_file
 from .sqlite_handler_guard import alone_with
 from .sqlite_pool import OPENING_WAIT_S, WAIT_S, Pool
 from .sqlite_schema import is_our_file, migrate
@@ -210,7 +210,7 @@ class SQLiteStore(SQLiteReader):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = _usable(path)
         _prepare(self._path)
-        check = partial(_refuse_another_file, str(self._path), _identity(self._path))
+        check = partial(refuse_another_file, str(self._path), identity(str(self._path)))
         super().__init__(Pool(partial(_connect, self._path, "rw"), check))
         # A webhook waits for one handler at most, and handlers wait for each other.
         self._cut_offs = CutOffs()
@@ -352,38 +352,9 @@ def _usable(path: str | os.PathLike[str]) -> Path:
     return found
 
 
-# Which file it is, whatever its name.
-_Identity: TypeAlias = tuple[int, int]
-
-
-def _identity(path: str | Path) -> _Identity:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
-
-
-def _refuse_another_file(path: str, opened: _Identity) -> None:
-    try:
-        if _identity(path) == opened:
-            return
-        what = "was replaced by another"
-    except OSError:
-        what = "is gone"
-    raise StoreUnavailable(
-        f"the file {quoted(path)} {what} while it was open, and what is written now would be lost: "
-        "put it back, or start this process anew"
-    )
-
-
-def _make_private(path: Path) -> None:
-    """A new file is for its owner alone; SQLite gives its companions the same rights."""
-    # What cannot be made, SQLite explains; what is there keeps its rights.
-    with suppress(OSError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
 def _prepare(path: Path) -> None:
     """Make the database, or bring it up to date."""
-    _make_private(path)
+    make_private(str(path))
     try:
         connection = _connect(path, "rwc", OPENING_WAIT_S)
         try:
