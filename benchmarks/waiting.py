@@ -154,11 +154,11 @@ async def _post(port: int, order: Order) -> int:
     headers = (*order.headers, ("host", HOST), ("content-length", str(len(order.body))))
     lines = [f"POST {PATH} HTTP/1.1", "connection: close"]
     lines += [f"{name}: {value}" for name, value in headers]
-    answer = await _asked(port, "\r\n".join([*lines, "", ""]).encode() + order.body)
+    answer = await _response(port, "\r\n".join([*lines, "", ""]).encode() + order.body)
     return int(answer.split(b" ", 2)[1])
 
 
-async def _asked(port: int, request: bytes) -> bytes:
+async def _response(port: int, request: bytes) -> bytes:
     async with asyncio.timeout(_ANSWER_S):
         reader, writer = await asyncio.open_connection(HOST, port)
         try:
@@ -176,7 +176,7 @@ async def _shown(
     for order in given:
         path = f"{PREFIX}/payment-status?xpay_intent_id={order.x_intent_id}&wait={WAIT_S}"
         request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
-        customer = asyncio.ensure_future(_asked(shows, request))
+        customer = asyncio.ensure_future(_response(shows, request))
         await asyncio.sleep(_BEGINS_S)
         if customer.done():
             raise Refused(f"a customer could not wait: {customer}")
