@@ -145,4 +145,4 @@ def test_the_flow_of_the_project_is_used(world: World) -> None:
     assert isinstance(world.flow, Flow)
     with override_settings(ROOT_URLCONF=kit.urlconf(path("admin/", admin.site.urls))):
         page = redeliver_handlers(client).content.decode()
-    assert "must stand in the URLconf" in page
+    assert "in the URLconf must be there, for one flow" in page

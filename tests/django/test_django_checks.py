@@ -28,8 +28,8 @@ GOOD: dict[str, Any] = {
 LIVE: dict[str, Any] = {
     "MODE": "live",
     "PUBLIC_KEY": "pk_9f8e7d6c5b4a3210",
-    "PRIVATE_KEY": "sk_0123456789abcdef",
-    "WEBHOOK_SECRETS": ["whsec_0123456789abcdef0123456789"],
+    "PRIVATE_KEY": "sk_8d21b6f05e9cab37",
+    "WEBHOOK_SECRETS": ["whsec_4d9e1c7b2a8f60355e9cab37"],
 }
 
 
