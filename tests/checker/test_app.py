@@ -32,6 +32,7 @@ TEETH = [
     ("small:asgi_check_then_act", 0, "twice", ONCE),
     ("small:wsgi_two_commits", 0, "twice", ONCE),
     ("small:asgi_remembered_in_memory", 0, "twice", ONCE),
+    ("small:asgi_remembered_by_receipt", 0, "twice", ONCE),
     ("small:wsgi_workers_without_a_claim", 0, "twice", ONCE),
     ("small:asgi_fulfil_then_save", 0, "twice", ONCE),
     ("small:asgi_late_failure_wins", 0, "failed-then-paid", ONCE),

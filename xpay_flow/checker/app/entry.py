@@ -121,6 +121,8 @@ def check_app(
     def work(pipe: Connection, *, warm: bool) -> None:
         try:
             pipe.send(_Check(what, bound or AppBound(), tuple(scenes), pipe, warm=warm).run(replay))
+        except (BrokenPipeError, KeyboardInterrupt):
+            pass  # no one waits for the result any more
         except Exception as error:
             if not isinstance(error, XPayFlowError | _Remembered):
                 traceback.print_exc()
@@ -138,9 +140,11 @@ class _Remembered(Exception):
 
 def _result_of(number: int, pipe: Connection, progress: Watch | None) -> AppResult:
     """What the process that checks sends, until its result comes."""
+    hangs = False
     try:
         while True:
             if not pipe.poll(PIECE_S_MAX):
+                hangs = True
                 raise ConfigurationError("the check has come to a standstill")
             message = pipe.recv()
             if isinstance(message, AppProgress):
@@ -153,8 +157,9 @@ def _result_of(number: int, pipe: Connection, progress: Watch | None) -> AppResu
     except EOFError:
         raise ConfigurationError("the process that checks has ended by itself") from None
     finally:
+        # It ends as soon as it wants to send more, and removes what it has made.
         pipe.close()
-        ended(number, kill=True)
+        ended(number, kill=hangs)
 
 
 def verify_app(app: Any, **options: Any) -> Callable[[], None]:
@@ -368,8 +373,9 @@ class _Check:
         status = next((s.status for s in run.steps if s.status), 0)
         if not 200 <= status < 300:
             hint = ", is the secret right?" if status in (400, 401, 403) else ""
+            answers = f"answers {status}" if status else "gives no answer"
             raise ConfigurationError(
-                f"the app answers {status} to a plain success for {stage.order.in_words()} at "
+                f"the app {answers} to a plain success for {stage.order.in_words()} at "
                 f"{stage.webhook}{hint} {_last_lines(stage.served.errors)}"
             )
 

@@ -210,7 +210,7 @@ class _SceneSearch:
         known = self._labels[self._depth : self._depth + 1]
         if known and known[0][:2] == move[:2]:
             if known[0] != move:
-                raise Diverged(f"{known[0][2]} the last time, and now {label}")
+                raise Diverged(f"{_words(known[0][2])} the last time, and now {_words(label)}")
         else:
             self._labels[self._depth :] = [move]
         self._depth += 1
@@ -311,6 +311,11 @@ def replayed(stage: Stage, scene: Scene, moves: Sequence[tuple[str, str]]) -> Co
         moves=tuple(moves),
         confirmed=True,
     )
+
+
+def _words(label: Any) -> str:
+    process, act, point = label
+    return f"{process} {act} {' '.join(point or ())}"
 
 
 def _cost(found: Counterexample) -> tuple[int, int]:
