@@ -61,10 +61,10 @@ SHOP = """
 """
 
 
-def paid(path: Path, *order_ids: str) -> None:
+def paid(path: Path, *order_ids: str, **settings: str) -> None:
     """Orders that are paid in the store, with handler calls that are due."""
     with SQLiteStore(path) as store:
-        world = World(store)
+        world = World(store, **settings)
         for order_id in order_ids:
             world.xpay.pay(world.start_checkout(order_id).x_intent_id or "")
         world.deliver_webhooks()
@@ -114,6 +114,19 @@ def test_worker_store_is_the_one_of_flow_open_without_a_url(
     assert 0 == result.exit_code
     assert ["done"] == outbox(db, "order-1")
     assert not Path("another.db").exists()
+
+
+@pytest.mark.parametrize("factory", ["make_flow", "make_async_flow"])
+def test_worker_names_unserved_work_at_its_start(
+    factory: str, shop: str, db: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Work of an account that no setting names is an error in the log, and stays due."""
+    paid(db, "order-9", account="another")
+    assert 0 == work(f"{shop}:{factory}").exit_code
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "xpay_flow.background"]
+    assert "belong to sandbox/another, which no setting names" in line
+    assert ["done"] == outbox(db, "order-1")
+    assert ["pending"] == outbox(db, "order-9")
 
 
 # --- one pass --------------------------------------------------------------------------------
