@@ -114,20 +114,15 @@ class StoreMachine(RuleBasedStateMachine):
         )
         self._commit(change(record, record.with_entry(after)))
 
-    @rule(
-        data=st.data(),
-        reconcile_at_ms=st.none() | TIMES_MS,
-        due_set_ms=st.none() | TIMES_MS.map(lambda at_ms: at_ms + CLOCK_SKEW_MS),
-    )
-    def reconcile(
-        self, data: st.DataObject, reconcile_at_ms: int | None, due_set_ms: int | None
-    ) -> None:
+    @rule(data=st.data(), reconcile_at_ms=st.none() | TIMES_MS, ahead=st.booleans())
+    def reconcile(self, data: st.DataObject, reconcile_at_ms: int | None, ahead: bool) -> None:
         record = self._some_version(data)
         reconciled = attrs.evolve(
             record,
             reconcile_count=record.reconcile_count + 1,
             reconcile_at_ms=reconcile_at_ms,
-            due_set_ms=due_set_ms,
+            # By a clock that is not believed at some of the moments that are compared.
+            due_set_ms=b.NOW_MS + CLOCK_SKEW_MS if ahead else None,
         )
         self._commit(change(record, reconciled))
 
