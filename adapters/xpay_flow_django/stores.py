@@ -25,9 +25,9 @@ from xpay_flow.stores.codec import is_a_name
 from xpay_flow.stores.cut_off import CutOffs
 from xpay_flow.stores.turns import Turns
 
-from . import reading
+from . import notifications, reading
 from .check_database import ForCheck, for_check
-from .conf import database_alias
+from .conf import database_alias, is_behind_pooler
 from .database import Database
 from .row_lock import RecordLock, orphaned
 from .writing import LostRace, put, put_many, put_with
@@ -207,6 +207,26 @@ class DjangoStore:
         found = partial(reading.due, work, now_ms, limit, self._database.alias, realms)
         return self._database.read(found)
 
+    @property
+    def can_report(self) -> bool:
+        """See `xpay_flow.ports.ChangeReporting`: on PostgreSQL."""
+        return self._database.is_postgresql
+
+    @property
+    def can_listen(self) -> bool:
+        """See `xpay_flow.ports.ChangeReporting`: with psycopg 3, and no pooler in between."""
+        if not self.can_report or is_behind_pooler():
+            return False
+        return notifications.can_listen(self._database.alias)
+
+    def report(self, digests: Sequence[str]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        self._database.read(partial(notifications.report, digests, self._database.alias))
+
+    def listen(self, reported: Callable[[str], None], stopping: Callable[[], bool]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`."""
+        notifications.listen(reported, stopping, self._database.alias)
+
     def reader(self) -> DjangoReader:
         """The same records; the database refuses to write while they are read."""
         return DjangoReader(self._database)
@@ -235,6 +255,15 @@ class AsyncDjangoStore(AwaitedStore[DjangoStore]):
         self, function: Callable[P, T], *args: P.args, **options: P.kwargs
     ) -> T:
         return await _call(function, *args, **options)
+
+    async def listen(self, reported: Callable[[str], None], stopping: Callable[[], bool]) -> None:
+        """See `xpay_flow.ports.ChangeReporting`; in a thread that no query of Django's needs."""
+        ended: list[bool] = []
+        try:
+            listen = sync_to_async(self._store.listen, thread_sensitive=False)
+            await listen(reported, lambda: bool(ended) or stopping())
+        finally:
+            ended.append(True)
 
     def lock(self, key: str) -> AbstractAsyncContextManager[bool]:
         """See `xpay_flow.ports.RowLocking`."""
