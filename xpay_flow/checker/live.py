@@ -45,7 +45,7 @@ def confirm(
     Raises:
         HiddenState: it ends otherwise, so the code depends on something that is not an answer.
     """
-    shop.store.restore(empty)
+    shop.put_back(empty)
     first = Outside(reports_creation=scene.reports_creation)
     promises = promises or promises_of(scene)
     changes = violation.promise in promises.change_checks

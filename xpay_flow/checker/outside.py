@@ -110,6 +110,7 @@ class Outside:
         reports_creation: xPay sends `intent.created`.
         key: which of the shop's webhook secrets xPay signs with.
         crashed: an error that escaped from a flow and is none of ours.
+        unrepeatable: why a handler that was called cannot be repeated.
     """
 
     now_ms: int = START_MS
@@ -121,6 +122,7 @@ class Outside:
     reports_creation: bool = False
     key: int = 0
     crashed: str = ""
+    unrepeatable: str = ""
 
     def intent(self, number: int) -> XIntent:
         return self.intents[number - 1]
@@ -178,6 +180,10 @@ def _crashed(outside: Outside, error: str) -> Outside:
     return attrs.evolve(outside, crashed=error)
 
 
+def _unrepeatable(outside: Outside, why: str) -> Outside:
+    return attrs.evolve(outside, unrepeatable=why)
+
+
 def _refunded(outside: Outside, number: int, part: int) -> Outside:
     refunds = min(part, 2)
     after = outside.with_intent(attrs.evolve(outside.intent(number), refunds=refunds))
@@ -222,6 +228,7 @@ HAPPENINGS: dict[str, Callable[..., Outside]] = {
     "reachable": _reachable,
     "called": Outside.with_call,
     "crashed": _crashed,
+    "unrepeatable": _unrepeatable,
 }
 
 

@@ -87,8 +87,12 @@ def performed(
         answer = response if how == "done" else NoAnswer(NO_ANSWER)
         return Performed(answer=answer, outside=now if how == "not applied" else after)
     if isinstance(op, RunHandler):
+        why = shop.unrepeatable(op) if how == "done" else ""
         ran = shop.ran(op) if how == "done" else Ran("failed", HANDLER_FAILED)
-        return Performed(answer=ran, outside=called(op, ran, now))
+        after = called(op, ran, now)
+        if ran.outcome == "done" and why:
+            after = world.happened(after, ("unrepeatable", why))
+        return Performed(answer=ran, outside=after)
     if how == "not applied" and fault == "store":
         return Performed(answer=lost(), outside=now)
     answer = effect_answer(op, seat, shop, fails=fault == "handler")

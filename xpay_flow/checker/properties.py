@@ -177,6 +177,12 @@ def redirects_are_read_only(view: View) -> str | None:
 
 
 @promise
+def handlers_can_be_repeated(view: View) -> str | None:
+    """A handler that is called again under its key, however far it had come, leaves the same."""
+    return view.outside.unrepeatable or None
+
+
+@promise
 def hostile_bytes_cause_one_error(view: View) -> str | None:
     """No error that is none of ours escapes, and none at all from the webhook's endpoint."""
     return view.outside.crashed or None

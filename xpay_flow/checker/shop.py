@@ -45,7 +45,10 @@ from .hidden import HiddenState
 from .oversight import Oversight
 from .plain import AnyFlow as AnyFlow
 from .plain import plain
+from .repeating import Copy, unrepeatable
+from .shared_state import SharedState
 from .sqlite_snapshots import SQLiteSnapshots
+from .theirs import raised_at
 
 WITHIN = (
     "handlers within the store's transaction are not called; "
@@ -94,6 +97,10 @@ class Shop:
         absent: parties that this shop does not have. One without a worker fulfils orders itself.
         allows: hidden inputs that its code may take all the same; see `guard`.
         coverage: notes which lines of the user's code run.
+        tries_repeats: handlers are tried twice under one key; see `repeating`.
+        world: what handlers can name, as it was before the check.
+        repeats: what that has shown, by the name of the handler.
+        troubles: handlers that raised or are missing, with what to do, by name.
     """
 
     store: SnapshotStore
@@ -112,6 +119,10 @@ class Shop:
     absent: frozenset[Group] = frozenset()
     allows: frozenset[str] = frozenset()
     coverage: Coverage = attrs.Factory(Coverage)
+    tries_repeats: bool = False
+    world: Copy | None = attrs.field(default=None, eq=False, repr=False)
+    repeats: dict[str, str] = attrs.field(factory=dict[str, str], eq=False, repr=False)
+    troubles: dict[str, str] = attrs.field(factory=dict[str, str], eq=False, repr=False)
 
     @property
     def own_parties(self) -> tuple[Callable[..., object], ...]:
@@ -134,7 +145,20 @@ class Shop:
     def watched(self) -> Shop:
         """The shop with a fresh account of which of its lines run."""
         functions = (*self.own_parties, *self.handlers.values())
-        return attrs.evolve(self, coverage=Coverage(functions))
+        return attrs.evolve(
+            self,
+            coverage=Coverage(functions),
+            tries_repeats=True,
+            world=Copy(SharedState(self.handlers.values())),
+            repeats=dict[str, str](),
+            troubles=dict[str, str](),
+        )
+
+    def put_back(self, snapshot: Any) -> None:
+        """The store as in the snapshot, and what handlers can name as before the check."""
+        self.store.restore(snapshot)
+        if self.world is not None:
+            self.world.put_back()
 
     def oversight(self) -> Oversight:
         """To be entered while code of the user's runs."""
@@ -255,21 +279,44 @@ class Shop:
         context = attrs.evolve(self.context, settings=settings, tries=repeat(None))
         return attrs.evolve(self, context=context, replaced=(*self.replaced, note))
 
+    def unrepeatable(self, op: RunHandler) -> str:
+        """Why this handler cannot be repeated, tried once; nothing if it can."""
+        handler = self.handlers.get(op.name)
+        if handler is None or not self.tries_repeats:
+            return ""
+        if op.name not in self.repeats:
+
+            def call() -> tuple[str, str]:
+                # Which lines run in a trial is no matter.
+                ran = self._ran(op, Oversight(self.allows, Coverage()))
+                return ran.outcome, ran.error
+
+            found = unrepeatable(handler, call)
+            if found is None:
+                return ""
+            self.repeats[op.name] = found and f"{op.name} cannot be repeated: {found}"
+        return self.repeats[op.name]
+
     def ran(self, op: RunHandler) -> Ran:
         """The user's real handler, called."""
+        return self._ran(op, self.oversight())
+
+    def _ran(self, op: RunHandler, oversight: Oversight) -> Ran:
         if op.name in self.transactional:
             return Ran("failed", ONLY_IN_TRANSACTION)
         handler = self.handlers.get(op.name)
         if handler is None:
+            self.troubles[op.name] = f"{op.name} is missing: register one, @flow.{op.name}"
             return Ran("missing")
         try:
-            with self.oversight():
+            with oversight:
                 returned = handler(op.payment)
                 if inspect.iscoroutine(returned):
                     asyncio.run(returned)
         except HiddenState:
             raise
         except Exception as error:
+            self.troubles[op.name] = f"{op.name} raised {error_text(error)}{raised_at(error)}"
             return Ran("failed", error_text(error))
         return Ran("done")
 

@@ -6,7 +6,16 @@ from typing import Any, Literal, cast
 
 import attrs
 
-from xpay_flow.effects import Commit, Due, Exchange, History, Load, RunHandler, RunInTransaction
+from xpay_flow.effects import (
+    Commit,
+    Due,
+    Exchange,
+    History,
+    Load,
+    Ran,
+    RunHandler,
+    RunInTransaction,
+)
 from xpay_flow.flows import Checkout
 from xpay_flow.records import Record
 
@@ -94,7 +103,7 @@ class Step:
             case Exchange():
                 return str(getattr(self.answer, "status", f"no answer ({self.how})"))
             case RunHandler() | RunInTransaction():
-                return str(self.answer.outcome)
+                return _ended(self.op.name, self.answer)
             case Commit():
                 return "written" if self.answer else "lost the race"
             case _:
@@ -157,6 +166,13 @@ class Step:
             if self.what == "ends":
                 return who, caller
         return who, who
+
+
+def _ended(name: str, ran: Ran) -> str:
+    """How a handler's call ended, with its error, or what to do about its absence."""
+    if ran.outcome == "missing":
+        return f"missing: no {name} is registered, so add one: @flow.{name}"
+    return f"{ran.outcome}: {ran.error}" if ran.error else ran.outcome
 
 
 def _effect_words(op: Any) -> str:

@@ -7,6 +7,7 @@ import os
 import sysconfig
 from functools import cache
 from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 from typing import Literal
 
@@ -47,6 +48,16 @@ def asking_place() -> str:
             return place_of(frame)
         frame = frame.f_back
     return ""
+
+
+def raised_at(error: BaseException) -> str:
+    """` at shop.py:41 in fulfil`: the last place of the user's that an error came through."""
+    places = [
+        f" at {short(frame.f_code.co_filename)}:{line} in {frame.f_code.co_name}"
+        for frame, line in walk_tb(error.__traceback__)
+        if is_theirs(frame.f_code.co_filename)
+    ]
+    return places[-1] if places else ""
 
 
 def short(filename: str) -> str:

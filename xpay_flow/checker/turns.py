@@ -299,9 +299,13 @@ class Turns:
 
     def _called(self, begun: _Begun) -> Iterator[Turn]:
         op = begun.node.op
+        # Tried first, while nothing is there of an earlier call.
+        why = self._why_unrepeatable(op)
         ran = self._really_ran(op)
         called = ("called", op.name, op.payment.idempotency_key)
-        happens = [called] if ran.outcome == "done" else []
+        happens: list[Happening] = [called] if ran.outcome == "done" else []
+        if happens and why:
+            happens.append(("unrepeatable", why))
         yield from self._after(self._with(begun, repr(ran), ran, None, *happens))
         yield from self._failed(begun)
 
@@ -311,6 +315,12 @@ class Turns:
             failed = Ran("failed", HANDLER_FAILED)
             on = self._with(begun, repr(failed), failed, how="not applied", fault="handler")
             yield from self._after(on)
+
+    def _why_unrepeatable(self, op: RunHandler) -> str:
+        why = self._shop.unrepeatable(op)
+        if self._shared is not None:
+            self._shared.note()
+        return why
 
     def _really_ran(self, op: RunHandler) -> Ran:
         key = (op.name, repr(op.payment))

@@ -198,13 +198,17 @@ class Checking:
         if found.violation is not None:
             at = (self.shop, scene, self.empty, promises)
             violation = sliced(confirm(found.violation, *at), *at)
+            if violation.promise in promises.goals:
+                # The way to the dead end may be shorter than to the call that makes it one.
+                sentence = "; ".join([violation.sentence, *self.shop.troubles.values()])
+                violation = attrs.evolve(violation, sentence=sentence)
             found = attrs.evolve(found, violation=violation)
         self.give_back()
         return found
 
     def give_back(self) -> None:
         """The store is as it was before the check; whatever ends a check, this comes last."""
-        self.shop.store.restore(self.empty)
+        self.shop.put_back(self.empty)
 
     def _searched_here(self, found: Searched, bound: Bound) -> Searched:
         """The scene searched here, if it was searched elsewhere and there is a story to show."""
