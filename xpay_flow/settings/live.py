@@ -57,7 +57,8 @@ def address_problem(good: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """
     if not {"mode", "base_url", "api_hosts"} <= set(good):
         return
-    parts = urlsplit(good["base_url"])
+    base_url: str = good["base_url"]
+    parts = urlsplit(base_url)
     host = (parts.hostname or "").rstrip(".")
     is_live, is_trusted = good["mode"] == "live", _is_xpays(host) or host in good["api_hosts"]
     if is_near(host) and not is_live:

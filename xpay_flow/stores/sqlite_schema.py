@@ -200,13 +200,13 @@ def _version_beside(connection: sqlite3.Connection) -> int:
     Raises:
         ConfigurationError: one of its own has a name of ours.
     """
-    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    found: set[str] = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     taken = sorted(found & OUR_TABLES)
     if not taken:
         return 0
     # Ours are recognised by a column that hardly another table has.
     ours = "SELECT count(*) FROM pragma_table_info('schema_versions') WHERE name = 'oldest_code'"
-    if connection.execute(ours).fetchone() == (0,) or set(taken) != OUR_TABLES:
+    if connection.execute(ours).fetchone() == (0,) or not found >= OUR_TABLES:
         raise ConfigurationError(
             f"the database has tables of its own with names of ours ({', '.join(taken)}): give the "
             "payments a file of their own, or open it by sqlalchemy+sqlite:///…, whose tables have "
