@@ -3,7 +3,7 @@
 Contents are numbered; equal contents have one number. The store is called only for a pair of
 contents and operation that was never op before.
 
-Two contents are one where nothing that can be asked of the store will ever differ. That needs to
+Two contents are one where no answer of the store will ever differ. That needs to
 be known of the store:
 
 - Of ours, everything is in its records and in the order in which they were first stored.
@@ -154,7 +154,7 @@ class Contents:
             ):
                 raise HiddenState(
                     f"the store answered {answered[0]!r:.200} to {op!r:.200} at first, and "
-                    f"{again[0]!r:.200} when it was put back and asked again"
+                    f"{again[0]!r:.200} when it was put back and called again"
                 )
         value, after = answered
         if value.__class__ is tuple and value and isinstance(value[0], Record):
@@ -218,7 +218,7 @@ class Contents:
             alike = (alike, tuple(record.key for record in listed))
         if self._own:
             snapshot = self._store.snapshot()
-            # What is not understood is equal to nothing but itself.
+            # An unknown value is equal to nothing but itself.
             alike = (alike, value_fingerprint(snapshot) or object())
         number = self._numbers.setdefault(alike, len(self._snapshots))
         if number == len(self._snapshots):

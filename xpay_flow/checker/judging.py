@@ -41,7 +41,7 @@ def statuses(shop: Shop, store: SnapshotStore, count: int, now_ms: int) -> tuple
         again = tuple(_shown(shop, store, f"in_{n}", now_ms) for n in range(1, count + 1))
         if shown != again:
             raise HiddenState(
-                f"the status query answered {shown} at first, and {again} when asked again with "
+                f"the status query answered {shown} at first, and {again} when called again with "
                 "the same contents of the store"
             )
     return shown

@@ -3,7 +3,7 @@
 The argument for each stands beside its code. `turns`, `rests` and `loops` are argued for any flow.
 The others are argued for our flows, our stores and our promises together: `permitted` turns them
 off as soon as the user brings a flow, a store or a promise, of which nothing is known. Of a promise
-it is seen while it is asked whether it looks at more than `Face`; see `promises`.
+it is seen while it runs whether it looks at more than `FACE`; see `promises`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Reductions:
 
         Args:
             own_flows, own_store, own_promises: the user has brought some.
-            looks_further: a promise of the user's looks at more than `Face`.
+            looks_further: a promise of the user's looks at more than `FACE`.
         """
         off: tuple[str, ...] = ("calls",) if own_promises else ()
         if own_flows or own_store or looks_further:

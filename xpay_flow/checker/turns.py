@@ -18,7 +18,7 @@ work, or which delivery is acknowledged:
   stale, its end came as well before the write that made them so.
 - A commit that expects a version that is gone changes nothing, now or later, so it may be made at
   once. It needs a store that keeps to the contract.
-- No read of ours fails and is then made again; none of our flows is told apart by a time that it
+- No read of ours fails and is then made again; no flow of ours depends on a time that it
   reads before another step and commits after it.
 
 And where no promise is the user's (`Reductions.calls`): a handler is called with the write before
