@@ -7,7 +7,7 @@ another transaction it could still be rolled back after xPay got its 200.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from threading import local
@@ -34,6 +34,7 @@ from xpay_flow.errors import (
     quoted,
 )
 from xpay_flow.stores.shares import CONNECTIONS, Shares, shares
+from xpay_flow.stores.sqlite_file import Identity, identity, refuse_another_file
 
 from .conf import is_behind_pooler
 from .sync_replication import standby_confirmed
@@ -87,6 +88,7 @@ class Database:
             )
         self.alias = alias
         self.closed = False
+        self._files: dict[str, Identity] = {}
 
     def read(self, work: Callable[[], T]) -> T:
         """What `work` finds. Raises StoreUnavailable."""
@@ -189,10 +191,20 @@ class Database:
                     raise
         return once()
 
+    def _keep_to_its_file(self, path: str) -> None:
+        """Write to no file that was removed or replaced: that would be lost."""
+        if opened := self._files.get(path):
+            refuse_another_file(path, opened)
+        else:
+            with suppress(OSError):  # Not made yet, or in memory.
+                self._files[path] = identity(path)
+
     def _with_connection(self, work: Callable[[BaseDatabaseWrapper], T]) -> T:
         if self.closed:
             raise StoreUnavailable("the store is closed")
         connection = connections[self.alias]
+        if connection.vendor == "sqlite":
+            self._keep_to_its_file(str(connection.settings_dict["NAME"]))
         driver = connection.connection
         opened_here = driver is None and not connection_is_managed.get()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import unittest
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import django_kit as kit
@@ -76,6 +77,23 @@ def test_a_event_is_on_file_once(store: DjangoStore) -> None:
     assert "secret=" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [first] == list(store.history(first.key))
+
+
+@pytest.mark.parametrize("stays_open", [False, True])
+def test_a_file_that_was_removed_is_not_written_to(sqlite: str, stays_open: bool) -> None:
+    """Neither by a connection that stays open nor by a new one; the error is in words."""
+    store = DjangoStore(sqlite)
+    first = put(store, b.attempt())
+    if stays_open:
+        connections[sqlite].ensure_connection()
+    Path(connections[sqlite].settings_dict["NAME"]).unlink()
+    for call in (
+        lambda: store.commit(b.next_change(first, b.paid())),
+        lambda: store.load(first.key),
+        lambda: store.reader().history(first.key),
+    ):
+        with pytest.raises(StoreUnavailable, match="is gone while it was open"):
+            call()
 
 
 def test_names_are_compared_to_the_byte(store: DjangoStore) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import socket
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -61,8 +60,7 @@ async def running(payments_path: Path, port: int, xpay_port: int) -> AsyncGenera
     with listening(port) as shop_socket, listening(xpay_port) as xpay_socket:
         shop_url, xpay_url = _url_of(shop_socket), _url_of(xpay_socket)
         config = SandboxConfig(checkout_base_url=xpay_url, webhook_url=f"{shop_url}/xpay/webhook")
-        # Ids must not begin again with those that an earlier run has left in the file.
-        sandbox = Sandbox(config, seed=secrets.randbits(48))
+        sandbox = Sandbox(config)
         flow = open_flow(payments_path, xpay_url)
         orders = Orders(payments_path.with_suffix(".orders.db"))
         trouble = Trouble(sandbox)
