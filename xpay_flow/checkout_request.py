@@ -6,6 +6,7 @@ able to read every text of ours again, and what a customer typed must not cost t
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import attrs
 
 from . import messages as m
 from .errors import InvalidValue, UntrustedMessage, quoted
+from .intent import Intent
 from .money import Money
 from .settings import Settings
 from .settings.live import is_near
@@ -33,6 +35,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 TEXT_CHARS_MAX = 1000
 # No limit is documented for a name or an address line; longer ones are no names.
 LINE_CHARS_MAX: Final = 255
+# Enough to see a change, too little to tell for sure whose e-mail address it is.
+DIGEST_CHARS: Final = 8
 # What browsers and proxies carry everywhere.
 URL_CHARS_MAX: Final = 2048
 # ISO 3166-1 alpha-2; xPay refuses a creation with another code.
@@ -252,6 +256,35 @@ class CheckoutRequest:
                 f"metadata[{settings.metadata_key!a}] is where our intent id travels: use another "
                 "key, or set XPAY_METADATA_KEY"
             )
+
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """A digest of each field that a second request for this receipt may change, by name.
+
+        Short, and of this receipt only, so that people in different orders are not linked by it.
+        """
+        customer = self.customer or Customer()
+        fields: dict[str, object] = {
+            "callback_url": self.callback_url,
+            "cancel_url": self.cancel_url,
+            "customer.email": customer.email,
+            "customer": attrs.astuple(attrs.evolve(customer, email=None)),
+            "customer_id": self.customer_id,
+            "description": self.description,
+            "metadata": sorted(self.metadata.items()),
+            "payment_methods": self.payment_methods,
+            "phone_number_required": self.phone_number_required,
+        }
+        return tuple((name, self._digest(value)) for name, value in fields.items())
+
+    def _digest(self, value: object) -> str:
+        text = json.dumps(value)
+        return hmac.digest(self.receipt_id.encode(), text.encode(), "sha256").hex()[:DIGEST_CHARS]
+
+    def differences(self, intent: Intent) -> tuple[str, ...]:
+        """The fields in which this request is not the one that `intent` was made for."""
+        mine = dict(self.terms())
+        changed = (name for name, digest in intent.terms if mine.get(name) != digest)
+        return (*(("money",) if intent.money != self.money else ()), *changed)
 
     def to_request(self, intent_id: str, metadata_key: str) -> str:
         """The body of create-intent, as text: a repeat must send identical bytes."""

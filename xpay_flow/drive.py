@@ -32,6 +32,8 @@ from .effects import (
     Effect,
     Exchange,
     History,
+    HoldRequests,
+    LeaveRateLimit,
     Load,
     NewId,
     Now,
@@ -168,8 +170,15 @@ class Ports:
         except Exception as error:
             return _silence(error)
 
-    def acquire_rate_limit(self, patience_s: float) -> float:
-        return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
+    def acquire_rate_limit(self, patience_s: float, background: bool) -> float:
+        limiter = self.shared.rate_limiter
+        return limiter.acquire(self.clock.now_ms(), patience_s, background=background)
+
+    def leave_rate_limit(self) -> float:
+        return self.shared.rate_limiter.leave(self.clock.now_ms())
+
+    def hold_requests(self, seconds: float | None) -> None:
+        self.shared.rate_limiter.hold(self.clock.now_ms(), seconds)
 
     def run_handler(self, call: RunHandler) -> Ran:
         calls = self.shared.calls
@@ -269,8 +278,15 @@ class AsyncPorts:
         except Exception as error:
             return _silence(error)
 
-    def acquire_rate_limit(self, patience_s: float) -> float:
-        return self.shared.rate_limiter.acquire(self.clock.now_ms(), patience_s)
+    def acquire_rate_limit(self, patience_s: float, background: bool) -> float:
+        limiter = self.shared.rate_limiter
+        return limiter.acquire(self.clock.now_ms(), patience_s, background=background)
+
+    def leave_rate_limit(self) -> float:
+        return self.shared.rate_limiter.leave(self.clock.now_ms())
+
+    def hold_requests(self, seconds: float | None) -> None:
+        self.shared.rate_limiter.hold(self.clock.now_ms(), seconds)
 
     async def run_handler(self, call: RunHandler) -> Ran:
         calls, store = self.shared.calls, blocking_face(self.store)
@@ -456,7 +472,12 @@ WRITES: Final[EffectTable] = dict(
         _write(RunHandler, lambda it, ports: ports.run_handler(it)),
         _write(RunInTransaction, lambda it, ports: ports.run_in_transaction(it)),
         _write(NewId, lambda it, ports: ports.shared.ids.new(it.prefix)),
-        _write(AcquireRateLimit, lambda it, ports: ports.acquire_rate_limit(it.patience_s)),
+        _write(
+            AcquireRateLimit,
+            lambda it, ports: ports.acquire_rate_limit(it.patience_s, it.background),
+        ),
+        _write(LeaveRateLimit, lambda _, ports: ports.leave_rate_limit()),
+        _write(HoldRequests, lambda it, ports: ports.hold_requests(it.seconds)),
         _write(Count, lambda it, ports: ports.shared.count(it.name, ports.clock.now_ms())),
     )
 )

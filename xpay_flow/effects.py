@@ -125,9 +125,30 @@ class AcquireRateLimit:
     """Seconds to wait before the next request to xPay may be sent.
 
     The turn is taken, unless the wait is longer than `patience_s`: then others may have it.
+
+    Args:
+        background: no customer waits for it. Customers come first, and the turn is taken only if
+            the wait is 0.
     """
 
     patience_s: float = math.inf
+    background: bool = False
+
+
+@attrs.frozen
+class LeaveRateLimit:
+    """Seconds until a request whose turn has come may leave; 0 has it leave now."""
+
+
+@attrs.frozen
+class HoldRequests:
+    """xPay has answered that there were too many requests: send none for some seconds.
+
+    Args:
+        seconds: what xPay requested, if it did.
+    """
+
+    seconds: float | None = None
 
 
 @attrs.frozen
@@ -259,6 +280,8 @@ WriteEffect: TypeAlias = (
     | Due
     | NewId
     | AcquireRateLimit
+    | LeaveRateLimit
+    | HoldRequests
     | Exchange
     | Count
     | RunHandler
@@ -327,9 +350,18 @@ def new_id(prefix: str) -> Command[str]:
     return fresh
 
 
-def acquire_rate_limit(patience_s: float = math.inf) -> Command[float]:
-    seconds: float = yield AcquireRateLimit(patience_s)
+def acquire_rate_limit(patience_s: float = math.inf, *, background: bool = False) -> Command[float]:
+    seconds: float = yield AcquireRateLimit(patience_s, background)
     return seconds
+
+
+def leave_rate_limit() -> Command[float]:
+    seconds: float = yield LeaveRateLimit()
+    return seconds
+
+
+def hold_requests(seconds: float | None) -> Command[None]:
+    yield HoldRequests(seconds)
 
 
 def exchange(request: HttpRequest) -> Command[HttpResponse | NoAnswer]:

@@ -7,11 +7,12 @@
     │   ├── MissingExtra         an optional dependency is not installed (also ImportError)
     │   ├── UnknownIntent        no intent is filed under the name you gave
     │   ├── AlreadyPaid          the order you want to charge is paid
-    │   └── ReceiptInUse         the order has an open attempt for another amount
+    │   └── ReceiptInUse         the order has an open attempt that differs, and stays open
     ├── XPayError                xPay's message, refusal or absence
     │   ├── UntrustedMessage     the one error for bytes that xPay would not send
     │   ├── XPayRefused          xPay answered with a definite error
-    │   └── OutcomeUnknown       xPay did not answer, or not in a way that settles the question
+    │   ├── OutcomeUnknown       xPay did not answer, or not in a way that settles the question
+    │   └── TooManyRequests      xPay's rate limit is used up; nothing was stored or sent
     └── StoreError               the storage behind us
         ├── StoreUnavailable     it did not answer, or not in time
         ├── StoreContended       the same intent was changed by others, again and again
@@ -22,6 +23,7 @@ Details are attributes. `status_hint` is what an HTTP endpoint should answer.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 # An error text may quote foreign input; a log line must stay a line.
@@ -84,28 +86,46 @@ class UnknownIntent(MerchantError, LookupError):
 
 
 class AlreadyPaid(MerchantError):
-    """The order is paid: there is nothing left to charge."""
+    """The order is paid: there is nothing left to charge.
+
+    `differences` are the fields in which this request is not the paid one: if money or customer
+    are among them, the receipt id may be that of an older order.
+    """
 
     status_hint = 409
 
-    def __init__(self, receipt_id: str, intent_id: str) -> None:
-        super().__init__(f"receipt {quoted(receipt_id)} is already paid by intent {intent_id}")
+    def __init__(self, receipt_id: str, intent_id: str, differences: tuple[str, ...] = ()) -> None:
+        text = f"receipt {quoted(receipt_id)} is already paid by intent {intent_id}"
+        if differences:
+            text += (
+                f", with other values of {', '.join(differences)}; if this is another order, its "
+                "receipt id was used before: give each order an id of its own"
+            )
+        super().__init__(text)
         self.receipt_id = receipt_id
         self.intent_id = intent_id
+        self.differences = differences
 
 
 class ReceiptInUse(MerchantError):
-    """The order has an open attempt for another amount, whose page the customer can still pay."""
+    """The order has an open attempt that differs, and its page could not be closed.
+
+    `differences` are the fields that differ. The customer can still pay the other page.
+    """
 
     status_hint = 409
 
-    def __init__(self, receipt_id: str, intent_id: str) -> None:
+    def __init__(
+        self, receipt_id: str, intent_id: str, differences: tuple[str, ...], reason: str
+    ) -> None:
         super().__init__(
-            f"receipt {quoted(receipt_id)} has an open attempt {intent_id} for another amount; "
-            "the customer could pay both. Use a new receipt id, or pass new_attempt=True knowingly"
+            f"receipt {quoted(receipt_id)} has an open attempt {intent_id} with other values of "
+            f"{', '.join(differences)}, and {reason}; the customer could pay both. "
+            "Try again, use a new receipt id, or pass new_attempt=True knowingly"
         )
         self.receipt_id = receipt_id
         self.intent_id = intent_id
+        self.differences = differences
 
 
 class XPayError(XPayFlowError):
@@ -156,6 +176,22 @@ class OutcomeUnknown(XPayError):
         super().__init__(detail)
         self.intent_id = intent_id
         self.answered = answered
+
+
+class TooManyRequests(XPayError):
+    """xPay's rate limit is used up for longer than a customer waits; nothing was stored or sent.
+
+    `retry_after_s` is when it is worth trying again: answer 503 with it as `Retry-After`.
+    """
+
+    status_hint = 503
+
+    def __init__(self, wait_s: float) -> None:
+        self.retry_after_s = max(1, math.ceil(wait_s))
+        super().__init__(
+            "more customers come than xPay's rate limit lets through; try again in "
+            f"{self.retry_after_s} s"
+        )
 
 
 class StoreError(XPayFlowError):

@@ -9,10 +9,12 @@ import asyncio
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import finalize
+
+import attrs
 
 from . import drive, flows, timeline
 from .background import (
@@ -39,6 +41,7 @@ from .flows import (
     UnservedWork,
     WebhookResult,
 )
+from .in_flight import AsyncInFlight, InFlight
 from .job_pool import AT_ONCE, at_once
 from .lifecycle import LIFECYCLE, Lifecycle
 from .money import Money
@@ -56,6 +59,11 @@ from .xpay_client import AsyncXPayClient, XPayClient
 log = logging.getLogger("xpay_flow.flow")
 
 T = TypeVar("T")
+
+
+def _resumed(shared: Checkout) -> Checkout:
+    """The result for a press that came while another one was served."""
+    return attrs.evolve(shared, resumed=True)
 
 
 class Flow(HandlerRegistration):
@@ -96,6 +104,7 @@ class Flow(HandlerRegistration):
         self.ports = blocking_ports(store, settings, transport=transport, clock=clock, ids=ids)
         self.handlers_at_once = at_once(handlers_at_once, self.store)
         self.xpay = XPayClient(self.run, settings)
+        self._presses = InFlight[Checkout](2 * settings.create_budget_s)
         self._reader = store.reader()
         self._has_reported = False
         # By another clock than the machine's, time passes only where a query pauses by itself.
@@ -155,12 +164,15 @@ class Flow(HandlerRegistration):
         """Make, or continue, the attempt to collect `money` for an order. See `CheckoutRequest`.
 
         Send the customer to the answer's `url`. Calling it again for the same receipt continues
-        the open attempt, so a double click costs nothing.
+        the open attempt, so a double click costs nothing; simultaneous calls of one process make
+        one call to xPay. Where something has changed, such as the amount, the open attempt is
+        cancelled at xPay, and read afterwards, before another one is made.
 
         Raises:
             InvalidValue: a field is not what xPay takes; nothing was stored.
-            AlreadyPaid: the receipt is paid.
-            ReceiptInUse: an open attempt is over other money.
+            AlreadyPaid: the receipt is paid, and not given back in full.
+            ReceiptInUse: an open attempt differs, and could not be cancelled.
+            TooManyRequests: the rate limit is used up for now; nothing was stored or sent.
             XPayRefused: xPay answered a definite error.
             OutcomeUnknown: xPay's answer was lost; call again to go on with the stored attempt.
             StoreError: the store failed; call again.
@@ -175,8 +187,13 @@ class Flow(HandlerRegistration):
             metadata=metadata,
             **options,
         )
-        try:
+
+        def start() -> Checkout:
             return self.run(flows.start_checkout(request, self.context, new_attempt=new_attempt))
+
+        about = request, new_attempt
+        try:
+            return self._presses.share(request.receipt_id, about, start, _resumed)
         finally:
             self._nudge()
 
@@ -362,6 +379,7 @@ class AsyncFlow(AsyncHandlerRegistration):
         )
         self.handlers_at_once = at_once(handlers_at_once, store)
         self.xpay = AsyncXPayClient(self.run, settings)
+        self._presses = AsyncInFlight[Checkout](2 * settings.create_budget_s)
         self._reader = self.ports.store.reader()
         self._has_reported = False
         self._has_own_clock = clock is not None
@@ -434,10 +452,13 @@ class AsyncFlow(AsyncHandlerRegistration):
             metadata=metadata,
             **options,
         )
+
+        def start() -> Awaitable[Checkout]:
+            return self.run(flows.start_checkout(request, self.context, new_attempt=new_attempt))
+
+        about = request, new_attempt
         try:
-            return await self.run(
-                flows.start_checkout(request, self.context, new_attempt=new_attempt)
-            )
+            return await self._presses.share(request.receipt_id, about, start, _resumed)
         finally:
             self._nudge()
 

@@ -71,6 +71,8 @@ class Intent:
         attempt: 1 for the first attempt for this receipt.
         money: the requested amount; what is paid must equal it.
         idempotency_key: sent with every try to create this intent at xPay.
+        terms: a digest of each field of the request, by its name, to see what a later request
+            for the same receipt changes. The fields themselves may be personal data.
         request: the exact body to send, kept until xPay's answer is known, then None.
         evidence: identities of the recorded events, so that a copy is recognised; of a loaded
             record, those of the events that it was loaded with.
@@ -88,6 +90,7 @@ class Intent:
     created_at_ms: int
     metadata: tuple[tuple[str, str], ...] = ()
     realm: str = UNNAMED
+    terms: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
     state: str = "initiated"
     request: str | None = attrs.field(default=None, repr=False)
@@ -112,6 +115,11 @@ class Intent:
     def is_paid(self) -> bool:
         """An authentic event shows a payment. States of your own above `success` keep it."""
         return bool(self.kinds & PAYMENT_KINDS)
+
+    @property
+    def is_given_back(self) -> bool:
+        """It was paid, and all of the money went back: the order may be paid anew."""
+        return self.is_paid and self.refund_status == "full"
 
     @property
     def is_settled(self) -> bool:

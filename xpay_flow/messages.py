@@ -12,6 +12,7 @@ from typing import Final
 # Paths and headers (create-intent, get-intent, list-intents, idempotency, verification).
 CREATE_INTENT_PATH: Final = "/payments/create-intent"
 GET_INTENT_PATH: Final = "/payments/v2/get-intent/"
+CANCEL_INTENT_PATH: Final = "/payments/cancel/"
 LIST_INTENTS_PATH: Final = "/payments/intents"
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 HMAC_HEADER: Final = "xpay-signature"

@@ -7,17 +7,33 @@ key; reading may always be repeated.
 
 from __future__ import annotations
 
+import json
 import math
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
 
 import attrs
 
 from . import messages as m
-from .effects import Command, acquire_rate_limit, exchange, now, pause
-from .errors import InvalidValue, OutcomeUnknown, UntrustedMessage, XPayRefused, quoted
+from .effects import (
+    Command,
+    acquire_rate_limit,
+    exchange,
+    hold_requests,
+    leave_rate_limit,
+    now,
+    pause,
+)
+from .errors import (
+    InvalidValue,
+    OutcomeUnknown,
+    TooManyRequests,
+    UntrustedMessage,
+    XPayRefused,
+    quoted,
+)
 from .ports import HttpRequest, HttpResponse, NoAnswer
 from .settings import Settings
 from .wire import (
@@ -33,6 +49,8 @@ T = TypeVar("T")
 
 # "No Retry-After documented": honoured if it comes, up to this, and else 1, 2, 4 … seconds.
 RETRY_AFTER_S_MAX = 30.0
+# How long background work waits until no customer needs the turn. Then it is due again later.
+BACKGROUND_PATIENCE_S = 30.0
 EXPAND = (("expand", "charge_attempts"), ("expand", "succeeded_charge"))
 
 
@@ -61,13 +79,44 @@ class Refused:
 
 @attrs.frozen
 class Unclear:
-    """No answer, or one that settles nothing; `answered` is True for the latter."""
+    """No answer, or one that settles nothing; `answered` is True for the latter.
+
+    `busy_s` is after how many seconds the rate limit has a turn, where the request was not sent
+    for want of one.
+    """
 
     detail: str
     answered: bool = False
+    busy_s: float | None = None
 
-    def to_error(self) -> OutcomeUnknown:
-        return OutcomeUnknown(self.detail)
+    def to_error(self) -> OutcomeUnknown | TooManyRequests:
+        if self.busy_s is not None:
+            return TooManyRequests(self.busy_s)
+        return OutcomeUnknown(self.detail, answered=self.answered)
+
+
+@attrs.frozen
+class Cancelled:
+    """xPay has accepted the order to cancel. Only a reading shows whether it is cancelled."""
+
+
+@attrs.frozen(kw_only=True)
+class Pace:
+    """How a call takes its turns under the rate limit.
+
+    Args:
+        within_s: how long the caller waits for turn and answer together.
+        background: no customer waits for it, so customers come first.
+        has_turn: the turn of the first request has come already.
+    """
+
+    within_s: float = math.inf
+    background: bool = False
+    has_turn: bool = False
+
+
+CALLER: Final = Pace()
+BACKGROUND: Final = Pace(background=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +128,7 @@ class Page:
 
 
 def create_intent(
-    request: str, idempotency_key: str, settings: Settings
+    request: str, idempotency_key: str, settings: Settings, pace: Pace = CALLER
 ) -> Command[Created | Refused | Unclear]:
     """`POST /payments/create-intent`, repeated under the same key within a budget of time.
 
@@ -93,24 +142,40 @@ def create_intent(
         body=request.encode(),
         headers={m.IDEMPOTENCY_HEADER: idempotency_key},
     )
-    response = yield from _insist(http, settings)
+    response = yield from _insist(http, settings, pace)
     return response if isinstance(response, Unclear) else _read_created(response, settings)
 
 
-def get_intent(x_intent_id: str, settings: Settings) -> Command[IntentAnswer | Refused | Unclear]:
+def get_intent(
+    x_intent_id: str, settings: Settings, pace: Pace = CALLER
+) -> Command[IntentAnswer | Refused | Unclear]:
     """`GET /payments/v2/get-intent/{id}` with both expansions; one try.
 
     "Do not poll hard": the caller decides when to poll again.
     """
     path = m.GET_INTENT_PATH + _in_path(x_intent_id)
-    answer = yield from _read(_request(settings, "GET", path, query=EXPAND), read_intent)
+    answer = yield from _read(_request(settings, "GET", path, query=EXPAND), read_intent, pace)
     if isinstance(answer, IntentAnswer) and answer.x_intent_id != x_intent_id:
         return Unclear("xPay answered about another intent", answered=True)
     return answer
 
 
+def cancel_intent(
+    x_intent_id: str, settings: Settings, pace: Pace = CALLER
+) -> Command[Cancelled | Refused | Unclear]:
+    """`POST /payments/cancel/{id}`; one try. "The id is needed twice", in path and body.
+
+    Repeating it is harmless, so it carries no idempotency key: xPay would replay an error under it
+    for a day. "A cancel can lose a race against a running charge": read the intent afterwards.
+    """
+    body = json.dumps({"xIntentId": x_intent_id}, separators=(",", ":")).encode()
+    http = _request(settings, "POST", m.CANCEL_INTENT_PATH + _in_path(x_intent_id), body=body)
+    return (yield from _read(http, lambda _: Cancelled(), pace))
+
+
 def list_intents(
     settings: Settings,
+    pace: Pace = CALLER,
     *,
     start_ms: int,
     end_ms: int,
@@ -124,7 +189,8 @@ def list_intents(
         query.append(("statuses", wanted))
     if offset is not None:
         query.append(("offset", offset))
-    return (yield from _read(_request(settings, "GET", m.LIST_INTENTS_PATH, query=query), _page))
+    http = _request(settings, "GET", m.LIST_INTENTS_PATH, query=query)
+    return (yield from _read(http, _page, pace))
 
 
 def _page(body: bytes) -> Page:
@@ -184,21 +250,60 @@ def _in_path(x_intent_id: str) -> str:
         raise InvalidValue(f"no id of xPay's holds this: {quoted(x_intent_id)}") from None
 
 
-def _send(request: HttpRequest, patience_s: float = math.inf) -> Command[HttpResponse | NoAnswer]:
+class _NotSent(NoAnswer):
+    """No turn under the rate limit came in time; `wait_s` is when there is one."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"our turn under the rate limit comes in {wait_s:.0f} s only; not sent")
+        self.wait_s = wait_s
+
+
+def _send(request: HttpRequest, pace: Pace) -> Command[HttpResponse | NoAnswer]:
     """One exchange, after waiting for our turn under the rate limit, if that is not too long."""
-    wait_s = yield from acquire_rate_limit(patience_s)
-    if wait_s > patience_s:
-        return NoAnswer(f"our turn under the rate limit comes in {wait_s:.0f} s only; not sent")
+    left_s = BACKGROUND_PATIENCE_S if pace.background else pace.within_s
+    started_ms = yield from now()
+    wait_s = yield from _wait_for_turn(left_s, pace)
     if wait_s > 0:
-        yield from pause(wait_s)
-    return (yield from exchange(attrs.evolve(request, within_s=patience_s - wait_s)))
+        return _NotSent(wait_s)
+    waited_s = ((yield from now()) - started_ms) / 1000
+    response = yield from exchange(attrs.evolve(request, within_s=pace.within_s - waited_s))
+    if isinstance(response, HttpResponse) and response.status == 429:
+        yield from hold_requests(_retry_after_s(response))
+    return response
 
 
-def _read(request: HttpRequest, reader: Callable[[bytes], T]) -> Command[T | Refused | Unclear]:
-    """One reading request, and its answer."""
-    response = yield from _send(request)
+def _wait_for_turn(left_s: float, pace: Pace) -> Command[float]:
+    """Wait until the request may leave: 0. Otherwise when it could, which is too late."""
+    wait_s = 0.0
+    if not pace.has_turn:
+        wait_s = yield from acquire_rate_limit(left_s, background=pace.background)
+        while pace.background and 0 < wait_s <= left_s:
+            # No turn was taken: customers come first.
+            yield from pause(wait_s)
+            left_s -= wait_s
+            wait_s = yield from acquire_rate_limit(background=True)
+    while wait_s <= left_s:
+        if wait_s > 0:
+            yield from pause(wait_s)
+            left_s -= wait_s
+        wait_s = yield from leave_rate_limit()
+        if wait_s <= 0:
+            return 0.0
+    return wait_s
+
+
+def _silent(silence: NoAnswer) -> Unclear:
+    busy_s = silence.wait_s if isinstance(silence, _NotSent) else None
+    return Unclear(f"xPay did not answer: {silence}", busy_s=busy_s)
+
+
+def _read(
+    request: HttpRequest, reader: Callable[[bytes], T], pace: Pace
+) -> Command[T | Refused | Unclear]:
+    """One request, and its answer."""
+    response = yield from _send(request, pace)
     if isinstance(response, NoAnswer):
-        return Unclear(f"xPay did not answer: {response}")
+        return _silent(response)
     if _is_passing(response):
         return Unclear(f"xPay answered {response.status}", answered=True)
     if not 200 <= response.status < 300:
@@ -209,22 +314,28 @@ def _read(request: HttpRequest, reader: Callable[[bytes], T]) -> Command[T | Ref
         return Unclear(f"xPay's answer cannot be read: {error}", answered=True)
 
 
-def _insist(request: HttpRequest, settings: Settings) -> Command[HttpResponse | Unclear]:
+def _insist(
+    request: HttpRequest, settings: Settings, pace: Pace
+) -> Command[HttpResponse | Unclear]:
     """Repeat an identical request until something definite comes, within tries and time."""
     started_ms = yield from now()
+    within_s = min(settings.create_budget_s, pace.within_s)
     tried, spent_s = 0, 0.0
     while True:
-        response = yield from _send(request, settings.create_budget_s - spent_s)
+        response = yield from _send(request, attrs.evolve(pace, within_s=within_s - spent_s))
         tried += 1
+        pace = attrs.evolve(pace, has_turn=False)
         if isinstance(response, NoAnswer):
-            unclear = Unclear(f"xPay did not answer: {response}")
+            unclear = _silent(response)
+            if tried > 1:  # An earlier one was sent.
+                unclear = attrs.evolve(unclear, busy_s=None)
         elif _is_passing(response):
             unclear = _unsettled(response)
         else:
             return response
         wait_s = _wait_s(response, tried)
         spent_s = ((yield from now()) - started_ms) / 1000
-        if tried >= settings.create_tries or spent_s + wait_s > settings.create_budget_s:
+        if tried >= settings.create_tries or spent_s + wait_s > within_s:
             return unclear
         yield from pause(wait_s)
         spent_s += wait_s
@@ -236,12 +347,16 @@ def _unsettled(response: HttpResponse) -> Unclear:
 
 
 def _wait_s(response: HttpResponse | NoAnswer, tried: int) -> float:
-    if isinstance(response, HttpResponse):
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        retry_after = headers.get("retry-after", "")
-        if retry_after.isascii() and retry_after.isdigit():
-            return min(float(retry_after), RETRY_AFTER_S_MAX)
-    return float(2 ** (tried - 1))
+    requested_s = _retry_after_s(response) if isinstance(response, HttpResponse) else None
+    return float(2 ** (tried - 1)) if requested_s is None else requested_s
+
+
+def _retry_after_s(response: HttpResponse) -> float | None:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    retry_after = headers.get("retry-after", "")
+    if retry_after.isascii() and retry_after.isdigit():
+        return min(float(retry_after), RETRY_AFTER_S_MAX)
+    return None
 
 
 def _is_passing(response: HttpResponse) -> bool:

@@ -46,6 +46,10 @@ class XPayClient:
         """One intent with its charge attempts. xPay discourages polling."""
         return self._run(_get(x_intent_id, self._settings))
 
+    def cancel_intent(self, x_intent_id: str) -> None:
+        """Order xPay to cancel an intent; read it afterwards, since a charge may be faster."""
+        self._run(_cancel(x_intent_id, self._settings))
+
     def list_intents(
         self, *, start_ms: int, end_ms: int, statuses: Iterable[str] = (), **page: Any
     ) -> xpay_api.Page:
@@ -67,6 +71,10 @@ class AsyncXPayClient:
         """See `XPayClient.get_intent`."""
         return await self._run(_get(x_intent_id, self._settings))
 
+    async def cancel_intent(self, x_intent_id: str) -> None:
+        """See `XPayClient.cancel_intent`."""
+        await self._run(_cancel(x_intent_id, self._settings))
+
     async def list_intents(
         self, *, start_ms: int, end_ms: int, statuses: Iterable[str] = (), **page: Any
     ) -> xpay_api.Page:
@@ -80,6 +88,10 @@ def _create(request: str, idempotency_key: str, settings: Settings) -> Command[x
 
 def _get(x_intent_id: str, settings: Settings) -> Command[IntentAnswer]:
     return xpay_api.or_raise(xpay_api.get_intent(x_intent_id, settings))
+
+
+def _cancel(x_intent_id: str, settings: Settings) -> Command[xpay_api.Cancelled]:
+    return xpay_api.or_raise(xpay_api.cancel_intent(x_intent_id, settings))
 
 
 def _list(

@@ -60,7 +60,7 @@ def test_defaults() -> None:
     assert "https://api.xpaycheckout.com" == settings.base_url
     assert ("pay.xpaycheckout.com", ".xpaycheckout.com") == settings.checkout_hosts
     assert ("hmac", ()) == (settings.require_signature, settings.ecdsa_public_keys)
-    assert (60, 3, 20) == (
+    assert (600, 3, 20) == (
         settings.requests_per_minute,
         settings.create_tries,
         settings.reconcile_batch,
@@ -355,6 +355,8 @@ BAD: dict[str, list[object]] = {
     "status_waiting_max": [-1, 1.5, 100_001],
     "status_waiting_threads_max": [-1, "2", 10_001],
     "body_timeout_s": [0, 61, float("nan")],
+    "rush_wait_s": [-1, 61, "5"],
+    "page_check_after_s": [-1, 86_401, 1.5],
     "currency_decimals": ["ISK:2", ("ISK",), ("XXX:2",), (None,)],
 }
 
@@ -458,6 +460,8 @@ def test_from_env() -> None:
         "XPAY_STATUS_WAITING_THREADS_MAX": "4",
         "XPAY_BODY_TIMEOUT_S": "3",
         "XPAY_CURRENCY_DECIMALS": "ISK:2,UGX:0",
+        "XPAY_RUSH_WAIT_S": "4",
+        "XPAY_PAGE_CHECK_AFTER_S": "0",
     }
     expected = Settings(
         **LIVE,
@@ -492,6 +496,8 @@ def test_from_env() -> None:
         status_waiting_threads_max=4,
         body_timeout_s=3.0,
         currency_decimals=("ISK:2", "UGX:0"),
+        rush_wait_s=4.0,
+        page_check_after_s=0,
     )
     assert expected == Settings.from_env(environ)
     assert set(environ) == {field.metadata["env"] for field in attrs.fields(Settings)}

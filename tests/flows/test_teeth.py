@@ -158,9 +158,9 @@ def repeats_a_creation_under_a_new_key(patch: Patch) -> None:
     """Each call of create-intent has an idempotency key of its own: the time is in it."""
     ask = xpay_api.create_intent
 
-    def afresh(request: str, key: str, settings: Any) -> Command[Any]:
+    def afresh(request: str, key: str, *rest: Any) -> Command[Any]:
         now_ms = yield from now()
-        return (yield from ask(request, f"{key}:{now_ms}", settings))
+        return (yield from ask(request, f"{key}:{now_ms}", *rest))
 
     patch.setattr(xpay_api, "create_intent", afresh)
 
@@ -169,8 +169,8 @@ def takes_any_silence_for_a_refusal(patch: Patch) -> None:
     """A time-out closes the attempt, so that the next click makes another one."""
     ask = xpay_api.create_intent
 
-    def sure(request: str, key: str, settings: Any) -> Command[Any]:
-        answer = yield from ask(request, key, settings)
+    def sure(*about: Any) -> Command[Any]:
+        answer = yield from ask(*about)
         return (
             xpay_api.Refused(500, "timeout", "") if isinstance(answer, xpay_api.Unclear) else answer
         )

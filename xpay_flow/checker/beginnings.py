@@ -11,7 +11,7 @@ from xpay_flow.records import Work
 
 from . import outside as world
 from .bounds import FaultKind, Group, Scene
-from .casting import Casting
+from .casting import ORDERS, Casting
 from .contents import Contents
 from .histories import Kind
 from .outside import Happening, Outside, XEvent
@@ -83,7 +83,8 @@ class Beginnings:
         parties = self._scene.parties
         if "click" in parties and outside.clicks < self._scene.clicks:
             pressed = world.happened(outside, ("pressed",))
-            yield Start(self._casting.kind("click", None, pressed), (("pressed",),))
+            for order in ORDERS if self._scene.changes else (None,):
+                yield Start(self._casting.kind("click", order, pressed), (("pressed",),))
         for intent in (
             outside.intents if "send_to_checkout" in parties and not outside.forwards else ()
         ):

@@ -45,6 +45,8 @@ class Scene:
         failures: how many charges may fail before one works.
         refunds: 1 is all of the money at once, 2 is in two halves.
         disputes: the customer's bank may ask for the money.
+        changes: each press of Pay may be for either of two amounts, and queries a page at xPay
+            before it is handed out again.
         cancels: the intent may be cancelled at xPay, and be paid all the same.
         rotates: xPay may come to sign with the shop's second secret.
         reports_creation: xPay also sends `intent.created`, which can arrive before its answer.
@@ -59,6 +61,7 @@ class Scene:
     failures: int = 0
     refunds: int = 0
     disputes: bool = False
+    changes: bool = False
     cancels: bool = False
     rotates: bool = False
     reports_creation: bool = False
@@ -79,6 +82,9 @@ class Scene:
         charges = f"; up to {self.failures} failed charge(s)" if self.failures else ""
         charges += f"; up to {self.refunds} refund(s)" if self.refunds else ""
         charges += "; a dispute" if self.disputes else ""
+        charges += (
+            "; either of two amounts at each click, and pages queried" if self.changes else ""
+        )
         charges += "; a cancellation" if self.cancels else ""
         charges += "; a change of xPay's signing key" if self.rotates else ""
         wrong = "; ".join(FAULT_WORDS[kind] for kind in FAULT_WORDS if kind in self.faults)
@@ -161,7 +167,25 @@ CANCELLED = Scene(
     cancels=True,
     rotates=True,
 )
-SCENES = (EVENTS, HANDLERS, SUPERSEDED, SILENCE, BEGINNING, MONEY_BACK, REFUNDED, CANCELLED)
+CHANGED = Scene(
+    name="changed",
+    parties={"click": 2, "webhook": 1},
+    faults=frozenset({"silence", "store", "death"}),
+    begun=False,
+    clicks=2,
+    changes=True,
+)
+SCENES = (
+    EVENTS,
+    HANDLERS,
+    SUPERSEDED,
+    SILENCE,
+    BEGINNING,
+    MONEY_BACK,
+    REFUNDED,
+    CANCELLED,
+    CHANGED,
+)
 
 THREE = attrs.evolve(EVENTS, name="three deliveries", parties={"webhook": 3}, at_once=3)
 ALL_SCENES = (*SCENES, THREE)

@@ -21,6 +21,8 @@ from xpay_flow.effects import (
     Due,
     Exchange,
     History,
+    HoldRequests,
+    LeaveRateLimit,
     Load,
     NewId,
     Now,
@@ -42,7 +44,9 @@ from .shop import AnyFlow
 # than this is a loop that waits for something that cannot happen here.
 SILENT_MAX = 1000
 # No other party sees these.
-_SILENT = Now | NewId | AcquireRateLimit | Pause | Count | WaitForChange
+_SILENT = (
+    Now | NewId | AcquireRateLimit | LeaveRateLimit | HoldRequests | Pause | Count | WaitForChange
+)
 # Pasts that are run again at the end of a search.
 AUDITED_MAX = 500
 
@@ -275,7 +279,7 @@ def _silently(node: Node, effect: Any) -> Any:
         case NewId(prefix):
             node.named += 1
             return f"{prefix}_{node.kind.name}_{node.named}".replace(" ", "_")
-        case AcquireRateLimit():
+        case AcquireRateLimit() | LeaveRateLimit():
             return 0.0
         case _:
             return None

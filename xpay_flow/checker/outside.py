@@ -247,6 +247,8 @@ def answer(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outsid
     url = urlsplit(request.url)
     if request.method == "POST" and url.path == m.CREATE_INTENT_PATH:
         return _created(outside, request)
+    if request.method == "POST" and url.path.startswith(m.CANCEL_INTENT_PATH):
+        return _cancel_answer(outside, url.path.removeprefix(m.CANCEL_INTENT_PATH))
     if request.method == "GET" and url.path.startswith(m.GET_INTENT_PATH):
         wanted = url.path.removeprefix(m.GET_INTENT_PATH)
         for intent in outside.intents:
@@ -256,8 +258,20 @@ def answer(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outsid
         return _json(
             200, {"data": [_intent_json(i) for i in outside.intents], "metadata": {}}
         ), outside
-    error = {"errorCode": m.RESOURCE_NOT_FOUND, "errorDescription": "No such object"}
-    return _json(404, error), outside
+    return _json(404, NOT_FOUND), outside
+
+
+NOT_FOUND = {"errorCode": m.RESOURCE_NOT_FOUND, "errorDescription": "No such object"}
+CANNOT_CANCEL = {"errorCode": m.BAD_REQUEST, "errorDescription": "It is paid"}
+
+
+def _cancel_answer(outside: Outside, x_intent_id: str) -> tuple[HttpResponse, Outside]:
+    for intent in outside.intents:
+        if intent.id == x_intent_id:
+            if intent.paid:
+                return _json(400, CANNOT_CANCEL), outside
+            return _json(200, {}), _cancelled(outside, intent.number)
+    return _json(404, NOT_FOUND), outside
 
 
 def _created(outside: Outside, request: HttpRequest) -> tuple[HttpResponse, Outside]:

@@ -140,7 +140,7 @@ def recorded_once(view: View) -> str | None:
 @promise
 def no_second_payment(view: View) -> str | None:
     """One order has one intent at xPay that a customer can pay."""
-    reachable = [intent.id for intent in view.outside.intents if intent.reachable]
+    reachable = [i.id for i in view.outside.intents if i.reachable and not i.cancelled]
     return f"the customer can pay {' and '.join(reachable)}" if len(reachable) > 1 else None
 
 

@@ -54,6 +54,7 @@ WITHIN = (
     "handlers within the store's transaction are not called; "
     "what they write is taken to be there with our record, or not at all"
 )
+PAGE_AGE_S = 24 * 3600
 NEXT_SECRET = "the_next_signing_key_0123456789"
 
 
@@ -267,6 +268,8 @@ class Shop:
             # A fault cuts at most one try short, and the last one is not made.
             cut_short_max=faults + 2,
             create_tries=1,
+            # No page is that old here; where clicks query pages, they always do (`casting`).
+            page_check_after_s=PAGE_AGE_S,
             # A second one, for xPay to come to sign with.
             webhook_secrets=(*self.context.settings.webhook_secrets[:1], NEXT_SECRET),
         )

@@ -65,10 +65,11 @@ class WorldMoves:
     def _about(self, intent: XIntent) -> Iterator[tuple[Any, ...]]:
         """What can become of an intent at xPay."""
         scene = self._scene
-        if intent.reachable and not intent.paid:
+        # A charge under way when the intent is cancelled can still work, where it is cancelled by
+        # others; what the shop itself cancels in a scene takes no money any more.
+        if intent.reachable and not intent.paid and (scene.cancels or not intent.cancelled):
             if intent.failures < scene.failures:
                 yield "customer", "a charge fails", "charged", False
-            # A charge under way when the intent is cancelled can still work.
             yield "customer", "the customer pays", "charged", True
             if scene.cancels and not intent.cancelled:
                 yield "xpay", "the intent is cancelled at xPay", "cancelled"

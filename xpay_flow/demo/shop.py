@@ -24,7 +24,9 @@ from xpay_flow import (
     Money,
     OutcomeUnknown,
     Payment,
+    ReceiptInUse,
     StoreError,
+    TooManyRequests,
     UnknownIntent,
     UnmatchedEvent,
     XPayRefused,
@@ -154,8 +156,13 @@ class ShopPages:
             return RedirectResponse(await self._flow.send_to_checkout(checkout.intent_id), 303)
         except AlreadyPaid:
             return RedirectResponse(own_page, 303)
-        except OutcomeUnknown:
+        except (OutcomeUnknown, ReceiptInUse):
             return self._not_reached(found)
+        except TooManyRequests as error:
+            text = "Nothing was charged. Please try again in a few seconds."
+            page = self._looks.message(503, "Many customers at once", text)
+            page.headers["Retry-After"] = str(error.retry_after_s)
+            return page
         except XPayRefused as error:
             text = f"xPay does not take this order ({error.error_code}). Nothing was charged."
             return self._looks.message(502, "This cannot be paid", text)

@@ -271,7 +271,9 @@ def _read(key: str) -> Command[_View | None]:
             return _View(record)
         found = yield from load(receipt_alias(record.intent.receipt_id))
     intents = [r.intent for r in found if r.intent is not None]
-    also_paid = [r.intent.id for r in found if r.intent and r.key != key and r.intent.is_paid]
+    # What was given back in full is no second payment.
+    others = [r.intent for r in found if r.intent and r.key != key]
+    also_paid = [other.id for other in others if other.is_paid and not other.is_given_back]
     elsewhere = {x_intent_id for intent in intents for x_intent_id in intent.paid_elsewhere}
     return _View(record, tuple(also_paid), tuple(sorted(elsewhere)))
 

@@ -178,7 +178,7 @@ def _result(record: Record, outcome: str) -> ReconcileResult:
 def _read_status(
     before: ReconcileResult, x_intent_id: str, context: FlowContext
 ) -> Command[ReconcileResult]:
-    answer = yield from xpay_api.get_intent(x_intent_id, context.settings)
+    answer = yield from xpay_api.get_intent(x_intent_id, context.settings, xpay_api.BACKGROUND)
     if isinstance(answer, xpay_api.Unclear):
         return attrs.evolve(before, outcome="unclear")
     if isinstance(answer, xpay_api.Refused):
@@ -206,7 +206,9 @@ def _resolve_creation(
     key, age_ms, answered = record.key, now_ms - intent.created_at_ms, False
     if age_ms < REPEATABLE_MS:
         try:
-            made = yield from create_at_xpay(record, context, resumed=True)
+            made = yield from create_at_xpay(
+                record, context, resumed=True, pace=xpay_api.BACKGROUND
+            )
         except XPayRefused:
             return (yield from _reconciled_as(key, "refused"))
         except OutcomeUnknown as error:
@@ -254,6 +256,7 @@ def _find_listed(
     for _ in range(LIST_PAGES_MAX):
         page = yield from xpay_api.list_intents(
             context.settings,
+            xpay_api.BACKGROUND,
             start_ms=intent.created_at_ms - CLOCK_SKEW_MS,
             end_ms=intent.created_at_ms + REPEATABLE_MS + CLOCK_SKEW_MS,
             offset=offset,
@@ -263,7 +266,9 @@ def _find_listed(
         for item in page.intents:
             if not _could_be(item, intent):
                 continue
-            answer = yield from xpay_api.get_intent(item.x_intent_id, context.settings)
+            answer = yield from xpay_api.get_intent(
+                item.x_intent_id, context.settings, xpay_api.BACKGROUND
+            )
             if isinstance(answer, xpay_api.Unclear | xpay_api.Refused):
                 return answer
             if answer.metadata.get(context.settings.metadata_key) == intent.id:

@@ -155,6 +155,20 @@ def next_reconcile_ms(reconcile_count: int, now_ms: int, settings: Settings) -> 
     return now_ms + schedule[reconcile_count] * 1000 if reconcile_count < len(schedule) else None
 
 
+def reconcile_soon(name: str, context: FlowContext) -> Command[None]:
+    """Have the intent reconciled at the first pause of the schedule, if not sooner."""
+
+    def attempt() -> Command[bool]:
+        record, _ = yield from load_intent(name)
+        soon_ms = next_reconcile_ms(0, (yield from now()), context.settings)
+        if soon_ms is None or (record.reconcile_at_ms or soon_ms + 1) <= soon_ms:
+            return True
+        sooner = attrs.evolve(record, reconcile_at_ms=soon_ms)
+        return (yield from commit(change(record, sooner)))
+
+    yield from retry(context, name, attempt)
+
+
 def stored_attempt(record: Record, intent: Intent, now_ms: int, context: FlowContext) -> Change:
     """The first commit of an attempt: it exists here before xPay receives it."""
     stored = attrs.evolve(record, intent=None)

@@ -161,13 +161,34 @@ class Settings:
             checks.one_of(*get_args(Require)),
         ),
     )
-    # "60 per minute" on one page, "10 per second" on the newest: the smaller one is safe.
+    # "10 requests per second" on the newest page, "60 per minute" on an older one.
     requests_per_minute: int = attrs.field(
-        default=60,
+        default=600,
         metadata=_about(
             "REQUESTS_PER_MINUTE",
-            "How often xPay is called at most; its limit counts your whole account.",
+            "How often xPay is called at most by this process. Its limit counts your whole "
+            "account: divide it by the number of your processes.",
             checks.whole(1, 600),
+            read_int,
+        ),
+    )
+    # "Within about five seconds", and the sixth group of ten requests is still served.
+    rush_wait_s: float = attrs.field(
+        default=5.5,
+        metadata=_about(
+            "RUSH_WAIT_S",
+            "How long a customer waits for a turn under the rate limit. One who would wait longer "
+            "is refused at once with `TooManyRequests`, and nothing is stored.",
+            checks.seconds(0, 60),
+            read_float,
+        ),
+    )
+    page_check_after_s: int = attrs.field(
+        default=120,
+        metadata=_about(
+            "PAGE_CHECK_AFTER_S",
+            "How old a checkout page may be to be handed out again without a query at xPay.",
+            checks.whole(0, _DAY_S),
             read_int,
         ),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from xpay_flow import flows, xpay_api
-from xpay_flow.checker.bounds import BEGINNING, SILENCE
+from xpay_flow.checker.bounds import BEGINNING, CHANGED, SILENCE, Scene
 from xpay_flow.checker.shop import AnyFlow
 from xpay_flow.checkout_request import CheckoutRequest
 from xpay_flow.effects import Commit, Exchange, commit, history, load, new_id, now, run_handler
@@ -43,9 +43,9 @@ def new_key_for_each_click(request: CheckoutRequest, context: FlowContext) -> An
     return _created((yield from xpay_api.create_intent(body, key, context.settings)), intent_id)
 
 
-def no_idempotency_key(request: str, key: str, settings: Any) -> AnyFlow:
+def no_idempotency_key(*about: Any) -> AnyFlow:
     """The creation is sent without an idempotency key."""
-    return (yield from _without_key(_create(request, key, settings)))
+    return (yield from _without_key(_create(*about)))
 
 
 def _without_key(flow: AnyFlow) -> AnyFlow:
@@ -61,15 +61,28 @@ def _without_key(flow: AnyFlow) -> AnyFlow:
         return end.value
 
 
-def a_new_key_for_each_try(request: str, key: str, settings: Any) -> AnyFlow:
+def a_new_key_for_each_try(request: str, key: str, *rest: Any) -> AnyFlow:
     """A creation that is repeated gets a new idempotency key, so it is another one."""
     fresh = yield from new_id("key")
-    return (yield from _create(request, fresh, settings))
+    return (yield from _create(request, fresh, *rest))
 
 
 def always_another_attempt(request: CheckoutRequest, context: FlowContext) -> AnyFlow:
     """Each click is a payment of its own, although one is open."""
     return flows.start_checkout(request, context, new_attempt=True)
+
+
+def leaves_the_old_page_open(press: Any, found: Any) -> AnyFlow:
+    """A changed order gets another page, and the one over the old amount stays open."""
+    press._gone.add(found.key)
+    yield from ()
+
+
+def believes_the_cancellation(press: Any, found: Any) -> AnyFlow:
+    """The old page is taken for closed once xPay was called to cancel it, without a reading."""
+    press._gone.add(found.key)
+    yield from ()
+    return True
 
 
 def stores_after_the_call(request: CheckoutRequest, context: FlowContext) -> AnyFlow:
@@ -189,14 +202,21 @@ def _click(
     )
 
 
-def _part(name: str, bug: Any, part: tuple[Any, str], ref: str = "") -> Mutant:
+def _part(
+    name: str,
+    bug: Any,
+    part: tuple[Any, str],
+    ref: str = "",
+    *,
+    scene: Scene = BEGINNING,
+) -> Mutant:
     """The shipped shop, with this in place of a part of ours."""
     return Mutant(
         name=name,
         bug=bug,
         promise="no_second_payment",
         faults=0,
-        scene=BEGINNING,
+        scene=scene,
         expects=PAYS_TWO,
         patch=(*part, bug),
         reference=ref,
@@ -255,6 +275,15 @@ CLICKS = (
         "https://github.com/chethanac15/eStore/issues/182",
     ),
     _part("lost race for the attempt", ignores_a_lost_race, (_checkout, "commit")),
+    _part(
+        "old page left open", leaves_the_old_page_open, (_checkout._Press, "_close"), scene=CHANGED
+    ),
+    _part(
+        "cancellation believed",
+        believes_the_cancellation,
+        (_checkout._Press, "_ask"),
+        scene=CHANGED,
+    ),
     _click("created over paid", writes_created_blindly, "order_does_not_matter", 0, "lead to"),
     _click(
         "page forgotten",
