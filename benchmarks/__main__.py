@@ -11,6 +11,7 @@ from pathlib import Path
 from . import (
     checking,
     deciding,
+    delivery,
     handlers,
     importing,
     machine,
@@ -51,6 +52,7 @@ def measured(size: Size, folder: Path) -> list[Group]:
         *waiting.measured(size, folder),
         *stages.measured(size, folder),
         *handlers.measured(size, folder),
+        *delivery.measured(size, folder),
         *deciding.measured(size),
         *importing.measured(size),
         *small_worlds.measured(size, folder),

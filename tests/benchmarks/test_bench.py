@@ -57,6 +57,7 @@ def test_every_question_is_answered(run: Run) -> None:
         "webhook that came before, over ASGI, in process": "xpay-flow: AsyncFlow",
         "webhook that pays an order, over WSGI, in process": "xpay-flow: Flow",
         "webhook that came before, over WSGI, in process": "xpay-flow: Flow",
+        "a paid order, from a rush to its handler": "on_success, 2 at a time",
         "webhook over uvicorn, one at a time": "xpay-flow: AsyncFlow",
         "webhook over uvicorn, 8 at a time": "xpay-flow: AsyncFlow",
         "webhooks on SQLite, 32 at a time": "an app that does nothing",

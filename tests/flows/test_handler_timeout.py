@@ -16,9 +16,12 @@ from typing import Any
 import attrs
 import pytest
 
+from xpay_flow.calls import Calls
+from xpay_flow.effects import HandlerTry, Ran, RunInTransaction
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.flows import FailedJob, HandlerResult
+from xpay_flow.handlers import Handler, arun_in_transaction, run_in_transaction
 from xpay_flow.payment import Payment
 from xpay_flow.records import OutboxEntry
 from xpay_flow.settings import Settings
@@ -288,6 +291,35 @@ def test_a_transaction_that_hangs_never_commits_and_locks_no_one_out(
     assert [("order-43",), ("order-42",)] == fulfilled(sqlite)
 
 
+class AnyStore:
+    """A store with transactions, and no way to close one from outside."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.ended = threading.Event()
+
+    def commit_with(self, change: Any, work: Any) -> bool:
+        try:
+            work(self)
+            self.commits += 1
+            return True
+        finally:
+            self.ended.set()
+
+
+def test_a_left_handler_does_not_commit_on_any_store(let_go: threading.Event) -> None:
+    """The handler's late end is refused, before the store comes to its commit."""
+    store, hanging = AnyStore(), Hanging(let_go)
+    payment: Any = attrs.make_class("P", ["intent_id", "receipt_id"])("pi_1", "order-42")
+    change: Any = None
+    call = RunInTransaction("on_success", payment, change, HandlerTry(timeout_s=LIMIT_S))
+    handlers: Any = {"on_success": Handler(hanging, transactional=True)}
+    ran = run_in_transaction(call, handlers, store, lambda: 0, Calls())
+    let_go.set()
+    assert store.ended.wait(DEADLINE_S)
+    assert ("failed", True, 0) == (ran.outcome, ran.cut_short, store.commits)
+
+
 # --- awaited -------------------------------------------------------------------------------------
 
 
@@ -402,9 +434,6 @@ class AwaitedTransactions(MemoryStore):
 
 def test_a_coroutine_within_a_transaction_is_cancelled_and_rolled_back() -> None:
     """The store sees it fail, and so keeps nothing of it."""
-    from xpay_flow.effects import HandlerTry, Ran, RunInTransaction
-    from xpay_flow.handlers import Handler, arun_in_transaction
-
     world = limited()
     paid_order(world, "order-42")
     store = AwaitedTransactions()
