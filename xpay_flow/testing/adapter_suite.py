@@ -16,11 +16,12 @@ import base64
 import hmac
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from io import RawIOBase
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes, urlencode
+from weakref import finalize
 from wsgiref.types import WSGIApplication
 
 import attrs
@@ -40,10 +41,14 @@ from xpay_flow.stores.memory import MemoryStore
 
 from .limits import TOGETHER_S, within_s
 
+T = TypeVar("T")
+
 AnyFlow: TypeAlias = Flow | AsyncFlow
 
 BODY_BYTES_MAX: Final = 4096
 SETTINGS: Final = Settings.sandbox(body_bytes_max=BODY_BYTES_MAX)
+# Longer than any query of the suite waits.
+ANSWERED_S: Final = 60.0
 # What an adapter must have given up by then, which takes it much less.
 GIVEN_UP_S: Final = 5.0
 CHUNK: Final = b"x" * 1024
@@ -533,7 +538,7 @@ class Stream:
 
 
 def asgi_client(app: Any, *, root_path: str = "") -> ASGIClient:
-    """A client of an ASGI app; each call has an event loop of its own.
+    """A client of an ASGI app; all calls share one event loop, as a server's requests do.
 
     Args:
         root_path: where a server would report that the app is mounted. Paths include it.
@@ -541,11 +546,39 @@ def asgi_client(app: Any, *, root_path: str = "") -> ASGIClient:
     return ASGIClient(app, root_path)
 
 
+class _LoopInThread:
+    """An event loop that runs until this object is gone."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_run_for_ever, args=(self._loop,), daemon=True)
+        thread.start()
+        finalize(self, _end, self._loop, thread)
+
+    def run(self, awaited: Coroutine[Any, Any, T]) -> T:
+        """The result, once there is one; it has a limit of its own."""
+        return asyncio.run_coroutine_threadsafe(awaited, self._loop).result(ANSWERED_S)
+
+
+def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        # The runner cancels what is left when it ends.
+        runner.get_loop().run_forever()
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(loop.stop)
+    if thread is not threading.current_thread():
+        thread.join(GIVEN_UP_S)
+
+
 class ASGIClient:
     """See `asgi_client`. It can hang up, and take its time to send a body."""
 
     def __init__(self, app: Any, root_path: str) -> None:
         self._app, self._root_path = app, root_path
+        self._loop = _LoopInThread()
 
     def __call__(
         self,
@@ -554,7 +587,7 @@ class ASGIClient:
         headers: Sequence[Header] = (),
         body: bytes | Iterable[bytes] | AsyncIterator[bytes] = b"",
     ) -> Answer:
-        return asyncio.run(self._ask(method, path, headers, body))
+        return self._loop.run(self._ask(method, path, headers, body))
 
     def hang_up(self, path: str, when: Callable[[], bool]) -> None:
         """Send a GET, and hang up when it is time.
@@ -562,7 +595,7 @@ class ASGIClient:
         Raises:
             AssertionError: the app goes on with the request all the same.
         """
-        asyncio.run(self._hang_up(path, when))
+        self._loop.run(self._hang_up(path, when))
 
     async def _ask(self, method: str, path: str, headers: Sequence[Header], body: Any) -> Answer:
         transport = httpx.ASGITransport(self._app, root_path=self._root_path)
