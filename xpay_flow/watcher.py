@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -36,8 +37,15 @@ from .waiting import Waiting, hang_up
 
 log = logging.getLogger("xpay_flow.watcher")
 
+# Thousands who came together would otherwise come back together, in front of a webhook.
+SPREAD: Final = 0.7
 # How long a close waits for a look that is under way.
 CLOSE_S: Final = 2.0
+
+
+def spread(seconds: float) -> float:
+    """How long a wait takes at most: a little less, so that waits that began together end apart."""
+    return seconds * random.uniform(SPREAD, 1)
 
 
 def look(waiting: Waiting, *, together: bool) -> Query[None]:
@@ -77,7 +85,7 @@ class Watcher:
         try:
             self._start()
             with nullcontext() if caller is None else caller.ends(waiter):
-                return waiter.woken.result(timeout=effect.seconds)
+                return waiter.woken.result(timeout=spread(effect.seconds))
         except TimeoutError:
             return "time_up"
         finally:
@@ -142,7 +150,7 @@ class AsyncWatcher:
             return "no_room"
         try:
             self._start()
-            async with asyncio.timeout(effect.seconds):
+            async with asyncio.timeout(spread(effect.seconds)):
                 return await asyncio.wrap_future(waiter.woken)
         except TimeoutError:
             return "time_up"

@@ -288,6 +288,13 @@ def test_waiting_that_is_closed_lets_nobody_in() -> None:
     assert waiting.enter("a", 1, 60) is None
 
 
+def test_waits_that_began_together_end_apart() -> None:
+    """Each has a time of its own within the requested one, so that no herd comes back at once."""
+    times = {watcher.spread(20) for _ in range(100)}
+    assert 50 < len(times)
+    assert 14 <= min(times) <= max(times) <= 20
+
+
 def test_a_hang_up_ends_the_wait_whichever_comes_first() -> None:
     """A client that hung up before the wait began does not wait, nor one that does so later."""
     before, later = HangUp(), HangUp()
