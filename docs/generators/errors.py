@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from xpay_flow import errors, signing, wire
 from xpay_flow.errors import XPayFlowError
+from xpay_flow.flows.parking import UNPROVEN_LIMIT
 
 from .markdown import code, first_sentence, table
 
@@ -28,7 +29,8 @@ def errors_page() -> str:
             for _, kind in kinds
         ),
     )
-    reasons = ", ".join(code(reason) for reason in sorted(wire.REASONS | signing.REASONS))
+    every = wire.REASONS | signing.REASONS | {UNPROVEN_LIMIT}
+    reasons = ", ".join(code(reason) for reason in sorted(every))
     return (
         f"# Errors\n\n{INTRODUCTION}\n```text\n{drawn}\n```\n\n{rows}\n\n"
         f"## Reasons of `UntrustedMessage`\n\n"

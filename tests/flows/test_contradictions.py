@@ -11,7 +11,7 @@ from xpay_flow.errors import InvalidValue, UntrustedMessage
 from xpay_flow.sandbox import SandboxConfig
 from xpay_flow.testing.world import World
 
-from .kit import body_of, send_webhook, signed, success_of, the_record
+from .kit import answer, body_of, scripted, send_webhook, signed, success_of, the_record
 
 DEAF = SandboxConfig(webhook_url=None)
 ODD_FIELDS: list[tuple[str, object]] = [
@@ -224,3 +224,17 @@ def test_receive_webhook_refuses_a_body_that_is_no_bytes(body: Any) -> None:
     headers = signed(body_of("intent.success"))
     with pytest.raises(InvalidValue, match="exact bytes"):
         World().flow.receive_webhook(headers, body)
+
+
+def test_an_answer_with_another_receipt_is_flagged_and_counts() -> None:
+    """It is the answer about xPay's id that was queried, so the payment is fulfilled."""
+    world = World(config=DEAF)
+    checkout = world.start_checkout()
+    fields = {"xIntentId": checkout.x_intent_id, "amount": 1999, "currency": "USD"}
+    scripted(world, answer(200, {**fields, "status": "SUCCESS", "receiptId": "order-7"}))
+    world.advance(60)
+    world.flow.reconcile()
+    world.flow.deliver()
+    assert ["pi_1:on_success"] == world.called("on_success")
+    assert ("contradictory_fields:answer/get",) == attention(world)
+    assert None is the_record(world).reconcile_at_ms
