@@ -19,6 +19,7 @@ from xpay_flow.checker.app.dependence import Transactions
 from xpay_flow.checker.app.points import Done, Point
 from xpay_flow.checker.app.promises import ACKNOWLEDGED, ONCE, READ_ONLY, REFUNDED
 from xpay_flow.checker.app.report import moves_of, seed_of, sql_words
+from xpay_flow.checker.app.scenes import Fault
 from xpay_flow.errors import ConfigurationError
 
 TESTS = Path(__file__).parents[1]
@@ -134,6 +135,34 @@ def test_check_app_raises_no_alarm_for_a_right_shop(shop: str) -> None:
     assert result.executions > 50
 
 
+@pytest.mark.parametrize(
+    ("shop", "kind"),
+    [
+        ("small:asgi_undone_after_a_lost_commit", "lost answer"),
+        ("small:wsgi_save_then_fulfil", "death"),
+        ("small:asgi_call_tried_twice", "call"),
+        ("small:asgi_given_up_too_late", "call"),
+        ("small:asgi_duplicate_refused", "lost 2xx"),
+    ],
+)
+def test_each_kind_of_fault_has_a_mistake_that_it_finds(shop: str, kind: Fault) -> None:
+    """With this kind alone the mistake is found, and without a fault it is not."""
+    bound = AppBound(faults=1, kinds=(kind,))
+    result = checked(shop, scenes=["once"], bound=bound)
+    found = result.counterexample
+    assert found is not None, result.as_text()
+    assert 1 == found.faults
+    assert found.confirmed
+
+
+def test_a_call_that_hangs_ends_after_xpay_has_come_again() -> None:
+    """The redelivery is served while the first request hangs, which then goes on."""
+    found = checked("small:asgi_given_up_too_late", scenes=["once"]).counterexample
+    assert found is not None
+    assert "hang" in [act for _, act in found.moves]
+    assert ("a", "waits over") == (found.steps[-4].process, found.steps[-4].act)
+
+
 def test_check_app_adds_a_refund_where_its_record_can_be_counted() -> None:
     """A refund that is acknowledged and not recorded breaks its promise; recorded, it does not."""
     ignored = checked("small:asgi_refund_ignored", 0, refunded=RECORDED)
@@ -155,10 +184,21 @@ def end_of(ending: Ending) -> str:
     return f"{rows} {ending.calls}"
 
 
+DEEP = pytest.mark.deep
+
+
 @pytest.mark.parametrize(
-    "shop", ["check_then_act", "two_commits", "exception_swallowed", "right_claim"]
+    ("shop", "scene"),
+    [
+        ("two_commits", "twice"),
+        ("check_then_act", "failed-then-paid"),
+        ("exception_swallowed", "failed-then-paid"),
+        ("right_claim", "failed-then-paid"),
+        pytest.param("check_then_act", "twice", marks=DEEP),
+        pytest.param("exception_swallowed", "twice", marks=DEEP),
+        pytest.param("right_claim", "twice", marks=DEEP),
+    ],
 )
-@pytest.mark.parametrize("scene", ["twice", "failed-then-paid"])
 def test_reduced_search_of_an_app_reaches_the_same_ends(shop: str, scene: str) -> None:
     """Every end that some order of all statements has is reached by the reduced search, too."""
     reached = [

@@ -135,9 +135,11 @@ def refund_ignored(event):
     return right(event)
 
 
-def shipped(order):
+def shipped(order, key=""):
     """Calls the warehouse."""
     request = urllib.request.Request(f"https://warehouse.example/ship/{order[0]}", method="POST")
+    if key:
+        request.add_header("Idempotency-Key", key)
     urllib.request.urlopen(request, timeout=5).read()
 
 
@@ -212,6 +214,46 @@ def remembered_in_memory(event):
         if event["eventType"] == PAID and is_right_money(order, event):
             pay(db, order)
     SEEN.add(event["eventId"])
+    return 200
+
+
+def undone_after_a_lost_commit(event):
+    """A commit that fails has done nothing, has it?"""
+    db = connect()
+    try:
+        return right_claim(event)
+    except sqlite3.Error:
+        with db:
+            db.execute("UPDATE orders SET status = 'trouble' WHERE receipt_id = 'order-42'")
+        return 200
+
+
+def call_tried_twice(event):
+    status = claim(event)
+    if status is None:
+        order = order_of(connect(), event)
+        try:
+            shipped(order)
+        except OSError:
+            shipped(order)
+    return status or 200
+
+
+def given_up_too_late(event):
+    """What takes too long is given up, although another delivery has done it meanwhile."""
+    db = connect()
+    order = order_of(db, event)
+    if order is None:
+        return 404
+    if event["eventType"] == PAID and is_right_money(order, event) and order[1] != "paid":
+        state, answer = "paid", 200
+        try:
+            shipped(order, "once")
+        except TimeoutError:
+            state, answer = "given up", 500
+        with db:
+            db.execute("UPDATE orders SET status = ? WHERE id = ?", (state, order[0]))
+        return answer
     return 200
 
 
