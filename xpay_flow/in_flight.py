@@ -46,11 +46,10 @@ class InFlight(Generic[T]):
         Args:
             follow: applied to the result of another's call.
         """
+        mine = _Call(about, Future[T]())
         with self._lock:
-            under_way = self._calls.get(name)
-            if under_way is None:
-                mine = self._calls[name] = _Call(about, Future[T]())
-        if under_way is None:
+            under_way = self._calls.setdefault(name, mine)
+        if under_way is mine:
             return self._lead(name, mine, call)
         try:
             result = under_way.future.result(self._timeout_s)

@@ -34,7 +34,7 @@ class RateLimiter:
         # When requests left in fact: a busy process sends some later than their turn was.
         self._left_ms: deque[float] = deque(maxlen=self.requests)
         self._held_until_ms = -math.inf
-        self._refusals = 0
+        self._hold_s = self.HOLD_S
         self._seen_ms = 0
         self._lock = threading.Lock()
 
@@ -78,8 +78,8 @@ class RateLimiter:
             self._follow(now_ms)
             if seconds is None:
                 went_well = now_ms - self._held_until_ms > 2000 * self.window_s
-                self._refusals = 1 if went_well else self._refusals + 1
-                seconds = min(self.HOLD_S * 2 ** (self._refusals - 1), self.HOLD_S_MAX)
+                again_s = min(2 * self._hold_s, self.HOLD_S_MAX)
+                seconds = self._hold_s = self.HOLD_S if went_well else again_s
             self._held_until_ms = max(self._held_until_ms, now_ms + seconds * 1000)
 
     def _next_ms(self, turns_ms: deque[float], now_ms: int) -> float:

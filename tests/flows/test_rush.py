@@ -99,6 +99,9 @@ def test_rate_limiter_is_held_by_429_for_longer_each_time() -> None:
     assert 7.0 == rate_limiter.acquire(1000)
     rate_limiter.hold(60_000, None)
     assert 0.25 == rate_limiter.leave(60_000)
+    for _ in range(2000):
+        rate_limiter.hold(60_000, None)
+    assert RateLimiter.HOLD_S_MAX == rate_limiter.leave(60_000)
 
 
 @given(st.lists(st.integers(-10_000_000, 10_000_000), min_size=1, max_size=30))

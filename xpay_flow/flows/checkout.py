@@ -155,9 +155,9 @@ class _Press:
     _gone: set[str] = attrs.Factory(set[str])
 
     def serve(self) -> Command[Checkout]:
+        name = f"receipt {self._request.receipt_id}"
         # Each round closes or queries another attempt, and there are FOUND_MAX of them.
         for _ in range(2 * FOUND_MAX):
-            name = f"receipt {self._request.receipt_id}"
             found, is_new = yield from retry(self._context, name, self._attempt)
             checkout = yield from self._serve_from(found, is_new=is_new)
             if checkout is not None:
