@@ -376,10 +376,23 @@ def webhooks(draw: st.DrawFn) -> str:
     """A webhook of the user's own; nothing stands for ours."""
     if draw(st.integers(0, 4)) == 0:
         return ""
-    memory, counts = draw(st.sampled_from(MEMORIES + OUTLIVES[: draw(st.integers(0, 6))]))
+    memory = draw(st.sampled_from(MEMORIES + OUTLIVES[: draw(st.integers(0, 6))]))
     loop, look, does = (draw(st.sampled_from(all_)) for all_ in (LOOPS, LOOKS, DOES))
     most, end = draw(st.integers(1, 2)), draw(st.sampled_from(ENDS))
-    around = draw(st.sampled_from(AROUND))
+    return webhook_of(memory, loop, look, does, most, end, draw(st.sampled_from(AROUND)))
+
+
+def webhook_of(
+    memory: tuple[str, str],
+    loop: str = LOOPS[0],
+    look: str = LOOKS[0],
+    does: str = DOES[0],
+    most: int = 2,
+    end: str = ENDS[0],
+    around: str = AROUND[0],
+) -> str:
+    """The source of one webhook."""
+    setup, counts = memory
     body = "\n".join(
         [
             f"if ({counts}) > {most}:",
@@ -390,7 +403,9 @@ def webhooks(draw: st.DrawFn) -> str:
             does,
         ]
     )
-    looped = memory + "\n" + loop + "\n" + textwrap.indent(body, "    ")
+    # All names have a value from the first round on, so that nothing but the count differs.
+    names = "found, r, t = False, None, None"
+    looped = "\n".join([names, setup, loop, textwrap.indent(body, "    ")])
     return (
         "def respond(request, context):\n"
         "    if request.path != '/webhook':\n"
