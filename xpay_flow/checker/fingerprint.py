@@ -229,7 +229,7 @@ def _member(value: Any, look: _Look) -> Hashable:
 
 def _class(value: Any, look: _Look) -> Hashable:
     """A class of Python's or ours; what another has as attributes can change."""
-    if value.__flags__ & _MADE_IN_PYTHON and not _is_ours(value):
+    if not value.__flags__ & _CANNOT_CHANGE and not _is_ours(value):
         raise _NotUnderstood
     return _itself(value, look)
 
@@ -249,8 +249,8 @@ _KEPT: dict[int, Any] = {}
 # Modules of ours whose values are data, through and through.
 _OF_DATA = {f"xpay_flow.{name}" for name in ("events", "intent", "money", "realm", "records")}
 _OF_A_MEMBER = {"_value_", "_name_", "__objclass__", "_sort_order_"}
-# `Py_TPFLAGS_HEAPTYPE`: made by a class statement, so that it has attributes that can change.
-_MADE_IN_PYTHON = 1 << 9
+# `Py_TPFLAGS_IMMUTABLETYPE`: no class statement made it, and its attributes cannot change.
+_CANNOT_CHANGE = 1 << 8
 
 
 def _is_ours(kind: type[Any]) -> bool:
