@@ -96,14 +96,20 @@ def test_scripts_on_pages_use_what_the_browser_helper_has() -> None:
     """A page imports what the module exports, and passes options that its function takes."""
     script = (ROOT / "xpay_flow" / "browser" / "xpay-flow.js").read_text()
     exported = set(re.findall(r"^export (?:async )?function (\w+)", script, re.M))
-    options = set(re.findall(r"\w+", re.sub(r" = [\w.]+", "", _between(script, "watch({", "})"))))
     for page in pages():
         for block in page.blocks_in("html"):
             imported = set(re.findall(r"\w+", _between(block.text, "import {", "}")))
-            given = set(re.findall(r"^ +(\w+):", _between(block.text, "watch({", "});"), re.M))
+            assert imported
             assert imported <= exported, block.where
-            assert given
-            assert given <= options, block.where
+            for name in imported:
+                given = set(re.findall(r"[{,\s](\w+)[:,}]", _options(block.text, name)))
+                assert given, block.where
+                assert given <= set(re.findall(r"\w+", _options(script, name))), block.where
+
+
+def _options(script: str, function: str) -> str:
+    """What stands in the braces with which a function is declared or called."""
+    return "{" + _between(script, f"{function}({{", "})") + "}"
 
 
 def _between(text: str, start: str, end: str) -> str:
