@@ -19,6 +19,7 @@ from .programs import (
     MEMORIES,
     OFTEN_BROKEN,
     OUTLIVES,
+    REFUSED,
     SCENES,
     STORES,
     WORKERS,
@@ -157,3 +158,9 @@ def test_a_wrong_merge_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     honest = searched(program, Reductions())
     plant(monkeypatch)
     assert honest != searched(program, Reductions()), str(program)
+
+
+@pytest.mark.parametrize("memory", OUTLIVES, ids=lambda memory: memory[1])
+def test_memory_that_outlives_a_flow_is_refused(memory: tuple[str, str]) -> None:
+    """Counts in a global, a default, an attribute or a cache are refused, with all reductions."""
+    assert REFUSED == searched(_program(webhook_of(memory)), Reductions())
