@@ -96,6 +96,7 @@ def as_text(report: Report) -> str:
         "processes that ended alone": report.ended_by_themselves,
         "servers killed": report.server_kills,
         "… that recovered": report.recoveries,
+        "poolers killed": report.pooler_kills,
         "rows in the ledger": report.paid,
         "calls outside": f"{report.calls}, {report.calls_repeated} of them repeated",
         **{kind: count for kind, count in report.by_kind.items() if count},

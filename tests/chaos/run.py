@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import attrs
 import servers
+from sql.poolers import Pooler
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import books, checking, evidence, shop, xpay
@@ -34,6 +36,8 @@ WEBS: Final = 4
 WORKERS: Final = 2
 KILL_EVERY_S: Final = 1.0
 LOOK_S: Final = 0.25
+# So few that the processes behind the pooler have to share them.
+POOL: Final = {"default_pool_size": 6, "server_login_retry": 1}
 TELL_EVERY_S: Final = 5.0
 # A machine that others use, too, may take so many times as long to answer all.
 SLOWER_MAX: Final = 6
@@ -71,6 +75,7 @@ class Report:
     refused: int
     process_kills: int
     server_kills: int
+    pooler_kills: int
     recoveries: int
     ended_by_themselves: int
     kills_after_rollout: int
@@ -112,9 +117,13 @@ def run(size: Size, print_line: PrintLine = to_stderr, plant: str = "") -> Repor
         home = folder / "postgresql"
         home.mkdir(mode=0o755)
         server = Server(home)
-        scene = Scene(size, plan, folder, server, their, print_line, plant)
+        between = folder / "pooler"
+        between.mkdir(mode=0o755)
+        pooler = Pooler(make_url(server.url("psycopg")), between, **POOL)
+        scene = Scene(size, plan, folder, server, pooler, their, print_line, plant)
         try:
             server.start()
+            pooler.start()
             books.open_books(server.url("psycopg"))
             seconds = asyncio.run(scene.play())
             scene.crew.dismiss()
@@ -122,6 +131,7 @@ def run(size: Size, print_line: PrintLine = to_stderr, plant: str = "") -> Repor
         finally:
             scene.crew.dismiss()
             scene.close()
+            pooler.stop()
             server.stop()
         server.check_pages()
         return scene.report(found, seconds)
@@ -147,12 +157,13 @@ class Scene:
         plan: Plan,
         folder: Path,
         server: Server,
+        pooler: Pooler,
         xpay: XPay,
         print_line: PrintLine,
         plant: str,
     ) -> None:
         self.size, self.plan, self.server, self.print_line = size, plan, server, print_line
-        self._xpay, self._folder = xpay, folder
+        self._xpay, self._folder, self._pooler = xpay, folder, pooler
         self._ports = [servers.free_port() for _ in range(WEBS)]
         self._customers = Customers(plan, self._ports, size.seconds, folder / PAGES, xpay)
         self._sender = Sender(
@@ -164,8 +175,14 @@ class Scene:
             shop.XPAY: xpay.base_url,
             PLANT: plant,
         }
+        # Every second process of the shop, web and worker alike, goes through the pooler.
+        pooled = server.url("asyncpg").replace(f":{server.port}/", f":{pooler.port}/")
+        through = environment | {shop.URL: f"{pooled}?pooler=transaction"}
         log = str(folder / "log")
-        jobs = [Job(port, environment, log) for port in [*self._ports, *[None] * WORKERS]]
+        jobs = [
+            Job(port, through if number % 2 else environment, log)
+            for number, port in enumerate([*self._ports, *[None] * WORKERS])
+        ]
         self.crew = Crew(jobs)
         self._chance = random.Random(size.seed)
         self._killed_before_rollout: int | None = None
@@ -218,6 +235,9 @@ class Scene:
     def _kill_and_start_server(self) -> None:
         self.server.kill()
         self.server.start()
+        # What it still holds of the server's connections is dead; and now so is the pooler.
+        self._pooler.kill()
+        self._pooler.start()
 
     async def _roll_out(self) -> None:
         await asyncio.sleep(self.size.seconds / 2)
@@ -275,6 +295,7 @@ class Scene:
             refused=len(found.refused),
             process_kills=self.crew.kills,
             server_kills=self.server.kills,
+            pooler_kills=self._pooler.kills,
             recoveries=self.server.recoveries(),
             ended_by_themselves=self.crew.ended,
             kills_after_rollout=0 if before is None else self.crew.kills - before,

@@ -48,6 +48,7 @@ def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
     assert report.process_kills > 5
     assert report.kills_after_rollout > 2
     assert SIZE.server_kills == report.server_kills == report.recoveries
+    assert SIZE.server_kills == report.pooler_kills
     assert report.duplicates > SIZE.deliveries / 4
     assert sum(report.tries.values()) > SIZE.deliveries == report.tries["200"]
     assert report.paid > SIZE.intents / 2

@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from servers import READY_S, WANTS, absent, as_somebody, brief_wait, free_port, give_away
+from servers import (
+    READY_S,
+    WANTS,
+    NotThere,
+    absent,
+    as_somebody,
+    brief_wait,
+    free_port,
+    give_away,
+)
+from sqlalchemy import URL
 
 from .kit import Place
 
@@ -22,39 +32,71 @@ IGNORES_SETTINGS: Final = {
 }
 
 
-@contextmanager
-def pooler(place: Place, mode: str = "transaction", **options: object) -> Generator[Place]:
-    """The same database through PgBouncer."""
-    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
-    if program is None:
-        absent(f"{WANTS}PgBouncer: apt-get install pgbouncer")
-    assert program is not None
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
+class Pooler:
+    """PgBouncer in front of a database, in the folder `home`, which is its own.
+
+    Raises:
+        NotThere: there is none on this machine; the text names what to install.
+    """
+
+    def __init__(self, url: URL, home: Path, **options: object) -> None:
+        program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+        if program is None:
+            raise NotThere(f"{WANTS}PgBouncer: apt-get install pgbouncer")
+        self.port, self.kills = free_port(), 0
+        self._home, self._process = home, None
+        self._command = [program, str(home / "pgbouncer.ini")]
         home.chmod(0o755)
         config = home / "pgbouncer.ini"
-        config.write_text(_config(place, home, port, {"pool_mode": mode, **options}))
+        config.write_text(_config(url, self.port, {"pool_mode": "transaction", **options}))
         config.chmod(0o644)
         give_away(home)
-        with (home / "out").open("w") as out:
-            process = subprocess.Popen(
-                [program, str(config)],
+
+    _process: subprocess.Popen[bytes] | None
+
+    def start(self) -> None:
+        """Come back when it listens."""
+        with (self._home / "out").open("a") as out:
+            self._process = subprocess.Popen(
+                self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                **as_somebody(home),
+                start_new_session=True,
+                **as_somebody(self._home),
             )
+        _await_port(self._process, self.port, self._home / "out")
+
+    def kill(self) -> None:
+        """SIGKILL, as if its machine had stopped."""
+        self.kills += 1
+        self.stop()
+
+    def stop(self) -> None:
+        """The end, which it does not notice; twice is once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(ENDS_S)
+            self._process = None
+
+
+@contextmanager
+def pooler(place: Place, mode: str = "transaction", **options: object) -> Generator[Place]:
+    """The same database through PgBouncer."""
+    with tempfile.TemporaryDirectory() as folder:
         try:
-            _await_port(process, port, home / "out")
-            yield Place(place.url.set(host="127.0.0.1", port=port), place.kind)
+            it = Pooler(place.url, Path(folder), pool_mode=mode, **options)
+        except NotThere as error:
+            absent(str(error))
+            raise
+        try:
+            it.start()
+            yield Place(place.url.set(host="127.0.0.1", port=it.port), place.kind)
         finally:
-            process.kill()
-            process.wait(ENDS_S)
+            it.stop()
 
 
-def _config(place: Place, home: Path, port: int, options: dict[str, object]) -> str:
-    url = place.url
+def _config(url: URL, port: int, options: dict[str, object]) -> str:
     server = {"host": url.host, "port": url.port or 5432, "user": url.username or "postgres"}
     if url.password:
         server["password"] = url.password
