@@ -14,9 +14,9 @@ be known of the store:
 Versions (`Reductions.versions`): a flow under check is given the same version for the same content
 of a record, whichever way led there, and the real store is given the real ones. So two ways to one
 content do not differ for ever by how many commits they took. It needs flows that compare a version
-and never count it, a store that does so, too, and promises that do not look at it. And no record
-may come to hold again what it held before: a flow that had read it meanwhile would lose a race, and
-wins it here. Records of our flows only grow.
+and count it up after a commit of their own only, a store that does so, too, and promises that do
+not look at it. And no record may come to hold again what it held before: a flow that had read it
+meanwhile would lose a race, and wins it here. Records of our flows only grow.
 
 Elsewhere versions are the real ones, but begin again after some (`Reductions.loops`): else a shop
 that goes round, such as by taking and freeing a lock, would have no end. A flow that has lost a

@@ -23,7 +23,7 @@ ASSUMPTIONS = (
     "time goes on to when everything known is due, and only while no flow runs, except as a fault",
     "a webhook is lost for good only before the payment was first reconciled",
     "xPay gives an event up, and begins to send a flawed one, only while no flow runs",
-    "a record's version is compared and never counted",
+    "a record's version is compared, and counted up by a flow's own commits only",
     "xPay does as documented; it answers a repeated key with the first answer",
 )
 
