@@ -34,6 +34,7 @@ class Table:
     rows: Mapping[int, Row]
 
 
+NO_TABLE: Final = Table((), {})
 Contents = Mapping[str, Table]
 
 
@@ -163,10 +164,11 @@ def _tables(database: sqlite3.Connection) -> Iterator[tuple[str, Table]]:
     for (name,) in database.execute(query).fetchall():
         try:
             found = database.execute(f'SELECT rowid, * FROM "{name}"')
-            rows = {row[0]: tuple(row[1:]) for row in found}
-            columns = tuple(about[0] for about in found.description[1:])
+            first = 1
         except sqlite3.OperationalError:  # WITHOUT ROWID
             found = database.execute(f'SELECT * FROM "{name}"')
-            rows = dict(enumerate(map(tuple, found)))
-            columns = tuple(about[0] for about in found.description)
+            first = 0
+        columns = tuple(str(about[0]) for about in found.description[first:])
+        every: list[Row] = found.fetchall()
+        rows = {row[0] if first else number: row[first:] for number, row in enumerate(every)}
         yield name, Table(columns, rows)

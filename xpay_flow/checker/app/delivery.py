@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -95,7 +95,7 @@ def _redirect_output(path: str) -> None:
 
 
 @contextlib.contextmanager
-def quiet(path: str) -> Iterator[None]:
+def quiet(path: str) -> Generator[None, None, None]:
     """What is printed goes into a file."""
     before = sys.stdout, sys.stderr
     with open(path, "a") as file:

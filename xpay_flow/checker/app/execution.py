@@ -29,6 +29,7 @@ ROUNDS_MAX: Final = 4
 STEPS_MAX: Final = 600
 SHOP: Final = "shop"
 NOT_DONE: Final = Done()
+_NO_CONTENTS: Final[Contents] = {}
 
 # What a process may do next. `waits over`: its patience with a lock, or with a call that hangs.
 Act = Literal["go", "die", "lose", "fail", "hang", "unseen", "waits over"]
@@ -135,7 +136,7 @@ class Run:
         self._shop_waits = False
         self._live: dict[str, Delivery] = {}
         stage.databases.restore()
-        self._seen = stage.databases.contents() if watch else {}
+        self._seen: Contents = stage.databases.contents() if watch else _NO_CONTENTS
         self._begin()
 
     def _begin(self) -> None:
@@ -153,7 +154,8 @@ class Run:
         for delivery in self._live.values():
             if not delivery.is_over:
                 delivery.begin()
-        self._seen = databases.contents() if self._watch or self._scene.looks else {}
+        if self._watch or self._scene.looks:
+            self._seen = databases.contents()
 
     # --- for the search --------------------------------------------------------------------------
 

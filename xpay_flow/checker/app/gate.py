@@ -332,7 +332,8 @@ def _wrap_sqlite(redirect: Redirect) -> None:
         connection.patience, connection.number = patience, next(_NUMBERS)
         return connection
 
-    sqlite3.connect = sqlite3.dbapi2.connect = connect
+    dbapi: Any = sqlite3.dbapi2  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    sqlite3.connect = dbapi.connect = connect
 
 
 # --- outgoing calls ------------------------------------------------------------------------------
@@ -358,12 +359,15 @@ def _wrap_httpx() -> None:
             request.headers.get("idempotency-key", ""),
         )
 
-    async def answered_later(request: httpx.Request) -> httpx.Response:
+    def handle(_: Any, request: httpx.Request) -> httpx.Response:
+        return answered(request)
+
+    async def handle_later(_: Any, request: httpx.Request) -> httpx.Response:
         return answered(request)
 
     transports: Any = httpx
-    transports.HTTPTransport.handle_request = lambda _, request: answered(request)
-    transports.AsyncHTTPTransport.handle_async_request = lambda _, r: answered_later(r)
+    transports.HTTPTransport.handle_request = handle
+    transports.AsyncHTTPTransport.handle_async_request = handle_later
 
 
 def _wrap_requests() -> None:
@@ -417,18 +421,23 @@ def _wrap_smtp() -> None:
     import smtplib
 
     smtp: Any = smtplib.SMTP
-    ready = (250, b"ok")
     for name in ("ehlo", "helo", "starttls", "login", "quit", "noop", "rset"):
-        setattr(smtp, name, lambda *_, **__: ready)
-    smtp.docmd = lambda _, command, *__: (221 if command.upper() == "QUIT" else 250, b"ok")
-    smtp.connect = lambda *_, **__: (220, b"ready")
-    smtp.ehlo_or_helo_if_needed = smtp.close = lambda *_: None
+        setattr(smtp, name, _always((250, b"ok")))
+    smtp.connect = _always((220, b"ready"))
+    smtp.ehlo_or_helo_if_needed = smtp.close = _always(None)
+
+    def docmd(_: Any, command: str, *__: Any) -> Any:
+        return (221 if command.upper() == "QUIT" else 250, b"ok")
 
     def sendmail(_: Any, __: Any, to: Any, *___: Any, **____: Any) -> Any:
         receivers = to if isinstance(to, str) else ", ".join(to)
-        return _call(f"{MAIL}{receivers}", dict, _lost_socket)
+        return _call(f"{MAIL}{receivers}", dict[str, Any], _lost_socket)
 
-    smtp.sendmail = sendmail
+    smtp.docmd, smtp.sendmail = docmd, sendmail
+
+
+def _always(answer: Any) -> Callable[..., Any]:
+    return lambda *_, **__: answer  # pyright: ignore[reportUnknownLambdaType]
 
 
 def _lost_socket(why: str) -> Exception:
@@ -440,7 +449,7 @@ def _bar_sockets(allowed: frozenset[str]) -> None:
     real = socket.socket.connect
 
     def connect(self: socket.socket, address: Any) -> None:
-        host = str(address[0] if isinstance(address, tuple) else address)
+        host = address if isinstance(address, str) else str(address[0])
         if host not in allowed:
             raise ConfigurationError(
                 f"the app opens a connection to {host}, at {user_line()[0]}; nothing leaves a "

@@ -16,7 +16,7 @@ import attrs
 
 from xpay_flow.errors import ConfigurationError
 
-from .databases import Contents, Databases, Row, Table
+from .databases import NO_TABLE, Contents, Databases, Row
 from .points import MAIL
 from .scenes import Order, Scene
 
@@ -26,7 +26,6 @@ READ_ONLY: Final = "the return page changes nothing"
 REFUNDED: Final = "a refund that was acknowledged is recorded"
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d")
 DAY_S: Final = 86_400
-_NO_TABLE: Final = Table((), {})
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +43,7 @@ class Ending:
     order: Order
     calls: tuple[tuple[str, str], ...]
     had_trouble: bool = False
-    _databases: Databases
+    databases: Databases = attrs.field(repr=False)
 
     @property
     def paid(self) -> bool:
@@ -57,11 +56,11 @@ class Ending:
     def sql(self, query: str, **parameters: Any) -> list[Row]:
         """The rows of a query; `:paid` and `:receipt_id` are known."""
         known = {"paid": int(self.paid), "receipt_id": self.receipt_id}
-        return self._databases.query(query, known | parameters)
+        return self.databases.query(query, known | parameters)
 
     def contents(self) -> Contents:
         """All rows of all tables."""
-        return self._databases.contents()
+        return self.databases.contents()
 
     def called(self, words: str) -> int:
         """How many calls whose text holds these words took effect; equal keys count once."""
@@ -198,7 +197,7 @@ class Derived:
         wrong: list[str] = []
         for table, usual in self.new_rows.items():
             wanted = usual if ending.paid else 0
-            found = len(after.get(table, _NO_TABLE).rows) - len(self.before[table].rows)
+            found = len(after.get(table, NO_TABLE).rows) - len(self.before[table].rows)
             if found != wanted:
                 wrong.append(f"{table} has {_rows(found)} instead of {wanted or 'none'}")
         return wrong
@@ -206,7 +205,7 @@ class Derived:
     def _cells(self, ending: Ending, after: Contents) -> list[str]:
         wrong: list[str] = []
         for (table, number, column), (old, new) in self.cells.items():
-            rows = after.get(table, _NO_TABLE)
+            rows = after.get(table, NO_TABLE)
             row = dict(zip(rows.columns, rows.rows.get(number, ()), strict=False))
             found = row.get(column, old)
             if (found == new) != ending.paid:
@@ -257,7 +256,7 @@ def _new_rows(before: Contents, after: Contents, event_id: str) -> dict[str, int
     """New rows in each table, but for those that keep events: these hold the event's id."""
     found: dict[str, int] = {}
     for name, table in after.items():
-        old = before.get(name, _NO_TABLE).rows
+        old = before.get(name, NO_TABLE).rows
         new = [row for number, row in table.rows.items() if number not in old]
         if name in before and new and not any(event_id in str(cell) for row in new for cell in row):
             found[name] = len(new)
@@ -278,7 +277,7 @@ def _cells(before: Contents, after: Contents) -> dict[tuple[str, int, str], tupl
     found: dict[tuple[str, int, str], tuple[Any, Any]] = {}
     for name, table in after.items():
         for number, row in table.rows.items():
-            old = before.get(name, _NO_TABLE).rows.get(number)
+            old = before.get(name, NO_TABLE).rows.get(number)
             for column, was, now in zip(table.columns, old or (), row, strict=False):
                 if was != now and not _is_moment(now):
                     found[name, number, column] = (was, now)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from ..stateless.dpor import Explorer, Taken
-from .databases import Contents
+from .databases import NO_TABLE, Contents
 from .dependence import NOTHING
 from .execution import Broken, Run, Stage, Step
 from .scenes import FAULT_WORDS, IN_PROCESS, Fault, Scene
@@ -118,7 +118,7 @@ class Search:
         bound: AppBound,
         progress: Callable[[AppProgress], None] = lambda _: None,
     ) -> None:
-        self._stage, self._scenes, self._bound, self._progress = stage, scenes, bound, progress
+        self.stage, self._scenes, self.bound, self.progress = stage, scenes, bound, progress
         self._began = time.perf_counter()
         self.explored: list[Explored] = []
 
@@ -127,7 +127,7 @@ class Search:
         gc.collect()
         # So that a collection in a forked process leaves the pages alone that are common to all.
         gc.freeze()
-        for faults in range(self._bound.faults + 1):
+        for faults in range(self.bound.faults + 1):
             # What is wrong from the beginning takes an execution or two, and is seen first.
             for scene in sorted(self._scenes, key=lambda scene: scene.fault is None):
                 if self._is_due(scene, faults):
@@ -139,11 +139,11 @@ class Search:
     def _is_due(self, scene: Scene, faults: int) -> bool:
         if scene.fault is not None:
             # What is wrong from the beginning is enough for one scene.
-            return faults == 1 and scene.fault in self._bound.kinds
+            return faults == 1 and scene.fault in self.bound.kinds
         return True
 
     def left_s(self) -> float:
-        limit = self._bound.seconds_max
+        limit = self.bound.seconds_max
         return float("inf") if limit is None else limit - (time.perf_counter() - self._began)
 
 
@@ -162,7 +162,7 @@ class _SceneSearch:
         self._explorer: Explorer | None = None
 
     def explore(self) -> Explored:
-        bound = self._search._bound  # pyright: ignore[reportPrivateUsage]
+        bound = self._search.bound
         self._explorer = explorer = Explorer(
             self._begin,
             NOTHING,
@@ -221,7 +221,7 @@ class _SceneSearch:
         now = time.perf_counter()
         if now - self._shown > PROGRESS_S and self._explorer is not None:
             self._shown = now
-            self._search._progress(  # pyright: ignore[reportPrivateUsage]
+            self._search.progress(
                 AppProgress(
                     scene=self._scene.name,
                     faults=self._faults,
@@ -253,7 +253,7 @@ class _SceneSearch:
         """The same, with fewer changes between requests where their order allows it; confirmed."""
         for moves in (_with_fewer_changes(found), found.moves):
             try:
-                again = replayed(self._search._stage, found.scene, moves)  # pyright: ignore[reportPrivateUsage]
+                again = replayed(self._search.stage, found.scene, moves)
             except Diverged:
                 continue
             if again is not None and again.broken.promise == found.broken.promise:
@@ -273,8 +273,8 @@ class _SceneSearch:
         )
 
     def _new(self) -> Run:
-        bound = self._search._bound  # pyright: ignore[reportPrivateUsage]
-        stage = self._search._stage  # pyright: ignore[reportPrivateUsage]
+        bound = self._search.bound
+        stage = self._search.stage
         return Run(stage, self._scene, self._budget, frozenset(bound.kinds) & frozenset(IN_PROCESS))
 
     def _leave(self) -> None:
@@ -349,7 +349,7 @@ def changes(before: Contents, after: Contents) -> tuple[str, ...]:
     """What has changed in the tables, such as `orders 1: status 'pending' → 'paid'`."""
     found: list[str] = []
     for name, table in after.items():
-        old = before[name].rows if name in before else {}
+        old = before.get(name, NO_TABLE).rows
         for number, row in table.rows.items():
             if number not in old:
                 cells = ", ".join(f"{c} {v!r}" for c, v in zip(table.columns, row, strict=False))
