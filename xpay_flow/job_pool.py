@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .effects import Each
+from .ports import HandlerLimiting
 from .records import Work
 
 # How often work is looked for, while other work is in progress, that another process has recorded.
@@ -24,7 +25,8 @@ AT_ONCE_IN_WORKER: Final = 8
 
 def at_once(wanted: int, store: object) -> int:
     """How many handlers may run at a time: as many as are wanted, and as the store serves."""
-    return max(1, min(wanted, getattr(store, "handlers_at_once_max", wanted)))
+    most = store.handlers_at_once_max if isinstance(store, HandlerLimiting) else None
+    return wanted if most is None else max(1, min(wanted, most))
 
 
 class JobPool:

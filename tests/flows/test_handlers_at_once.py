@@ -16,8 +16,9 @@ from xpay_flow.job_pool import at_once
 from xpay_flow.payment import Payment
 from xpay_flow.ports import HttpRequest, HttpResponse
 from xpay_flow.records import Work
+from xpay_flow.stores.awaited import AwaitedStore
 from xpay_flow.stores.memory import MemoryStore
-from xpay_flow.testing.world import AsyncManualClock, AsyncSandboxTransport, World
+from xpay_flow.testing.world import AsyncManualClock, AsyncSandboxTransport, ManualClock, World
 from xpay_flow.worker import one_pass
 
 from .kit import StoreBehind, UnreadableRecord, paid_order, quiet_world
@@ -177,10 +178,48 @@ def test_reconciliation_does_not_hold_up_deliveries() -> None:
     assert ["HandlerResult", "ReconcileResult"] == kinds
 
 
-def test_at_once_is_bounded_by_what_the_store_serves() -> None:
-    """A store declares how many handlers leave it connections for webhooks."""
+class Limited(MemoryStore):
+    """A store that serves so many handlers at once."""
 
-    class Small:
-        handlers_at_once_max = 3
+    handlers_at_once_max = 3
 
-    assert (3, 2, 8) == (at_once(8, Small()), at_once(2, Small()), at_once(8, object()))
+
+def test_handlers_at_once_are_bounded_by_what_the_store_serves() -> None:
+    """A store declares how many handlers leave it connections for webhooks, or that any may run.
+
+    Each face goes by the smaller of that and its setting, and so does whoever runs a worker.
+    """
+    assert (3, 2) == (at_once(8, Limited()), at_once(2, Limited()))
+    assert [8, 8] == [at_once(8, store) for store in (object(), AwaitedStore(MemoryStore()))]
+    world = World(Limited())
+    flow = Flow(Limited(), world.settings, handlers_at_once=8, background=False)
+    awaited: list[AsyncFlow] = [
+        AsyncFlow(store, world.settings, handlers_at_once=8, background=False)
+        for store in (Limited(), AwaitedStore(Limited()), AwaitedStore(MemoryStore()))
+    ]
+    assert [3, 3, 3, 8] == [flow.handlers_at_once, *(each.handlers_at_once for each in awaited)]
+
+
+def test_a_store_that_serves_fewer_handlers_is_never_given_more() -> None:
+    """With a setting of 8, the thread that delivers calls no more than the three at a time."""
+    world = World(Limited())
+    for order in range(9):
+        paid_order(world, f"order-{order}")
+    handler, done = AtOnce(3), threading.Semaphore(0)
+
+    def fulfil(payment: Payment) -> None:
+        handler(payment)
+        done.release()
+
+    with Flow(
+        world.flow.store,
+        world.settings,
+        transport=world.flow.ports.transport,
+        clock=ManualClock(world.clock),
+        poll_s=3600,
+        handlers_at_once=8,
+    ) as flow:
+        flow.on_success(fulfil)
+        flow.start()
+        assert all(done.acquire(timeout=DEADLINE_S) for _ in range(9))
+    assert 3 == handler.most
