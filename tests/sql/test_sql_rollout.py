@@ -189,7 +189,7 @@ def test_code_that_a_schema_has_left_behind_is_refused(url: str, tmp_path: Path)
         SQLAlchemyStore.from_url(url)
     code, printed = db("check", "--store", url)
     assert (1, True) == (code, words in printed)
-    assert (0, "The database has schema 4.") == said_last(newest, "downgrade", url, "--to=2")
+    assert (0, "The database has schema 2.") == said_last(newest, "downgrade", url, "--to=2")
     with SQLAlchemyStore.from_url(url) as store:
         assert [first] == list(store.history(first.key))
 
