@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -36,7 +35,8 @@ class Call:
 
     def begin(self, function: Callable[[], Any]) -> Call:
         """Call it in a thread of its own, within a copy of the caller's context."""
-        _hand_over(partial(copy_context().run, self._run, function))
+        context = copy_context()
+        _hand_over(lambda: context.run(self._run, function))
         return self
 
     def wait(self, timeout_s: float | None) -> bool:
@@ -101,7 +101,7 @@ def _hand_over(run: Callable[[], None]) -> None:
     with _idle.lock:
         queue = _idle.queues.pop() if _idle.queues else None
     if queue is None:
-        queue = SimpleQueue()
+        queue = SimpleQueue[Callable[[], None]]()
         threading.Thread(
             target=_serve, args=(queue,), name="xpay-flow handler", daemon=True
         ).start()

@@ -34,7 +34,7 @@ class Waiter:
     key: str
     version: int
     ends_at_s: float
-    woken: Future[Waited] = attrs.field(factory=Future, repr=False)
+    woken: Future[Waited] = attrs.field(factory=Future[Waited], repr=False)
 
     def wake(self, why: Waited) -> None:
         """End the wait; only the first time counts."""

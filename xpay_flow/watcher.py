@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable
 from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, Final
@@ -137,10 +137,18 @@ class AsyncWatcher:
     @property
     def reads(self) -> ReadTable:
         """The effect table of a flow's queries: first looks that come together go together."""
-        rows: Mapping[type, Any] = {WaitForChange: lambda effect, _, __: self.wait(effect)}
+
+        def wait(effect: WaitForChange, *_: object) -> Awaitable[Waited]:
+            return self.wait(effect)
+
+        rows: dict[type, Any] = {WaitForChange: wait}
         if isinstance(self._reader, AsyncBatchLoading):
-            load = coalesced_load(self._reader)
-            rows = {**rows, Load: lambda effect, _, __: load(effect.alias, effect.event)}
+            look_up = coalesced_load(self._reader)
+
+            def load(effect: Load, *_: object) -> Any:
+                return look_up(effect.alias, effect.event)
+
+            rows[Load] = load
         return {**READS, **rows}
 
     async def wait(self, effect: WaitForChange) -> Waited:

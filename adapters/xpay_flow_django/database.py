@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from functools import partial
 from threading import local
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from django.db import (
     DatabaseError,
@@ -229,7 +229,7 @@ def _pool_size(declared: dict[str, Any]) -> int:
     pool = declared["OPTIONS"].get("pool")
     if not pool:
         return CONNECTIONS
-    options = pool if isinstance(pool, dict) else {}
+    options = cast("dict[str, Any]", pool) if isinstance(pool, dict) else {}
     # As psycopg_pool has it: at most as many as are kept, which are 4.
     return int(options.get("max_size") or options.get("min_size", 4))
 

@@ -12,7 +12,7 @@ from copy import copy
 from functools import partial
 from importlib import import_module
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 from sqlalchemy import Engine, create_engine, event, make_url
@@ -153,8 +153,9 @@ def open_async_engine(where: Place) -> AsyncEngine:
 def connections_of(engine: Engine) -> int:
     """The most connections that the engine's pool opens; where it has no limit, ours."""
     pool: Any = engine.pool
-    kept, more = getattr(pool, "size", None), getattr(pool, "_max_overflow", -1)
-    size = kept() if callable(kept) else 0
+    kept: Any = getattr(pool, "size", None)
+    more: int = getattr(pool, "_max_overflow", -1)
+    size = int(cast(Any, kept)()) if callable(kept) else 0
     return size + more if size > 0 and more >= 0 else CONNECTIONS
 
 

@@ -86,6 +86,9 @@ async def listen_awaited(
 async def _asyncpg(
     driver: Any, channel: str, reported: Callable[[str], None], stopping: Callable[[], bool]
 ) -> None:
-    await driver.add_listener(channel, lambda *notified: reported(notified[-1]))
+    def received(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        reported(payload)
+
+    await driver.add_listener(channel, received)
     while not stopping() and not driver.is_closed():
         await asyncio.sleep(LOOKS_S)

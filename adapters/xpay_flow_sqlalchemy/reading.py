@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -69,7 +69,7 @@ class Reading:
             )
             for others in (False, True)
         }
-        several: Any = bindparam("keys", expanding=True)
+        several: Any = cast(Any, bindparam)("keys", expanding=True)
         self._versions = select(intents.c.record_key, intents.c.version).where(
             intents.c.record_key.in_(several)
         )

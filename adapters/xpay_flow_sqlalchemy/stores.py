@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from copy import copy
 from functools import partial
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
@@ -401,6 +401,12 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
         self._where: Place | None = None
         self._is_checked = False
 
+    @property
+    def pooler_found(self) -> pooler.Found:
+        """What the look at the start has found between us and the database."""
+        found: pooler.Found = cast(Any, self._store).pooler_found
+        return found
+
     @classmethod
     def from_url(cls, url: str) -> AsyncSQLAlchemyStore:
         """`postgresql+asyncpg://…`, `mysql+aiomysql://…` and their likes."""
@@ -559,7 +565,7 @@ async def _check_once(where: Place, tables: Tables) -> pooler.Found:
         async with asyncio.timeout(PATIENT_S):
             store = AsyncSQLAlchemyStore(engine, tables, pooler=_mode(where))
             await store.check()
-            return store._store.pooler_found
+            return store.pooler_found
     except TimeoutError:
         raise StoreUnavailable(f"the database did not answer in {PATIENT_S:.0f} s") from None
     finally:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -106,4 +106,5 @@ def key_of(value: Any, essence: Callable[[Record], Hashable] = record_essence) -
     """What stands for an answer of a store: records, keys, or whether a commit won."""
     if value.__class__ is tuple and value and isinstance(value[0], Record):
         return tuple((essence(record), record.version) for record in value)
-    return (type(value), value if isinstance(value, Hashable) else repr(value))
+    kind = cast(Any, type)(value)
+    return (kind, value if isinstance(value, Hashable) else repr(value))

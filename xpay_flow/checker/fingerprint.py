@@ -37,7 +37,7 @@ from types import (
     MethodType,
     ModuleType,
 )
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -99,7 +99,7 @@ class _Look:
     def digest(self, value: Any) -> Hashable:
         """What stands for a value; values with equal digests have equal futures."""
         # Not `value.__class__`: stand-ins claim to be of another kind than they are.
-        kind: type[Any] = type(value)
+        kind = cast(Any, type)(value)
         if self._essence and (essence_of := _ESSENCES.get(kind)):
             return (kind, essence_of(value))
         digest_of = _DIGESTS.get(kind) or _digest_of_kind(kind)
@@ -206,7 +206,8 @@ def _our_value(value: Any, look: _Look) -> Hashable:
 
 
 def _attrs(value: Any, look: _Look) -> Hashable:
-    names = [field.name for field in attrs.fields(type(value))]
+    kind = cast(Any, type)(value)
+    names = [field.name for field in attrs.fields(kind)]
     if not set(names).issuperset(getattr(value, "__dict__", ())):
         raise _NotUnderstood
     try:
@@ -222,7 +223,8 @@ def _float(value: float, _: _Look) -> Hashable:
 
 def _member(value: Any, look: _Look) -> Hashable:
     """A member of an enumeration is known by its class and name, unless it holds more."""
-    if not vars(value).keys() <= _OF_A_MEMBER:
+    held = cast(Any, vars)(value)
+    if not held.keys() <= _OF_A_MEMBER:
         raise _NotUnderstood
     return _itself(type(value), look), value.name, look.digest(value.value)
 

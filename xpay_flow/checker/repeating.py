@@ -15,10 +15,10 @@ from __future__ import annotations
 import copy
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from .coverage import plain_function
 from .shared_state import SharedState
@@ -85,7 +85,7 @@ def _cut_at(line: int, call: Call) -> str:
 
 
 @contextmanager
-def _dying(at: int) -> Iterator[list[str]]:
+def _dying(at: int) -> Generator[list[str], None, None]:
     outer, left, places = sys.gettrace(), [at], list[str]()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -131,7 +131,8 @@ def _can_be_put_back(value: Any) -> bool:
 
 def is_instance_of_theirs(value: Any) -> bool:
     """Its class is the user's."""
-    return not isinstance(value, type) and not callable(value) and _class_is_theirs(type(value))
+    kind = cast(Any, type)(value)
+    return not isinstance(value, type) and not callable(value) and _class_is_theirs(kind)
 
 
 def _class_is_theirs(kind: type[Any]) -> bool:
@@ -140,12 +141,14 @@ def _class_is_theirs(kind: type[Any]) -> bool:
 
 
 def _put_into(value: Any, was: Any) -> None:
-    if isinstance(value, list | deque | bytearray):
+    kind = cast(Any, type)(value)
+    if kind in (list, deque, bytearray):
         value.clear()
         value.extend(was)
-    elif isinstance(value, dict | set):
+    elif kind in (dict, set):
         value.clear()
         value.update(was)
     else:
-        vars(value).clear()
-        vars(value).update(vars(was))
+        held = cast(Any, vars)(value)
+        held.clear()
+        held.update(vars(was))

@@ -17,7 +17,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 from .coverage import plain_function
 from .hidden import HiddenState
@@ -137,11 +137,12 @@ def _seen(value: Any, left: list[int], above: tuple[int, ...]) -> Hashable:
     if left[0] < 0 or id(value) in above:
         return "…"
     within = (*above, id(value))
-    kind = type(value)
+    kind = cast(Any, type)(value)
     if kind in (list, tuple, deque):
         return kind, tuple(_seen(item, left, within) for item in value)
     if isinstance(value, dict):
-        items = tuple(itertools.chain.from_iterable(value.items()))
+        pairs = cast(Any, value)
+        items = tuple(itertools.chain.from_iterable(pairs.items()))
         return kind, tuple(_seen(item, left, within) for item in items)
     if kind in (set, frozenset):
         return kind, frozenset(_seen(item, left, within) for item in value)

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 # How long a statement of the other thread may still run.
 PATIENCE_S: Final = 0.2
@@ -71,8 +71,9 @@ def _cut_off(connection: Any) -> None:
         open_socket = getattr(connection, "_sock", None)
         if open_socket is not None:
             open_socket.shutdown(socket.SHUT_RDWR)
-        elif callable(number := getattr(connection, "fileno", None)):
-            with socket.socket(fileno=os.dup(number())) as copy:
+        elif callable(number_of := getattr(connection, "fileno", None)):
+            number = cast(int, number_of())
+            with socket.socket(fileno=os.dup(number)) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
 
 

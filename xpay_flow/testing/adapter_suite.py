@@ -19,7 +19,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from io import RawIOBase
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 from urllib.parse import unquote_to_bytes, urlencode
 from weakref import finalize
 from wsgiref.types import WSGIApplication
@@ -599,7 +599,8 @@ class ASGIClient:
 
     async def _ask(self, method: str, path: str, headers: Sequence[Header], body: Any) -> Answer:
         transport = httpx.ASGITransport(self._app, root_path=self._root_path)
-        content = body if isinstance(body, bytes | AsyncIterator) else _one_by_one(body)
+        is_sent_as_it_is = isinstance(body, bytes | AsyncIterator)
+        content = cast(Any, body if is_sent_as_it_is else _one_by_one(body))
         async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
             # Built by hand: a client would tidy up the path and merge headers.
             url = httpx.URL("http://shop.test").copy_with(raw_path=path.encode())
