@@ -134,6 +134,9 @@ class Database:
                 connection.commit()
                 if acknowledge is not None:
                     acknowledge(connection)
+                if self.closed:
+                    # Meanwhile: no pool closes a connection that comes back to it later.
+                    _give_up(connection)
             except BaseException as error:
                 _give_up(connection)
                 # asyncpg raises from several trees, so any other error is taken to be a driver's.

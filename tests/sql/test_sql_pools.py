@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, StoreUnavailable
@@ -161,3 +162,38 @@ def test_connections_is_a_number_that_is_enough(postgresql: Place, word: str) ->
     """The option is refused in words where it is no number, or too small to share out."""
     with pytest.raises(ConfigurationError, match="connections must be a whole number, at least 3"):
         open_store(postgresql.by("postgresql", connections=word))
+
+
+@pytest.mark.parametrize("of", ["_readers", "_hot"])
+@pytest.mark.parametrize(("kind", "driver"), DRIVERS)
+def test_a_connection_in_use_while_the_store_closes_is_closed_when_it_comes_back(
+    request: pytest.FixtureRequest, kind: str, driver: str, of: str
+) -> None:
+    """A report or a customer's look may end after the close; no pool keeps its connection."""
+    place: Place = request.getfixturevalue(kind)
+    place.empty()
+    store = opened(place.by(driver))
+    is_awaited = isinstance(store, BlockingStore)
+    database = getattr(store.store._store if is_awaited else store, of)
+
+    def look(connection: Any) -> Any:
+        used = connection.connection.driver_connection
+        if is_awaited:
+            await_only(store.store.aclose())
+        else:
+            store.close()
+        return used
+
+    if is_awaited:
+        used = store.loop.result(greenlet_spawn(database.read, look))
+        store.loop.close()
+    else:
+        used = database.read(look)
+    assert _is_closed(used)
+
+
+def _is_closed(used: Any) -> bool:
+    """Each driver has a name of its own for it."""
+    if hasattr(used, "is_closed"):
+        return bool(used.is_closed())
+    return not used.open if hasattr(used, "open") else bool(used.closed)
