@@ -74,9 +74,13 @@ class Customer:
         await self.flow.close()
 
     def shown(self) -> Any:
+        """What was shown without a look. The customer leaves before the database does."""
         self._thread.join(ANSWERS_S / 2)
+        status = self.status
         self.clock.is_let_go.set()
-        return self.status
+        self._thread.join(WAIT_S)
+        assert not self._thread.is_alive()
+        return status
 
 
 @pytest.fixture
