@@ -1,11 +1,14 @@
 """Write the pages of docs/reference that follow from the code.
 
-python -m docs.generate
+python -m docs.generate              # all of them; the gallery takes some minutes
+python -m docs.generate settings.md  # this one only
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from .generators.api import api_page
@@ -31,18 +34,16 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-def written() -> dict[Path, str]:
-    """Every generated file and what should be in it."""
-    return {
-        REFERENCE / name: (NOTE if name.endswith(".md") else "") + page()
-        for name, page in PAGES.items()
-    }
+@cache
+def written(name: str) -> str:
+    """What should be in one of `PAGES`."""
+    return (NOTE if name.endswith(".md") else "") + PAGES[name]()
 
 
 def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
-    for path, text in written().items():
-        path.write_text(text)
+    for name in sys.argv[1:] or PAGES:
+        (REFERENCE / name).write_text(written(name))
 
 
 if __name__ == "__main__":
