@@ -28,6 +28,7 @@ from xpay_flow.stores.sqlite_file import Identity, identity, make_private, refus
 
 from . import pooler
 from .columns import MYSQL
+from .forks import share_events
 from .names import DEFAULT_PREFIX, Names
 
 # Connections that are kept open; more are opened in a rush, and closed after it. See `shares`.
@@ -163,6 +164,7 @@ def another_engine(engine: Engine) -> Engine:
     """An engine with connections of its own, for which all statements are compiled already."""
     twin = copy(engine)
     twin.pool = engine.pool.recreate()
+    share_events(engine.pool, twin.pool)
     return twin
 
 
@@ -211,7 +213,10 @@ def _made(create: Any, where: Place, *, patient: bool = False, **options: Any) -
     except (ArgumentError, TypeError) as error:
         raise ConfigurationError(f"the URL of the database cannot be used: {error}") from None
     if url.get_backend_name() == "sqlite":
-        event.listen(getattr(engine, "sync_engine", engine), "do_connect", _make_private)
+        opened = getattr(engine, "sync_engine", engine)
+        if not patient:
+            _keep_to_its_file(opened)
+        event.listen(opened, "do_connect", _make_private)
     return engine
 
 
@@ -320,12 +325,18 @@ def _watch(engine: Engine) -> None:
 
     if dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        _keep_to_its_file(engine)
 
 
 def _keep_to_its_file(engine: Engine) -> None:
     """Give out no connection to a file that was removed or replaced: what it writes is lost."""
     path, opened = os.path.abspath(engine.url.database or ""), list[Identity]()
+
+    # Not only what is open: a new connection would make a new file, perhaps in the same place of
+    # the disk, by which files are known.
+    @event.listens_for(engine, "do_connect")
+    def look_first(*_: object) -> None:
+        if opened:
+            refuse_another_file(path, opened[0])
 
     @event.listens_for(engine, "checkout")
     def look(*_: object) -> None:

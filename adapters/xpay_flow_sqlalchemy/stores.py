@@ -48,6 +48,7 @@ from .engines import (
     plain_async_engine,
     reader_engine,
 )
+from .forks import begin_afresh
 from .handler_guard import HandlerGuard
 from .postgresql import OneStatement
 from .reading import Reading
@@ -260,9 +261,7 @@ class _Store:
 
     def drop_connections(self) -> None:
         """Begin with new ones, and leave the idle ones to themselves."""
-        for engine in (self.engine_of_readers, self._database.engine):
-            if engine is not None:
-                engine.dispose(close=False)
+        begin_afresh((self._database.engine, self._readers.engine))
 
     def go_direct(self, asyncpg_fast_path: Direct) -> None:
         """Have a webhook's own statements go there."""

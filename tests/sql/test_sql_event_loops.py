@@ -6,10 +6,12 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from serving.test_event_loop import ENDS_S, running_loop
+from sqlalchemy.util import await_only
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError
@@ -23,6 +25,7 @@ DRIVERS = [
     ("postgresql", "postgresql+asyncpg"),
     ("mariadb", "mariadb+aiomysql"),
 ]
+HELD_BACK_S = 0.5
 # Connections of a loop that has ended are cleared away, with warnings of the drivers: they shall
 # not be met by other tests.
 PROGRAM = """
@@ -49,6 +52,50 @@ async def used(store: AsyncSQLAlchemyStore, number: int) -> list[Any]:
         assert is_mine
         assert 1 == len(await store.reader().load(changes[0].record.key))
     return [len(await store.load(change.record.key)) for change in changes]
+
+
+@pytest.mark.parametrize("is_afresh", [False, True])
+def test_no_connection_is_used_before_the_first_one_has_asked_what_the_server_is(
+    store: Any, is_afresh: bool
+) -> None:
+    """A report and a webhook may be the first two uses, each on a connection of its own pool.
+
+    The answer to the first connection's question is held back for a while, or until the other
+    connection has been used.
+    """
+    dialect = store._engine.sync_engine.dialect
+    ask = dialect.initialize
+    if is_afresh:
+        store._store.drop_connections()
+
+    async def story() -> list[Any]:
+        asks, used = asyncio.Event(), asyncio.Event()
+
+        def asked(connection: Any) -> None:
+            asks.set()
+            with suppress(TimeoutError):
+                await_only(asyncio.wait_for(used.wait(), HELD_BACK_S))
+            ask(connection)
+
+        dialect.initialize = asked
+
+        async def first() -> list[Any]:
+            return list(await store.reader().history("none"))
+
+        async def second() -> list[Any]:
+            await asks.wait()
+            try:
+                return list(await store.due("deliver", 9, 9))
+            finally:
+                used.set()
+
+        try:
+            async with asyncio.timeout(ENDS_S):
+                return [*await asyncio.gather(first(), second())]
+        finally:
+            await store.aclose()
+
+    assert [[], []] == asyncio.run(story())
 
 
 def one_loop_after_another(url: str, planted: str = "") -> None:

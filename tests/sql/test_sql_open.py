@@ -19,7 +19,7 @@ from xpay_flow import AsyncFlow, Flow, Money, Settings
 from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, MissingExtra, SchemaMismatch, StoreUnavailable
 from xpay_flow.sandbox import Delivery, Sandbox, SandboxConfig
-from xpay_flow.stores import open_store
+from xpay_flow.stores import open_store, sqlite_file
 from xpay_flow.testing.store_suite import put
 from xpay_flow.testing.world import WEBHOOK_URL, AsyncSandboxTransport, World
 from xpay_flow_sqlalchemy import (
@@ -318,6 +318,25 @@ def test_a_file_that_was_removed_or_replaced_is_not_written_to(
         ):
             with pytest.raises(StoreUnavailable, match="while it was open"):
                 call()
+
+
+def test_no_file_is_made_in_place_of_one_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may give a new file the number of the removed one, which is then taken for it."""
+    for module in (engines, sqlite_file):
+        monkeypatch.setattr(module, "identity", lambda path: (1, os.stat(path).st_nlink))
+    path = tmp_path / "payments.db"
+    url = f"sqlalchemy+sqlite:///{path}"
+    migrating.upgrade(url)
+    with SQLAlchemyStore.from_url(url) as store:
+        first = put(store, b.attempt())
+        _remove(path)
+        for look in (store.load, store.reader().history):
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="is gone while it was open"):
+                    look(first.key)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_made_by_an_upgrade_is_for_its_owner_alone(tmp_path: Path) -> None:
