@@ -122,7 +122,8 @@ def test_a_worker_that_cannot_hold_respects_those_that_do(shop: Shop) -> None:
 
 
 def test_a_call_that_kills_its_workers_is_not_free_at_once_for_ever(shop: Shop) -> None:
-    """The second worker to die of one call leaves a claim that has to run out."""
+    """The second worker to die of one call leaves a claim that has to run out; then the call is
+    given up, so that it takes no third one, and an operator is alerted."""
     shop.paid()
     for _ in range(2):
         with worker_at_work(shop) as child:
@@ -130,7 +131,9 @@ def test_a_call_that_kills_its_workers_is_not_free_at_once_for_ever(shop: Shop) 
     assert not is_locked(shop.entry())
     assert [] == delivered(shop)
     shop.world.advance(LEASE_S)
-    assert ["done"] == delivered(shop)
+    assert ["gave_up", "done"] == delivered(shop)
+    assert [] == shop.world.called("on_success")
+    assert 1 == len(shop.world.called("on_attention"))
 
 
 def test_an_event_does_not_wait_for_a_lock(shop: Shop) -> None:
