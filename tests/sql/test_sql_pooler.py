@@ -133,10 +133,6 @@ class Shop:
             self.blocking(url, purchases)
 
 
-# On a busy machine a report of a change may be under way when the store closes; its connection is
-# then left to the driver.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("connections", [4, 20])
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_all_purchases_are_fulfilled_behind_a_pooler(
@@ -160,7 +156,10 @@ def test_prepared_statements_behind_a_pooler_are_noticed(
     monkeypatch.setattr(poolers_found, "refuse_unless_named", lambda *_: "none")
     with pooler(postgresql, default_pool_size=4, **IGNORES_SETTINGS) as place:
         shop = Shop()
-        shop.go(place.by("postgresql+asyncpg"), purchases=8)
+        try:
+            shop.go(place.by("postgresql+asyncpg"), purchases=8)
+        except StoreUnavailable as error:  # Of the last delivery.
+            shop.errors.append(error)
     assert shop.errors
 
 
