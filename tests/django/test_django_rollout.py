@@ -7,19 +7,25 @@ The next release is a copy of this one with a further migration, which only adds
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import django_kit as kit
+import pytest
+from django.core.management import call_command
 from django.db import connections
+from first_schema import put_as_version_1
 from releases import Release, release
 
 from xpay_flow import sample_records as b
-from xpay_flow.testing.store_suite import put
+from xpay_flow.errors import ConfigurationError
+from xpay_flow.realm import UNNAMED, Realms
+from xpay_flow.testing.store_suite import found, put, waiting
 from xpay_flow_django import DjangoStore
 
 ENDS_S: Final = 30.0
@@ -123,6 +129,45 @@ def test_the_code_of_now_goes_on_while_a_newer_schema_is_rolled_out(
     third = put(store, b.next_change(second, b.paid()))
     assert [third] == list(store.history(first.key))
     assert 1 == len(store.history("receipt:order-2"))
+
+
+TABLES: Final = {
+    "intents": "intent",
+    "events": "recordedevent",
+    "outbox": "outboxentry",
+    "aliases": "alias",
+}
+
+
+def migrate(alias: str, number: str) -> None:
+    call_command("migrate", "xpay_flow", number, database=alias, verbosity=0)
+
+
+def test_records_of_the_first_schema_belong_to_no_realm(alias: str) -> None:
+    """Tables of version 1 are migrated with all that they hold, and no realm is guessed for it.
+
+    Once a record has one, they are not migrated back: older code cannot read it.
+    """
+
+    def execute(statement: str, row: Mapping[str, Any]) -> None:
+        name = statement.split()[2]
+        statement = statement.replace(name, f"xpay_flow_{TABLES[name]}", 1)
+        with connections[alias].cursor() as cursor:
+            cursor.execute(re.sub(r":(\w+)", r"%(\1)s", statement), row)
+
+    step, store = waiting(b.attempt(realm=UNNAMED), 1, 1), DjangoStore(alias)
+    try:
+        migrate(alias, "0001")
+        put_as_version_1(step, execute)
+    finally:
+        migrate(alias, "0002")
+    assert [step.record] == found(store, step.record.key)
+    assert [] == list(store.due("deliver", 9, 9, Realms((b.REALM,))))
+    assert [step.record.key] == list(store.due("deliver", 9, 9, Realms((UNNAMED,))))
+    put(store, b.attempt("order-2"))
+    with pytest.raises(ConfigurationError, match=r"1 record.*older code cannot read"):
+        migrate(alias, "0001")
+    assert [step.record] == found(store, step.record.key)
 
 
 @contextmanager
