@@ -32,6 +32,16 @@ FAULT_WORDS: Mapping[FaultKind, str] = {
 }
 
 
+# Flows of ours come to the end of their schedules; others may put a question off for ever. Each
+# fault spoils one try at most, so there are these beside: for a first one, and one after another.
+PASSAGES = 4
+
+
+def passages_max(faults: int) -> int:
+    """How often time goes on at most, where a party is the user's own."""
+    return faults + PASSAGES
+
+
 @attrs.frozen(kw_only=True)
 class Scene:
     """One small world, searched to its end.

@@ -13,7 +13,7 @@ from xpay_flow.ports import NoAnswer
 
 from . import outside as world
 from .beginnings import Beginnings, Groups, Start
-from .bounds import FaultKind, Scene
+from .bounds import FaultKind, Scene, passages_max
 from .contents import Contents
 from .engine import Crew, Way
 from .histories import Histories, Node
@@ -80,7 +80,12 @@ class Moves:
         quiet = reductions.quiet and reductions.essence
         self.situations = Situations(contents, quiet=quiet)
         self._beginnings = Beginnings(shop, scene, contents, self.situations)
-        self._world = WorldMoves(scene, contents, self.situations)
+        self._world = WorldMoves(
+            scene,
+            contents,
+            self.situations,
+            passages_max=passages_max(faults) if own else None,
+        )
         self.fired: set[FaultKind] = set()
         self.judge = Judge(shop, promises, contents) if promises else None
         # Ways on, with the number of faults for which they were worked out.

@@ -105,6 +105,7 @@ class Outside:
 
     Args:
         clicks: how often Pay was pressed.
+        passages: how often time went on, where that has a limit.
         events: every event of xPay's, and the state of its delivery.
         calls: (handler, idempotency key, how often it was called to the end).
         reports_creation: xPay sends `intent.created`.
@@ -121,6 +122,7 @@ class Outside:
     calls: tuple[tuple[str, str, int], ...] = ()
     reports_creation: bool = False
     key: int = 0
+    passages: int = 0
     crashed: str = ""
     unrepeatable: str = ""
 
@@ -168,8 +170,9 @@ def _at(outside: Outside, now_ms: int) -> Outside:
     return attrs.evolve(outside, now_ms=now_ms)
 
 
-def _later(outside: Outside, ms: int) -> Outside:
-    return attrs.evolve(outside, now_ms=outside.now_ms + ms)
+def _later(outside: Outside, ms: int, passages: int = 0) -> Outside:
+    passed = outside.passages + passages
+    return attrs.evolve(outside, now_ms=outside.now_ms + ms, passages=passed)
 
 
 def _rotated(outside: Outside) -> Outside:

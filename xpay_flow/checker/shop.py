@@ -39,7 +39,7 @@ from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.xpay_api import Created
 
-from .bounds import Group, Scene
+from .bounds import Group, Scene, passages_max
 from .coverage import Coverage
 from .hidden import HiddenState
 from .oversight import Oversight
@@ -278,6 +278,8 @@ class Shop:
             f"a call may be cut short {faults + 2} times; "
             "no flow gives up that loses races"
         )
+        if self.own_parties:
+            note += f"; time goes on {passages_max(faults)} times, and what is due later never is"
         # Which race it is that is lost makes no difference, as long as there is another try.
         context = attrs.evolve(self.context, settings=settings, tries=repeat(None))
         return attrs.evolve(self, context=context, replaced=(*self.replaced, note))

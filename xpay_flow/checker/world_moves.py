@@ -18,10 +18,17 @@ HANG: FaultKind = "hang"
 
 
 class WorldMoves:
-    """What can happen outside in one scene."""
+    """What can happen outside in one scene.
 
-    def __init__(self, scene: Scene, stored: Contents, situations: Situations) -> None:
+    Args:
+        passages_max: time goes on so often; None is without a limit.
+    """
+
+    def __init__(
+        self, scene: Scene, stored: Contents, situations: Situations, *, passages_max: int | None
+    ) -> None:
         self._scene, self._stored, self._situations = scene, stored, situations
+        self._passages_max = passages_max
         self._labels: dict[tuple[str, Happening, FaultKind | None], tuple[Step, ...]] = {}
 
     def now(self, situation: int, *, busy: bool) -> Iterator[Way]:
@@ -96,10 +103,13 @@ class WorldMoves:
         due_ms = self._stored.all_due_ms(content, outside.now_ms)
         if due_ms is None or not self._scene.has_time or (hangs and not self._allows("hang")):
             return
+        limit = self._passages_max
+        if limit is not None and outside.passages >= limit:
+            return
         # To the hour, so that the same few moments come up again and again.
         ms = -(-(due_ms - world.START_MS) // HOUR_MS) * HOUR_MS + world.START_MS - outside.now_ms
         note, fault = f"{ms // 1000} seconds pass", HANG if hangs else None
-        yield self._happens(situation, "time", note, ("later", ms), fault)
+        yield self._happens(situation, "time", note, ("later", ms, int(limit is not None)), fault)
 
     def _happens(
         self,

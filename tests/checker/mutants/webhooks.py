@@ -29,7 +29,7 @@ from xpay_flow.records import Record, change, receipt_alias
 from xpay_flow.settings import Settings
 from xpay_flow.signing import Authenticity
 
-from .mutant import BAD_STORE, Mutant, rewritten, shop
+from .mutant import BAD_STORE, ONE_DELIVERY, Mutant, rewritten, shop
 
 
 def _is_news(request: WebRequest) -> bool:
@@ -301,6 +301,9 @@ ON_FILE = "acknowledged and is not on file"
 TWICE = "called twice though nothing failed"
 TWO_FAILURES = attrs.evolve(EVENTS, failures=2)
 KNOWN = ("intent.success", "intent.failed")
+CLOCK_SET_BACK = attrs.evolve(
+    CANCELLED, name="clock set back", faults=frozenset({"clock"}), rotates=False
+)
 CHANGED_KEY = attrs.evolve(CANCELLED, name="changed key", parties={"webhook": 1})
 STUCK = "can never be fulfilled here"
 
@@ -396,10 +399,20 @@ WEBHOOKS = (
         "shown SUCCESS before the payment",
     ),
     _endpoint(
-        "500 for ever", answers_500_to_new_types, "events_are_acknowledged", 1, "never gets a 2xx"
+        "500 for ever",
+        answers_500_to_new_types,
+        "events_are_acknowledged",
+        1,
+        "never gets a 2xx",
+        scene=ONE_DELIVERY,
     ),
     _endpoint(
-        "chokes on types", chokes_on_new_types, "events_are_acknowledged", 1, "never gets a 2xx"
+        "chokes on types",
+        chokes_on_new_types,
+        "events_are_acknowledged",
+        1,
+        "never gets a 2xx",
+        scene=ONE_DELIVERY,
     ),
     _endpoint("one event", one_event_an_intent, "recorded_once", 0, ON_FILE),
     _endpoint(
@@ -442,7 +455,7 @@ WEBHOOKS = (
         1,
         STUCK,
         "https://github.com/golang/go/issues/12914",
-        CANCELLED,
+        CLOCK_SET_BACK,
     ),
     _endpoint("one secret only", knows_one_secret, "never_stuck", 0, STUCK, scene=CHANGED_KEY),
     _patched(
