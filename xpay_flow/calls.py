@@ -37,9 +37,15 @@ class LeftCall:
 
 
 class Calls:
-    """The calls of one process."""
+    """The calls of one process.
+
+    Attributes:
+        in_callers_thread: a handler is called in the thread that delivers, and so has no time
+            limit; for tests, where time stands still and a handler may hold what is of one thread.
+    """
 
     def __init__(self) -> None:
+        self.in_callers_thread = False
         self._afresh()
 
     def _afresh(self) -> None:

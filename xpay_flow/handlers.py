@@ -201,9 +201,13 @@ def _limited(
     store: object,
 ) -> Any:
     """What `function` returns, or a failure where it has not ended at the call's time limit."""
-    if isinstance(store, ThreadBound) and store.is_thread_bound:
+    if _stays_in_thread(store, calls):
         return function()
     return _in_time(Call().begin(_inside(function, store)), about, calls, failed)
+
+
+def _stays_in_thread(store: object, calls: Calls) -> bool:
+    return calls.in_callers_thread or (isinstance(store, ThreadBound) and store.is_thread_bound)
 
 
 def _in_time(call: Call, about: RunHandler | RunInTransaction, calls: Calls, failed: Failed) -> Any:
@@ -309,7 +313,7 @@ def run_in_transaction(
     failed = partial(_failed, call, now_ms)
     if (cannot := _cannot_run(call, handler, calls, failed)) is not None:
         return cannot
-    if isinstance(store, ThreadBound) and store.is_thread_bound:
+    if _stays_in_thread(store, calls):
         work = _work(handler.call, call.payment, failed)
         return _committed(store, call, work, failed)
     made, work = _begun(call, handler.call, store, failed)

@@ -60,7 +60,7 @@ class Hanging:
 
 
 def limited(store: Any = None, **settings: Any) -> World:
-    return World(store, handler_timeout_s=LIMIT_S, **settings)
+    return World(store, handlers_have_limits=True, handler_timeout_s=LIMIT_S, **settings)
 
 
 def outcomes(results: tuple[HandlerResult | FailedJob, ...]) -> list[str]:
@@ -182,7 +182,7 @@ class Killed(BaseException):
 
 def test_a_call_that_takes_its_process_with_it_is_given_up_before_the_third_one() -> None:
     """Whatever the retry schedule: cut_short_max bounds the processes that one call can take."""
-    world = World()
+    world = World(handlers_have_limits=True)
     taken: list[str] = []
 
     def kills(payment: Payment) -> None:
@@ -202,7 +202,7 @@ def test_a_call_that_takes_its_process_with_it_is_given_up_before_the_third_one(
 
 def test_redeliver_forgets_that_a_call_was_cut_short() -> None:
     """The operator has fixed the cause: the call has all its tries again."""
-    world = World(cut_short_max=1)
+    world = World(handlers_have_limits=True, cut_short_max=1)
     kills = True
 
     def handler(payment: Payment) -> None:

@@ -67,7 +67,7 @@ def test_handlers_at_once_are_as_many_as_were_said(number: int) -> None:
 def test_handlers_at_once_of_a_flow_are_tasks_of_its_loop() -> None:
     """The same, awaited, in the background of an `AsyncFlow`."""
     store = MemoryStore()
-    world = World(store)
+    world = World(store, handlers_have_limits=True)
     for order in range(8):
         paid_order(world, f"order-{order}")
 
@@ -122,7 +122,7 @@ def test_a_slow_call_does_not_hold_up_those_that_become_due_later() -> None:
 def test_a_record_that_cannot_be_read_holds_up_no_other() -> None:
     """It is reported once in a pass, and stays due."""
     store = UnreadableRecord(MemoryStore())
-    world = World(store)
+    world = World(store, handlers_have_limits=True)
     for order in range(4):
         paid_order(world, f"order-{order}")
     store.bad = world.flow.store.load("receipt:order-0")[0].key
@@ -145,7 +145,7 @@ class Away(StoreBehind):
 def test_a_store_that_is_away_ends_the_pass() -> None:
     """No further job is begun, those in progress end, and the error is raised."""
     store = Away(MemoryStore())
-    world = World(store)
+    world = World(store, handlers_have_limits=True)
     for order in range(4):
         paid_order(world, f"order-{order}")
     store.fails = True
@@ -191,7 +191,7 @@ def test_handlers_at_once_are_bounded_by_what_the_store_serves() -> None:
     """
     assert (3, 2) == (at_once(8, Limited()), at_once(2, Limited()))
     assert [8, 8] == [at_once(8, store) for store in (object(), AwaitedStore(MemoryStore()))]
-    world = World(Limited())
+    world = World(Limited(), handlers_have_limits=True)
     flow = Flow(Limited(), world.settings, handlers_at_once=8, background=False)
     awaited: list[AsyncFlow] = [
         AsyncFlow(store, world.settings, handlers_at_once=8, background=False)
@@ -202,7 +202,7 @@ def test_handlers_at_once_are_bounded_by_what_the_store_serves() -> None:
 
 def test_a_store_that_serves_fewer_handlers_is_never_given_more() -> None:
     """With a setting of 8, the thread that delivers calls no more than the three at a time."""
-    world = World(Limited())
+    world = World(Limited(), handlers_have_limits=True)
     for order in range(9):
         paid_order(world, f"order-{order}")
     handler, done = AtOnce(3), threading.Semaphore(0)

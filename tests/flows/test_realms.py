@@ -377,6 +377,7 @@ def test_no_address_is_handed_out_that_the_settings_of_now_refuse() -> None:
             receipt_id="order-1",
             money=Money(1999, "USD"),
             callback_url="https://shop.example/thanks",
+            customer={"name": "Ada Example", "email": "ada@example.org"},
         ),
     ]
     for act in again:

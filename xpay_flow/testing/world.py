@@ -99,6 +99,8 @@ class World:
         store: the shop's; memory by default.
         faults: what goes wrong at xPay.
         flow_type: what the shop holds; a test may give one that stops half way.
+        handlers_have_limits: handlers are called in threads of their own, and left at their time
+            limit, which is real time.
         settings: changes to `Settings.sandbox()`.
     """
 
@@ -110,8 +112,10 @@ class World:
         seed: int = 0,
         config: SandboxConfig | None = None,
         flow_type: Callable[..., Flow] = Flow,
+        handlers_have_limits: bool = False,
         **settings: Any,
     ) -> None:
+        self.handlers_have_limits = handlers_have_limits
         self.clock = VirtualClock()
         self.xpay = Sandbox(
             config or SandboxConfig(webhook_url=WEBHOOK_URL),
@@ -136,6 +140,7 @@ class World:
             ids=self.ids,
             background=False,
         )
+        flow.ports.shared.calls.in_callers_thread = not self.handlers_have_limits
         flow.on_success(lambda payment: self.calls.append(("on_success", payment)))
         flow.on_failed(lambda payment: self.calls.append(("on_failed", payment)))
         flow.on_refunded(lambda payment: self.calls.append(("on_refunded", payment)))
