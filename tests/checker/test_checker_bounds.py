@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from xpay_flow import LIFECYCLE, AsyncFlow, Flow, Settings
 from xpay_flow import events as ev
 from xpay_flow import sample_records as b
-from xpay_flow.checker.bounds import DEFAULT, EVENTS, SCENES, Scene
+from xpay_flow.checker.bounds import DEFAULT, EVENTS, SCENES, SILENCE, Scene
 from xpay_flow.checker.engine import Way
 from xpay_flow.checker.explore import Search
 from xpay_flow.checker.histories import HiddenState
@@ -26,12 +26,13 @@ from xpay_flow.checker.shop import AnyFlow, Shop
 from xpay_flow.checker.targets import shipped
 from xpay_flow.checker.verify import check, verify
 from xpay_flow.cli.check import check as command
-from xpay_flow.effects import Commit, Load, Now
+from xpay_flow.effects import Commit, Load, Now, commit, due, history, now
 from xpay_flow.errors import StoreContended
-from xpay_flow.flows import FlowContext, deliver
+from xpay_flow.flows import FlowContext, deliver, reconcile
 from xpay_flow.flows.context import COMMIT_TRIES
 from xpay_flow.flows.recording import record_event
 from xpay_flow.payment import Payment
+from xpay_flow.records import change
 from xpay_flow.stores.memory import MemoryStore
 
 from .planted_flows import PLANTED, Planted, shop
@@ -174,6 +175,25 @@ def test_reductions_hide_no_bug(planted: Planted, monkeypatch: pytest.MonkeyPatc
     violation = Search(made, planted.scene, bound, reductions=NONE).run().violation
     assert violation is not None
     assert (planted.promise, planted.faults) == (violation.promise, violation.faults)
+
+
+def asks_for_ever(context: FlowContext) -> AnyFlow:
+    """Questions as ours are, and one more each hour after the last."""
+    keys = yield from due("reconcile", (yield from now()), 10)
+    yield from reconcile(context)
+    for key in keys:
+        record = (yield from history(key))[0]
+        if record.reconcile_at_ms is None:
+            later_ms = (yield from now()) + 3_600_000
+            yield from commit(change(record, attrs.evolve(record, reconcile_at_ms=later_ms)))
+
+
+def test_questions_without_end_are_searched_to_an_end() -> None:
+    """Where a flow of one's own asks every hour for ever, the search ends, and says where."""
+    bound = attrs.evolve(NO_FAULT, scenes=(SILENCE,), transitions_max=100_000)
+    result = check(shop(reconcile=asks_for_ever), bound)
+    assert "EXHAUSTED" == result.verdict, result.as_text()
+    assert "time goes on 4 times" in result.assumptions[-1]
 
 
 def test_a_limit_is_said() -> None:

@@ -124,6 +124,17 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _is_theirs(kind: type[Any]) -> bool:
+    known = _OWNERS.get(id(kind))
+    if known is None:
+        # Kept with the class, so that no other comes to have its identity.
+        known = _OWNERS[id(kind)] = (kind, _has_methods_of_theirs(kind))
+    return known[1]
+
+
+_OWNERS: dict[int, tuple[type[Any], bool]] = {}
+
+
+def _has_methods_of_theirs(kind: type[Any]) -> bool:
     return any(
         is_theirs(method.__code__.co_filename)
         for method in map(plain_function, vars(kind).values())

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from functools import partial
+from functools import partial, update_wrapper
 from itertools import repeat
 from typing import Any, Protocol, cast
 
@@ -351,7 +351,8 @@ def _party(party: Callable[..., object] | None) -> Callable[..., AnyFlow]:
         *given, context = args
         return _flowing(party, context)(*given) if party is not None else _nothing()
 
-    return flow
+    # So what is the user's of it is found.
+    return flow if party is None else update_wrapper(flow, party)
 
 
 def _nothing() -> AnyFlow:
@@ -366,6 +367,11 @@ class _Endpoint:
     """A plain webhook behind a framework; other routes are ours."""
 
     webhook: Callable[..., object]
+
+    @property
+    def func(self) -> Callable[..., object]:
+        """What is the user's of it, by the name by which that of a partial is found."""
+        return self.webhook
 
     def __call__(self, request: WebRequest, context: FlowContext) -> AnyFlow:
         if request.path != "/webhook" or request.method != "POST":
@@ -385,6 +391,11 @@ class _Click:
     """A plain function that begins a payment."""
 
     click: Callable[..., object]
+
+    @property
+    def func(self) -> Callable[..., object]:
+        """As of `_Endpoint`."""
+        return self.click
 
     def __call__(self, request: CheckoutRequest, context: FlowContext) -> AnyFlow:
         begun = yield from _flowing(self.click, context)(request)
