@@ -83,7 +83,7 @@ def test_no_connection_is_used_before_the_first_one_has_asked_what_the_server_is
             return list(await store.reader().history("none"))
 
         async def second() -> list[Any]:
-            await asks.wait()
+            await asyncio.wait_for(asks.wait(), ENDS_S)
             try:
                 return list(await store.due("deliver", 9, 9))
             finally:
