@@ -334,7 +334,9 @@ def run_as_somebody(command: list[str], home: Path) -> None:
 
 
 def as_somebody(home: Path) -> dict[str, Any]:
-    plain = {"cwd": home, "env": {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C"}}
+    # A MariaDB that starts removes the temporary tables that it finds, also those of another.
+    own = {"HOME": str(home), "TMPDIR": str(home), "LC_ALL": "C"}
+    plain = {"cwd": home, "env": {"PATH": os.environ["PATH"], **own}}
     if os.geteuid():
         return plain
     user = pwd.getpwnam(UNPRIVILEGED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -461,3 +462,10 @@ def test_a_server_that_is_missing_fails_where_it_must_be_there(
     monkeypatch.delenv("CI")
     with pytest.raises(pytest.skip.Exception, match="no server"):
         servers.absent("there is no server")
+
+
+@pytest.mark.skipif("TEST_MARIADB_URL" in os.environ, reason="the server is not of this run")
+def test_a_server_of_the_tests_keeps_its_temporary_tables_to_itself(mariadb: Place) -> None:
+    """A MariaDB that starts removes those that it finds, so another run's must lie elsewhere."""
+    [(temporary, data)] = mariadb.answer("SELECT @@tmpdir, @@datadir")
+    assert Path(data).parent == Path(temporary)
