@@ -155,6 +155,60 @@ def test_a_store_that_is_away_ends_the_pass() -> None:
     assert ["done"] * 4 == deliver_all(world.flow, 2)
 
 
+class Forgetful(StoreBehind):
+    """A store whose first commit of the end of each call fails, and of every second is durable."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._failed: dict[str, bool] = {}
+        self._lock = threading.Lock()
+
+    def commit(self, change: Any) -> bool:
+        ends = any(entry.status == "done" for entry in change.changed_entries)
+        key = change.record.key
+        with self._lock:
+            fails = ends and key not in self._failed
+            if fails:
+                self._failed[key] = len(self._failed) % 2 == 1
+        if not fails:
+            return super().commit(change)
+        if self._failed[key]:
+            super().commit(change)
+        raise StoreUnavailable("no connection was free")
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_rush_that_costs_the_store_its_settlements_leaves_no_claim(awaited: bool) -> None:
+    """One pass ends them all, each called once, whatever the store has failed at meanwhile."""
+    store = Forgetful(MemoryStore())
+    world = World(store)
+    for order in range(16):
+        paid_order(world, f"order-{order}")
+    called: list[str] = []
+    jobs: dict[Work, int] = {"deliver": 4}
+
+    async def story() -> int:
+        async with AsyncFlow(
+            store,
+            world.settings,
+            transport=AsyncSandboxTransport(world.xpay),
+            clock=AsyncManualClock(world.clock),
+            background=False,
+        ) as flow:
+            flow.on_success(lambda payment: called.append(payment.intent_id))
+            due = do_all_due(flow.context, flow.capabilities, jobs, lambda _: None)
+            return await flow.run(due)
+
+    if awaited:
+        assert 16 == asyncio.run(story())
+    else:
+        world.flow.on_success(lambda payment: called.append(payment.intent_id))
+        assert ["done"] * 16 == deliver_all(world.flow, 4)
+    assert 16 == len(called) == len(set(called))
+    left = world.flow.store.due("deliver", world.clock.now_ms() + 3_600_000, 100)
+    assert [] == list(left)
+
+
 def test_reconciliation_does_not_hold_up_deliveries() -> None:
     """While xPay takes its time to answer, the worker goes on to call handlers."""
     world = quiet_world()

@@ -23,6 +23,7 @@ from xpay_flow.errors import (
 from xpay_flow.events import EventIdentity
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.flows import FailedJob, HandlerResult
+from xpay_flow.flows.outbox import SETTLE_AGAIN_S
 from xpay_flow.payment import Payment
 from xpay_flow.records import TRIES_KEPT, Change, HandlerName, OutboxEntry, Record
 from xpay_flow.settings import RETRY_SCHEDULE_S
@@ -553,22 +554,61 @@ def test_a_late_failure_leaves_the_newer_claim_alone() -> None:
     assert leases[1] == the_due(world).next_at_ms
 
 
-@pytest.mark.parametrize("commit", [1, 2])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_store_that_breaks_while_delivering_heals(commit: int, when: Any) -> None:
-    """At the claim or at the end, taken effect or not: in the end it is done, under one key."""
+def test_a_store_that_breaks_at_the_claim_heals(when: Any) -> None:
+    """Taken effect or not: in the end the call is made, once."""
     store = BreakingStore(MemoryStore())
     world = World(store)
     paid(world)
-    store.breaks[store.commits + commit] = when
+    store.break_next(when)
     with pytest.raises(StoreUnavailable):
         world.flow.deliver()
     world.advance(60)
     world.flow.deliver()
     assert "done" == the_due(world).status
-    assert {"pi_1:on_success"} == set(world.called("on_success"))
-    expected = 2 if (commit, when) == (2, "before") else 1
-    assert expected == len(world.called("on_success"))
+    assert ["pi_1:on_success"] == world.called("on_success")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("failing", [False, True])
+@pytest.mark.parametrize("times", [1, 2, len(SETTLE_AGAIN_S)])
+def test_a_call_whose_end_cannot_be_recorded_at_once_is_no_claim_left(
+    when: Any, failing: bool, times: int
+) -> None:
+    """The store breaks so often at the settlement: it is recorded again, and nothing called."""
+    store = BreakingStore(MemoryStore())
+    world = World(store)
+    paid(world)
+    called = list[str]()
+
+    def handler(payment: Payment) -> None:
+        called.append(payment.intent_id)
+        store.breaks |= {store.commits + number: when for number in range(1, times + 1)}
+        if failing:
+            raise RuntimeError("the warehouse is shut")
+
+    world.flow.on_success(handler)
+    (result,) = worked(world.flow.deliver())
+    entry = the_due(world)
+    assert 1 == len(called) == entry.tries
+    assert ["started", "failed" if failing else "done"] == [it.outcome for it in entry.log]
+    assert ("failed" if failing else "done") == result.outcome
+    assert 0 == entry.cut_short
+    if failing:
+        assert entry.next_at_ms - entry.log[-1].at_ms < 60_000, "it waits for its try, not a lease"
+
+
+def test_a_call_whose_end_can_never_be_recorded_is_left_to_its_lease() -> None:
+    """A store that stays away ends the pass; then the claim runs out, as after a crash."""
+    store = BreakingStore(MemoryStore())
+    world = World(store)
+    paid(world)
+    store.breaks = dict.fromkeys(range(store.commits + 2, store.commits + 100), "before")
+    with pytest.raises(StoreUnavailable):
+        world.flow.deliver()
+    store.breaks = {}
+    world.advance(60)
+    assert ["done"] == [d.outcome for d in worked(world.flow.deliver())]
 
 
 def test_a_call_that_cannot_be_settled_is_made_again() -> None:

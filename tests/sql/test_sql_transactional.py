@@ -20,6 +20,7 @@ from xpay_flow.flows import HandlerResult
 from xpay_flow.payment import Payment
 from xpay_flow.ports import Transactional
 from xpay_flow.records import Change
+from xpay_flow.settings import RETRY_SCHEDULE_S
 from xpay_flow.stores import open_store
 
 from .kit import Place
@@ -102,7 +103,7 @@ def test_a_lost_race_is_run_again_on_what_won(shop: Shop) -> None:
 
 
 def test_a_commit_whose_end_is_not_known_is_not_done_twice(shop: Shop) -> None:
-    """The answer of the commit is lost; the next to come reads in the record that it is done."""
+    """The answer of the commit is lost: the record is read, and shows that it is done."""
     store: Any = shop.world.flow.store
     commit_with = store.commit_with
 
@@ -113,11 +114,30 @@ def test_a_commit_whose_end_is_not_known_is_not_done_twice(shop: Shop) -> None:
     store.commit_with = unheard
     shop.world.flow.on_success(transactional=True)(shop.write)
     key = shop.paid()
-    with pytest.raises(StoreUnavailable):
-        shop.world.flow.deliver()
+    assert [("done", "")] == outcomes(shop)
     store.commit_with = commit_with
     shop.world.advance(LEASE_S)
     assert [] == outcomes(shop)
+    assert [key] == shop.rows()
+
+
+def test_a_commit_that_the_store_refuses_is_tried_again_before_the_claim_runs_out(
+    shop: Shop,
+) -> None:
+    """No connection was free: the call has failed, and its next try is not a lease away."""
+    store: Any = shop.world.flow.store
+    commit_with = store.commit_with
+
+    def refused(_: Change, __: Any) -> bool:
+        raise StoreUnavailable("no connection was free")
+
+    store.commit_with = refused
+    shop.world.flow.on_success(transactional=True)(shop.write)
+    key = shop.paid()
+    assert [("failed", "StoreUnavailable: no connection was free")] == outcomes(shop)
+    store.commit_with = commit_with
+    shop.world.advance(RETRY_SCHEDULE_S[0])
+    assert [("done", "")] == outcomes(shop)
     assert [key] == shop.rows()
 
 

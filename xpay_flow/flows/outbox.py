@@ -8,6 +8,7 @@ within the store's transaction is settled by that very transaction, and so takes
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 import attrs
 
@@ -23,12 +24,20 @@ from ..effects import (
     load,
     now,
     orphaned,
+    pause,
     run_handler,
     run_in_transaction,
     with_lock,
     with_slot,
 )
-from ..errors import InvalidValue, StoreContended, UnknownIntent
+from ..errors import (
+    InvalidValue,
+    StoreContended,
+    StoreError,
+    StoreUnavailable,
+    UnknownIntent,
+    error_text,
+)
 from ..intent import Intent
 from ..payment import Payment, UnmatchedEvent, payment_of, unmatched_event_of
 from ..ports import LOCKED, is_locked
@@ -72,6 +81,10 @@ class WorkerCapabilities:
 
 
 ALL = WorkerCapabilities()
+
+# The waits before a call that was made is tried to be recorded again. They end well within the half
+# of a lease that is left to it.
+SETTLE_AGAIN_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 
 NO_ON_SUCCESS = "no on_success handler is registered in this process"
 
@@ -240,21 +253,34 @@ def _made(
     capabilities: WorkerCapabilities,
 ) -> Command[tuple[HandlerResult, _View | None]]:
     """Make a call that was claimed; its result, and the record after that, if it is known."""
-    payment: Payment | UnmatchedEvent
-    if view.intent is None:
-        payment = yield from _unmatched_event(key, entry)
-    else:
-        paid = (*view.also_paid, *view.elsewhere)
-        payment = payment_of(view.intent, entry.name, entry.subject, entry.id, paid)
-    known: _View | None = view
-    if view.also_paid and entry.name == "on_success":
-        twice = ev.own(ev.PAID_TWICE, (yield from now()), subject=",".join(view.also_paid))
-        yield from record_event(key, twice, context)
-        known = None
+    try:
+        payment, known = yield from _prepared(key, view, entry, context)
+    except StoreError as error:
+        return (yield from _settle(key, None, entry, _failed(error), context))
     if entry.name in capabilities.transactional:
         return (yield from _call_in_transaction(key, known, entry, payment, context))
     ran = yield from _call(entry, payment, context)
     return (yield from _settle(key, known, entry, ran, context))
+
+
+def _prepared(
+    key: str, view: _View, entry: OutboxEntry, context: FlowContext
+) -> Command[tuple[Payment | UnmatchedEvent, _View | None]]:
+    """What the handler is given, and the record after that, if it is known."""
+    if view.intent is None:
+        return (yield from _unmatched_event(key, entry)), view
+    paid = (*view.also_paid, *view.elsewhere)
+    payment = payment_of(view.intent, entry.name, entry.subject, entry.id, paid)
+    if not view.also_paid or entry.name != "on_success":
+        return payment, view
+    twice = ev.own(ev.PAID_TWICE, (yield from now()), subject=",".join(view.also_paid))
+    yield from record_event(key, twice, context)
+    return payment, None
+
+
+def _failed(error: StoreError) -> Ran:
+    """A call that the store has kept from being made, or from being committed."""
+    return Ran("failed", error_text(error))
 
 
 def _read(key: str) -> Command[_View | None]:
@@ -438,7 +464,8 @@ def _call_in_transaction(
 ) -> Command[tuple[HandlerResult, _View | None]]:
     """Commit that the call is done, together with what it wrote. A lost race has written nothing.
 
-    Where it is not known whether that was committed, the record shows it at the next pass.
+    Where it is not known whether that was committed, the record shows it. Once a failure is
+    recorded it cannot be committed any more: the record has changed.
     """
     if view is not None and (
         ended := (yield from _try_in_transaction(key, view, claimed, payment, context))
@@ -468,7 +495,10 @@ def _try_in_transaction(
         return _outcome(claimed, view.intent, current.status), None
     after = _settled(view.record.as_of(now_ms), current, Ran("done"), now_ms, context)
     step = change(view.record, after.set_at(now_ms))
-    ran = yield from run_in_transaction(claimed.name, payment, step, _current(claimed, context))
+    try:
+        ran = yield from run_in_transaction(claimed.name, payment, step, _current(claimed, context))
+    except StoreUnavailable as error:
+        return (yield from _settle(key, None, claimed, _failed(error), context))
     if ran.outcome == "done":
         return _outcome(claimed, view.intent, "done"), view.after(step)
     return None if ran.outcome == "lost" else (yield from _settle(key, view, claimed, ran, context))
@@ -504,7 +534,24 @@ def _outcome(
 def _settle(
     key: str, view: _View | None, claimed: OutboxEntry, ran: Ran, context: FlowContext
 ) -> Command[tuple[HandlerResult, _View | None]]:
-    """Record how the call ended. Losing every race is safe: the claim runs out."""
+    """Record how the call ended, and again a little later where that failed.
+
+    What is never recorded is safe, but comes late: the claim has to run out.
+    """
+    for wait_s in SETTLE_AGAIN_S:
+        try:
+            return (yield from _settle_once(key, view, claimed, ran, context))
+        except (StoreUnavailable, StoreContended):
+            # It may have been recorded all the same: the record shows it.
+            view = None
+        yield from count("handler.settled_again")
+        yield from pause(wait_s)
+    return (yield from _settle_once(key, view, claimed, ran, context))
+
+
+def _settle_once(
+    key: str, view: _View | None, claimed: OutboxEntry, ran: Ran, context: FlowContext
+) -> Command[tuple[HandlerResult, _View | None]]:
     if view is not None and (ended := (yield from _try_to_settle(view, claimed, ran, context))):
         return ended
 
@@ -522,8 +569,10 @@ def _try_to_settle(
     current = _entry(view, claimed)
     now_ms = yield from now()
     outcome = _outcome(claimed, view.intent, ran.outcome, ran.error)
-    if current.status != "pending" or (ran.outcome == "failed" and current.tries != claimed.tries):
-        # Our claim ran out and another process has taken over.
+    if current.status != "pending" or (ran.outcome == "failed" and not _is_ours(current, claimed)):
+        # Our claim ran out and another process has taken over; or this is recorded already.
+        if ran.outcome == "failed" and current.status != "pending":
+            outcome = _outcome(claimed, view.intent, current.status)
         return outcome, None
     after = _settled(view.record.as_of(now_ms), current, ran, now_ms, context)
     step = change(view.record, after.set_at(now_ms))
@@ -533,6 +582,11 @@ def _try_to_settle(
     if settled is not None and settled.status == "gave_up":
         outcome = attrs.evolve(outcome, outcome="gave_up")
     return outcome, view.after(step)
+
+
+def _is_ours(current: OutboxEntry, claimed: OutboxEntry) -> bool:
+    """Whether this is still the try that was claimed, and its end is not recorded."""
+    return current.tries == claimed.tries and _was_cut_short(current)
 
 
 def _settled(
