@@ -11,7 +11,7 @@ import pytest
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.flows import HandlerResult
-from xpay_flow.flows.all_due import Result, do_all_due
+from xpay_flow.flows.all_due import AGAIN_MS, Result, do_all_due
 from xpay_flow.job_pool import at_once
 from xpay_flow.payment import Payment
 from xpay_flow.ports import HttpRequest, HttpResponse
@@ -127,6 +127,35 @@ def test_a_record_that_cannot_be_read_holds_up_no_other() -> None:
         paid_order(world, f"order-{order}")
     store.bad = world.flow.store.load("receipt:order-0")[0].key
     assert ["FailedJob", "done", "done", "done"] == sorted(deliver_all(world.flow, 2))
+
+
+def test_a_job_that_failed_is_begun_again_in_a_pass_that_does_not_end() -> None:
+    """As long as others become due, a pass goes on; what failed in it is not left until its end."""
+    store = UnreadableRecord(MemoryStore())
+    world = World(store)
+    failed, others = threading.Event(), threading.Event()
+
+    def report(result: Result) -> None:
+        if not isinstance(result, HandlerResult):
+            failed.set()
+
+    def handler(payment: Payment) -> None:
+        if payment.receipt_id == "order-bad":
+            others.set()
+        elif payment.receipt_id == "order-slow":
+            assert failed.wait(DEADLINE_S)
+            store.bad = ""
+            world.advance(AGAIN_MS / 1000)
+            paid_order(world, "order-later")
+            assert others.wait(DEADLINE_S)
+
+    paid_order(world, "order-bad")
+    paid_order(world, "order-slow")
+    store.bad = world.flow.store.load("receipt:order-bad")[0].key
+    world.flow.on_success(handler)
+    flow, jobs = world.flow, dict[Work, int](deliver=2)
+    assert 3 == flow.run(do_all_due(flow.context, flow.capabilities, jobs, report))
+    assert others.is_set()
 
 
 class Away(StoreBehind):

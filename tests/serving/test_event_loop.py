@@ -133,6 +133,10 @@ def test_async_flow_without_an_owner_is_found(
     with pytest.raises((AssertionError, RuntimeError)):
         asyncio.run(shop.buy("order-2"))
     shop.store.close()
+    # Its tasks have failed in the second loop, too, as they must; nobody else is told so.
+    tasks = [loop._task for loop in shop.flow._loops if loop._task is not None]
+    errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
+    assert any(isinstance(error, RuntimeError) for error in errors)
 
 
 # --- the end -------------------------------------------------------------------------------------

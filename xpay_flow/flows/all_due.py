@@ -1,7 +1,7 @@
 """How is all that is due done, several jobs at a time, until there is nothing left?
 
-A job that did nothing, or failed, stays due, and is not begun again in this pass: it holds up no
-others, and is reported.
+A job that did nothing, or failed, stays due, and is not begun again for a while: it holds up no
+others, and is reported. A pass may go on for as long as others become due.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from .work_queue import FailedJob, never, work_on
 
 # Keys of one look; the next one follows as soon as these are begun.
 LOOK_MAX: Final = 100
+# How long a job that did nothing is passed over, within one pass.
+AGAIN_MS: Final = 5000
 
 Result: TypeAlias = HandlerResult | ReconcileResult | FailedJob
 
@@ -40,14 +42,18 @@ def do_all_due(
     Raises:
         StoreUnavailable: the store itself failed; what is due stays due.
     """
-    in_vain: dict[Work, set[str]] = {work: set() for work in at_once}
+    # Until when each is passed over.
+    in_vain: dict[Work, dict[str, int]] = {work: {} for work in at_once}
 
     def look(work: Work, busy: frozenset[str]) -> Command[Sequence[str]]:
-        passed_over = busy | in_vain[work]
+        now_ms = yield from now()
+        # A copy: jobs end meanwhile.
+        waiting = {key for key, until_ms in list(in_vain[work].items()) if now_ms < until_ms}
+        passed_over = busy | waiting
         limit, keys = LOOK_MAX + len(passed_over), list[str]()
         if work == "deliver" and capabilities.row_locks:
             keys.extend((yield from orphaned_records(limit)))
-        keys.extend((yield from due(work, (yield from now()), limit)))
+        keys.extend((yield from due(work, now_ms, limit)))
         return [key for key in dict.fromkeys(keys) if key not in passed_over]
 
     def do_one(work: Work, key: str) -> Command[Sequence[HandlerResult | ReconcileResult]]:
@@ -57,10 +63,10 @@ def do_all_due(
 
     def do(work: Work, key: str) -> Command[int]:
         results = yield from work_on(work, (key,), lambda key: do_one(work, key))
+        if not results or any(isinstance(result, FailedJob) for result in results):
+            in_vain[work][key] = (yield from now()) + AGAIN_MS
         for result in results:
             report(result)
-        if not results or any(isinstance(result, FailedJob) for result in results):
-            in_vain[work].add(key)
         return sum(not isinstance(result, FailedJob) for result in results)
 
     return (yield from each(look, do, at_once, stopping))
