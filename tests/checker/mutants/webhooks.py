@@ -29,7 +29,7 @@ from xpay_flow.records import Record, change, receipt_alias
 from xpay_flow.settings import Settings
 from xpay_flow.signing import Authenticity
 
-from .mutant import BAD_STORE, ONE_DELIVERY, Mutant, rewritten, shop
+from .mutant import BAD_STORE, Mutant, rewritten, shop
 
 
 def _is_news(request: WebRequest) -> bool:
@@ -404,7 +404,6 @@ WEBHOOKS = (
         "events_are_acknowledged",
         1,
         "never gets a 2xx",
-        scene=ONE_DELIVERY,
     ),
     _endpoint(
         "chokes on types",
@@ -412,7 +411,6 @@ WEBHOOKS = (
         "events_are_acknowledged",
         1,
         "never gets a 2xx",
-        scene=ONE_DELIVERY,
     ),
     _endpoint("one event", one_event_an_intent, "recorded_once", 0, ON_FILE),
     _endpoint(

@@ -319,7 +319,7 @@ WORKERS = (
         "unknown is undone", takes_unknown_for_undone, "paid_once", 1, "on_success was called for"
     ),
     _worker("never tries again", never_tries_again, "never_stuck", 1, STUCK),
-    _worker("gives up soon", gives_up_soon, "never_stuck", 2, STUCK, scene=ONE_WORKER),
+    _worker("gives up soon", gives_up_soon, "never_stuck", 2, STUCK),
     _worker("gives up later", gives_up_later, "never_stuck", 3, STUCK, scene=ONE_WORKER),
     _worker("poison set aside", sets_poison_aside, "never_stuck", 3, STUCK),
     _worker("first handler only", first_things_only, "never_stuck", 0, STUCK, scene=SUPERSEDED),
