@@ -26,6 +26,13 @@ log = logging.getLogger("xpay_flow.background")
 # How often the loops look for work that no nudge announced: left over, retried, or due to be
 # reconciled.
 POLL_S = 5.0
+# After a pass that failed, the next one comes this soon at first, and then in twice the time.
+FAILED_S: Final = 0.2
+
+
+def _wait_s(every_s: float, failures: int) -> float:
+    """How long to wait for the next pass, after so many in a row that failed."""
+    return min(every_s, FAILED_S * 2 ** min(failures - 1, 20)) if failures else every_s
 
 
 def _nothing() -> None:
@@ -49,7 +56,7 @@ class BackgroundThread:
     ) -> None:
         self._name, self._work, self._every_s, self._finish = name, work, every_s, finish
         self._wake, self._idle = threading.Event(), threading.Event()
-        self._stopping = False
+        self._stopping, self._failures = False, 0
         self._ends_at_s = 0.0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -121,17 +128,20 @@ class BackgroundThread:
             with self._lock:
                 if not self._wake.is_set():
                     self._idle.set()
-            self._wake.wait(self._every_s)
+            self._wake.wait(_wait_s(self._every_s, self._failures))
             self._idle.clear()
         self._tried(self._finish)
         self._idle.set()
 
     def _tried(self, work: Callable[[], object]) -> bool:
         try:
-            return bool(work())
+            again = bool(work())
         except (Exception, SystemExit):
+            self._failures += 1
             log.exception("%s failed; what is due stays due", self._name)
             return False
+        self._failures = 0
+        return again
 
 
 # The loops whose threads would die with the interpreter, a handler under way included.
@@ -166,7 +176,7 @@ class BackgroundTask:
     ) -> None:
         self._name, self._work, self._every_s, self._finish = name, work, every_s, finish
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
-        self._stopping = False
+        self._stopping, self._failures = False, 0
         self._ends_at_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -231,7 +241,7 @@ class BackgroundTask:
             if not self._wake.is_set():
                 self._idle.set()
             try:
-                async with asyncio.timeout(self._every_s):
+                async with asyncio.timeout(_wait_s(self._every_s, self._failures)):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -242,10 +252,13 @@ class BackgroundTask:
 
     async def _tried(self, work: Callable[[], Awaitable[object]]) -> bool:
         try:
-            return bool(await work())
+            again = bool(await work())
         except Exception:
+            self._failures += 1
             log.exception("%s failed; what is due stays due", self._name)
             return False
+        self._failures = 0
+        return again
 
 
 def background_threads(flow: Any, poll_s: float) -> tuple[BackgroundThread, ...]:

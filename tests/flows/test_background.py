@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from xpay_flow import drive
-from xpay_flow.background import BackgroundTask, BackgroundThread
+from xpay_flow.background import BackgroundTask, BackgroundThread, _wait_s
 from xpay_flow.endpoints import WebRequest
+from xpay_flow.errors import StoreUnavailable
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.money import Money
 from xpay_flow.payment import Payment
@@ -322,6 +323,48 @@ def test_background_thread_survives_whatever_work_raises() -> None:
     came_again = again.wait(0.5)
     loop.stop()
     assert came_again
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_pass_that_failed_does_not_wait_for_a_poll(failures: int) -> None:
+    """A store that was busy for a moment costs a moment, in threads and in tasks."""
+    done = threading.Event()
+    passes: list[int] = []
+
+    def work() -> bool:
+        passes.append(1)
+        if len(passes) <= failures:
+            raise StoreUnavailable("no connection was free")
+        done.set()
+        return False
+
+    loop = BackgroundThread("test", work, every_s=3600)
+    loop.start()
+    assert done.wait(10)
+    loop.stop()
+    passes.clear()
+
+    async def story() -> None:
+        done_again = asyncio.Event()
+
+        async def awork() -> bool:
+            found = work()
+            done_again.set()
+            return found
+
+        task = BackgroundTask("test", awork, every_s=3600)
+        task.start()
+        async with asyncio.timeout(10):
+            await done_again.wait()
+        await task.stop()
+
+    asyncio.run(story())
+
+
+def test_passes_that_fail_again_and_again_come_no_more_often_than_polls() -> None:
+    """The pauses double, from a moment up to the poll."""
+    assert [5.0, 0.2, 0.4, 0.8] == [_wait_s(5.0, failures) for failures in range(4)]
+    assert (5.0, 0.1) == (_wait_s(5.0, 1000), _wait_s(0.1, 1))
 
 
 def test_background_is_not_woken_by_hostile_bytes() -> None:
