@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
@@ -105,7 +105,7 @@ class Outside:
 
     Args:
         clicks: how often Pay was pressed.
-        passages: how often time went on, where that has a limit.
+        passages: how often time went on since the last of `ACTS`, where that has a limit.
         events: every event of xPay's, and the state of its delivery.
         calls: (handler, idempotency key, how often it was called to the end).
         reports_creation: xPay sends `intent.created`.
@@ -155,7 +155,9 @@ class Outside:
 def happened(outside: Outside, happening: Happening) -> Outside:
     """The world after one thing more."""
     word, *about = happening
-    return HAPPENINGS[word](outside, *about)
+    after = HAPPENINGS[word](outside, *about)
+    # From each act of a customer or an operator on, a shop has its time to follow.
+    return attrs.evolve(after, passages=0) if word in ACTS and after.passages else after
 
 
 def _pressed(outside: Outside) -> Outside:
@@ -233,6 +235,10 @@ HAPPENINGS: dict[str, Callable[..., Outside]] = {
     "crashed": _crashed,
     "unrepeatable": _unrepeatable,
 }
+
+
+# Each happens a few times at most.
+ACTS: Final = frozenset({"pressed", "charged", "refunded", "disputed", "cancelled", "rotated"})
 
 
 def flawed(outside: Outside) -> Iterator[XEvent]:

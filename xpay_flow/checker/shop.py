@@ -279,7 +279,10 @@ class Shop:
             "no flow gives up that loses races"
         )
         if self.own_parties:
-            note += f"; time goes on {passages_max(faults)} times, and what is due later never is"
+            note += (
+                f"; after each act of a customer or an operator time goes on "
+                f"{passages_max(faults)} times, and what is due later never is"
+            )
         # Which race it is that is lost makes no difference, as long as there is another try.
         context = attrs.evolve(self.context, settings=settings, tries=repeat(None))
         return attrs.evolve(self, context=context, replaced=(*self.replaced, note))
