@@ -16,6 +16,8 @@ import pytest
 import servers
 from django.db import connections
 
+from xpay_flow_django import database
+
 
 @pytest.fixture(scope="session")
 def _postgresql(postgresql_server: str) -> Iterator[str]:
@@ -45,6 +47,12 @@ def postgresql(_postgresql: str) -> Iterator[str]:
     kit.empty_postgresql()
     yield _postgresql
     connections[_postgresql].close()
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that outlives a test looks at its connection before each job, not once a second."""
+    monkeypatch.setattr(database, "REFRESH_S", -1.0)
 
 
 @pytest.fixture
