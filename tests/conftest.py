@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
 import servers
 from budgets import holds as holds
 from budgets import unfinished
 from installed import Environments
 from watchdog import Watchdog, end_children
+
+
+# A busy machine is no failure of what is tested.
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
 
 
 def pytest_configure(config: pytest.Config) -> None:
