@@ -12,7 +12,6 @@ from budgets import unfinished
 from installed import Environments
 from watchdog import Watchdog, end_children
 
-
 # A busy machine is no failure of what is tested.
 hypothesis.settings.register_profile("no clock", deadline=None)
 hypothesis.settings.load_profile("no clock")
