@@ -12,9 +12,10 @@ Each request has a connection of its own, and every wait a limit.
 from __future__ import annotations
 
 import asyncio
-from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import suppress
+import socket
+from asyncio import StreamReader
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from http.client import parse_headers
 from io import BytesIO
 
@@ -60,32 +61,45 @@ class ServerClient:
         headers: Sequence[Header],
         body: bytes | Iterable[bytes] | AsyncIterator[bytes],
     ) -> Answer:
-        async with asyncio.timeout(TOGETHER_S):
-            reader, writer = await asyncio.open_connection(*self._address)
-            # A server that has answered need not read the rest.
-            sending = asyncio.ensure_future(_send(writer, method, path, headers, body))
+        async with asyncio.timeout(TOGETHER_S), _connected(self._address) as sock:
+            reader = StreamReader()
+            # A server that has answered need not read the rest, and may end the connection; what
+            # it has answered is read all the same.
+            tasks = [
+                asyncio.ensure_future(_receive(sock, reader)),
+                asyncio.ensure_future(_send(sock, method, path, headers, body)),
+            ]
             try:
                 return await _answer(reader, method)
             finally:
-                sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
-                writer.close()
-                with suppress(OSError):
-                    await writer.wait_closed()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hang_up(self, path: str, when: Callable[[], bool]) -> None:
-        async with asyncio.timeout(GIVEN_UP_S):
-            _, writer = await asyncio.open_connection(*self._address)
-            await _send(writer, "GET", path, (), b"")
+        async with asyncio.timeout(GIVEN_UP_S), _connected(self._address) as sock:
+            await _send(sock, "GET", path, (), b"")
             while not when():
                 await asyncio.sleep(0.001)
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def _connected(address: tuple[str, int]) -> AsyncGenerator[socket.socket, None]:
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+        yield sock
+
+
+async def _receive(sock: socket.socket, reader: StreamReader) -> None:
+    with suppress(OSError):
+        while data := await asyncio.get_running_loop().sock_recv(sock, 65536):
+            reader.feed_data(data)
+    reader.feed_eof()
 
 
 async def _send(
-    writer: StreamWriter,
+    sock: socket.socket,
     method: str,
     path: str,
     headers: Sequence[Header],
@@ -99,13 +113,14 @@ async def _send(
         lines.append("Transfer-Encoding: chunked")
     elif isinstance(body, bytes) and body and "content-length" not in names:
         lines.append(f"Content-Length: {len(body)}")
-    writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, "\r\n".join([*lines, "", ""]).encode("latin-1"))
     async for chunk in _chunks(body):
-        writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if is_chunked else chunk)
-        await writer.drain()
+        await loop.sock_sendall(
+            sock, b"%x\r\n%s\r\n" % (len(chunk), chunk) if is_chunked else chunk
+        )
     if is_chunked:
-        writer.write(b"0\r\n\r\n")
-    await writer.drain()
+        await loop.sock_sendall(sock, b"0\r\n\r\n")
 
 
 async def _chunks(body: bytes | Iterable[bytes] | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
