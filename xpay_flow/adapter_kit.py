@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeGuard, cast
 from urllib.parse import parse_qsl
 
@@ -136,6 +144,22 @@ async def start(flow: RequestHandler | AsyncRequestHandler) -> None:
     begun = flow.start()
     if inspect.isawaitable(begun):
         await begun
+
+
+def lifespan(
+    flow: RequestHandler | AsyncRequestHandler,
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Has the flow begin to deliver when the server starts, and not with its first request only.
+
+    The program that made the flow closes it.
+    """
+
+    @asynccontextmanager
+    async def started(_: Any) -> AsyncGenerator[None, None]:
+        await start(flow)
+        yield
+
+    return started
 
 
 def blocking(flow: RequestHandler | AsyncRequestHandler) -> Blocking:

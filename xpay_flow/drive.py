@@ -170,16 +170,6 @@ class Ports:
         except Exception as error:
             return _silence(error)
 
-    def acquire_rate_limit(self, patience_s: float, background: bool) -> float:
-        limiter = self.shared.rate_limiter
-        return limiter.acquire(self.clock.now_ms(), patience_s, background=background)
-
-    def leave_rate_limit(self) -> float:
-        return self.shared.rate_limiter.leave(self.clock.now_ms())
-
-    def hold_requests(self, seconds: float | None) -> None:
-        self.shared.rate_limiter.hold(self.clock.now_ms(), seconds)
-
     def run_handler(self, call: RunHandler) -> Ran:
         calls = self.shared.calls
         return h.run_handler(call, self.handlers, self.clock.now_ms, calls, self.store)
@@ -277,16 +267,6 @@ class AsyncPorts:
             return await self.transport.send(request)
         except Exception as error:
             return _silence(error)
-
-    def acquire_rate_limit(self, patience_s: float, background: bool) -> float:
-        limiter = self.shared.rate_limiter
-        return limiter.acquire(self.clock.now_ms(), patience_s, background=background)
-
-    def leave_rate_limit(self) -> float:
-        return self.shared.rate_limiter.leave(self.clock.now_ms())
-
-    def hold_requests(self, seconds: float | None) -> None:
-        self.shared.rate_limiter.hold(self.clock.now_ms(), seconds)
 
     async def run_handler(self, call: RunHandler) -> Ran:
         calls, store = self.shared.calls, blocking_face(self.store)
@@ -474,10 +454,18 @@ WRITES: Final[EffectTable] = dict(
         _write(NewId, lambda it, ports: ports.shared.ids.new(it.prefix)),
         _write(
             AcquireRateLimit,
-            lambda it, ports: ports.acquire_rate_limit(it.patience_s, it.background),
+            lambda it, ports: ports.shared.rate_limiter.acquire(
+                ports.clock.now_ms(), it.patience_s, background=it.background
+            ),
         ),
-        _write(LeaveRateLimit, lambda _, ports: ports.leave_rate_limit()),
-        _write(HoldRequests, lambda it, ports: ports.hold_requests(it.seconds)),
+        _write(
+            LeaveRateLimit,
+            lambda _, ports: ports.shared.rate_limiter.leave(ports.clock.now_ms()),
+        ),
+        _write(
+            HoldRequests,
+            lambda it, ports: ports.shared.rate_limiter.hold(ports.clock.now_ms(), it.seconds),
+        ),
         _write(Count, lambda it, ports: ports.shared.count(it.name, ports.clock.now_ms())),
     )
 )

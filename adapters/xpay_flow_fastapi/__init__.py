@@ -10,11 +10,18 @@ This only translates; `xpay_flow.endpoints` decides.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final
 
-from xpay_flow.adapter_kit import ASGIAnswers, Price, only_flow, paths_of, priced, route_name, start
+from xpay_flow.adapter_kit import (
+    ASGIAnswers,
+    Price,
+    lifespan,
+    only_flow,
+    paths_of,
+    priced,
+    route_name,
+)
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 
@@ -68,7 +75,7 @@ def routes(flow: RequestHandler | AsyncRequestHandler, *, price: Price | None = 
             for it; see `xpay_flow.priced`.
     """
     served = _Served(priced(flow, price))
-    router = APIRouter(lifespan=served.lifespan)
+    router = APIRouter(lifespan=lifespan(served.flow))
     router.add_api_route(
         "/payment-status",
         served.status,
@@ -120,12 +127,6 @@ class _Served:
     def __init__(self, flow: RequestHandler | AsyncRequestHandler) -> None:
         self.flow = flow
         self._answers = ASGIAnswers(flow)
-
-    @asynccontextmanager
-    async def lifespan(self, _: object) -> AsyncGenerator[None, None]:
-        """The program that made the flow closes it."""
-        await start(self.flow)
-        yield
 
     async def status(self, request: Request) -> Response:
         return await self.answer("/payment-status", request)

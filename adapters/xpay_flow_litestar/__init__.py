@@ -14,11 +14,11 @@ This only translates; `xpay_flow.endpoints` decides.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from xpay_flow.adapter_kit import Price, only_flow, paths_of, priced, route_name, start
+from xpay_flow.adapter_kit import Price, only_flow, paths_of, priced, route_name
+from xpay_flow.adapter_kit import lifespan as lifespan
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 from xpay_flow_asgi import Endpoint, endpoint
@@ -49,22 +49,6 @@ def routes(
     """
     served = priced(flow, price)
     return [_handler(path, endpoint(served, path)) for path in paths_of(served)]
-
-
-def lifespan(
-    flow: RequestHandler | AsyncRequestHandler,
-) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    """Has the flow begin to deliver when the server starts, and not with its first request only.
-
-    The program that made the flow closes it.
-    """
-
-    @asynccontextmanager
-    async def started(_: Litestar) -> AsyncGenerator[None, None]:
-        await start(flow)
-        yield
-
-    return started
 
 
 def flow_from(request: Request[Any, Any, Any]) -> Any:

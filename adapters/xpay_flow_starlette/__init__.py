@@ -10,11 +10,11 @@ This only translates; `xpay_flow.endpoints` decides.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from xpay_flow.adapter_kit import Price, only_flow, paths_of, priced, route_name, start
+from xpay_flow.adapter_kit import Price, only_flow, paths_of, priced, route_name
+from xpay_flow.adapter_kit import lifespan as lifespan
 from xpay_flow.endpoints import AsyncRequestHandler, RequestHandler
 from xpay_flow.errors import MissingExtra
 from xpay_flow_asgi import Endpoint, endpoint
@@ -43,22 +43,6 @@ def routes(
         for path in paths_of(served)
         for slash, word in (("", ""), ("/", "_slash"))
     ]
-
-
-def lifespan(
-    flow: RequestHandler | AsyncRequestHandler,
-) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """Has the flow begin to deliver when the server starts, and not with its first request only.
-
-    The program that made the flow closes it.
-    """
-
-    @asynccontextmanager
-    async def started(_: Any) -> AsyncGenerator[None, None]:
-        await start(flow)
-        yield
-
-    return started
 
 
 def flow_from(request: HTTPConnection) -> Any:
