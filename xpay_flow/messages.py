@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
-# Paths and headers (create-intent, get-intent, list-intents, idempotency, verification).
+# Paths and headers (the endpoints' pages, idempotency, verification).
 CREATE_INTENT_PATH: Final = "/payments/create-intent"
 GET_INTENT_PATH: Final = "/payments/v2/get-intent/"
 CANCEL_INTENT_PATH: Final = "/payments/cancel/"
 LIST_INTENTS_PATH: Final = "/payments/intents"
+REFUND_PATH: Final = "/payments/merchant/refund"
+GET_REFUND_PATH: Final = "/payments/refund/"
+LIST_REFUNDS_PATH: Final = "/payments/refunds/"
+WEBHOOK_ENDPOINTS_PATH: Final = "/webhook"
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 HMAC_HEADER: Final = "xpay-signature"
 ECDSA_HEADER: Final = "xpay-private-signature"

@@ -1,8 +1,8 @@
 """What does xPay answer? The calls to its API, as flows over one transport.
 
 Each call ends in a value: the answer, `Refused` (definite: nothing happened), `NotFound`, or
-`Unclear` (it may have happened, or not). A creation is repeated only under its one idempotency
-key; reading may always be repeated.
+`Unclear` (it may have happened, or not). A creation or a refund is repeated only under its one
+idempotency key; reading may always be repeated.
 """
 
 from __future__ import annotations
@@ -38,11 +38,18 @@ from .ports import HttpRequest, HttpResponse, NoAnswer
 from .settings import Settings
 from .wire import (
     IntentAnswer,
+    RefundAnswer,
+    WebhookEndpoint,
     checkout_url,
     is_json_object,
     read_error,
     read_intent,
     read_intent_page,
+    read_new_webhook_endpoint,
+    read_refund,
+    read_refunds,
+    read_webhook_endpoint,
+    read_webhook_endpoints,
 )
 
 T = TypeVar("T")
@@ -52,6 +59,8 @@ RETRY_AFTER_S_MAX = 30.0
 # How long background work waits until no customer needs the turn. Then it is due again later.
 BACKGROUND_PATIENCE_S = 30.0
 EXPAND = (("expand", "charge_attempts"), ("expand", "succeeded_charge"))
+# A payment has a few refunds and an account a few endpoints: a list that goes on is no list.
+SHORT_LIST_PAGES_MAX = 20
 
 
 @attrs.frozen
@@ -100,6 +109,11 @@ class Cancelled:
     """xPay has accepted the order to cancel. Only a reading shows whether it is cancelled."""
 
 
+@attrs.frozen
+class Updated:
+    """xPay has taken the new settings of a webhook endpoint, and answers no more than that."""
+
+
 @attrs.frozen(kw_only=True)
 class Pace:
     """How a call takes its turns under the rate limit.
@@ -124,6 +138,14 @@ class Page:
     """One page of a list; `offset` is the cursor of the next, None at the end."""
 
     intents: tuple[IntentAnswer, ...]
+    offset: str | None
+
+
+@attrs.frozen(kw_only=True)
+class RefundPage:
+    """One page of the refunds of an intent; `offset` is the cursor of the next, None at the end."""
+
+    refunds: tuple[RefundAnswer, ...]
     offset: str | None
 
 
@@ -198,6 +220,158 @@ def _page(body: bytes) -> Page:
     return Page(intents=intents, offset=offset)
 
 
+def refund(
+    x_intent_id: str,
+    amount_minor: int,
+    idempotency_key: str,
+    settings: Settings,
+    pace: Pace = CALLER,
+) -> Command[RefundAnswer | Refused | Unclear]:
+    """`POST /payments/merchant/refund`, always of an explicit amount; one try.
+
+    A blank amount is the whole payment to xPay, whatever was given back before. The answer's
+    amount is xPay's word, not compared here: its own page shows another one than was requested.
+
+    `Unclear.answered` is True where the key is used up: "the first reply comes back, also when
+    the first was an error", so that only a reading shows whether the refund was made. It is False
+    where the same bytes may be sent again under the same key within its 24 hours: no answer came,
+    or another request under it is in progress, or there were too many.
+
+    Raises:
+        InvalidValue: the amount is not above 0, or the id cannot be xPay's.
+    """
+    if type(amount_minor) is not int or amount_minor <= 0:
+        raise InvalidValue("a refund names its amount: a whole number of minor units above 0")
+    _in_path(x_intent_id)
+    # "Request: a string of minor units; reply: an integer".
+    body = {"xIntentId": x_intent_id, "amount": str(amount_minor)}
+    http = _request(
+        settings,
+        "POST",
+        m.REFUND_PATH,
+        body=json.dumps(body, separators=(",", ":")).encode(),
+        headers={m.IDEMPOTENCY_HEADER: idempotency_key},
+    )
+    response = yield from _send(http, pace)
+    if isinstance(response, HttpResponse) and _is_passing(response):
+        return _unsettled(response)
+    answer = _settled(response, read_refund)
+    if isinstance(answer, RefundAnswer) and answer.x_intent_id != x_intent_id:
+        return Unclear("xPay answered about another intent", answered=True)
+    return answer
+
+
+def get_refund(
+    refund_id: str, settings: Settings, pace: Pace = CALLER
+) -> Command[RefundAnswer | Refused | Unclear]:
+    """`GET /payments/refund/{id}`; one try."""
+    path = m.GET_REFUND_PATH + _in_path(refund_id)
+    answer = yield from _read(_request(settings, "GET", path), read_refund, pace)
+    if isinstance(answer, RefundAnswer) and answer.refund_id != refund_id:
+        return Unclear("xPay answered about another refund", answered=True)
+    return answer
+
+
+def list_refunds(
+    x_intent_id: str, settings: Settings, pace: Pace = CALLER, *, offset: str | None = None
+) -> Command[RefundPage | Refused | Unclear]:
+    """`GET /payments/refunds/{intentId}`: one page, documented as the only one; one try."""
+    query = [("offset", offset)] if offset is not None else []
+    path = m.LIST_REFUNDS_PATH + _in_path(x_intent_id)
+    page = yield from _read(_request(settings, "GET", path, query=query), _refund_page, pace)
+    if isinstance(page, RefundPage) and any(r.x_intent_id != x_intent_id for r in page.refunds):
+        return Unclear("xPay answered about another intent", answered=True)
+    return page
+
+
+def all_refunds(
+    x_intent_id: str, settings: Settings, pace: Pace = CALLER
+) -> Command[tuple[RefundAnswer, ...] | Refused | Unclear]:
+    """Every refund of an intent, each once: all pages of `list_refunds`."""
+    found: dict[str, RefundAnswer] = {}
+    offset = None
+    for _ in range(SHORT_LIST_PAGES_MAX):
+        page = yield from list_refunds(x_intent_id, settings, pace, offset=offset)
+        if not isinstance(page, RefundPage):
+            return page
+        found |= {refund.refund_id: refund for refund in page.refunds}
+        offset = page.offset
+        if offset is None:
+            return tuple(found.values())
+    return Unclear(_ENDLESS, answered=True)
+
+
+_ENDLESS: Final = f"xPay's list goes on after {SHORT_LIST_PAGES_MAX} pages"
+
+
+def _refund_page(body: bytes) -> RefundPage:
+    refunds, offset = read_refunds(body)
+    return RefundPage(refunds=refunds, offset=offset)
+
+
+def create_webhook_endpoint(
+    url: str, secret: str, event_types: Iterable[str], settings: Settings, pace: Pace = CALLER
+) -> Command[str | Refused | Unclear]:
+    """`POST /webhook`: register an endpoint; answers its id. One try, under no key.
+
+    "With the API the merchant picks the secret": `secret` becomes the signing key.
+    """
+    body = _endpoint_body(url, secret, event_types)
+    http = _request(settings, "POST", m.WEBHOOK_ENDPOINTS_PATH, body=body)
+    return (yield from _read(http, read_new_webhook_endpoint, pace))
+
+
+def list_webhook_endpoints(
+    settings: Settings, pace: Pace = CALLER
+) -> Command[tuple[WebhookEndpoint, ...] | Refused | Unclear]:
+    """`GET /webhook`: every endpoint of the account, with its secret in clear."""
+    found: list[WebhookEndpoint] = []
+    query: list[tuple[str, str]] = []
+    for _ in range(SHORT_LIST_PAGES_MAX):
+        http = _request(settings, "GET", m.WEBHOOK_ENDPOINTS_PATH, query=query)
+        page = yield from _read(http, read_webhook_endpoints, pace)
+        if isinstance(page, Refused | Unclear):
+            return page
+        endpoints, offset = page
+        found.extend(endpoints)
+        if offset is None:
+            return tuple(found)
+        query = [("offset", offset)]
+    return Unclear(_ENDLESS, answered=True)
+
+
+def get_webhook_endpoint(
+    endpoint_id: str, settings: Settings, pace: Pace = CALLER
+) -> Command[WebhookEndpoint | Refused | Unclear]:
+    """`GET /webhook/{id}`: one endpoint, with its secret in clear."""
+    path = f"{m.WEBHOOK_ENDPOINTS_PATH}/{_in_path(endpoint_id)}"
+    return (yield from _read(_request(settings, "GET", path), read_webhook_endpoint, pace))
+
+
+def update_webhook_endpoint(
+    endpoint_id: str,
+    url: str,
+    secret: str,
+    event_types: Iterable[str],
+    settings: Settings,
+    pace: Pace = CALLER,
+) -> Command[Updated | Refused | Unclear]:
+    """`PUT /webhook/{id}`: "same body as POST, all three required". Repeating it is harmless."""
+    http = _request(
+        settings,
+        "PUT",
+        f"{m.WEBHOOK_ENDPOINTS_PATH}/{_in_path(endpoint_id)}",
+        body=_endpoint_body(url, secret, event_types),
+    )
+    return (yield from _read(http, lambda _: Updated(), pace))
+
+
+def _endpoint_body(url: str, secret: str, event_types: Iterable[str]) -> bytes:
+    # `endpoint` goes in, `webHookUrl` comes out.
+    body = {"eventSigner": secret, "endpoint": url, "subscribedEventTypes": list(event_types)}
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
 def or_raise(flow: Command[T | Refused | Unclear]) -> Command[T]:
     """The flow with its two bad ends raised, for those who call the API directly.
 
@@ -236,18 +410,18 @@ def _request(
     )
 
 
-def _in_path(x_intent_id: str) -> str:
+def _in_path(xpay_id: str) -> str:
     """The id as one step of a path.
 
     Raises:
         InvalidValue: it is empty, or no path can hold it: "." and ".." would change the path.
     """
-    if x_intent_id in ("", ".", ".."):
-        raise InvalidValue(f"xPay's ids are not empty, '.' or '..': {quoted(x_intent_id)}")
+    if xpay_id in ("", ".", ".."):
+        raise InvalidValue(f"xPay's ids are not empty, '.' or '..': {quoted(xpay_id)}")
     try:
-        return quote(x_intent_id, safe="")
+        return quote(xpay_id, safe="")
     except UnicodeEncodeError:
-        raise InvalidValue(f"no id of xPay's holds this: {quoted(x_intent_id)}") from None
+        raise InvalidValue(f"no id of xPay's holds this: {quoted(xpay_id)}") from None
 
 
 class _NotSent(NoAnswer):
@@ -301,7 +475,12 @@ def _read(
     request: HttpRequest, reader: Callable[[bytes], T], pace: Pace
 ) -> Command[T | Refused | Unclear]:
     """One request, and its answer."""
-    response = yield from _send(request, pace)
+    return _settled((yield from _send(request, pace)), reader)
+
+
+def _settled(
+    response: HttpResponse | NoAnswer, reader: Callable[[bytes], T]
+) -> T | Refused | Unclear:
     if isinstance(response, NoAnswer):
         return _silent(response)
     if _is_passing(response):

@@ -243,6 +243,10 @@ READERS: list[Callable[[bytes], object]] = [
     wire.read_unreadable,
     wire.read_intent,
     wire.read_intent_page,
+    wire.read_refund,
+    wire.read_refunds,
+    wire.read_webhook_endpoint,
+    wire.read_webhook_endpoints,
 ]
 
 

@@ -225,14 +225,14 @@ _ROUTES = (
     _row("POST", messages.CREATE_INTENT_PATH, Api.create, takes_key=True),
     _row("GET", messages.GET_INTENT_PATH + "{}", Api.read),
     _row("GET", messages.LIST_INTENTS_PATH, Api.list),
-    _row("POST", "/payments/cancel/{}", Api.cancel, takes_key=True),
-    _row("POST", "/payments/merchant/refund", Api.refund, takes_key=True),
-    _row("GET", "/payments/refund/{}", Api.read_refund),
-    _row("GET", "/payments/refunds/{}", Api.list_refunds),
-    _row("POST", "/webhook", Api.register_webhook),
-    _row("GET", "/webhook", Api.list_webhooks),
-    _row("GET", "/webhook/{}", Api.read_webhook),
-    _row("PUT", "/webhook/{}", Api.change_webhook, takes_key=True),
+    _row("POST", messages.CANCEL_INTENT_PATH + "{}", Api.cancel, takes_key=True),
+    _row("POST", messages.REFUND_PATH, Api.refund, takes_key=True),
+    _row("GET", messages.GET_REFUND_PATH + "{}", Api.read_refund),
+    _row("GET", messages.LIST_REFUNDS_PATH + "{}", Api.list_refunds),
+    _row("POST", messages.WEBHOOK_ENDPOINTS_PATH, Api.register_webhook),
+    _row("GET", messages.WEBHOOK_ENDPOINTS_PATH, Api.list_webhooks),
+    _row("GET", messages.WEBHOOK_ENDPOINTS_PATH + "/{}", Api.read_webhook),
+    _row("PUT", messages.WEBHOOK_ENDPOINTS_PATH + "/{}", Api.change_webhook, takes_key=True),
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -57,21 +56,11 @@ def read_intent(body: bytes) -> IntentAnswer:
 def read_intent_page(body: bytes) -> tuple[tuple[IntentAnswer, ...], str | None]:
     """The intents of one page of the list, and the cursor of the next page or None.
 
-    "Stop when `metadata.offset` is absent or null"; an empty cursor ends the list, too.
     Raises UntrustedMessage.
     """
     members = parse_object(body, rigour="fields")
-    items = members.get("data")
-    if not isinstance(items, list):
-        refuse("bad-field", "data is not a list")
-    intents = tuple(_intent(item) for item in items if isinstance(item, dict))
-    if len(intents) != len(items):
-        refuse("bad-field", "data holds something else than intents")
-    paging = fields.nested(members, "metadata")
-    offset = paging.get("offset")
-    if not isinstance(offset, str | None):
-        refuse("bad-field", "metadata.offset is not a string")
-    return intents, offset or None
+    items = fields.objects(members.get("data"), "data")
+    return tuple(_intent(item) for item in items), fields.next_cursor(members)
 
 
 # Enough to understand, too little to fill a log.
@@ -115,8 +104,8 @@ def _intent(members: dict[str, JSON]) -> IntentAnswer:
         presentment_currency=read(
             "presentmentCurrency", lambda: fields.plain(members, "presentmentCurrency")
         ),
-        created_at_ms=read("createdAt", lambda: _moment(members, "createdAt")),
-        succeeded_at_ms=read("succeededAt", lambda: _moment(members, "succeededAt")),
+        created_at_ms=read("createdAt", lambda: fields.moment_ms(members, "createdAt")),
+        succeeded_at_ms=read("succeededAt", lambda: fields.moment_ms(members, "succeededAt")),
         ignored=tuple(dict.fromkeys(ignored)),
         raw=members,
     )
@@ -125,25 +114,6 @@ def _intent(members: dict[str, JSON]) -> IntentAnswer:
 def _address(members: Members) -> str | None:
     value = members.get("fwdUrl")
     return value if isinstance(value, str | None) else refuse("bad-field", "fwdUrl is not text")
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _moment(members: Members, name: str) -> int | None:
-    """Milliseconds since 1970: `createdAt` is ISO 8601 in create and get, a number in the list."""
-    value = members.get(name)
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            refuse("bad-field", f"{name} is no moment")
-        # All documented examples end in +00:00, so a moment without an offset is UTC.
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        value = (aware - _EPOCH) // timedelta(milliseconds=1)
-    if value is not None and (type(value) is not int or value < 0):
-        refuse("bad-field", f"{name} is no moment")
-    return value
 
 
 def _last_error_code(members: Members, ignored: list[str]) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from .. import messages
@@ -98,6 +99,25 @@ def currency(members: Members) -> str | None:
     return value
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_ms(members: Members, name: str) -> int | None:
+    """Milliseconds since 1970: `createdAt` is ISO 8601 in create and get, a number in the list."""
+    value = members.get(name)
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            refuse("bad-field", f"{name} is no moment")
+        # All documented examples end in +00:00, so a moment without an offset is UTC.
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        value = (aware - _EPOCH) // timedelta(milliseconds=1)
+    if value is not None and (type(value) is not int or value < 0):
+        refuse("bad-field", f"{name} is no moment")
+    return value
+
+
 def metadata(members: Members) -> dict[str, str]:
     """The pairs whose value is text, as xPay documents all of them to be."""
     pairs = nested(members, "metadata")
@@ -114,3 +134,19 @@ def nested(members: Members, name: str) -> dict[str, JSON]:
     if value is None:
         return {}
     return value if isinstance(value, dict) else refuse("bad-field", f"{name} is not an object")
+
+
+def objects(value: JSON, name: str) -> list[dict[str, JSON]]:
+    """A list of objects; `name` is for the error."""
+    if not isinstance(value, list):
+        refuse("bad-field", f"{name} is not a list")
+    found = [item for item in value if isinstance(item, dict)]
+    return found if len(found) == len(value) else refuse("bad-field", f"{name} holds no objects")
+
+
+def next_cursor(members: Members) -> str | None:
+    """The cursor of the next page. "Stop when `metadata.offset` is absent or null"; or empty."""
+    offset = nested(members, "metadata").get("offset")
+    if not isinstance(offset, str | None):
+        refuse("bad-field", "metadata.offset is not a string")
+    return offset or None

@@ -1,4 +1,4 @@
-"""Which JSON object are these bytes? One that can be read in one way only, or none."""
+"""Which JSON value are these bytes? One that can be read in one way only, or none."""
 
 from __future__ import annotations
 
@@ -58,14 +58,18 @@ def parse_object(
     Raises:
         UntrustedMessage: anything else, with a reason out of `wire.REASONS`.
     """
+    value = parse_value(body, limits=limits, rigour=rigour)
+    return value if isinstance(value, dict) else refuse("not-an-object")
+
+
+def parse_value(body: bytes, *, limits: Limits = LIMITS, rigour: Rigour = "all") -> JSON:
+    """The JSON value that is the whole of `body`: see `parse_object`."""
     text = _decoded(body, limits)
     _check_shape(text, limits)
     try:
         value: JSON = _decoder(limits.members_max, rigour).decode(text)
     except json.JSONDecodeError as error:
         refuse("not-json", f"at character {error.pos}")
-    if not isinstance(value, dict):
-        refuse("not-an-object")
     # Without an escape, a string holds what UTF-8 let through; most bodies have none.
     if (
         rigour == "all"
