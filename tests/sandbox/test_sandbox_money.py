@@ -2,7 +2,7 @@
 
 import pytest
 
-from xpay_flow.sandbox import ApiFault, FaultPlan, NoAnswer, Sandbox
+from xpay_flow.sandbox import PROFILES, ApiFault, FaultPlan, NoAnswer, Sandbox
 
 from .merchant import (
     BODY,
@@ -234,7 +234,115 @@ def test_refund_of_an_unpaid_intent() -> None:
     assert (400, "bad_request") == error_of(answer)
 
 
+def test_refunds_of_the_dashboard_look_like_any_other() -> None:
+    """Only the sandbox knows who ordered a refund; the API's answers and events do not show it."""
+    sandbox = make_sandbox()
+    x_intent_id = paid(sandbox)
+    call(sandbox, "POST", REFUND, {"xIntentId": x_intent_id, "amount": "1000"})
+    sandbox.refund(x_intent_id, 1000)
+
+    refunds = sandbox.intent(x_intent_id).refunds
+    assert [("api", 1000), ("dashboard", 1000)] == [(r.origin, r.amount_minor) for r in refunds]
+    shown = call(sandbox, "GET", f"/payments/refunds/{x_intent_id}").json()
+    events = [p for p in payloads(sandbox) if p["eventType"] == "intent.refunded"]
+    for first, second in (shown, events):
+        assert set(first) == set(second)
+
+
+@pytest.mark.parametrize(
+    ("by_default", "in_status", "status"),
+    [
+        (False, None, "SUCCESS"),
+        (False, True, "DISPUTED"),
+        (True, None, "DISPUTED"),
+        (True, False, "SUCCESS"),
+    ],
+)
+def test_disputes_in_the_status(by_default: bool, in_status: bool | None, status: str) -> None:
+    """`DISPUTED` is answered when asked for, and by default in the profile `disputes`."""
+    sandbox = make_sandbox(**PROFILES["disputes" if by_default else "newest"])
+    x_intent_id = paid(sandbox)
+    sandbox.dispute(x_intent_id, in_status=in_status)
+
+    assert status == call(sandbox, "GET", f"/payments/v2/get-intent/{x_intent_id}").json()["status"]
+
+
 # Faults of the API
+
+
+def test_lists_lag() -> None:
+    """A page shows what was so a minute ago: no new intent, no charge, no cancellation since."""
+    sandbox = make_sandbox()
+    old, cancelled = create(sandbox), create(sandbox)
+    clock_of(sandbox).advance(61)
+    sandbox.pay(old)
+    sandbox.cancel(cancelled)
+    create(sandbox)
+    sandbox.set_faults(FaultPlan(api=(ApiFault(fault="lag", path=LIST, seconds=60, times=1),)))
+
+    shown = [(i["xIntentId"], i["status"]) for i in call(sandbox, "GET", LIST).json()["data"]]
+
+    assert [(cancelled, "CREATED"), (old, "CREATED")] == shown
+    assert 3 == len(call(sandbox, "GET", LIST).json()["data"])
+
+
+def test_refund_pages_lag() -> None:
+    """A refund that was just made is in no list yet, and is not found by its id."""
+    sandbox = make_sandbox()
+    x_intent_id = paid(sandbox)
+    clock_of(sandbox).advance(61)
+    refund_id = sandbox.refund(x_intent_id, 1000).refund_id
+    sandbox.add_fault(ApiFault(fault="lag", path="/payments/refund*", seconds=60))
+    paths = f"/payments/refunds/{x_intent_id}", f"/payments/refund/{refund_id}"
+
+    assert [] == call(sandbox, "GET", paths[0]).json()
+    assert 404 == call(sandbox, "GET", paths[1]).status
+    clock_of(sandbox).advance(60)
+    assert [refund_id] == [refund["refundId"] for refund in call(sandbox, "GET", paths[0]).json()]
+    assert 200 == call(sandbox, "GET", paths[1]).status
+
+
+def test_expired_keys_give_no_replay() -> None:
+    """After a key's 24 hours the same request is another refund; the clock need not move."""
+    sandbox = make_sandbox()
+    body = {"xIntentId": paid(sandbox), "amount": "1000"}
+
+    def refund_id() -> str:
+        answer = call(sandbox, "POST", REFUND, body, idempotency_key="k1")
+        return str(answer.json()["refundId"])
+
+    first = refund_id()
+    assert first == refund_id()
+    assert 1 == sandbox.expire_keys()
+    second = refund_id()
+    assert second != first
+    clock_of(sandbox).advance(24 * 3600)
+    assert (400, "bad_request") == error_of(
+        call(sandbox, "POST", REFUND, body, idempotency_key="k1")
+    )
+
+
+def test_added_faults_count_alone() -> None:
+    """Each press of a button strikes once, those in force go on counting, and spent ones go."""
+    sandbox = make_sandbox()
+    x_intent_id = paid(sandbox)
+    path = f"/payments/v2/get-intent/{x_intent_id}"
+    rule = ApiFault(fault="lose_answer", times=1)
+    later = ApiFault(fault="slow", nth=3, milliseconds=5)
+    sandbox.set_faults(FaultPlan(api=(later,)))
+
+    def outcome() -> object:
+        answer = sandbox.handle(request("GET", path))
+        return "lost" if isinstance(answer, NoAnswer) else answer.delay_ms
+
+    seen = [outcome()]
+    for _ in range(2):
+        sandbox.add_fault(rule)
+        seen.append(outcome())
+    assert [0, "lost", 5] == seen
+    assert "lost" == outcome()
+    sandbox.add_fault(rule)
+    assert [rule] == list(sandbox.faults.api)
 
 
 def with_fault(**rule: object) -> Sandbox:

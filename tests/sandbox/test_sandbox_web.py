@@ -20,6 +20,7 @@ from xpay_flow.errors import ConfigurationError, MissingExtra
 from xpay_flow.sandbox import ApiFault, Delivery, FaultPlan, Sandbox, SandboxConfig
 from xpay_flow.sandbox import sender as sender_module
 from xpay_flow.sandbox.net import is_local_name, is_loopback
+from xpay_flow.sandbox.troubles import TROUBLES
 from xpay_flow.sandbox.web import create_app, run, sender_loop
 
 from .merchant import BODY, CREATE, basic, create, make_sandbox
@@ -498,7 +499,8 @@ def test_overview() -> None:
     acts: list[dict[str, str]] = [
         {"act": "decline", "x_intent_id": x_intent_id},
         {"act": "pay", "x_intent_id": x_intent_id},
-        {"act": "refund", "x_intent_id": x_intent_id},
+        {"act": "refund", "x_intent_id": x_intent_id, "amount_minor": "1000"},
+        {"act": "refund", "x_intent_id": x_intent_id, "amount_minor": ""},
         {"act": "dispute", "x_intent_id": x_intent_id},
         {"act": "settle:lost", "x_intent_id": x_intent_id},
         {"act": "redeliver", "event_id": sandbox.events()[0].event_id},
@@ -511,8 +513,44 @@ def test_overview() -> None:
         assert (303, "/_sandbox/") == (answer.status_code, answer.headers["location"])
 
     page = ask(sandbox, "GET", "/_sandbox/").text
-    for text in (x_intent_id, "REFUNDED", "dispute: lost", "1: 503", "&#34;seed&#34;: 9"):
+    shown = (x_intent_id, "REFUNDED", "dispute: lost", "1: 503", "&#34;seed&#34;: 9")
+    for text in (*shown, "refunded by dashboard: 1000", "refunded by dashboard: 1599"):
         assert text in page
+
+
+def press(sandbox: Sandbox, act: str, **fields: str) -> httpx.Response:
+    return ask(sandbox, "POST", "/_sandbox/", data={"act": act, **fields}, headers={"origin": BASE})
+
+
+def test_overview_has_a_button_for_each_trouble() -> None:
+    """Each puts its own rule in force; the keys are forgotten by another."""
+    sandbox = make_sandbox()
+    page = ask(sandbox, "GET", "/_sandbox/").text
+    for name, trouble in TROUBLES.items():
+        assert f'value="trouble:{name}"' in page
+        assert 303 == press(sandbox, f"trouble:{name}").status_code
+        assert trouble.rule == sandbox.faults.api[-1]
+    assert 303 == press(sandbox, "expire_keys").status_code
+    assert 400 == press(sandbox, "trouble:rain").status_code
+    sandbox.set_faults(FaultPlan())
+    headers = {"idempotency-key": "k1", "authorization": basic()}
+    ask(sandbox, "POST", "/payments/create-intent", headers=headers, json=BODY)
+    assert {"expired": 1} == control(sandbox, "POST", "keys/expire").json()
+    last = control(sandbox, "POST", "troubles/refund_500").json()["api"][-1]
+    assert ("error_json", True) == (last["fault"], last["took_effect"])
+
+
+def test_overview_shows_a_dispute_in_the_status_when_asked() -> None:
+    """Beside the button for one that leaves the status; a strange amount is refused in words."""
+    sandbox = make_sandbox()
+    x_intent_id = create(sandbox)
+    sandbox.pay(x_intent_id)
+    assert 400 == press(sandbox, "refund", x_intent_id=x_intent_id, amount_minor="1.5").status_code
+    press(sandbox, "dispute_in_status", x_intent_id=x_intent_id)
+    assert "DISPUTED" == sandbox.status(x_intent_id)
+    body = {"in_status": "yes"}
+    refused = control(sandbox, "POST", f"intents/{x_intent_id}/dispute", body)
+    assert 400 == refused.status_code
 
 
 def test_overview_says_what_is_wrong() -> None:

@@ -38,20 +38,36 @@ _KEYS = {"public_key": "PUBLIC_KEY", "private_key": "PRIVATE_KEY", "signing_key"
 )
 @click.option("--webhook-delay-ms", type=click.IntRange(0), help="Hold every webhook back.")
 @click.option("--redirect-delay-ms", type=click.IntRange(0), help="Hold the browser back.")
+@click.option(
+    "--profile",
+    type=click.Choice(["newest", "disputes"]),
+    default="newest",
+    show_default=True,
+    help="How to read xPay's pages where they differ; disputes shows DISPUTED as a status.",
+)
 @click.option("--any-host", is_flag=True, help="Allow a host, and webhooks, beyond this machine.")
 def sandbox(
-    host: str, port: int, faults: IO[str] | None, seed: int | None, any_host: bool, **options: Any
+    host: str,
+    port: int,
+    faults: IO[str] | None,
+    seed: int | None,
+    profile: str,
+    any_host: bool,
+    **options: Any,
 ) -> None:
     """Run a local xPay: its API, its checkout page and its webhooks.
 
     It prints the variables with which your shop finds it. It keeps no data when it ends.
     """
-    from xpay_flow.sandbox import FaultPlan, Sandbox, SandboxConfig
+    from xpay_flow.sandbox import PROFILES, FaultPlan, Sandbox, SandboxConfig
     from xpay_flow.sandbox.web import run
 
     given = {name: value for name, value in options.items() if value is not None}
     config = SandboxConfig(
-        checkout_base_url=f"http://{host}:{port}", loopback_only=not any_host, **given
+        checkout_base_url=f"http://{host}:{port}",
+        loopback_only=not any_host,
+        **PROFILES[profile],
+        **given,
     )
     plan = FaultPlan.from_json(faults.read()) if faults else None
     _check_free(host, port)

@@ -5,7 +5,7 @@ two can disagree. `Sandbox` does no I/O; `xpay_flow.sandbox.web` puts it on a so
 """
 
 from .clock import Clock, SystemClock, VirtualClock
-from .config import RateLimit, SandboxConfig
+from .config import PROFILES, RateLimit, SandboxConfig
 from .deliveries import Attempt, Delivery
 from .exchange import NO_ANSWER, NoAnswer, Request, Response
 from .faults import ApiFault, FaultPlan, WebhookFault
@@ -13,6 +13,7 @@ from .local import Sandbox
 
 __all__ = [
     "NO_ANSWER",
+    "PROFILES",
     "ApiFault",
     "Attempt",
     "Clock",

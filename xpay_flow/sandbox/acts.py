@@ -13,7 +13,7 @@ from xpay_flow import messages
 from .cards import Card
 from .clock import Clock
 from .config import SandboxConfig
-from .ledger import DisputeStage, Intent, Ledger, Refund
+from .ledger import DisputeStage, Intent, Ledger, Origin, Refund
 from .order import Order
 from .payloads import EventFields, Json
 
@@ -81,23 +81,23 @@ class Acts:
 
     def cancel(self, x_intent_id: str) -> Intent:
         before = self._ledger.get(x_intent_id)
-        intent = self._ledger.cancel(x_intent_id)
+        intent = self._ledger.cancel(x_intent_id, self._clock.now_ms())
         if self._config.cancel_event_type and not before.cancelled:
             self._announce(self._config.cancel_event_type, self._fields.cancelled(intent))
         return intent
 
-    def refund(self, x_intent_id: str, amount_minor: int | None) -> Refund:
-        refund = self._ledger.refund(x_intent_id, amount_minor, self._clock.now_ms())
+    def refund(self, x_intent_id: str, amount_minor: int | None, origin: Origin) -> Refund:
+        refund = self._ledger.refund(x_intent_id, amount_minor, self._clock.now_ms(), origin)
         intent = self._ledger.get(x_intent_id)
         self._announce(messages.INTENT_REFUNDED, self._fields.refunded(intent, refund))
         return refund
 
-    def dispute(self, x_intent_id: str) -> Intent:
-        intent = self._ledger.dispute(x_intent_id)
+    def dispute(self, x_intent_id: str, in_status: bool | None) -> Intent:
+        intent = self._ledger.dispute(x_intent_id, self._clock.now_ms(), in_status)
         self._announce(messages.INTENT_DISPUTED, self._fields.disputed(intent))
         return intent
 
     def settle_dispute(self, x_intent_id: str, stage: DisputeStage) -> Intent:
-        intent = self._ledger.settle_dispute(x_intent_id, stage)
+        intent = self._ledger.settle_dispute(x_intent_id, stage, self._clock.now_ms())
         self._announce(_DISPUTE_EVENTS[stage], self._fields.disputed(intent))
         return intent

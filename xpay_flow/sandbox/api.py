@@ -24,7 +24,7 @@ from .endpoints import Endpoints
 from .exchange import Request, Response, error_response, json_response, server_error
 from .faults import ApiFault
 from .idempotency import IdempotencyKeys
-from .ledger import Ledger
+from .ledger import Intent, Ledger
 from .limits import RateLimiter
 from .order import read_object, read_order
 from .pages import next_cursor, read_query
@@ -60,6 +60,8 @@ class Api:
         self._keys = IdempotencyKeys(
             keys_max=config.idempotency_keys_max, in_progress_status=config.in_progress_status
         )
+        # What reads show: None is the present, and a moment is the past, by the fault `lag`.
+        self._as_of_ms: int | None = None
 
     def answer(self, request: Request, fault: ApiFault | None = None) -> Response:
         """The answer to any request; `fault` is the plan's rule that struck it, if any."""
@@ -73,6 +75,10 @@ class Api:
         if found is None:
             return error_response(404, messages.RESOURCE_NOT_FOUND, "No such resource")
         return self._once(request, *found, fault)
+
+    def expire_keys(self) -> int:
+        """Forgets every idempotency key."""
+        return self._keys.expire()
 
     def _knows_keys(self, authorization: str | None) -> bool:
         """HTTP Basic: the public key is the user, the private key the password."""
@@ -109,6 +115,8 @@ class Api:
         name = fault.fault if fault else None
         if fault and name == "error_json" and not fault.took_effect:
             return server_error()
+        lag_s = fault.seconds if fault and name == "lag" else None
+        self._as_of_ms = None if lag_s is None else self._clock.now_ms() - round(1000 * lag_s)
         response = self._guarded(request, route, argument)
         if name == "error_json":
             return server_error()
@@ -131,6 +139,21 @@ class Api:
         if (given or "").partition(";")[0].strip().lower() != "application/json":
             raise InvalidValue("Content-Type must be application/json")
 
+    def _seen(self, x_intent_id: str) -> Intent:
+        """The intent as a read shows it now."""
+        intent = self._ledger.get(x_intent_id)
+        seen = intent if self._as_of_ms is None else intent.as_of(self._as_of_ms)
+        if seen is None:
+            raise UnknownIntent(x_intent_id)
+        return seen
+
+    def _all_seen(self) -> list[Intent]:
+        intents = self._ledger.all()
+        if self._as_of_ms is None:
+            return intents
+        past = [intent.as_of(self._as_of_ms) for intent in intents]
+        return [intent for intent in past if intent is not None]
+
     # Intents
 
     def create(self, request: Request, _: str) -> Response:
@@ -143,13 +166,13 @@ class Api:
             raise InvalidValue(f"expand: {quoted(name)} cannot be expanded")
         if self._config.expand_by_default:
             expand = EXPANSIONS
-        return json_response(200, self.objects.read(self._ledger.get(x_intent_id), expand))
+        return json_response(200, self.objects.read(self._seen(x_intent_id), expand))
 
     def list(self, request: Request, _: str) -> Response:
         query = _query(request)
         page = read_query(query)
         newest_first = self._config.list_newest_first
-        intents = self._ledger.all()
+        intents = self._all_seen()
         found = [
             intent
             for intent in (reversed(intents) if newest_first else intents)
@@ -178,15 +201,18 @@ class Api:
         if type(x_intent_id) is not str or not x_intent_id:
             raise InvalidValue("xIntentId is required")
         self._ledger.get(x_intent_id)
-        refund = self._acts.refund(x_intent_id, _refund_amount(fields.get("amount")))
+        refund = self._acts.refund(x_intent_id, _refund_amount(fields.get("amount")), "api")
         return json_response(200, self.objects.refund(refund))
 
     def read_refund(self, _: Request, refund_id: str) -> Response:
-        return json_response(200, self.objects.refund(self._ledger.refund_by_id(refund_id)))
+        refund = self._ledger.refund_by_id(refund_id)
+        if self._as_of_ms is not None and refund.at_ms > self._as_of_ms:
+            raise UnknownIntent(refund_id)
+        return json_response(200, self.objects.refund(refund))
 
     def list_refunds(self, _: Request, x_intent_id: str) -> Response:
         # A bare array, unlike every other list.
-        refunds = self._ledger.get(x_intent_id).refunds
+        refunds = self._seen(x_intent_id).refunds
         return json_response(200, [self.objects.refund(refund) for refund in refunds])
 
     # Webhook endpoints

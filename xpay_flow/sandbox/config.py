@@ -6,7 +6,8 @@ names it. Change one setting at a time to see whether your shop minds.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -23,6 +24,14 @@ class RateLimit:
 
     requests: int = 10
     per_s: float = 1.0
+
+
+# Two readings of xPay's pages, which differ: the newest status table knows no disputes, while the
+# page on disputes marks the transaction `DISPUTED`.
+PROFILES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "newest": {},
+    "disputes": {"dispute_changes_status": True},
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +82,8 @@ class SandboxConfig:
     decline_redirects: bool = False
     checkout_opened_once: bool = True
     customer_cancel_changes_status: bool = False
-    dispute_changes_status: bool = False  # it did in older generations
+    # It did in older generations, and the page on disputes says so still: see PROFILES.
+    dispute_changes_status: bool = False
     # No event is known for a cancellation; some shops listen for `intent.cancelled`.
     cancel_event_type: str | None = None
 

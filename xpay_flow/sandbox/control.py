@@ -25,6 +25,7 @@ from .local import Sandbox
 from .net import is_local_name
 from .order import Fields, read_object
 from .rendering import bounded_body
+from .troubles import trouble
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -88,8 +89,11 @@ def _refund(sandbox: Sandbox, x_intent_id: str, fields: Fields) -> None:
     sandbox.refund(x_intent_id, amount_minor)
 
 
-def _dispute(sandbox: Sandbox, x_intent_id: str, _: Fields) -> None:
-    sandbox.dispute(x_intent_id)
+def _dispute(sandbox: Sandbox, x_intent_id: str, fields: Fields) -> None:
+    in_status = fields.get("in_status")
+    if not isinstance(in_status, bool | None):
+        raise InvalidValue("in_status must be true or false")
+    sandbox.dispute(x_intent_id, in_status=in_status)
 
 
 def _settle_dispute(sandbox: Sandbox, x_intent_id: str, fields: Fields) -> None:
@@ -123,6 +127,8 @@ class ControlApi:
             ("POST", "intents/{x_intent_id}/{act}", self.act),
             ("GET", "faults", self.faults),
             ("PUT", "faults", self.put_faults),
+            ("POST", "troubles/{name}", self.add_trouble),
+            ("POST", "keys/expire", self.expire_keys),
             ("GET", "clock", self.clock),
             ("POST", "clock", self.advance),
             ("GET", "events", self.events),
@@ -185,6 +191,13 @@ class ControlApi:
     async def put_faults(self, request: Request) -> Response:
         self._sandbox.set_faults(FaultPlan.from_dict(await _body(request)))
         return JSONResponse(self._sandbox.faults.to_dict())
+
+    async def add_trouble(self, request: Request) -> Response:
+        self._sandbox.add_fault(trouble(request.path_params["name"]))
+        return JSONResponse(self._sandbox.faults.to_dict())
+
+    async def expire_keys(self, _: Request) -> Response:
+        return JSONResponse({"expired": self._sandbox.expire_keys()})
 
     async def clock(self, _: Request) -> Response:
         return JSONResponse(self._time())
@@ -259,6 +272,14 @@ def intent_json(sandbox: Sandbox, intent: Intent) -> dict[str, Any]:
         "opened": intent.opened,
         "attempts": len(intent.charges),
         "refunded_minor": intent.refunded_minor,
+        "refunds": [
+            {
+                "refund_id": refund.refund_id,
+                "amount_minor": refund.amount_minor,
+                "origin": refund.origin,
+            }
+            for refund in intent.refunds
+        ],
         "dispute": intent.dispute.stage if intent.dispute else None,
     }
 

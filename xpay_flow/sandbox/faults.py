@@ -11,7 +11,8 @@ sends it again), `duplicate`, `delay`, `reorder` (held until after the next even
 
 API faults: `lose_request` (nothing took effect), `lose_answer` (it did), `error_json` (xPay's own
 500, which is remembered under the idempotency key like any error), `error_text` (a 500 without
-JSON, as from a proxy, which is not remembered) and `slow`.
+JSON, as from a proxy, which is not remembered), `slow`, and `lag` (a read shows what was so some
+seconds ago).
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ WebhookFaultName = Literal[
     "null_metadata",
     "unknown_type",
 ]
-ApiFaultName = Literal["lose_request", "lose_answer", "error_json", "error_text", "slow"]
+ApiFaultName = Literal["lose_request", "lose_answer", "error_json", "error_text", "slow", "lag"]
+# A mixed plan lags only when a test wants it: it is the one fault that no retry gets past.
+_MIXED_API_FAULTS = tuple(name for name in get_args(ApiFaultName) if name != "lag")
 
 RULES_MAX = 100
 COUNT_MAX = 1_000_000
@@ -132,6 +135,7 @@ class ApiFault:
         probability: how likely a matching call is struck.
         times: how many calls are struck at most; None for no limit.
         milliseconds: how long a `slow` answer takes; the effect comes first.
+        seconds: how old what a `lag` shows is: intents, charges, cancellations, refunds.
         took_effect: whether the call worked although `error_json` or `error_text` was answered.
     """
 
@@ -142,6 +146,7 @@ class ApiFault:
     probability: float = attrs.field(default=1.0, validator=_is_between(0, 1))
     times: int | None = attrs.field(default=None, validator=_is_whole(1, optional=True))
     milliseconds: int = attrs.field(default=0, validator=_is_whole(0, DELAY_MS_MAX))
+    seconds: float = attrs.field(default=0.0, validator=_is_between(0, DELAY_S_MAX))
     took_effect: bool = attrs.field(default=False, validator=_is_bool)
 
 
@@ -213,7 +218,7 @@ class FaultPlan:
                 milliseconds=dice.choice((50, 800, 5000)) if fault == "slow" else 0,
                 took_effect=fault == "error_text" and dice.random() < 0.5,
             )
-            for fault in get_args(ApiFaultName)
+            for fault in _MIXED_API_FAULTS
             if dice.random() < 0.5
         ]
         return cls(webhooks=tuple(webhooks), api=tuple(api), seed=seed)
@@ -266,6 +271,19 @@ class FaultDice:
         self._random = random.Random(f"faults {seed} {plan.seed}")
         self._seen: dict[int, int] = {}
         self._struck: dict[int, int] = {}
+
+    def add(self, rule: ApiFault) -> None:
+        """Puts one more rule in force, and drops those that are spent."""
+        kept = [one for one in self.plan.api if not self._is_spent(one)]
+        if len(kept) >= RULES_MAX:
+            raise InvalidValue(f"api: at most {RULES_MAX} rules")
+        # A copy, since rules are counted by identity and the same button may be pressed again.
+        self.plan = attrs.evolve(self.plan, api=(*kept, attrs.evolve(rule)))
+
+    def _is_spent(self, rule: ApiFault) -> bool:
+        struck = self._struck.get(id(rule), 0)
+        limit = rule.times if rule.nth is None else 1
+        return limit is not None and struck >= limit
 
     def on_event(self, event_type: str) -> tuple[WebhookFault, ...]:
         """All rules that strike this event."""

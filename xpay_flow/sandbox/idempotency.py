@@ -55,6 +55,12 @@ class IdempotencyKeys:
         self._calls[key] = _Call(endpoint, _comparable(body), answer, now_ms, finished_at_ms)
         return answer
 
+    def expire(self) -> int:
+        """Forgets every key, as if 24 hours had passed; returns how many."""
+        count = len(self._calls)
+        self._calls.clear()
+        return count
+
     def _repeat(self, known: _Call, endpoint: str, body: object, now_ms: int) -> Response:
         if known.endpoint != endpoint:
             return _refusal(400, "Idempotency-Key was used with another endpoint")

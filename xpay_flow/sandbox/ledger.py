@@ -21,6 +21,8 @@ from .order import Order
 log = logging.getLogger("xpay_flow.sandbox")
 
 DisputeStage = Literal["disputed", "under_review", "won", "lost"]
+# Who ordered it: the shop by its API, or a merchant in xPay's dashboard. Events do not show it.
+Origin = Literal["api", "dashboard"]
 _DISPUTE_STATUS = {
     "disputed": "DISPUTED",
     "under_review": "DISPUTE_UNDER_REVIEW",
@@ -54,14 +56,21 @@ class Refund:
     amount_minor: int
     currency: str
     at_ms: int
+    origin: Origin
 
 
 @attrs.frozen(kw_only=True)
 class Dispute:
-    """The bank's dispute of a charge."""
+    """The bank's dispute of a charge; `at_ms` is when its stage last changed.
+
+    Args:
+        in_status: the intent's status shows it, in place of the payment's.
+    """
 
     dispute_id: str
     stage: DisputeStage
+    in_status: bool
+    at_ms: int
 
 
 @attrs.frozen(kw_only=True)
@@ -74,10 +83,14 @@ class Intent:
     order: Order
     created_at_ms: int
     opened: bool = False
-    cancelled: bool = False
+    cancelled_at_ms: int | None = None
     charges: tuple[Charge, ...] = ()
     refunds: tuple[Refund, ...] = ()
     dispute: Dispute | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        return self.cancelled_at_ms is not None
 
     @property
     def succeeded(self) -> Charge | None:
@@ -91,6 +104,19 @@ class Intent:
     @property
     def refundable_minor(self) -> int:
         return self.order.amount_minor - self.refunded_minor if self.succeeded else 0
+
+    def as_of(self, at_ms: int) -> Intent | None:
+        """The intent as it was at that moment, for answers that lag; None before its creation."""
+        if self.created_at_ms > at_ms:
+            return None
+        cancelled_at_ms, dispute = self.cancelled_at_ms, self.dispute
+        return attrs.evolve(
+            self,
+            cancelled_at_ms=cancelled_at_ms if (cancelled_at_ms or 0) <= at_ms else None,
+            charges=tuple(charge for charge in self.charges if charge.at_ms <= at_ms),
+            refunds=tuple(refund for refund in self.refunds if refund.at_ms <= at_ms),
+            dispute=dispute if dispute and dispute.at_ms <= at_ms else None,
+        )
 
 
 class Ledger:
@@ -127,7 +153,7 @@ class Ledger:
 
     def status(self, intent: Intent) -> str:
         """The status that the API reports."""
-        if intent.dispute and self._config.dispute_changes_status:
+        if intent.dispute and intent.dispute.in_status:
             return _DISPUTE_STATUS[intent.dispute.stage]
         if intent.refunds:
             if intent.refundable_minor:
@@ -185,14 +211,17 @@ class Ledger:
         if len(intent.charges) >= CHARGES_MAX:
             raise InvalidValue(f"the intent has had {CHARGES_MAX} attempts")
 
-    def cancel(self, x_intent_id: str) -> Intent:
+    def cancel(self, x_intent_id: str, now_ms: int) -> Intent:
         """CREATED and FAILED can be cancelled, a cancelled one again, a paid one never."""
         intent = self.get(x_intent_id)
         if intent.succeeded:
             raise InvalidValue("a paid intent cannot be cancelled")
-        return self._keep(attrs.evolve(intent, cancelled=True))
+        cancelled_at_ms = now_ms if intent.cancelled_at_ms is None else intent.cancelled_at_ms
+        return self._keep(attrs.evolve(intent, cancelled_at_ms=cancelled_at_ms))
 
-    def refund(self, x_intent_id: str, amount_minor: int | None, now_ms: int) -> Refund:
+    def refund(
+        self, x_intent_id: str, amount_minor: int | None, now_ms: int, origin: Origin
+    ) -> Refund:
         """Gives back a part, or everything that is left when no amount is given."""
         intent = self.get(x_intent_id)
         amount_minor = intent.refundable_minor if amount_minor is None else amount_minor
@@ -207,25 +236,31 @@ class Ledger:
             amount_minor=amount_minor,
             currency=intent.order.currency,
             at_ms=now_ms,
+            origin=origin,
         )
         self._refunds[refund.refund_id] = refund
         self._keep(attrs.evolve(intent, refunds=(*intent.refunds, refund)))
         return refund
 
-    def dispute(self, x_intent_id: str) -> Intent:
+    def dispute(self, x_intent_id: str, now_ms: int, in_status: bool | None) -> Intent:
         intent = self.get(x_intent_id)
         if not intent.succeeded:
             raise InvalidValue("only a paid intent can be disputed")
         if intent.dispute:
             raise InvalidValue("the intent is disputed already")
-        opened = Dispute(dispute_id=self._ids.make("dp_"), stage="disputed")
+        opened = Dispute(
+            dispute_id=self._ids.make("dp_"),
+            stage="disputed",
+            in_status=self._config.dispute_changes_status if in_status is None else in_status,
+            at_ms=now_ms,
+        )
         return self._keep(attrs.evolve(intent, dispute=opened))
 
-    def settle_dispute(self, x_intent_id: str, stage: DisputeStage) -> Intent:
+    def settle_dispute(self, x_intent_id: str, stage: DisputeStage, now_ms: int) -> Intent:
         intent = self.get(x_intent_id)
         if not intent.dispute:
             raise InvalidValue("the intent is not disputed")
-        moved = attrs.evolve(intent.dispute, stage=stage)
+        moved = attrs.evolve(intent.dispute, stage=stage, at_ms=now_ms)
         return self._keep(attrs.evolve(intent, dispute=moved))
 
     def _keep(self, intent: Intent) -> Intent:

@@ -23,7 +23,7 @@ from .config import SandboxConfig
 from .deliveries import Attempt, Delivery, Event
 from .endpoints import Endpoint, Endpoints
 from .exchange import NO_ANSWER, NoAnswer, Request, Response
-from .faults import FaultDice, FaultPlan
+from .faults import ApiFault, FaultDice, FaultPlan
 from .ids import Ids
 from .ledger import DisputeStage, Intent, Ledger, Refund
 from .order import PAYMENT_METHODS
@@ -149,19 +149,23 @@ class Sandbox:
     # What xPay, the merchant's dashboard and the bank do
 
     def cancel(self, x_intent_id: str) -> Intent:
-        """The intent is cancelled at xPay."""
+        """The intent is cancelled in xPay's dashboard."""
         with self._lock:
             return self._acts.cancel(x_intent_id)
 
     def refund(self, x_intent_id: str, amount_minor: int | None = None) -> Refund:
-        """Gives back a part of a payment, or what is left of it."""
+        """Gives back a part of a payment, or what is left of it, in xPay's dashboard."""
         with self._lock:
-            return self._acts.refund(x_intent_id, amount_minor)
+            return self._acts.refund(x_intent_id, amount_minor, "dashboard")
 
-    def dispute(self, x_intent_id: str) -> Intent:
-        """The customer's bank disputes the payment."""
+    def dispute(self, x_intent_id: str, *, in_status: bool | None = None) -> Intent:
+        """The customer's bank disputes the payment.
+
+        `in_status` has the intent's status show it, as `DISPUTED` and so on; by default the
+        configuration's `dispute_changes_status` decides.
+        """
         with self._lock:
-            return self._acts.dispute(x_intent_id)
+            return self._acts.dispute(x_intent_id, in_status)
 
     def settle_dispute(self, x_intent_id: str, stage: DisputeStage) -> Intent:
         """The dispute comes under review, is won or is lost."""
@@ -239,6 +243,19 @@ class Sandbox:
         """Puts another plan in force; its rules start counting from nothing."""
         with self._lock:
             self._dice = FaultDice(plan, self.seed)
+
+    def add_fault(self, rule: ApiFault) -> None:
+        """Puts one more rule for calls in force; those in force go on counting.
+
+        Rules that have struck as often as they may are dropped.
+        """
+        with self._lock:
+            self._dice.add(rule)
+
+    def expire_keys(self) -> int:
+        """Forgets every idempotency key, as xPay does after 24 hours; returns how many."""
+        with self._lock:
+            return self._api.expire_keys()
 
     # Webhooks
 

@@ -19,6 +19,7 @@ from .faults import FaultPlan
 from .ledger import PAID, Intent
 from .local import Sandbox
 from .rendering import page, read_form, stylesheet
+from .troubles import TROUBLES, trouble
 
 HOME = "/_sandbox/"
 ROWS_MAX = 50
@@ -80,6 +81,15 @@ class OverviewPage:
         elif act.startswith("settle:"):
             fields = {"stage": act.removeprefix("settle:")}
             perform(self._sandbox, form.get("x_intent_id", ""), "settle_dispute", fields)
+        elif act.startswith("trouble:"):
+            self._sandbox.add_fault(trouble(act.removeprefix("trouble:")))
+        elif act == "expire_keys":
+            self._sandbox.expire_keys()
+        elif act == "refund":
+            amount = {"amount_minor": _amount(form.get("amount_minor", ""))}
+            perform(self._sandbox, form.get("x_intent_id", ""), "refund", amount)
+        elif act == "dispute_in_status":
+            perform(self._sandbox, form.get("x_intent_id", ""), "dispute", {"in_status": True})
         else:
             perform(self._sandbox, form.get("x_intent_id", ""), act, {})
 
@@ -96,6 +106,7 @@ class OverviewPage:
             faults=faults,
             endpoints=sandbox.endpoints(),
             ecdsa_public_key=sandbox.ecdsa_public_key,
+            troubles=TROUBLES,
             virtual=isinstance(sandbox.clock, VirtualClock),
             now=_clock_time(sandbox.clock.now_ms()),
             intents=[self._row(intent) for intent in reversed(sandbox.intents()[-ROWS_MAX:])],
@@ -122,12 +133,19 @@ def _acts(intent: Intent) -> dict[str, str]:
         if intent.cancelled:
             return {}
         return {"pay": "Pay", "decline": "Decline", "cancel": "Cancel"}
-    acts = {"refund": "Refund all"} if intent.refundable_minor else {}
+    acts = {"refund": "Refund"} if intent.refundable_minor else {}
     if intent.dispute is None:
-        return {**acts, "dispute": "Dispute"}
+        return {**acts, "dispute": "Dispute", "dispute_in_status": "Dispute, in the status"}
     if intent.dispute.stage in ("won", "lost"):
         return acts
     return {**acts, "settle:under_review": "Review", "settle:won": "Won", "settle:lost": "Lost"}
+
+
+def _amount(text: str) -> int | None:
+    """What was typed beside the button; nothing is all that is left."""
+    if text and not (text.isascii() and text.isdecimal() and len(text) <= 16):
+        raise InvalidValue("an amount is a whole number of the currency's lowest unit")
+    return int(text) if text else None
 
 
 def _attempts_by_event(log: list[Attempt]) -> dict[str, list[Attempt]]:
