@@ -15,6 +15,7 @@ from .generators.api import api_page
 from .generators.cli import cli_page
 from .generators.errors import errors_page
 from .generators.gallery import gallery_page
+from .generators.kept import kept_page
 from .generators.lifecycle import lifecycle_page, lifecycle_picture
 from .generators.schema import schema_page
 from .generators.settings import settings_page
@@ -27,6 +28,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "errors.md": errors_page,
     "gallery-of-bugs.md": gallery_page,
+    "kept-fields.md": kept_page,
     "lifecycle.md": lifecycle_page,
     "lifecycle.svg": lifecycle_picture,
     "settings.md": settings_page,

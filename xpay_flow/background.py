@@ -19,6 +19,7 @@ from weakref import WeakSet
 from . import flows
 from .flows import FailedJob, UnservedWork
 from .flows.all_due import do_all_due
+from .masking import likeness
 from .records import Work
 
 log = logging.getLogger("xpay_flow.background")
@@ -136,9 +137,9 @@ class BackgroundThread:
     def _tried(self, work: Callable[[], object]) -> bool:
         try:
             again = bool(work())
-        except (Exception, SystemExit):
+        except (Exception, SystemExit) as error:
             self._failures += 1
-            log.exception("%s failed; what is due stays due", self._name)
+            _log_failure(self._name, error)
             return False
         self._failures = 0
         return again
@@ -253,9 +254,9 @@ class BackgroundTask:
     async def _tried(self, work: Callable[[], Awaitable[object]]) -> bool:
         try:
             again = bool(await work())
-        except Exception:
+        except Exception as error:
             self._failures += 1
-            log.exception("%s failed; what is due stays due", self._name)
+            _log_failure(self._name, error)
             return False
         self._failures = 0
         return again
@@ -309,6 +310,10 @@ def _recorded_here(flow: Any, stopping: Callable[[], bool]) -> Any:
     """What this process has recorded, and not all that is due: its end must not take long."""
     keys = flow.ports.shared.recorded.keys()
     return flows.deliver_records(keys, flow.context, flow.capabilities, stopping=stopping)
+
+
+def _log_failure(name: str, error: BaseException) -> None:
+    log.error("%s failed; what is due stays due", name, exc_info=likeness(error))
 
 
 def log_failed(results: Sequence[object]) -> None:

@@ -19,6 +19,7 @@ import attrs
 from . import messages as m
 from .errors import InvalidValue, UntrustedMessage, quoted
 from .intent import Intent
+from .masking import masked
 from .money import Money
 from .settings import Settings
 from .settings.live import is_near
@@ -113,7 +114,7 @@ def _country(given: object) -> Any:
 class Customer:
     """Who pays, as xPay's `customerDetails`.
 
-    A field that is empty or white space counts as not given.
+    A field that is empty or white space counts as not given. No field is shown by `repr`.
 
     Args:
         name, email: as far as you know them; a guest may have neither.
@@ -125,15 +126,15 @@ class Customer:
         InvalidValue: a field has not the form that xPay documents. Customers' texts are not quoted.
     """
 
-    name: str | None = attrs.field(default=None, converter=_line)
-    email: str | None = attrs.field(default=None, converter=_line)
-    contact_number: str | None = attrs.field(default=None, converter=_phone)
-    country: str | None = attrs.field(default=None, converter=_country)
-    postal_code: str | None = attrs.field(default=None, converter=_line)
-    address_line_1: str | None = attrs.field(default=None, converter=_line)
-    address_line_2: str | None = attrs.field(default=None, converter=_line)
-    city: str | None = attrs.field(default=None, converter=_line)
-    state: str | None = attrs.field(default=None, converter=_line)
+    name: str | None = attrs.field(default=None, converter=_line, repr=False)
+    email: str | None = attrs.field(default=None, converter=_line, repr=False)
+    contact_number: str | None = attrs.field(default=None, converter=_phone, repr=False)
+    country: str | None = attrs.field(default=None, converter=_country, repr=False)
+    postal_code: str | None = attrs.field(default=None, converter=_line, repr=False)
+    address_line_1: str | None = attrs.field(default=None, converter=_line, repr=False)
+    address_line_2: str | None = attrs.field(default=None, converter=_line, repr=False)
+    city: str | None = attrs.field(default=None, converter=_line, repr=False)
+    state: str | None = attrs.field(default=None, converter=_line, repr=False)
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(Customer):
@@ -145,8 +146,7 @@ class Customer:
         if self.country is not None and self.country not in COUNTRIES:
             hint = "; the United Kingdom is GB" if self.country == "UK" else ""
             raise InvalidValue(
-                "customer.country must be two letters of ISO 3166-1, such as US, not "
-                f"{quoted(self.country)}{hint}"
+                f"customer.country must be two letters of ISO 3166-1, such as US{hint}"
             )
 
     def to_wire(self) -> dict[str, Any]:
@@ -213,14 +213,16 @@ class CheckoutRequest:
 
     receipt_id: str = attrs.field(converter=_name)
     money: Money
-    callback_url: str = attrs.field(converter=_address)
-    cancel_url: str | None = attrs.field(default=None, converter=_address)
-    customer: Customer | None = attrs.field(default=None, converter=_customer)
-    description: str | None = None
-    metadata: Mapping[str, str] = attrs.field(default=None, converter=_metadata, hash=False)
+    callback_url: str = attrs.field(converter=_address, repr=False)
+    cancel_url: str | None = attrs.field(default=None, converter=_address, repr=False)
+    customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)
+    description: str | None = attrs.field(default=None, repr=False)
+    metadata: Mapping[str, str] = attrs.field(
+        default=None, converter=_metadata, hash=False, repr=False
+    )
     payment_methods: tuple[str, ...] = attrs.field(default=(), converter=_methods)
     phone_number_required: bool = False
-    customer_id: str | None = None
+    customer_id: str | None = attrs.field(default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         _check_text("receipt_id", self.receipt_id, chars_min=1, chars_max=m.ID_CHARS_MAX)
@@ -250,7 +252,7 @@ class CheckoutRequest:
         """
         for field, url in (("callback_url", self.callback_url), ("cancel_url", self.cancel_url)):
             if url and settings.mode == "live" and _is_http_elsewhere(url):
-                raise InvalidValue(f"{field} must be https in live mode: {quoted(url)}")
+                raise InvalidValue(f"{field} must be https in live mode: {quoted(masked(url))}")
         if settings.metadata_key in self.metadata:
             raise InvalidValue(
                 f"metadata[{settings.metadata_key!a}] is where our intent id travels: use another "
@@ -315,14 +317,14 @@ def _check_url(field: str, url: object) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise InvalidValue(f"{field} is not a URL: {quoted(url)}") from None
+        raise InvalidValue(f"{field} is not a URL: {quoted(masked(url))}") from None
     if not host or not url.isprintable() or " " in url:
-        raise InvalidValue(f"{field} must be an absolute URL, not {quoted(url)}")
+        raise InvalidValue(f"{field} must be an absolute URL, not {quoted(masked(url))}")
     # Merchants register http://localhost while developing, and xPay takes it.
     if parts.scheme != "https" and not (parts.scheme == "http" and is_near(host)):
         raise InvalidValue(
             f"{field} must be https (http only on this machine, and in sandbox mode in a private "
-            f"network): {quoted(url)}"
+            f"network): {quoted(masked(url))}"
         )
 
 

@@ -177,7 +177,9 @@ def _is_requested_money(intent: Intent, event: Event) -> bool:
 
 def _learn(intent: Intent, event: Event, kind: str, state: str) -> Intent:
     """The snapshot with everything that this event adds to it."""
-    url = intent.checkout_url or event.url
+    kinds = intent.kinds | {kind}
+    # What is paid is not paid again, and anybody with the address can open the customer's page.
+    url = None if kinds & PAYMENT_KINDS else intent.checkout_url or event.url
     return attrs.evolve(
         intent,
         state=state,
@@ -191,7 +193,7 @@ def _learn(intent: Intent, event: Event, kind: str, state: str) -> Intent:
         disputes=_disputes(intent.disputes, event, DISPUTE_KINDS.get(kind)),
         failure=_later(intent.failure, event, event.error_code if kind in FAILED_KINDS else None),
         payment_method=_later(intent.payment_method, event, event.payment_method),
-        kinds=intent.kinds | {kind},
+        kinds=kinds,
         evidence=intent.evidence | {event.event_key},
     )
 

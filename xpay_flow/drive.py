@@ -55,6 +55,7 @@ from .flows.queries import LOOK_EVERY_S
 from .flows.webhook import REFUSED
 from .handlers import Handlers
 from .job_pool import LOOK_S, JobPool
+from .masking import likeness
 from .ports import (
     AsyncClock,
     AsyncReader,
@@ -357,7 +358,7 @@ def _silence(error: Exception) -> NoAnswer:
     """Whatever a transport raises, the request may have been seen: there is no answer."""
     if isinstance(error, NoAnswer):
         return error
-    log.error("the transport failed with an error of its own", exc_info=error)
+    log.error("the transport failed with an error of its own", exc_info=likeness(error))
     return NoAnswer(error_text(error))
 
 

@@ -55,7 +55,7 @@ class WebRequest:
 
     method: str
     path: str
-    query: Mapping[str, str] = attrs.field(factory=dict[str, str], hash=False)
+    query: Mapping[str, str] = attrs.field(factory=dict[str, str], hash=False, repr=False)
     headers: tuple[Header, ...] = attrs.field(default=(), repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
     may_wait: bool = True

@@ -26,6 +26,8 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from .masking import masked, text_of
+
 # An error text may quote foreign input; a log line must stay a line.
 QUOTED_CHARS_MAX = 80
 # The length to which an error of other code is cut before it is stored: a line, not a page.
@@ -39,12 +41,9 @@ def quoted(foreign: object) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """Any error as one bounded line, for logs and timelines."""
-    try:
-        text = str(error)
-    except Exception:
-        text = "(its text cannot be had)"
-    return " ".join(f"{type(error).__name__}: {text}".split())[:ERROR_CHARS_MAX]
+    """Any error as one bounded line, for logs and timelines; what is personal in it is masked."""
+    text = masked(f"{type(error).__name__}: {text_of(error)}")
+    return " ".join(text.split())[:ERROR_CHARS_MAX]
 
 
 class XPayFlowError(Exception):

@@ -6,11 +6,13 @@ our own. However it came, `decide` reads the same fields, and copies have the sa
 
 from __future__ import annotations
 
+import json
 from typing import Final, Literal
 
 import attrs
 
 from . import messages as m
+from .masking import masked
 from .wire import (
     FIELDS_READ,
     JSON,
@@ -18,6 +20,7 @@ from .wire import (
     WebhookMessage,
     canonical_json,
     digest,
+    storable,
     without_secrets,
 )
 
@@ -109,9 +112,11 @@ class Event:
         at_ms: when it happened, by its source; epoch milliseconds.
         proof: why we believe it: `hmac:0` (index of the key), `ecdsa`, `api`, `own`.
         intent_id: our own id, where the message carried it in its metadata.
-        payload: the message as JSON, without secrets and personal data. What is signed and is no
-            JSON object is kept whole, since its content is unknown.
+        payload: what may be kept of the message, as JSON: see `wire.redaction`. Of what is signed
+            and is no JSON object, size and digest.
         ignored: names of fields that made no sense and were left out.
+        metadata: of a webhook, the shop's own texts; stored with an unmatched event only, in its
+            payload, since they show whose it is.
         url: the checkout address of a create answer; never stored with the event.
     """
 
@@ -132,8 +137,9 @@ class Event:
     payment_method: str | None = None
     refund_id: str | None = None
     dispute_id: str | None = None
-    payload: str = ""
+    payload: str = attrs.field(default="", repr=False)
     ignored: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False, eq=False)
     url: str | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
@@ -165,7 +171,7 @@ def from_unreadable(message: WebhookMessage, proof: str, metadata_key: str) -> E
 
     Its id is not xPay's: the event may come again, readable.
     """
-    read = without_secrets({name: message.raw[name] for name in FIELDS_READ if name in message.raw})
+    read = storable({name: message.raw[name] for name in FIELDS_READ if name in message.raw})
     intent_id = message.metadata.get(metadata_key)
     return _from_message(message, proof, intent_id, UNREADABLE, f"unreadable/{digest(read)}", "")
 
@@ -189,16 +195,22 @@ def _from_message(
         intent_id=intent_id,
         x_intent_id=message.x_intent_id,
         receipt_id=message.receipt_id,
-        status=message.status,
+        status=_word(message.status),
         amount_minor=message.amount_minor,
         currency=message.currency,
-        error_code=message.error_code,
-        payment_method=message.payment_method,
+        error_code=_word(message.error_code),
+        payment_method=_word(message.payment_method),
         refund_id=message.refund_id,
         dispute_id=message.dispute_id,
         payload=canonical_json(without_secrets(message.raw)),
         ignored=message.ignored,
+        metadata=tuple(sorted(message.metadata.items())),
     )
+
+
+def _word(foreign: str | None) -> str | None:
+    """A code of xPay's. It is foreign text all the same, so what is personal in it is masked."""
+    return foreign if foreign is None or foreign.isalpha() else masked(foreign)
 
 
 def _content(read: WebhookMessage | IntentAnswer) -> list[JSON]:
@@ -239,18 +251,18 @@ def from_report(answer: IntentAnswer, at_ms: int) -> Event:
 def _from_answer(kind: str, answer: IntentAnswer, at_ms: int) -> Event:
     return Event(
         kind=kind,
-        type=answer.status,
+        type=masked(answer.status),
         source="answer",
         event_id="",
         at_ms=at_ms,
         proof="api",
         x_intent_id=answer.x_intent_id,
         receipt_id=answer.receipt_id,
-        status=answer.status,
+        status=_word(answer.status),
         amount_minor=answer.amount_minor,
         currency=answer.currency,
-        error_code=answer.error_code,
-        payment_method=answer.payment_method,
+        error_code=_word(answer.error_code),
+        payment_method=_word(answer.payment_method),
         payload=canonical_json(without_secrets(answer.raw)),
         ignored=answer.ignored,
     )
@@ -268,6 +280,23 @@ def refusal(error_code: str, description: str, at_ms: int) -> Event:
         error_code=error_code,
         payload=canonical_json({"errorCode": error_code, "errorDescription": description}),
     )
+
+
+def with_metadata(event: Event) -> Event:
+    """An unmatched event as it is kept: the shop's own texts show whose it is."""
+    if not event.metadata:
+        return event
+    kept = {**json.loads(event.payload), "metadata": dict(event.metadata)}
+    return attrs.evolve(event, payload=canonical_json(kept))
+
+
+def without_metadata(event: Event) -> Event:
+    """An event that was unmatched, as it is kept with its payment."""
+    if '"metadata"' not in event.payload:
+        return event
+    kept = json.loads(event.payload)
+    kept.pop("metadata", None)
+    return attrs.evolve(event, payload=canonical_json(kept))
 
 
 def own(kind: str, at_ms: int, *, subject: str = "", payload: str = "") -> Event:

@@ -21,6 +21,7 @@ from .call_threads import Call
 from .calls import Calls, LeftCall, inside
 from .effects import HandlerTry, Ran, RunHandler, RunInTransaction
 from .errors import ConfigurationError, error_text
+from .masking import likeness, masked
 from .payment import Payment, UnmatchedEvent
 from .ports import (
     AsyncTransactional,
@@ -278,7 +279,10 @@ def _failed(
     text: str,
     error: BaseException | None = None,
 ) -> Ran:
-    """A failure as a value for the flow, and in the log with its traceback: only here is it had."""
+    """A failure as a value for the flow, and in the log with its traceback: only here is it had.
+
+    What the log shows is a likeness of the error: its own texts may quote what a customer typed.
+    """
     log.error(
         "%s for %s failed at attempt %d, %s: %s",
         call.name,
@@ -286,7 +290,7 @@ def _failed(
         call.current.number,
         _what_follows(call.current, now_ms),
         text,
-        exc_info=error,
+        exc_info=None if error is None else likeness(error),
     )
     return Ran("failed", text)
 
@@ -376,8 +380,11 @@ def _close_transaction(store: object, work: Work) -> None:
     if isinstance(store, TransactionClosing):
         try:
             store.close_transaction(work)
-        except Exception:
-            log.exception("the transaction of a handler that was left cannot be closed")
+        except Exception as error:
+            log.error(
+                "the transaction of a handler that was left cannot be closed",
+                exc_info=likeness(error),
+            )
 
 
 def _committed(store: object, call: RunInTransaction, work: Work, failed: Failed) -> Ran:
@@ -461,4 +468,4 @@ def _rolled_back(undone: HandlerRolledBack, failed: Failed) -> Ran:
     if isinstance(undone, _HandlerFailed):
         return undone.ran
     # The store refused to commit what the handler left behind.
-    return failed(str(undone), undone)
+    return failed(masked(str(undone)), undone)

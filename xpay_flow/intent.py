@@ -88,7 +88,7 @@ class Intent:
     money: Money
     idempotency_key: str
     created_at_ms: int
-    metadata: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     realm: str = UNNAMED
     terms: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 

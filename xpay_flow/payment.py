@@ -32,7 +32,7 @@ class Payment:
     attempt: int
     money: Money
     state: str
-    metadata: dict[str, str] = attrs.field(hash=False)
+    metadata: dict[str, str] = attrs.field(hash=False, repr=False)
     payment_method: str | None = None
     error_code: str | None = None
     paid_late: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from xpay_flow.errors import ERROR_CHARS_MAX, ConfigurationError, StoreUnavailable, XPayFlowError
 from xpay_flow.ports import HandlerRolledBack
@@ -139,6 +139,9 @@ class Database:
                     _give_up(connection)
             except BaseException as error:
                 _give_up(connection)
+                if isinstance(error, StatementError):
+                    # Whatever the engine of the shop shows: they are the rows of payments.
+                    error.hide_parameters = True
                 # asyncpg raises from several trees, so any other error is taken to be a driver's.
                 if isinstance(error, Exception) and not isinstance(error, _OURS):
                     raise StoreUnavailable(_error_text(step, error)) from error

@@ -400,6 +400,24 @@ def test_the_request_is_kept_until_the_address_is_known() -> None:
     assert (None, "https://pay.example/in_A") == (answered.request, answered.checkout_url)
 
 
+def test_the_address_of_the_checkout_is_forgotten_once_paid() -> None:
+    """Whatever shows the payment, and whether it comes before the answer or after it."""
+    for payment in (paid("whe_1"), report("SUCCESS"), refunded("whe_1", "rf_1", 5)):
+        for history in (
+            (created(), payment),
+            (payment, created()),
+            (created(), payment, failed("f")),
+        ):
+            intent = fold(decide, an_intent(), history).intent
+            assert (True, None, None) == (intent.is_paid, intent.checkout_url, intent.request)
+
+
+def test_the_address_of_the_checkout_stays_while_it_can_be_paid() -> None:
+    """A failed charge closes no page."""
+    intent = fold(decide, an_intent(), (created(), failed("f"))).intent
+    assert "https://pay.example/in_A" == intent.checkout_url
+
+
 def test_the_terms_never_change() -> None:
     """What was decided when the attempt was stored is the same after any event."""
     request = (

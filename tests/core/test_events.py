@@ -73,6 +73,25 @@ def test_every_field_of_a_webhook_finds_its_place() -> None:
     )
 
 
+def test_metadata_are_kept_with_unmatched_events_alone() -> None:
+    """The shop's own texts show whose an unmatched event is; with its payment they are not kept."""
+    event = from_webhook(PAID)
+    parked = ev.with_metadata(event)
+    assert "orderId" not in event.payload
+    assert {"orderId": "1001", METADATA_KEY: "int_1"} == json.loads(parked.payload)["metadata"]
+    assert event == ev.without_metadata(parked)
+    assert "1001" not in repr(attrs.evolve(parked, receipt_id=None))
+
+
+def test_codes_are_masked() -> None:
+    """A code of xPay's is foreign text: an address in it is not stored, and copies stay copies."""
+    odd = PAID | {"errorCode": "for ada@mail.example", "paymentMethod": "of ada@mail.example"}
+    event = from_webhook(odd)
+    assert ("for […]", "of […]") == (event.error_code, event.payment_method)
+    assert event.digest != from_webhook(odd | {"errorCode": "for bob@mail.example"}).digest
+    assert "of […]" == from_report(ANSWER | {"status": "of ada@mail.example"}).type
+
+
 def test_the_payload_is_kept_without_secrets() -> None:
     """What is stored with the event holds neither personal data nor the address of the checkout."""
     kept = json.loads(from_webhook(PAID).payload)

@@ -754,7 +754,17 @@ def test_a_full_page_fits_the_limits() -> None:
         (("http_502", "no description"), b""),
         (("http_502", "� x"), b"\xff\x00x"),
         (("http_502", "[1]"), b"[1]"),
-        (("http_502", '{"errorCode":5}'), b'{"errorCode":5}'),
+        (("http_502", "no description"), b'{"errorCode":5,"customerDetails":{"name":"Ada"}}'),
+        (
+            ("bad […]", "[…] is no e-mail of […]"),
+            encoded(
+                {
+                    "errorCode": "bad ada@mail.example",
+                    "errorDescription": "ada@mail.example is no e-mail of +1 (415) 555-0199",
+                }
+            ),
+        ),
+        (("http_502", "[…] again"), b"ada@mail.example again"),
         (("a b", "c"), b'{"errorCode":"a\\nb","errorDescription":"\\u202ec"}'),
         (("c" * 200, "d" * 200), encoded({"errorCode": "c" * 999, "errorDescription": "d" * 999})),
     ],
@@ -762,6 +772,13 @@ def test_a_full_page_fits_the_limits() -> None:
 def test_errors(expected: tuple[str, str], body: bytes) -> None:
     """The code and words of an error are found wherever they are, short and on one line."""
     assert expected == wire.read_error(502, body)
+
+
+def test_errors_are_masked_before_they_are_cut() -> None:
+    """An e-mail address at the end of what is kept of an error leaves no half of it."""
+    words = "x " * 96 + "ada.example@mail.example"
+    _, kept = wire.read_error(400, encoded({"errorDescription": words}))
+    assert ("x " * 96 + "[…]", "ada") == (kept, words[192:195])
 
 
 def test_without_secrets() -> None:
@@ -773,8 +790,47 @@ def test_without_secrets() -> None:
     assert '"cardMetadata":{"brand":"Visa","lastFourDigit":"4242"}' in text
     stored = wire.without_secrets(SUCCESS)
     assert {"brand": "visa", "lastFourDigit": "4242"} == stored["card"]
-    assert set(SUCCESS) - {"customerDetails"} == set(stored)
+    assert set(SUCCESS) - {"customerDetails", "metadata"} == set(stored)
     assert "expiryMonth" in SUCCESS["card"]
+
+
+PERSONAL = ("Ada Example", "ada@mail.example", "+14155550199", "4242424242424242", "s3cr3t")
+KEPT_OBJECTS = ("card", "succeededCharge", "chargeAttempts", "data")
+
+
+@pytest.mark.parametrize("text", PERSONAL)
+def test_without_secrets_lists_what_is_kept(text: str) -> None:
+    """A field that is not listed is not stored, whatever it is called and wherever it stands."""
+    odd: Any = {"name": text, "billing": {"email": text}, "number": text, text: text, "x": [text]}
+    raw = {**SUCCESS, **odd, **{name: {**odd, "data": odd} for name in KEPT_OBJECTS}}
+    raw["chargeAttempts"] = [odd, {"paymentMetadata": odd | {"cardMetadata": odd}}]
+    assert text not in wire.canonical_json(wire.without_secrets(raw))
+    assert text not in wire.canonical_json(wire.without_secrets({"data": [raw]}))
+
+
+def test_without_secrets_looks_at_values() -> None:
+    """Of a listed field a value of another form is not stored: a card's number, an object."""
+    raw: Any = {
+        "card": {"brand": "of ada@mail.example", "lastFourDigit": "4242424242424242"},
+        "errorCode": "no mail to ada@mail.example",
+        "status": {"email": "ada@mail.example"},
+        "receiptId": "x" * 256,
+        "amount": 5,
+    }
+    assert {
+        "card": {"brand": "of […]"},
+        "errorCode": "no mail to […]",
+        "amount": 5,
+    } == wire.without_secrets(raw)
+
+
+def test_what_is_kept_has_a_reason() -> None:
+    """Each field that is stored is listed with the reason, those within others as well."""
+    fields = list(wire.KEPT.values())
+    for field in fields:
+        fields += field.within.values()
+        assert " " in field.reason
+    assert 40 < len(fields)
 
 
 # --- the checkout's address ---

@@ -28,6 +28,9 @@ def reach_into_the_stock(payment: Payment, *_: Any) -> None:
     raise LookupError(f"no stock for {payment.receipt_id}")
 
 
+ADDRESS = "nobody@mail.example"
+
+
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.name == HANDLERS]
 
@@ -45,6 +48,25 @@ def test_run_handler_logs_what_a_handler_raised(caplog: pytest.LogCaptureFixture
     assert "LookupError: no stock for order-42" in line
     assert "reach_into_the_stock" in caplog.text
     assert "Traceback" in caplog.text
+
+
+def test_run_handler_masks_what_a_handler_raised(caplog: pytest.LogCaptureFixture) -> None:
+    """No e-mail address is in the line, in the traceback, in the causes, or in the store."""
+
+    def refuse(_: Payment) -> None:
+        try:
+            raise LookupError(f"{ADDRESS} is unknown")
+        except LookupError as error:
+            raise ValueError(f"no mail to {ADDRESS}") from error
+
+    world = World(retry_schedule_s=(60,))
+    world.flow.on_success(refuse)
+    paid_order(world, "order-42")
+    world.flow.deliver()
+    (record,) = errors_in(caplog)
+    assert "ValueError: no mail to […]" in caplog.text
+    assert ADDRESS not in caplog.text + str(record.exc_info) + repr(vars(record))
+    assert ADDRESS not in str(world.flow.timeline("order-42").to_json())
 
 
 def test_run_handler_logs_the_time_at_which_it_is_due_again(

@@ -93,7 +93,7 @@ def park(event: Event, context: FlowContext) -> Command[RecordedEvent | None]:
     aliases = {key} | ({x_intent_alias(event.x_intent_id)} if event.x_intent_id else set[str]())
     now_ms = yield from now()
     recorded = RecordedEvent(
-        event=event,
+        event=ev.with_metadata(event),
         disposition="unknown",
         why="no intent of ours fits; kept until one does",
         at_ms=now_ms,
@@ -234,7 +234,7 @@ def _try_to_attach(x_intent_id: str, context: FlowContext) -> Command[bool]:
     if not _can_attach(found):
         return True
     owners, parked = _owners_and_parked(found)
-    events = [recorded.event for record in parked for recorded in record.events]
+    events = [ev.without_metadata(r.event) for record in parked for r in record.events]
     if not (yield from _attach(owners[0], events, context)):
         return False
     yield from _close(parked)
@@ -294,7 +294,7 @@ def attach_to_late_owner(parked: Record, context: FlowContext) -> Command[Record
         if owner is None:
             yield from _look_elsewhere(recorded.event, context)
             continue
-        yield from record_event(owner.key, recorded.event, context)
+        yield from record_event(owner.key, ev.without_metadata(recorded.event), context)
         if recorded.event.x_intent_id:
             yield from attach_parked(recorded.event.x_intent_id, context)
         return owner

@@ -6,7 +6,6 @@ and xPay is not called: it gives up after two seconds.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from hashlib import sha256
 from typing import Final
 
@@ -126,11 +125,11 @@ def _unmatched(recorded: RecordedEvent) -> WebhookResult:
 
 
 def _kept(body: bytes) -> str:
-    """What operators need of bytes that make no sense: all, unless personal data shows."""
+    """What may be kept of bytes that make no sense. Their words may be anything, also personal."""
     try:
         return canonical_json(without_secrets(parse_object(body, rigour="names")))
     except UntrustedMessage:
-        return canonical_json({"body_base64": b64encode(body).decode()})
+        return canonical_json({"bytes": len(body), "sha256": sha256(body).hexdigest()})
 
 
 def _file_unreadable(

@@ -1,8 +1,7 @@
 """How are xPay's messages parsed? Strict JSON, then webhooks, answers and addresses.
 
 `strict_json` takes bytes apart, `fields` reads what messages share; `webhook`, `answers`,
-`refunds`, `webhook_endpoints` and `address` know one kind each; `redaction` removes what must not
-be kept.
+`refunds`, `webhook_endpoints` and `address` know one kind each; `redaction` lists what may be kept.
 
 Whatever the bytes are, only `UntrustedMessage` is raised. Fields that carry identity, type, amount
 or currency are read strictly; every other field is None and named in `ignored` when it makes no
@@ -11,7 +10,7 @@ sense, since an odd field must not cost us the payment. The whole object stays i
 
 from .address import checkout_url, is_loopback
 from .answers import IntentAnswer, read_error, read_intent, read_intent_page
-from .redaction import without_secrets
+from .redaction import KEPT, storable, without_secrets
 from .refunds import RefundAnswer, read_refund, read_refunds
 from .refusal import REASONS, Reason
 from .strict_json import (
@@ -35,6 +34,7 @@ from .webhook_endpoints import (
 __all__ = [
     "FIELDS_READ",
     "JSON",
+    "KEPT",
     "LIMITS",
     "REASONS",
     "IntentAnswer",
@@ -60,5 +60,6 @@ __all__ = [
     "read_webhook",
     "read_webhook_endpoint",
     "read_webhook_endpoints",
+    "storable",
     "without_secrets",
 ]

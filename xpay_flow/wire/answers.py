@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import attrs
 
 from ..errors import UntrustedMessage
+from ..masking import masked
 from . import fields
 from .refusal import refuse
 from .strict_json import JSON, Members, parse_object
@@ -33,7 +34,7 @@ class IntentAnswer:
     currency: str | None
     receipt_id: str | None
     fwd_url: str | None = attrs.field(repr=False)
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = attrs.field(repr=False)
     error_code: str | None
     payment_method: str | None
     presentment_currency: str | None
@@ -70,6 +71,8 @@ _ERROR_CHARS_MAX: Final = 200
 def read_error(status: int, body: bytes) -> tuple[str, str]:
     """xPay's code and words for an error, each one line of at most 200 characters. Never raises.
 
+    What is personal in them is masked: they quote what the customer has typed.
+
     Where the body names no code, it is `http_` and the status.
     """
     try:
@@ -79,7 +82,8 @@ def read_error(status: int, body: bytes) -> tuple[str, str]:
     nested = members.get("error")
     # The server-to-server API nests: {"error": {"code": …, "message": …}}.
     inner = nested if isinstance(nested, dict) else {}
-    start = body[: 4 * _ERROR_CHARS_MAX].decode("utf-8", "replace")
+    # Of an object that holds no words, the rest may be what the customer has typed.
+    start = "" if members else body[: 4 * _ERROR_CHARS_MAX].decode("utf-8", "replace")
     code = _first_line(members.get("errorCode"), inner.get("code"))
     words = _first_line(members.get("errorDescription"), inner.get("message"), start)
     return code or f"http_{status}", words or "no description"
@@ -138,5 +142,6 @@ def _method_of_success(members: Members) -> str | None:
 
 def _first_line(*candidates: JSON) -> str:
     text = next((c for c in candidates if isinstance(c, str) and c.strip()), "")
-    line = "".join(c if c.isprintable() else " " for c in text[:_ERROR_CHARS_MAX])
-    return line.strip()
+    # Masked before it is cut: half an e-mail address shows whose it is, too.
+    line = masked("".join(c if c.isprintable() else " " for c in text[: 4 * _ERROR_CHARS_MAX]))
+    return line[:_ERROR_CHARS_MAX].strip()

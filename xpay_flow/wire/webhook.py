@@ -37,7 +37,7 @@ class WebhookMessage:
     payment_method: str | None
     refund_id: str | None
     dispute_id: str | None
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = attrs.field(repr=False)
     ignored: tuple[str, ...] = ()
     # Not shown: it may hold the customer's name, address and card.
     raw: dict[str, JSON] = attrs.field(repr=False)
