@@ -21,12 +21,12 @@ from typing import Final, Protocol, TypeAlias, get_args
 import attrs
 
 from . import messages
-from .browser import Asset, asset, looks_of, outcome_of, return_page
+from .browser import Asset, Shown, asset, looks_of, outcome_of, return_page
 from .browser import Pages as Pages  # the operator's part of it, re-exported
 from .effects import Command, Query, count
 from .errors import InvalidValue, StoreError, UntrustedMessage
-from .flows import FlowContext, PaymentStatus, receive_webhook, status
-from .flows.queries import RETRY_AFTER_S, UNKNOWN_PAYMENT, PublicStatus
+from .flows import FlowContext, receive_webhook, status
+from .flows.queries import RETRY_AFTER_S, UNKNOWN_PAYMENT, PublicStatus, look
 from .flows.webhook import REFUSED
 from .settings import Settings
 from .signing import REASONS as SIGNATURE_REASONS
@@ -234,25 +234,26 @@ def _return(request: WebRequest, _: FlowContext, pages: Pages) -> Query[WebRespo
     try:
         intent_id = _intent_id(request.query)
     except InvalidValue:
-        return _page(400, return_page(pages, "unnamed", "", {}), pages)
-    looks = looks_of(request.query)
+        return _page(400, Shown(outcome="unnamed"), request, pages)
+    status_code = 200
     try:
-        found = yield from status(intent_id)
+        found, intent = yield from look(intent_id)
     except StoreError as error:
         # The customer can do nothing about it, and the page checks again by itself.
-        return _shown(error.status_hint, UNKNOWN_PAYMENT, looks, request, pages)
-    return _shown(200, found, looks, request, pages)
+        status_code, found, intent = error.status_hint, UNKNOWN_PAYMENT, None
+    shown = Shown(
+        outcome=outcome_of(found, looks_of(request.query)),
+        intent_id=intent_id,
+        money=intent.money if intent else None,
+        receipt_id=intent.receipt_id if intent else "",
+        refunded=found.refunded,
+    )
+    return _page(status_code, shown, request, pages)
 
 
-def _shown(
-    status_code: int, found: PaymentStatus, looks: int, request: WebRequest, pages: Pages
-) -> WebResponse:
-    outcome = outcome_of(found, looks)
-    text = return_page(pages, outcome, request.query[messages.RETURN_PARAMETER], request.query)
-    return _page(status_code, text, pages)
-
-
-def _page(status_code: int, text: str, pages: Pages) -> WebResponse:
+def _page(status_code: int, shown: Shown, request: WebRequest, pages: Pages) -> WebResponse:
+    query: Mapping[str, str] = request.query if shown.intent_id else {}
+    text = return_page(pages, shown, query, request.header("accept-language"))
     security = (
         ("Content-Security-Policy", pages.content_security_policy),
         ("Referrer-Policy", "no-referrer"),

@@ -50,6 +50,7 @@ PLANTED: dict[str, tuple[type[planted.Good], ...]] = {
         planted.DecodesMarkup,
         planted.LosesHeaders,
     ),
+    "test_the_return_page_speaks_the_language_of_the_browser": (planted.LosesRequestHeaders,),
     "test_the_script_is_served_and_may_be_kept": (
         planted.LosesTheType,
         planted.LosesRequestHeaders,

@@ -28,6 +28,7 @@ OURS = {
 NEEDED = {
     "xpay_flow/py.typed",
     "xpay_flow/browser/xpay-flow.js",
+    "xpay_flow/browser/languages/ar.json",
     "xpay_flow/browser/return.html",
     "xpay_flow/demo/static/shop.css",
     "xpay_flow/demo/templates/base.html",

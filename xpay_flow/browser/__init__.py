@@ -1,25 +1,32 @@
 """What does the customer's browser get? A page that reloads itself, its style, and a small script.
 
-With the script the page waits for the result; without it, it reloads itself a few times.
-A failure is shown only after some seconds: the customer may have paid right after it.
+The page says how much is to be paid, for which order, how it stands and what to do next.
+With the script it waits for the result; without it, it reloads itself a few times. A failure is
+shown only after some seconds: the customer may have paid right after it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping
 from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 
-from ..errors import ConfigurationError
 from ..flows import PaymentStatus
+from ..intent import RefundStatus
+from ..money import Money
+from .pages import Pages as Pages
+from .words import amount_in_words
+
+log = logging.getLogger("xpay_flow.pages")
 
 # `looking` goes on by itself; `waiting` has stopped to look; `unnamed` came without an id.
 Outcome = Literal["looking", "waiting", "success", "failed", "unnamed"]
@@ -31,64 +38,25 @@ FAILED_AFTER_LOOKS: Final = 3
 LOOKS_MAX: Final = 40
 
 _LOOKS: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
-_TITLE_CHARS_MAX: Final = 100
-_URL_CHARS_MAX: Final = 2000
+# "Ids: `in_` and 16 or 21 characters now, 24 hex digits of old." Anybody can write anything into
+# the address, such as "call this number", and the shop's page must not repeat it.
+_X_INTENT_ID: Final = re.compile(r"in_[A-Za-z0-9]{8,64}|[0-9a-f]{24}", re.ASCII)
 
 
 @attrs.frozen(kw_only=True)
-class Pages:
-    """Texts and links of the return page. Addresses are a path on this host, or http(s).
+class Shown:
+    """What the page is to show of a payment.
 
     Args:
-        title: the name of the shop.
-        home_url: the way out, when there is nothing else to do.
-        retry_url: offered after a failed payment.
-        success_url, failure_url: where to go on by itself; without them the page stays. These three
-            are given the parameters of the return address.
-        stylesheet_url: your own style, loaded after ours.
-
-    Raises:
-        ConfigurationError: an address is neither, or the title is empty.
+        intent_id: xPay's id as the address names it, and so perhaps anything.
+        money, receipt_id, refunded: of the payment, where it is on file.
     """
 
-    title: str = "Payment"
-    home_url: str = "/"
-    retry_url: str | None = None
-    success_url: str | None = None
-    failure_url: str | None = None
-    stylesheet_url: str | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if not self.title.isprintable() or not 0 < len(self.title.strip()) <= _TITLE_CHARS_MAX:
-            raise ConfigurationError(f"title must be 1 to {_TITLE_CHARS_MAX} printable characters")
-        for name in ("home_url", "retry_url", "success_url", "failure_url", "stylesheet_url"):
-            url: str | None = getattr(self, name)
-            if url is not None and not _is_safe_link(url):
-                raise ConfigurationError(f"{name} must begin with / or with http(s):// and a host")
-
-    @property
-    def content_security_policy(self) -> str:
-        """Nothing but our own files, and the operator's style."""
-        style = urlsplit(self.stylesheet_url or "")
-        theirs = f" {style.scheme}://{style.netloc}" if style.netloc else ""
-        return (
-            "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'; "
-            f"style-src 'self'{theirs}; font-src 'self'{theirs}; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-
-
-def _is_safe_link(url: str) -> bool:
-    # A browser takes "\" for "/", and "//host" for another host; ";" and "," would end a policy.
-    if not 0 < len(url) <= _URL_CHARS_MAX or any(c <= " " or c in "\\\"'<>;,\x7f" for c in url):
-        return False
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    if parts.scheme or parts.netloc:
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    return url.startswith("/")
+    outcome: Outcome
+    intent_id: str = ""
+    money: Money | None = None
+    receipt_id: str = ""
+    refunded: RefundStatus = "none"
 
 
 def outcome_of(status: PaymentStatus, looks: int) -> Outcome:
@@ -106,53 +74,86 @@ def looks_of(query: Mapping[str, str]) -> int:
     return min(int(given), LOOKS_MAX) if _LOOKS.fullmatch(given) else 0
 
 
-def return_page(pages: Pages, outcome: Outcome, intent_id: str, query: Mapping[str, str]) -> str:
+def return_page(
+    pages: Pages, shown: Shown, query: Mapping[str, str], accept_language: str | None
+) -> str:
     """The page, as HTML. The script shows another of its parts when the status changes.
 
     Args:
         query: of the return address. All of it but our counter is kept and passed on, since a shop
             may have put parameters of its own into the address.
     """
+    values = page_values(pages, shown, query, accept_language)
+    if pages.template is not None:
+        try:
+            return pages.template(values)
+        except Exception:
+            # The customer may have paid, and must not be shown an error.
+            log.exception("the template of the return page failed; our own page is shown")
+    return _our_page(pages, values)
+
+
+def page_values(
+    pages: Pages, shown: Shown, query: Mapping[str, str], accept_language: str | None
+) -> dict[str, Any]:
+    """What the page is made of, as a shop's own template is given it: plain text, not escaped."""
     kept = {name: value for name, value in query.items() if name != "n"}
-    texts = {
-        "title": pages.title,
-        "intent_id": intent_id,
+    language = pages.language(f"{query.get('lang', '')},{accept_language or ''}")
+    words = pages.words_in(language)
+    is_shown = pages.show_payment and shown.money is not None
+    looked = {**kept, "n": str(looks_of(query) + 1)}
+    return {
+        "outcome": shown.outcome,
+        "refunded": shown.refunded,
+        "amount": amount_in_words(shown.money, words) if shown.money and is_shown else "",
+        "receipt_id": shown.receipt_id if is_shown else "",
+        "reference": shown.intent_id if _X_INTENT_ID.fullmatch(shown.intent_id) else "",
+        "intent_id": shown.intent_id,
+        "title": pages.title or words["payment"],
+        "language": language,
+        "words": words,
         "home_url": pages.home_url,
         "again_url": _with(kept, "return"),
         "continue_url": _with(kept, pages.success_url or pages.home_url),
-        "retry_url": _with(kept, pages.retry_url or ""),
+        "retry_url": _with(kept, pages.retry_url) if pages.retry_url else "",
         "success_url": _with(kept, pages.success_url) if pages.success_url else "",
         "failure_url": _with(kept, pages.failure_url) if pages.failure_url else "",
-        "script_version": asset("xpay-flow.js").version,
-        "style_version": asset("xpay-flow.css").version,
+        "refresh_url": _with(looked, "return") if shown.outcome == "looking" else "",
+        "refresh_s": LOOK_EVERY_S,
+        "script_url": f"xpay-flow.js?v={asset('xpay-flow.js').version}",
+        "style_url": f"xpay-flow.css?v={asset('xpay-flow.css').version}",
+        "stylesheet_url": pages.stylesheet_url or "",
     }
-    switches = {f"{part}_hidden": part != outcome for part in get_args(Outcome)}
-    switches |= {"retry_hidden": pages.retry_url is None, "reference_hidden": not intent_id}
-    markup = {name: "hidden" if on else "" for name, on in switches.items()} | {
-        "own_style": _filled(_OWN_STYLE, {"url": pages.stylesheet_url}, pages.stylesheet_url),
-        "refresh": _filled(_REFRESH, _next_look(kept, query), outcome == "looking"),
+
+
+def _our_page(pages: Pages, values: Mapping[str, Any]) -> str:
+    outcome, words = values["outcome"], dict(values["words"])
+    if values["refunded"] == "full":
+        words |= {"success_title": words["refunded_title"], "success_text": words["refunded_text"]}
+    escaped = {name: escape(str(value)) for name, value in (words | dict(values)).items()}
+    shown = {f"{part}_hidden": part == outcome for part in get_args(Outcome)} | {
+        "retry_hidden": bool(pages.retry_url),
+        "partly_hidden": values["refunded"] == "partial",
+        "next_hidden": values["refunded"] != "full",
+        "amount_hidden": bool(values["amount"]),
+        "order_hidden": bool(values["receipt_id"]),
+        "reference_hidden": bool(values["reference"]),
+        "facts_hidden": any(values[name] for name in ("amount", "receipt_id", "reference")),
     }
-    escaped = {name: escape(text) for name, text in texts.items()}
+    markup = {name: "" if on else "hidden" for name, on in shown.items()} | {
+        # Where the page reloads itself, a screen reader begins with the message again.
+        f"{part}_focus": "autofocus" if part == outcome != "looking" else ""
+        for part in get_args(Outcome)
+    }
+    markup["own_style"] = _OWN_STYLE.substitute(escaped) if values["stylesheet_url"] else ""
+    markup["refresh"] = _REFRESH.substitute(escaped) if values["refresh_url"] else ""
     return Template(asset("return.html").body.decode()).substitute(escaped | markup)
 
 
-_OWN_STYLE: Final = Template('<link rel="stylesheet" href="$url">')
+_OWN_STYLE: Final = Template('<link rel="stylesheet" href="$stylesheet_url">')
 _REFRESH: Final = Template(
-    '<noscript><meta http-equiv="refresh" content="$seconds; url=$url"></noscript>'
+    '<noscript><meta http-equiv="refresh" content="$refresh_s; url=$refresh_url"></noscript>'
 )
-
-
-def _next_look(kept: Mapping[str, str], query: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "seconds": LOOK_EVERY_S,
-        "url": _with({**kept, "n": str(looks_of(query) + 1)}, "return"),
-    }
-
-
-def _filled(template: Template, values: Mapping[str, object], wanted: object) -> str:
-    if not wanted:
-        return ""
-    return template.substitute({name: escape(str(value)) for name, value in values.items()})
 
 
 def _with(query: Mapping[str, str], url: str) -> str:

@@ -72,8 +72,11 @@ const page = document.querySelector("[data-xpay-intent]");
 
 function show(outcome) {
   for (const part of page.querySelectorAll("[data-outcome]")) {
+    const isNew = part.hidden;
     part.hidden = part.dataset.outcome !== outcome;
-    if (!part.hidden && part.dataset.next) location.replace(part.dataset.next);
+    if (part.hidden) continue;
+    if (isNew) part.querySelector("h1")?.focus();
+    if (part.dataset.next) location.replace(part.dataset.next);
   }
 }
 

@@ -75,8 +75,9 @@ def status(
     # Counted, too: a clock that is set back must not make a query wait for an hour.
     looks_left = int(wait_s / LOOK_EVERY_S) + 1
     while True:
-        found = [r for r in (yield from load(x_intent_alias(x_intent_id))) if r.intent is not None]
-        result = _status_of([record.intent for record in found if record.intent is not None])
+        found = yield from load(x_intent_alias(x_intent_id))
+        result, _ = _status_of(found)
+        found = [record for record in found if record.intent is not None]
         left_s = (until_ms - (yield from now())) / 1000
         if result.final or result.status not in ("PENDING", seen):
             return result
@@ -94,7 +95,13 @@ def status(
                 pass
 
 
-def _status_of(intents: Sequence[Intent]) -> PaymentStatus:
+def look(x_intent_id: str) -> Query[tuple[PaymentStatus, Intent | None]]:
+    """How the payment with xPay's id stands now, and the one intent that it is about, if known."""
+    return _status_of((yield from load(x_intent_alias(x_intent_id))))
+
+
+def _status_of(records: Sequence[Record]) -> tuple[PaymentStatus, Intent | None]:
+    intents = [record.intent for record in records if record.intent is not None]
     if len(intents) > 1:
         # Which of them this customer has paid is not known, and none is shown for another.
         log.error(
@@ -102,8 +109,8 @@ def _status_of(intents: Sequence[Intent]) -> PaymentStatus:
             quoted(intents[0].x_intent_id),
             " and ".join(intent.id for intent in intents),
         )
-        return PaymentStatus(status="PENDING", final=False)
-    return public_status(intents[0]) if intents else UNKNOWN_PAYMENT
+        return PaymentStatus(status="PENDING", final=False), None
+    return (public_status(intents[0]), intents[0]) if intents else (UNKNOWN_PAYMENT, None)
 
 
 def public_status(intent: Intent) -> PaymentStatus:

@@ -312,6 +312,14 @@ class AdapterSuite:
         assert b"&quot;&gt;&lt;script&gt;" in answer.body
         assert "default-src 'none'" in (answer.header("content-security-policy") or "")
 
+    def test_the_return_page_speaks_the_language_of_the_browser(self) -> None:
+        """`Accept-Language` reaches the endpoint, and letters beyond ASCII reach the customer."""
+        world = self.open()
+        language = ("Accept-Language", "ar-EG, ar;q=0.9, en;q=0.5")
+        answer = world.send("GET", "/return?xpay_intent_id=in_1", (language,))
+        assert 'lang="ar" dir="rtl"' in answer.body.decode()
+        assert str(len(answer.body)) == answer.header("content-length")
+
     def test_the_script_is_served_and_may_be_kept(self) -> None:
         """The module has the type that browsers insist on, and is not sent twice."""
         world = self.open()
