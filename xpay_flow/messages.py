@@ -82,3 +82,17 @@ INTENT_EVENT_TYPES: Final = frozenset(
         INTENT_DISPUTE_LOST,
     }
 )
+
+# What an endpoint is subscribed to: the newest list of events. A name that only older pages know
+# might be refused.
+SUBSCRIBED_EVENT_TYPES: Final = (
+    INTENT_CREATED,
+    INTENT_CHECKOUT_OPENED,
+    INTENT_FAILED,
+    INTENT_SUCCESS,
+    INTENT_REFUNDED,
+    INTENT_DISPUTED,
+    INTENT_DISPUTE_UNDER_REVIEW,
+    INTENT_DISPUTE_WON,
+    INTENT_DISPUTE_LOST,
+)

@@ -15,6 +15,7 @@ from .doctor import doctor
 from .needs import click
 from .sandbox import sandbox
 from .timeline import timeline
+from .webhook import keys, webhook
 from .worker import worker
 
 
@@ -34,5 +35,8 @@ def xpay_flow() -> None:
     """Take payments through xPay Checkout without losing, doubling or misreporting one."""
 
 
-for command in (demo, sandbox, worker, check, check_app, replay, timeline, diagram, doctor, db):
+for command in (
+    *(demo, sandbox, worker, check, check_app, replay, timeline, diagram, doctor, db),
+    *(webhook, keys),
+):
     xpay_flow.add_command(command)
