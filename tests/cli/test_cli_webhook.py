@@ -117,7 +117,7 @@ def rotate(sandbox: Sandbox, secrets: str, *arguments: str) -> str:
 
 
 def test_rotate_refuses_no_good_event(sandbox: Sandbox) -> None:
-    """A shop that restarts after each step accepts each event, those queued under the old key too."""
+    """A shop that restarts after each step accepts each event, those queued before among them."""
     secrets = printed_secrets(register(sandbox))
     refused: list[str] = []
 
