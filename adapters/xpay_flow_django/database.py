@@ -19,7 +19,6 @@ from django.db import (
     InterfaceError,
     OperationalError,
     ProgrammingError,
-    close_old_connections,
     connections,
     transaction,
 )
@@ -168,17 +167,21 @@ class Database:
     def refresh(self) -> None:
         """Look after the thread's connection as Django does when a request begins.
 
-        Background threads need it: Django does it for requests only.
+        Background threads need it: Django does it for requests only. Within a transaction, such as
+        that of a `TestCase`, the connection is not ours to close.
         """
-        if not self.closed:
-            connections[self.alias].close_if_unusable_or_obsolete()
+        connection = connections[self.alias]
+        if not self.closed and not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
 
     def refresh_thread(self) -> None:
         """The same for all of `DATABASES`, and at most once a second for each thread."""
         now_s = monotonic()
         if now_s - getattr(_threads, "refreshed_at_s", 0.0) > REFRESH_S:
             _threads.refreshed_at_s = now_s
-            close_old_connections()
+            for connection in connections.all(initialized_only=True):
+                if not connection.in_atomic_block:
+                    connection.close_if_unusable_or_obsolete()
 
     def _tried(self, once: Callable[[], T], *, reading: bool) -> T:
         for _ in range(TRIES - 1):

@@ -34,6 +34,8 @@ MODULES = {
     "xpay_flow.endpoints": ("WebRequest", "WebResponse"),
     "xpay_flow.ports": ("Reader", "Store", "RecentListing", "Transport", "Clock", "Ids"),
     "xpay_flow.sandbox": ("Sandbox", "FaultPlan", "WebhookFault", "ApiFault"),
+    "xpay_flow.testing.shop_world": ("shop_world", "ShopWorld"),
+    "xpay_flow.testing.arrivals": ("Arrivals",),
     "xpay_flow.testing.world": ("World",),
     "xpay_flow.checker": (
         "check",

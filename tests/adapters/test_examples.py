@@ -90,3 +90,22 @@ def _until(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < ends, "the shop does not get there"
         pause.wait(0.05)
+
+
+def test_the_examples_own_tests_pass(tmp_path: Path) -> None:
+    """Each example's test file uses the pytest plugin, and all of them pass in one run."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    tests = sorted(map(str, EXAMPLES.glob("test_shop_*.py")))
+    # With the plugin named: a checkout has no entry point.
+    words = ["-q", "-p", "xpay_flow_pytest", "-p", "no:cacheprovider", "-c", os.devnull]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, "--rootdir", str(EXAMPLES), *tests],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert {f"test_{shop}.py" for shop in COMMANDS} <= {path.name for path in EXAMPLES.iterdir()}

@@ -93,6 +93,8 @@ def test_no_message_quotes_a_key(project: ExitStack) -> None:
     [
         ({"AUTOCOMMIT": False}, ["E005"]),
         ({"NAME": ":memory:"}, ["E006"]),
+        # That of Django's own test runner.
+        ({"NAME": "file:memorydb_default?mode=memory&cache=shared"}, []),
         ({"OPTIONS": {}}, ["W003"]),
         ({"OPTIONS": {"timeout": 1.4}}, []),
         ({"ATOMIC_REQUESTS": True}, []),

@@ -172,9 +172,15 @@ def test_djangos_test_case_may_wrap_a_store(alias: str) -> None:
         def test_a_new_attempt(self) -> None:
             put(store, b.attempt())
 
+        def test_looking_for_due_work(self) -> None:
+            put(store, b.attempt())
+            store.due("deliver", b.NOW_MS, 1)
+            store.refresh_thread()
+            assert 1 == len(store.recent(10))
+
     result = unittest.TestResult()
     unittest.defaultTestLoader.loadTestsFromTestCase(Shop).run(result)
-    assert (2, [], []) == (result.testsRun, result.errors, result.failures)
+    assert (3, [], []) == (result.testsRun, result.errors, result.failures)
     assert [] == list(store.recent(10))
 
 

@@ -19,6 +19,7 @@ OURS = {
     "xpay_flow_fastapi",
     "xpay_flow_flask",
     "xpay_flow_litestar",
+    "xpay_flow_pytest",
     "xpay_flow_quart",
     "xpay_flow_sqlalchemy",
     "xpay_flow_starlette",
