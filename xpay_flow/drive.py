@@ -432,9 +432,7 @@ READS: Final[ReadTable] = dict(
         _read(Load, lambda effect, reader, _: reader.load(effect.alias, effect.event)),
         _read(Versions, lambda effect, reader, _: _versions(reader).versions(effect.keys)),
         _read(History, lambda effect, reader, _: reader.history(effect.alias)),
-        _read(
-            Recent, lambda effect, reader, _: _listing(reader).recent(effect.limit, effect.realms)
-        ),
+        _read(Recent, lambda effect, reader, _: _listing(reader).recent(*_page_of(effect))),
         _read(Now, lambda _, __, clock: clock.now_ms()),
         _read(Pause, lambda effect, _, clock: clock.pause(effect.seconds)),
         # A query that waits looks again by itself. In a shop's flow, `watcher` does so for all.
@@ -547,6 +545,12 @@ def _reading(effect: ReadEffect, table: ReadTable) -> Callable[[Any, AnyReader, 
     if (call := table.get(type(effect))) is None:
         raise TypeError(f"a query yielded {type(effect).__name__}, which is not a read")
     return call
+
+
+def _page_of(effect: Recent) -> tuple[Any, ...]:
+    """The first page needs no cursor, which a store may not know yet."""
+    page = (effect.limit, effect.realms)
+    return (*page, effect.before) if effect.before else page
 
 
 def _listing(reader: object) -> RecentListing:

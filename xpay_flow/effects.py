@@ -50,10 +50,15 @@ class History:
 
 @attrs.frozen
 class Recent:
-    """The records stored last, newest first; needs a store that is a `RecentListing`."""
+    """The records stored last, newest first; needs a store that is a `RecentListing`.
+
+    Args:
+        before: a record's key, for those stored before it.
+    """
 
     limit: int
     realms: Realms = EVERY_REALM
+    before: str = ""
 
 
 @attrs.frozen
@@ -314,8 +319,8 @@ def history(alias: str, *, everywhere: bool = False) -> Query[Sequence[Record]]:
     return found
 
 
-def recent(limit: int, realms: Realms = EVERY_REALM) -> Query[Sequence[Record]]:
-    found: Sequence[Record] = yield Recent(limit, realms)
+def recent(limit: int, realms: Realms = EVERY_REALM, before: str = "") -> Query[Sequence[Record]]:
+    found: Sequence[Record] = yield Recent(limit, realms, before)
     return found
 
 

@@ -94,10 +94,16 @@ class Store(Reader, Protocol):
 class RecentListing(Protocol):
     """A capability that a store may declare: recent records, for an operator's page."""
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """The records of these realms that were first committed last, newest first.
 
         Each is as `history` gives it.
+
+        Args:
+            before: the key of a record; then only those first committed before it, so that the
+                last of one page leads to the next.
         """
         ...
 
@@ -273,7 +279,9 @@ class AsyncStore(AsyncReader, Protocol):
 
 @runtime_checkable
 class AsyncRecentListing(Protocol):
-    async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]: ...
+    async def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]: ...
 
 
 @runtime_checkable

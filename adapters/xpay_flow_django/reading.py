@@ -57,10 +57,13 @@ def history(alias: str, using: str) -> list[Record]:
     return _whole(_named(alias, using), using, "of_seq")
 
 
-def recent(limit: int, using: str, realms: Realms = EVERY_REALM) -> list[Record]:
+def recent(limit: int, using: str, realms: Realms = EVERY_REALM, before: str = "") -> list[Record]:
     """The records of these realms that were first committed last, newest first, whole."""
-    heads = of_realms(Intent.objects.using(using), realms).order_by("-seq")[:limit]
-    return _whole(heads, using, "-of_seq")
+    heads = of_realms(Intent.objects.using(using), realms).order_by("-seq")
+    if before:
+        of_key = Intent.objects.using(using).filter(record_key=before).values("seq")[:1]
+        heads = heads.filter(seq__lt=Subquery(of_key))
+    return _whole(heads[:limit], using, "-of_seq")
 
 
 def due(work: Work, now_ms: int, limit: int, using: str, realms: Realms = EVERY_REALM) -> list[str]:

@@ -76,9 +76,11 @@ class DjangoReader:
             return []
         return self._database.read_only(partial(reading.history, alias, self._database.alias))
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        found = partial(reading.recent, limit, self._database.alias, realms)
+        found = partial(reading.recent, limit, self._database.alias, realms, before)
         return self._database.read_only(found)
 
 
@@ -136,9 +138,13 @@ class DjangoStore:
             lambda named: self._database.read(partial(reading.load_many, named, using)),
         )
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._database.read(partial(reading.recent, limit, self._database.alias, realms))
+        return self._database.read(
+            partial(reading.recent, limit, self._database.alias, realms, before)
+        )
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`. Raises ConfigurationError inside an atomic block."""

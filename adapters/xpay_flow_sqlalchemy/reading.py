@@ -57,10 +57,14 @@ class Reading:
         self._history = _statement(tables, named, _all_events, _all_entries)
         self._named = _statement(tables, named, _pending)
         self._named_for = _statement(tables, named, partial(_alike, event=of_event), _pending)
+        before = intents.alias()
+        earlier = intents.c.seq < (
+            select(before.c.seq).where(before.c.record_key == bindparam("before")).scalar_subquery()
+        )
         self._recent = {
-            others: _statement(
+            (others, paged): _statement(
                 tables,
-                heads.where(of_realms(intents, others))
+                heads.where(of_realms(intents, others), *([earlier] if paged else []))
                 .order_by(intents.c.seq.desc())
                 .limit(bindparam("limit")),
                 _all_events,
@@ -68,6 +72,7 @@ class Reading:
                 newest_first=True,
             )
             for others in (False, True)
+            for paged in (False, True)
         }
         several: Any = cast(Any, bindparam)("keys", expanding=True)
         self._versions = select(intents.c.record_key, intents.c.version).where(
@@ -99,10 +104,17 @@ class Reading:
         return _records(connection.execute(self._history, {"alias": alias}))
 
     def recent(
-        self, connection: Connection, limit: int, realms: Realms = EVERY_REALM
+        self,
+        connection: Connection,
+        limit: int,
+        realms: Realms = EVERY_REALM,
+        before: str = "",
     ) -> Sequence[Record]:
-        values = {"limit": limit, "realms": realms.names}
-        return _records(connection.execute(self._recent[realms.others], values))
+        values: dict[str, Any] = {"limit": limit, "realms": realms.names}
+        if before:
+            values["before"] = before
+        statement = self._recent[realms.others, bool(before)]
+        return _records(connection.execute(statement, values))
 
     def due(
         self,

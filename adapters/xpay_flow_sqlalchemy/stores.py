@@ -92,9 +92,11 @@ class SQLAlchemyReader:
             return []
         return self._read(partial(self._reading.history, alias=alias))
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._read(partial(self._reading.recent, limit=limit, realms=realms))
+        return self._read(partial(self._reading.recent, limit=limit, realms=realms, before=before))
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         # In an event loop there is no wait here: the awaited face lets no more through.
@@ -176,9 +178,13 @@ class _Store:
             return []
         return self._database.read(partial(self._reading.history, alias=alias))
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        return self._database.read(partial(self._reading.recent, limit=limit, realms=realms))
+        return self._database.read(
+            partial(self._reading.recent, limit=limit, realms=realms, before=before)
+        )
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""

@@ -25,8 +25,12 @@ class JSONFileReader:
     def history(self, alias: str) -> Sequence[Record]:
         return [record for record in self._records() if alias in record.aliases][:FOUND_MAX]
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
-        return [record for record in self._records()[::-1] if record.realm in realms][:limit]
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
+        newest = self._records()[::-1]
+        at = [record.key for record in newest].index(before) + 1 if before else 0
+        return [record for record in newest[at:] if record.realm in realms][:limit]
 
     def _records(self) -> list[Record]:
         try:

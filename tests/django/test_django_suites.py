@@ -42,8 +42,10 @@ class AwaitedReader:
     def history(self, alias: str) -> Sequence[Record]:
         return async_to_sync(self._reader.history)(alias)
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
-        return async_to_sync(self._reader.recent)(limit, realms)
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
+        return async_to_sync(self._reader.recent)(limit, realms, before)
 
 
 class AwaitedStore(AwaitedReader):

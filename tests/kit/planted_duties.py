@@ -77,6 +77,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "listing": (
         "test_the_recent_ones_come_newest_first",
         "test_a_change_does_not_make_a_record_recent",
+        "test_pages_of_recent_ones_follow_each_other",
     ),
     "realms": (
         "test_work_is_looked_up_by_realm",
@@ -202,8 +203,9 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_in("reading only", memory.ReaderIsTheStore, fails="a reader cannot"),
     *_in("keeping", memory.KeepsNothing, memory.LosesDueTimes, fails="what"),
     *_in("declaring", able.SuiteNamesLess, able.SuiteNamesMore, fails="the suite"),
-    *_in("listing", memory.OldestListedFirst, fails="the recent, a change"),
-    *_in("listing", memory.LatestChangedListedFirst, fails="a change"),
+    *_in("listing", memory.OldestListedFirst, fails="the recent, a change, pages"),
+    *_in("listing", memory.ListsTheFirstPageAgain, fails="pages"),
+    *_in("listing", memory.LatestChangedListedFirst, fails="a change, pages"),
     *_in("realms", memory.WorksInEveryRealm, fails="work, parked"),
     *_in("realms", memory.OthersTakeTheRoom, memory.OneRealmAtATime, fails="work"),
     *_in("realms", memory.NoRealmButItsOwn, fails="work"),

@@ -475,8 +475,10 @@ class ReaderIsTheStore(WholeMemory):
 class OldestListedFirst(WholeMemory):
     """The list begins with the first record there ever was."""
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
-        return super().recent(2**31, realms)[::-1][:limit]
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
+        return super().recent(2**31, realms, before)[::-1][:limit]
 
 
 class KeepsNothing(WholeMemory):
@@ -670,8 +672,19 @@ class DueRarely(WholeMemory):
 class ListsEveryRealm(WholeMemory):
     """The list does not look at the realms."""
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
-        return super().recent(limit)
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
+        return super().recent(limit, before=before)
+
+
+class ListsTheFirstPageAgain(WholeMemory):
+    """The list does not look where the page before has ended."""
+
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
+        return super().recent(limit, realms)
 
 
 class LatestChangedListedFirst(WholeMemory):
@@ -688,6 +701,10 @@ class LatestChangedListedFirst(WholeMemory):
             self._changed[change.record.key] = None
         return won
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
-        newest = [self._rows[key][1] for key in list(self._changed)[::-1]]
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
+        changed = list(self._changed)[::-1]
+        changed = changed[1 + changed.index(before) :] if before else changed
+        newest = [self._rows[key][1] for key in changed]
         return [record for record in newest if record.realm in realms][:limit]

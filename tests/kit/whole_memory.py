@@ -56,7 +56,11 @@ class WholeMemory(MemoryStore):
         late = sorted((record.due_at_ms(work) or 0, record.key) for record in waiting)
         return [key for _, key in late][:limit]
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         with self._lock:
             newest = [record for _, record in reversed(self._rows.values())]
+        if before:
+            newest = newest[1 + [record.key for record in newest].index(before) :]
         return [record for record in newest if record.realm in realms][:limit]

@@ -135,8 +135,10 @@ class BlockingReader:
     def history(self, alias: str) -> Sequence[Record]:
         return self._loop.result(self._reader.history(alias))
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
-        return self._loop.result(self._reader.recent(limit, realms))
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
+        return self._loop.result(self._reader.recent(limit, realms, before))
 
 
 async def entered(held: AbstractAsyncContextManager[T]) -> T:

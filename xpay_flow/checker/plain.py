@@ -101,8 +101,8 @@ class StorePort:
     def due(self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM) -> Any:
         return self._ask(Due(work, now_ms, limit, realms))
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Any:
-        return self._ask(Recent(limit, realms))
+    def recent(self, limit: int, realms: Realms = EVERY_REALM, before: str = "") -> Any:
+        return self._ask(Recent(limit, realms, before))
 
     def reader(self) -> ReaderPort:
         return ReaderPort(self._ask)
@@ -120,8 +120,8 @@ class ReaderPort:
     def history(self, alias: str) -> Any:
         return self._ask(History(alias))
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Any:
-        return self._ask(Recent(limit, realms))
+    def recent(self, limit: int, realms: Realms = EVERY_REALM, before: str = "") -> Any:
+        return self._ask(Recent(limit, realms, before))
 
 
 class TransportPort:

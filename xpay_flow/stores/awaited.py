@@ -71,11 +71,13 @@ class AwaitedReader:
         whole: Sequence[Record] = await self._call(self._reader.history, alias)
         return whole
 
-    async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    async def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
         if not isinstance(self._reader, RecentListing):
             raise ConfigurationError("this store cannot list recent records")
-        found: Sequence[Record] = await self._call(self._reader.recent, limit, realms)
+        found: Sequence[Record] = await self._call(self._reader.recent, limit, realms, before)
         return found
 
 
@@ -124,11 +126,13 @@ class AwaitedStore(Generic[S]):
         """See `xpay_flow.ports.BatchLoading`."""
         return await self._call_soon(cast(BatchLoading, self._store).load_many, lookups)
 
-    async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    async def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
         if not isinstance(self._store, RecentListing):
             raise ConfigurationError("this store cannot list recent records")
-        return await self._call(self._store.recent, limit, realms)
+        return await self._call(self._store.recent, limit, realms, before)
 
     async def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""

@@ -6,7 +6,7 @@ It forgets everything when the process ends, so a shop needs another one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import dropwhile, islice
 from threading import Lock
 from typing import TypeAlias
 
@@ -59,8 +59,10 @@ class MemoryReader:
     def history(self, alias: str) -> Sequence[Record]:
         return self._store.history(alias)
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
-        return self._store.recent(limit, realms)
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
+        return self._store.recent(limit, realms, before)
 
 
 class MemoryStore:
@@ -114,10 +116,14 @@ class MemoryStore:
         late = sorted((head.due_at_ms(work) or 0, head.key) for head in waiting)
         return [key for _, key in late][:limit]
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         with self._lock:
-            newest = (row for row in reversed(self._rows.values()) if row.head.realm in realms)
-            rows = list(islice(newest, limit))
+            newest = iter(reversed(self._rows.values()))
+            if before:
+                newest = islice(dropwhile(lambda row: row.head.key != before, newest), 1, None)
+            rows = list(islice((row for row in newest if row.head.realm in realms), limit))
         return [row.whole for row in rows]
 
     def reader(self) -> MemoryReader:

@@ -78,6 +78,8 @@ _LOAD: Final = f"SELECT i.document, NULL, {_PENDING} {_NAMED}"
 _LOAD_FOR: Final = f"SELECT i.document, {_ALIKE}, {_PENDING} {_NAMED}"
 _HISTORY: Final = f"{_WHOLE} {_NAMED}"
 _RECENT: Final = f"{_WHOLE} FROM intents AS i WHERE {{realm}} ORDER BY i.seq DESC LIMIT :limit"
+_BEFORE: Final = "i.seq < (SELECT seq FROM intents WHERE record_key = :before)"
+_RECENT_BEFORE: Final = _RECENT.replace("{realm}", f"{{realm}} AND {_BEFORE}")
 _DUE: Final[dict[Work, str]] = {
     "deliver": """
         SELECT record_key FROM intents WHERE {realm} AND deliver_at_ms <= :now_ms
@@ -169,9 +171,13 @@ class SQLiteReader:
         """See `xpay_flow.ports.Reader`."""
         return self._records(_HISTORY, {"alias": alias, "limit": FOUND_MAX})
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        query, values = _of(realms, _RECENT)
+        query, values = _of(realms, _RECENT_BEFORE if before else _RECENT)
+        if before:
+            values = {**values, "before": before}
         return self._records(query, {**values, "limit": limit})
 
     def _records(self, query: str, values: dict[str, str | int]) -> list[Record]:

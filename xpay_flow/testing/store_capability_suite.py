@@ -81,6 +81,19 @@ class Capabilities(Making):
         assert [younger, older] == list(listing.recent(10))
 
     @needs(RecentListing)
+    def test_pages_of_recent_ones_follow_each_other(self, store: Store) -> None:
+        """The last record of a page leads to the next page, though it changes and others come."""
+        capable(store, RecentListing)
+        made = [put(store, b.attempt(f"order-{n}")) for n in range(4)]
+        put(store, b.attempt("order-4"))
+        made[1] = put(store, b.next_change(made[1], b.failed()))
+        for listing in (store, store.reader()):
+            assert isinstance(listing, RecentListing)
+            assert made[2:0:-1] == list(listing.recent(2, before=made[3].key))
+            assert made[:1] == list(listing.recent(2, Realms((b.REALM,)), made[1].key))
+            assert [] == list(listing.recent(2, before=made[0].key))
+
+    @needs(RecentListing)
     def test_recent_records_are_listed_by_realm(self, store: Store) -> None:
         """Newer records of other realms take no room from those that are wanted."""
         capable(store, RecentListing)

@@ -59,9 +59,11 @@ class ResetStore:
         keys: Sequence[str] = self._standing().due(work, now_ms, limit, realms)
         return keys
 
-    def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
+    def recent(
+        self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
+    ) -> Sequence[Record]:
         """See `xpay_flow.ports.RecentListing`."""
-        found: Sequence[Record] = self._standing().recent(limit, realms)
+        found: Sequence[Record] = self._standing().recent(limit, realms, before)
         return found
 
     def reader(self) -> ResetStore:
