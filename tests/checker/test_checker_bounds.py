@@ -25,7 +25,7 @@ from xpay_flow.checker.reductions import NONE, Reductions
 from xpay_flow.checker.shop import AnyFlow, Shop
 from xpay_flow.checker.targets import shipped
 from xpay_flow.checker.verify import check, verify
-from xpay_flow.cli.check import check as command
+from xpay_flow.cli.root import xpay_flow as command_line
 from xpay_flow.effects import Commit, Load, Now, commit, due, history, now
 from xpay_flow.errors import StoreContended
 from xpay_flow.flows import FlowContext, deliver, reconcile
@@ -190,7 +190,7 @@ def asks_for_ever(context: FlowContext) -> AnyFlow:
 
 def test_questions_without_end_are_searched_to_an_end() -> None:
     """Where a flow of one's own asks every hour for ever, the search ends, and says where."""
-    bound = attrs.evolve(NO_FAULT, scenes=(SILENCE,), transitions_max=100_000)
+    bound = attrs.evolve(NO_FAULT, scenes=(SILENCE,), transitions_max=200_000)
     result = check(shop(reconcile=asks_for_ever), bound)
     assert "EXHAUSTED" == result.verdict, result.as_text()
     assert "time goes on 4 times" in result.assumptions[-1]
@@ -249,7 +249,7 @@ def test_the_same_story_on_every_run() -> None:
 
 def test_the_command_tells_all_figures() -> None:
     """`check --json` gives verdict, bound, states, transitions, resumptions, calls and seconds."""
-    done = CliRunner().invoke(command, ["--faults", "0", "--json"])
+    done = CliRunner().invoke(command_line, ["check", "--faults", "0", "--json"])
     delivered = json.loads(done.output)
     assert 0 == done.exit_code
     assert "EXHAUSTED" == delivered["verdict"]
@@ -263,7 +263,7 @@ def test_the_command_fails_with_the_story(monkeypatch: pytest.MonkeyPatch) -> No
     planted = next(planted for planted in PLANTED if planted.name == "late failed wins")
     assert planted.patch is not None
     monkeypatch.setattr(*planted.patch)
-    done = CliRunner().invoke(command, ["--faults", "0", "--mermaid"])
+    done = CliRunner().invoke(command_line, ["check", "--faults", "0", "--mermaid"])
     assert 1 == done.exit_code
     assert "VIOLATED" in done.output
     assert "sequenceDiagram" in done.output

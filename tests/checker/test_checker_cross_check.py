@@ -15,7 +15,7 @@ from xpay_flow.checker.reductions import Reductions
 from xpay_flow.checker.shop import AnyFlow, Shop, answering
 from xpay_flow.checker.targets import shipped
 from xpay_flow.checker.verify import cross_check
-from xpay_flow.cli.check import check as command
+from xpay_flow.cli.root import xpay_flow as command_line
 from xpay_flow.effects import load, run_handler
 from xpay_flow.endpoints import WebRequest
 from xpay_flow.flows import FlowContext
@@ -81,7 +81,9 @@ def test_cross_check_names_what_it_did_not_end() -> None:
 
 def test_the_command_cross_checks() -> None:
     """The option prints the comparison after the verdict."""
-    done = CliRunner().invoke(command, ["--faults", "0", "--scene", "handlers", "--cross-check"])
+    done = CliRunner().invoke(
+        command_line, ["check", "--faults", "0", "--scene", "handlers", "--cross-check"]
+    )
     assert 0 == done.exit_code, done.output
     assert "EXHAUSTED within" in done.output
     assert "Cross-check: the same without reductions" in done.output

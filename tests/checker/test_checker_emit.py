@@ -18,7 +18,7 @@ from xpay_flow.checker.emit import emitted_test
 from xpay_flow.checker.verdict import Progress, Violation
 from xpay_flow.checker.verify import check
 from xpay_flow.cli import searching
-from xpay_flow.cli.check import check as command
+from xpay_flow.cli.root import xpay_flow as command_line
 
 from .planted_flows import PLANTED, Planted
 
@@ -98,7 +98,7 @@ def test_without_a_seed_there_is_no_test(found: Violation) -> None:
 def test_the_command_writes_the_page(tmp_path: Path) -> None:
     """`--report` writes the page and leaves what is printed as it is."""
     page = tmp_path / "out.html"
-    done = CliRunner().invoke(command, ["--faults", "0", "--report", str(page)])
+    done = CliRunner().invoke(command_line, ["check", "--faults", "0", "--report", str(page)])
     assert 0 == done.exit_code
     assert "EXHAUSTED within the bound" in done.output
     assert page.read_text("utf-8").startswith("<!doctype html>")
@@ -106,7 +106,7 @@ def test_the_command_writes_the_page(tmp_path: Path) -> None:
 
 def test_a_page_that_is_piped_is_alone() -> None:
     """With `--report -` standard output is the page; the verdict is on standard error."""
-    done = CliRunner().invoke(command, ["--faults", "0", "--report", "-"])
+    done = CliRunner().invoke(command_line, ["check", "--faults", "0", "--report", "-"])
     assert done.stdout.startswith("<!doctype html>")
     assert done.stdout.endswith("</html>\n")
     assert "EXHAUSTED within the bound" in done.stderr
@@ -115,7 +115,7 @@ def test_a_page_that_is_piped_is_alone() -> None:
 def test_nothing_broken_is_no_test(tmp_path: Path) -> None:
     """`--emit-test` writes no file where no promise is broken, and reports that."""
     file = tmp_path / "test_story.py"
-    done = CliRunner().invoke(command, ["--faults", "0", "--emit-test", str(file)])
+    done = CliRunner().invoke(command_line, ["check", "--faults", "0", "--emit-test", str(file)])
     assert 0 == done.exit_code
     assert "no test to write" in done.stderr
     assert not file.exists()

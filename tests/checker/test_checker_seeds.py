@@ -12,7 +12,7 @@ from xpay_flow.checker.bounds import DEFAULT, EVENTS, HANDLERS
 from xpay_flow.checker.replaying import replayed
 from xpay_flow.checker.seeds import SEED_CHARS_MAX, Seed
 from xpay_flow.checker.targets import shipped
-from xpay_flow.cli.check import replay as command
+from xpay_flow.cli.root import xpay_flow as command_line
 
 from .planted_flows import PLANTED, Planted
 
@@ -73,7 +73,9 @@ def test_what_is_no_seed_is_refused(text: str) -> None:
 
 def test_the_command_says_that_a_story_breaks_nothing() -> None:
     """`xpay-flow replay` ends with 0 for a story that ends well with the shipped flow."""
-    ended = CliRunner().invoke(command, [broken(next(p for p in PLANTED if p.name == "new key"))])
+    ended = CliRunner().invoke(
+        command_line, ["replay", broken(next(p for p in PLANTED if p.name == "new key"))]
+    )
     assert ended.exit_code in (0, 3), ended.output
     assert "breaks nothing now" in ended.output or "went another way" in ended.output
 
@@ -85,7 +87,7 @@ def test_the_command_tells_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(*planted.patch)
     found = check(bound=attrs.evolve(DEFAULT, scenes=(planted.scene,))).violation
     assert found is not None
-    ended = CliRunner().invoke(command, [found.seed, "--mermaid"])
+    ended = CliRunner().invoke(command_line, ["replay", found.seed, "--mermaid"])
     assert 1 == ended.exit_code
     assert "order_does_not_matter" in ended.output
     assert "sequenceDiagram" in ended.output

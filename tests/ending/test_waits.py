@@ -23,6 +23,7 @@ ALLOWED: Final = {
     "xpay_flow/checker/app/gate.py: _INSIDE.get()": "a context variable",
     "xpay_flow/checker/app/gate.py: self._pipe.recv()": "the end of the process that forked it",
     "xpay_flow/calls.py: inside.get()": "a context variable",
+    "xpay_flow/call_within.py: under_way.result()": "the call has ended",
     "xpay_flow/drive.py: call.result()": "the call has ended",
     "xpay_flow/drive.py: task.result()": "the task is done",
     "xpay_flow/flow.py: inside.get()": "a context variable",

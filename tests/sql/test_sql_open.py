@@ -19,7 +19,7 @@ from xpay_flow import AsyncFlow, Flow, Money, Settings
 from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, MissingExtra, SchemaMismatch, StoreUnavailable
 from xpay_flow.sandbox import Delivery, Sandbox, SandboxConfig
-from xpay_flow.stores import open_store, sqlite_file
+from xpay_flow.stores import fork_gate, open_store, sqlite_file
 from xpay_flow.testing.store_suite import put
 from xpay_flow.testing.world import WEBHOOK_URL, AsyncSandboxTransport, World
 from xpay_flow_sqlalchemy import (
@@ -273,6 +273,38 @@ def test_a_forked_process_has_connections_of_its_own(store: SQLAlchemyStore) -> 
     (second,) = store.history(first.key)
     assert 2 == second.version
     put(store, b.next_change(second, b.refunded()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_no_connection_to_an_sqlite_file_is_carried_into_a_child(tmp_path: Path) -> None:
+    """SQLite takes a parent's locks to be its own; a child of a transaction refuses the file."""
+    url = f"sqlalchemy+sqlite:///{tmp_path}/payments.db"
+    migrating.upgrade(url)
+    engine = engines.open_engine(engines.place(url))
+    store = SQLAlchemyStore(engine)
+    key = put(store, b.attempt()).key
+
+    def forked() -> int:
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                assert not engine.pool.checkedin()  # type: ignore[attr-defined]
+                store.history(key)
+                code = 0
+            except StoreUnavailable:
+                code = 3
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert 0 == forked()
+    with pytest.MonkeyPatch.context() as patched, engine.connect():
+        patched.setattr(fork_gate, "FORK_WAIT_S", 0)
+        assert 3 == forked()
+    put(store, b.attempt("order-2"))
+    store.close()
+    engine.dispose()
 
 
 def test_the_sqlite_file_is_as_durable_as_the_other_stores(tmp_path: Path) -> None:

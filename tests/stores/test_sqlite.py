@@ -7,8 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,15 @@ from xpay_flow.ports import (
 )
 from xpay_flow.realm import UNNAMED, Realms
 from xpay_flow.records import Record, Work, change
-from xpay_flow.stores import sqlite, sqlite_pool, sqlite_schema
+from xpay_flow.stores import fork_gate, sqlite, sqlite_pool, sqlite_schema
 from xpay_flow.stores.rows import ALIKE
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.sqlite_durability import write_ahead
 from xpay_flow.stores.sqlite_pool import IDLE_MAX, OPENING_WAIT_S, WAIT_S, Pool
 from xpay_flow.testing.store_suite import StoreSuite, found, put, together, waiting
 from xpay_flow.testing.world import World
+
+LIMIT_S = 30.0
 
 
 class TestSQLiteStore(StoreSuite):
@@ -377,6 +380,65 @@ def test_a_fork_in_the_middle_of_a_commit_blocks_no_other(store: SQLiteStore) ->
         if not child:
             os._exit(0 if store._pool.turn.acquire(timeout=5) else 1)
         assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def in_child(work: Callable[[], bool]) -> bool:
+    """What `work` answers in a forked process."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            code = 0 if work() else 1
+        finally:
+            os._exit(code)
+    return not os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_fork_waits_for_the_transactions_of_other_threads(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child carries no lock of a transaction that it knows nothing about."""
+    monkeypatch.setattr(fork_gate, "FORK_WAIT_S", LIMIT_S)
+    began, forking = threading.Event(), threading.Event()
+    waits = fork_gate.GATE.before_fork
+
+    def in_transaction() -> None:
+        with store._pool.writing():
+            began.set()
+            assert forking.wait(LIMIT_S)
+
+    def before_fork() -> None:
+        forking.set()
+        waits()
+
+    monkeypatch.setattr(fork_gate.GATE, "before_fork", before_fork)
+    other = threading.Thread(target=in_transaction)
+    other.start()
+    try:
+        assert began.wait(LIMIT_S)
+        assert in_child(lambda: bool(put(store, b.attempt())))
+    finally:
+        forking.set()
+        other.join(LIMIT_S)
+    assert [("ok",)] == answer(path, "PRAGMA integrity_check")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_child_of_a_fork_in_a_transaction_refuses_the_file(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be used safely is refused in words; the parent goes on."""
+
+    def is_refused() -> bool:
+        with pytest.raises(StoreUnavailable, match="forked in the middle of a transaction"):
+            store.load("receipt:order-1")
+        return True
+
+    monkeypatch.setattr(fork_gate, "FORK_WAIT_S", 0)
+    with store._pool.writing():
+        assert in_child(is_refused)
+    put(store, b.attempt())
 
 
 # --- what can go wrong ---------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from weakref import WeakSet
 
 from xpay_flow.errors import StoreUnavailable
 
+from .fork_gate import GATE
+
 # A writer may wait once for its turn in this process and once for other processes. Both together
 # must end before a webhook's time is up (1.5 s).
 WAIT_S: Final = 0.7
@@ -87,28 +89,32 @@ class Pool:
     def _transaction(
         self, begin: str | None, keep: bool = True
     ) -> Generator[sqlite3.Connection, None, None]:
-        connection = self._taken()
-        step = "work"
+        GATE.enter()
         try:
-            if begin is not None:
-                connection.execute(begin)
-            yield connection
-            if begin is not None:
-                step = "COMMIT"
-                connection.execute(step)
-                self._check()
-        except BaseException as error:
-            connection.close()  # rolls back what was not committed
-            if isinstance(error, sqlite3.Error):
-                raise StoreUnavailable(_words(step, error)) from error
-            raise
-        if not keep or self._closed or len(self._idle) >= IDLE_MAX:
-            connection.close()
-        else:
-            self._idle.append(connection)
-            if self._closed:
-                # The pool was closed meanwhile, and had not seen this connection.
-                self.release()
+            connection = self._taken()
+            step = "work"
+            try:
+                if begin is not None:
+                    connection.execute(begin)
+                yield connection
+                if begin is not None:
+                    step = "COMMIT"
+                    connection.execute(step)
+                    self._check()
+            except BaseException as error:
+                connection.close()  # rolls back what was not committed
+                if isinstance(error, sqlite3.Error):
+                    raise StoreUnavailable(_words(step, error)) from error
+                raise
+            if not keep or self._closed or len(self._idle) >= IDLE_MAX:
+                connection.close()
+            else:
+                self._idle.append(connection)
+                if self._closed:
+                    # The pool was closed meanwhile, and had not seen this connection.
+                    self.release()
+        finally:
+            GATE.leave()
 
     def _taken(self) -> sqlite3.Connection:
         if self._closed:
@@ -142,12 +148,13 @@ def _words(step: str, error: sqlite3.Error) -> str:
 
 
 # A connection must not be carried into a forked process, where its locks are not known. So idle
-# ones are closed before the fork; a fork in the middle of another thread's transaction is the
-# caller's mistake. A lock that such a thread held would never be released in the child.
+# ones are closed before the fork, once no transaction runs. A writer that waited for its turn may
+# have held it at the fork, and would never give it back in the child.
 _pools: WeakSet[Pool] = WeakSet()
 
 
 def _before_fork() -> None:
+    GATE.before_fork()
     for pool in list(_pools):
         pool.release()
 
