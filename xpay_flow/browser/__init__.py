@@ -1,6 +1,6 @@
 """What does the customer's browser get? A page that reloads itself, its style, and a small script.
 
-The page says how much is to be paid, for which order, how it stands and what to do next.
+The page shows how much is to be paid, for which order, how it stands and what to do next.
 With the script it waits for the result; without it, it reloads itself a few times. A failure is
 shown only after some seconds: the customer may have paid right after it.
 """

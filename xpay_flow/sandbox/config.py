@@ -82,7 +82,7 @@ class SandboxConfig:
     decline_redirects: bool = False
     checkout_opened_once: bool = True
     customer_cancel_changes_status: bool = False
-    # It did in older generations, and the page on disputes says so still: see PROFILES.
+    # It did in older generations, and the page on disputes states so still: see PROFILES.
     dispute_changes_status: bool = False
     # No event is known for a cancellation; some shops listen for `intent.cancelled`.
     cancel_event_type: str | None = None

@@ -68,7 +68,7 @@ def flow_behind(app: Mounted, webhook: str) -> AnyFlow:
         return WebResponse(status=204, headers=())
 
     path = f"{webhook.removesuffix('/').removesuffix('/webhook')}/payment-status"
-    url = httpx.URL(BASE_URL).join(f"{path}?{RETURN_PARAMETER}=in_nobody")
+    url = httpx.URL(BASE_URL).join(f"{path}?{RETURN_PARAMETER}=in_unknown")
     with (
         patch.multiple(Flow, start=start, query=query),
         patch.multiple(AsyncFlow, start=astart, query=aquery),

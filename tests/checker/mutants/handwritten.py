@@ -243,7 +243,7 @@ def works_off_unclaimed(ports: PlainPorts) -> None:
 
 
 def asks_and_fulfils(ports: PlainPorts) -> None:
-    """The job that asks xPay fulfils what is paid under a key of its own."""
+    """The job that queries xPay fulfils what is paid under a key of its own."""
     for key in ports.store.due("reconcile", ports.clock.now_ms(), 10):
         record = ports.store.history(key)[0]
         if record.intent is None or record.intent.x_intent_id is None:
@@ -258,7 +258,7 @@ def asks_and_fulfils(ports: PlainPorts) -> None:
 
 
 def creates_each_time(request: CheckoutRequest, ports: PlainPorts) -> Created:
-    """Each press of the button asks xPay for an intent, under a fresh key."""
+    """Each press of the button requests an intent of xPay, under a fresh key."""
     name = ports.ids.new("pi")
     created: Created = ports.xpay.create_intent(request.to_request(name, "xpay_flow_intent"), name)
     return created

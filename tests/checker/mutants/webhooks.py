@@ -207,7 +207,7 @@ def of_another_environment(request: WebRequest, context: FlowContext) -> AnyFlow
 
 
 def knows_one_secret(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """Only one secret is accepted, so nothing is heard once xPay signs with the next."""
+    """Only one secret is accepted, so no event is accepted once xPay signs with the next."""
     secrets = context.settings.webhook_secrets[:1]
     settings = attrs.evolve(context.settings, webhook_secrets=secrets)
     return (yield from answering(request, attrs.evolve(context, settings=settings)))
@@ -283,7 +283,7 @@ def _seen_key(request: WebRequest) -> str:
 
 
 def takes_time_to_go_on(request: WebRequest, context: FlowContext) -> AnyFlow:
-    """For how long nothing was heard is logged in powers of two, as if no clock went back."""
+    """The time without an event is logged in powers of two, as if no clock went back."""
     if _is_news(request):
         record = yield from _order()
         silent_ms = (yield from now()) - record.events[-1].at_ms

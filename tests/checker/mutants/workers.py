@@ -89,7 +89,7 @@ def _settled(record: Record, entry: OutboxEntry) -> AnyFlow:
 
 
 def claims_without_a_lease(context: FlowContext) -> AnyFlow:
-    """A claim is written down and the job stays due for everybody else."""
+    """A claim is written down and the job stays due for all others."""
     for record in (yield from _due_records()):
         for entry in _owed(record, (yield from now())):
             claimed = _with(record, entry, tries=entry.tries + 1)
