@@ -11,26 +11,32 @@ from urllib.parse import unquote
 from xpay_flow.adapter_kit import (
     Blocking,
     Body,
+    Price,
     blocking,
     checked_prefix,
     length_required,
     parse_query,
+    priced,
+    unpriced,
 )
 from xpay_flow.endpoints import RequestHandler, WebRequest, WebResponse
 
 
-def routes(flow: RequestHandler, *, prefix: str = "") -> type["XPayHandler"]:
+def routes(
+    flow: RequestHandler, *, prefix: str = "", price: Price | None = None
+) -> type["XPayHandler"]:
     """A handler for `ThreadingHTTPServer` that answers the library's routes below `prefix`."""
 
     class Handler(XPayHandler):
-        served, prefix_ = blocking(flow), checked_prefix(prefix)
+        served, prefix_ = blocking(priced(flow, price)), checked_prefix(prefix)
 
     return Handler
 
 
 def flow_from(handler: "XPayHandler") -> RequestHandler:
     """The flow that `routes` was given."""
-    return handler.served.flow
+    flow: RequestHandler = unpriced(handler.served.flow)
+    return flow
 
 
 class XPayHandler(BaseHTTPRequestHandler):
@@ -45,7 +51,7 @@ class XPayHandler(BaseHTTPRequestHandler):
         )
         self._respond(response)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
 
     def _read(self, body: Body) -> bool:
         """Read as much as is wanted; False if the body's end is unknown."""

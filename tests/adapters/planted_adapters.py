@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import html
 import json
 from collections.abc import Iterable
 from http import HTTPStatus
-from threading import Barrier, Lock
-from typing import Any
+from io import BytesIO
+from threading import Barrier, Lock, Semaphore
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
 import attrs
 
-from xpay_flow.adapter_kit import ASGIAnswers, Body, parse_query, too_slow
+from xpay_flow import Flow, Money
+from xpay_flow.adapter_kit import ASGIAnswers, Body, Price, parse_query, too_slow
 from xpay_flow.endpoints import Header, RequestHandler, WebRequest, WebResponse, json_response
 
 
@@ -23,6 +26,9 @@ class Good:
     def __init__(self, flow: RequestHandler, prefix: str) -> None:
         self.flow = flow
         self.prefix = prefix
+
+    def price(self, price: Price) -> Price:
+        return price
 
     def __call__(self, environ: Any, start: Any) -> Iterable[bytes]:
         request = WebRequest(
@@ -45,12 +51,12 @@ class Good:
 
     def headers(self, environ: Any) -> Iterable[Header]:
         for key, value in environ.items():
-            if key.startswith("HTTP_"):
+            if key.startswith("HTTP_") or key == "CONTENT_TYPE":
                 yield key.removeprefix("HTTP_").replace("_", "-"), value
 
     def body(self, environ: Any) -> bytes:
         body = Body(self.flow)
-        length = int(environ.get("CONTENT_LENGTH", "0"))
+        length = int(environ.get("CONTENT_LENGTH", body.wanted))
         body.add(environ["wsgi.input"].read(min(length, body.wanted)))
         return bytes(body)
 
@@ -66,6 +72,145 @@ class WantsNoSlash(Good):
 
     def path(self, path: str) -> str:
         return "/" if path.endswith("/") else super().path(path)
+
+
+class AddsASlash(Good):
+    """The framework has every address end with a slash, and redirects to it."""
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        if request.path.endswith("/"):
+            return super().answer(request)
+        location = (("Location", f"{self.prefix}{request.path}/"),)
+        return WebResponse(status=308, headers=(*location, ("Content-Length", "0")))
+
+
+class TakesNoPieces(Good):
+    """A read gives what has arrived, and the adapter reads once."""
+
+    def body(self, environ: Any) -> bytes:
+        body = Body(self.flow)
+        body.add(next(environ["wsgi.input"]._chunks, b""))
+        return bytes(body)
+
+
+class TakesChunksForNothing(Good):
+    """Without a length there is no body."""
+
+    def body(self, environ: Any) -> bytes:
+        return super().body({"CONTENT_LENGTH": "0"} | environ)
+
+
+class ParsesForms(Good):
+    """The framework has taken a form apart before the adapter is called."""
+
+    def body(self, environ: Any) -> bytes:
+        is_form = "form" in environ.get("CONTENT_TYPE", "")
+        return b"" if is_form else super().body(environ)
+
+
+class Unpacks(Good):
+    """A middleware unpacks what is compressed, as if it had never been."""
+
+    def body(self, environ: Any) -> bytes:
+        body = super().body(environ)
+        return gzip.decompress(body) if environ.pop("HTTP_CONTENT_ENCODING", "") else body
+
+    def __call__(self, environ: Any, start: Any) -> Iterable[bytes]:
+        unpacked = {"wsgi.input": BytesIO(self.body(environ)), "CONTENT_LENGTH": "9999"}
+        return super().__call__(environ | unpacked, start)
+
+
+class ReadsHeadersAsASCII(Good):
+    """A header that is not ASCII is an error of the server."""
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        if all(value.isascii() for _, value in request.headers):
+            return super().answer(request)
+        return json_response(500, {"error": "UnicodeEncodeError"})
+
+
+class ParsesBeforeItVerifies(Good):
+    """Whoever sends no JSON is told so first."""
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        if request.path == "/webhook":
+            try:
+                json.loads(request.body)
+            except (ValueError, RecursionError):
+                return json_response(400, {"error": "no JSON"})
+        return super().answer(request)
+
+
+class TriesAgain(Good):
+    """What did not succeed is tried once more, in the same request."""
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        response = super().answer(request)
+        return super().answer(request) if response.status == 503 else response
+
+
+class WaitsForSlowStores(Good):
+    """What took too long is accepted all the same."""
+
+    def response(self, response: WebResponse) -> WebResponse:
+        return attrs.evolve(response, status=200) if response.status == 503 else response
+
+
+class RefusesTwins(Good):
+    """A body that is under way already is refused."""
+
+    def __init__(self, flow: RequestHandler, prefix: str) -> None:
+        super().__init__(flow, prefix)
+        self.together, self.under_way = Barrier(8), set[bytes]()
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        is_twin = request.body in self.under_way
+        self.under_way.add(request.body)
+        self.together.wait(10)
+        return json_response(409, {"error": "twin"}) if is_twin else super().answer(request)
+
+
+class RunsHandlers(Good):
+    """What is due after a webhook is done before it is answered."""
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        response = super().answer(request)
+        if request.method == "POST":
+            cast(Flow, self.flow).deliver()
+        return response
+
+
+class TakesQueriesForText(Good):
+    """A query that is no UTF-8 is an error of the server."""
+
+    def __call__(self, environ: Any, start: Any) -> Iterable[bytes]:
+        try:
+            unquote(environ["QUERY_STRING"], errors="strict")
+        except UnicodeDecodeError:
+            start("500 Internal Server Error", [])
+            return []
+        return super().__call__(environ, start)
+
+
+class TrustsTheBrowser(Good):
+    """What the browser says that it costs, it costs."""
+
+    def price(self, price: Price) -> Price:
+        def trusting(order: Any) -> Any:
+            priced = cast(Any, price(order))
+            return priced and attrs.evolve(priced, money=Money(order.get("amount", 1), "USD"))
+
+        return trusting
+
+
+class PricesForms(Good):
+    """A form of another site begins a checkout, too."""
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        if b"order=" in request.body:
+            json_type = ("content-type", "application/json")
+            request = attrs.evolve(request, headers=(json_type,), body=b'{"order": "42"}')
+        return super().answer(request)
 
 
 class WritesTheBodyAgain(Good):
@@ -174,6 +319,23 @@ class ServesOneAtATime(Good):
         with_lock_held = super().answer(request)
         self.lock.release()
         return with_lock_held
+
+
+class HasFewPlaces(Good):
+    """Customers who wait hold the threads of the server, and others are turned away."""
+
+    def __init__(self, flow: RequestHandler, prefix: str) -> None:
+        super().__init__(flow, prefix)
+        self.places = Semaphore(5)
+
+    def answer(self, request: WebRequest) -> WebResponse:
+        if "wait" not in request.query:
+            return super().answer(request)
+        if not self.places.acquire(blocking=False):
+            return json_response(503, {"error": "busy"})
+        response = super().answer(request)
+        self.places.release()
+        return response
 
 
 class NeverWaits(Good):
@@ -300,6 +462,21 @@ class CollectsTheBodyFirst(GoodASGI):
             return next(whole, None) or await receive()
 
         return await super().respond(path, scope, at_once)
+
+
+class RemembersWhatItBegan(GoodASGI):
+    """What was seen once is acknowledged, whatever became of it."""
+
+    def __init__(self, flow: RequestHandler, prefix: str) -> None:
+        super().__init__(flow, prefix)
+        self.seen = set[str]()
+
+    async def respond(self, path: str, scope: Any, receive: Any) -> WebResponse | None:
+        signed = str(scope["headers"])
+        if path == "/webhook" and signed in self.seen:
+            return json_response(200, {"received": True})
+        self.seen.add(signed)
+        return await super().respond(path, scope, receive)
 
 
 class StartsTheClockAtEachByte(GoodASGI):

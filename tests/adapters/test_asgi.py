@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import xpay_flow_asgi as adapter
+from xpay_flow.adapter_kit import Price
 from xpay_flow.endpoints import WebRequest, WebResponse
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.testing.adapter_suite import AdapterSuite, AnyFlow, Client, World, asgi_client
@@ -19,12 +20,12 @@ class TestMountedByTheServer(AdapterSuite):
     def make_client(self, flow: AnyFlow, prefix: str) -> Client:
         return asgi_client(adapter.routes(flow), root_path=prefix)
 
+    def make_priced_client(self, flow: AnyFlow, prefix: str, price: Price) -> Client:
+        return asgi_client(adapter.routes(flow, price=price), root_path=prefix)
 
-class TestAsyncFlow(AdapterSuite):
+
+class TestAsyncFlow(TestMountedByTheServer):
     is_async = True
-
-    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
-        return asgi_client(adapter.routes(flow), root_path=prefix)
 
 
 class TestMountedTheOldWay(AdapterSuite):

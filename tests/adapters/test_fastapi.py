@@ -14,27 +14,26 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import xpay_flow_fastapi as adapter
+from xpay_flow.adapter_kit import Price
 from xpay_flow.errors import ConfigurationError, MissingExtra
 from xpay_flow.flow import AsyncFlow
 from xpay_flow.testing.adapter_suite import AdapterSuite, AnyFlow, Client, World, asgi_client
 
+from .kit import InProcess
 
-def app_with(flow: AnyFlow, prefix: str = "/xpay") -> FastAPI:
+
+def app_with(flow: AnyFlow, prefix: str = "/xpay", price: Price | None = None) -> FastAPI:
     app = FastAPI()
-    app.include_router(adapter.routes(flow), prefix=prefix)
+    app.include_router(adapter.routes(flow, price=price), prefix=prefix)
     return app
 
 
-class TestFlow(AdapterSuite):
-    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
-        return asgi_client(app_with(flow, prefix))
+class TestFlow(InProcess):
+    app_with, client_of = app_with, asgi_client
 
 
-class TestAsyncFlow(AdapterSuite):
+class TestAsyncFlow(TestFlow):
     is_async = True
-
-    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
-        return asgi_client(app_with(flow, prefix))
 
 
 class TestInAMountedApp(AdapterSuite):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from flask import Flask
 
 import xpay_flow_flask as adapter
-from xpay_flow.testing.adapter_suite import AdapterSuite, AnyFlow, Client, wsgi_client
+from xpay_flow.adapter_kit import Price
+from xpay_flow.testing.adapter_suite import AnyFlow, wsgi_client
+
+from .kit import InProcess
 
 
-class TestFlow(AdapterSuite):
-    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
-        return wsgi_client(app_with(flow, prefix))
-
-
-def app_with(flow: AnyFlow, prefix: str = "/xpay") -> Flask:
+def app_with(flow: AnyFlow, prefix: str = "/xpay", price: Price | None = None) -> Flask:
     app = Flask(__name__)
-    app.register_blueprint(adapter.routes(flow), url_prefix=prefix or None)
+    app.register_blueprint(adapter.routes(flow, price=price), url_prefix=prefix or None)
     return app
+
+
+class TestFlow(InProcess):
+    app_with, client_of = app_with, wsgi_client

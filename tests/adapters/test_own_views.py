@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import web_servers
 from aiohttp import web
 from flask import Flask
 from litestar import Litestar, Router, get
@@ -27,8 +28,7 @@ import xpay_flow_starlette
 from xpay_flow.adapter_kit import only_flow
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.testing.adapter_suite import AnyFlow, World, asgi_client, wsgi_client
-
-from .test_aiohttp import Server, server_client
+from xpay_flow.testing.server_client import server_client
 
 Answers = Callable[[AnyFlow], bytes]
 
@@ -153,11 +153,8 @@ def test_a_handler_of_aiohttp_finds_the_flow_which_its_server_starts() -> None:
     app = web.Application()
     app.add_subapp("/xpay", xpay_flow_aiohttp.routes(flow))
     app.router.add_get("/own", own)
-    server = Server(app)
-    try:
-        answer = server_client("127.0.0.1", server.port)("GET", "/own")
-    finally:
-        server.stop()
+    with web_servers.aiohttp(app) as port:
+        answer = server_client("127.0.0.1", port)("GET", "/own")
     assert (str(id(flow)).encode(), 1) == (answer.body, flow.starts)
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from quart import Quart
 
 import xpay_flow_quart as adapter
-from xpay_flow.testing.adapter_suite import AdapterSuite, AnyFlow, Client, asgi_client
+from xpay_flow.adapter_kit import Price
+from xpay_flow.testing.adapter_suite import AnyFlow, asgi_client
+
+from .kit import InProcess
 
 
-class TestFlow(AdapterSuite):
-    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
-        return asgi_client(app_with(flow, prefix))
-
-
-class TestAsyncFlow(AdapterSuite):
-    is_async = True
-
-    def make_client(self, flow: AnyFlow, prefix: str) -> Client:
-        return asgi_client(app_with(flow, prefix))
-
-
-def app_with(flow: AnyFlow, prefix: str = "/xpay") -> Quart:
+def app_with(flow: AnyFlow, prefix: str = "/xpay", price: Price | None = None) -> Quart:
     app = Quart(__name__)
-    app.register_blueprint(adapter.routes(flow), url_prefix=prefix or None)
+    app.register_blueprint(adapter.routes(flow, price=price), url_prefix=prefix or None)
     return app
+
+
+class TestFlow(InProcess):
+    app_with, client_of = app_with, asgi_client
+
+
+class TestAsyncFlow(TestFlow):
+    is_async = True

@@ -11,6 +11,7 @@ import pytest
 
 import xpay_flow_wsgi as adapter
 from xpay_flow import sample_records as b
+from xpay_flow.adapter_kit import Price
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.testing.adapter_suite import (
     CHUNKS_READ_MAX,
@@ -33,6 +34,10 @@ class TestMountedByTheServer(AdapterSuite):
 class TestAroundAnApp(AdapterSuite):
     def make_client(self, flow: AnyFlow, prefix: str) -> Client:
         return wsgi_client(adapter.routes(flow, prefix=prefix, otherwise=nothing_here))
+
+    def make_priced_client(self, flow: AnyFlow, prefix: str, price: Price) -> Client:
+        app = adapter.routes(flow, prefix=prefix, otherwise=nothing_here, price=price)
+        return wsgi_client(app)
 
 
 def nothing_here(environ: Any, start: StartResponse) -> list[bytes]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import Context
 from http.client import HTTPConnection
 from typing import Any
@@ -13,9 +11,8 @@ from urllib.parse import urlencode
 import attrs
 import django_kit as kit
 import pytest
-import uvicorn
+import web_servers
 from django.core.handlers.asgi import ASGIHandler
-from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client as DjangoClient
@@ -28,8 +25,6 @@ from xpay_flow import sample_records as b
 from xpay_flow.endpoints import Header
 from xpay_flow.errors import ConfigurationError, OutcomeUnknown
 from xpay_flow.testing.adapter_suite import (
-    CHUNK,
-    CHUNKS_SENT,
     ODD_SPELLING,
     SETTINGS,
     AdapterSuite,
@@ -38,7 +33,6 @@ from xpay_flow.testing.adapter_suite import (
     AsyncNoXPay,
     Client,
     NoXPay,
-    Stream,
     World,
     asgi_client,
     signature,
@@ -56,6 +50,10 @@ class TestWSGI(AdapterSuite):
 
 
 class TestASGI(AdapterSuite):
+    """Under ASGI, Django itself takes a whole body to disk: see `TestASGIAroundDjango`."""
+
+    gets_whole_bodies = True
+
     def make_client(self, flow: AnyFlow, prefix: str) -> Client:
         name = kit.urlconf(kit.mounted(routes(flow), prefix))
         client = asgi_client(kit.with_urlconf(ASGIHandler, name))
@@ -69,25 +67,6 @@ class TestASGI(AdapterSuite):
             # Django ends views that are awaited, and those alone.
             send.hang_up = client.hang_up  # type: ignore[attr-defined]
         return send
-
-    def test_no_more_of_a_body_is_read_than_the_limit(self) -> None:
-        """Under ASGI, Django itself takes a whole body to disk; all of it is refused afterwards."""
-        world, sent = self.open(), Stream()
-        length = ("Content-Length", str(CHUNKS_SENT * len(CHUNK)))
-        assert 413 == world.send("POST", "/webhook", (length,), sent).status
-        assert CHUNKS_SENT == sent.taken
-
-    def test_a_body_that_does_not_arrive_is_408(self) -> None:
-        """Django waits for a body before any view is called: see `TestASGIAroundDjango`."""
-
-    def test_a_lying_content_length_is_not_believed(self) -> None:
-        """A length is a claim: whatever it is, the answer is a refusal and nothing is written."""
-        world = self.open()
-        before = world.store.commits
-        for claimed in ("99999999999", "10"):
-            answer = world.send("POST", "/webhook", (("Content-Length", claimed),), Stream())
-            assert 400 <= answer.status < 500
-        assert before == world.store.commits
 
 
 class TestAwaitedASGI(TestASGI):
@@ -249,42 +228,10 @@ def test_the_shops_own_view_needs_no_transaction_around_it(alias: str) -> None:
 # --- real servers --------------------------------------------------------------------------------
 
 
-class Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base's word
-        pass
-
-
-@contextmanager
-def wsgi_server(urlconf: str) -> Iterator[int]:
-    server = ThreadedWSGIServer(("127.0.0.1", 0), Quiet)
-    server.set_app(kit.wsgi_app(urlconf))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join(READY_S)
-        server.server_close()
-
-
-@contextmanager
-def asgi_server(urlconf: str) -> Iterator[int]:
-    app = kit.with_urlconf(ASGIHandler, urlconf)
-    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    started = threading.Event()
-    for _ in range(int(READY_S * 100)):
-        if server.started or not thread.is_alive():
-            break
-        started.wait(0.01)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(READY_S)
+def served(face: str, urlconf: str) -> AbstractContextManager[int]:
+    if face == "wsgi":
+        return web_servers.werkzeug(kit.wsgi_app(urlconf))
+    return web_servers.uvicorn(kit.with_urlconf(ASGIHandler, urlconf), lifespan="off")
 
 
 def requested(port: int, method: str, where: str, headers: Any = (), body: bytes = b"") -> Any:
@@ -306,10 +253,9 @@ def test_a_purchase_over_a_real_server(alias: str, face: str) -> None:
         flow = AsyncFlow(
             AsyncDjangoStore(alias), SETTINGS, transport=AsyncNoXPay(), background=False
         )
-    serve = wsgi_server if face == "wsgi" else asgi_server
     query = urlencode({"xpay_intent_id": "in_1"})
     forged: Header = (signature(b"")[0], signature(b"other")[1])
-    with serve(kit.urlconf(kit.mounted(routes(flow)))) as port:
+    with served(face, kit.urlconf(kit.mounted(routes(flow)))) as port:
         assert 401 == requested(port, "POST", "/xpay/webhook", [forged], ODD_SPELLING)[0]
         assert b"PENDING" in requested(port, "GET", f"/xpay/payment-status?{query}")[1]
         sent = requested(port, "POST", "/xpay/webhook", [signature(ODD_SPELLING)], ODD_SPELLING)

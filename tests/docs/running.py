@@ -22,14 +22,13 @@ import shlex
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import attrs
-import uvicorn
+import web_servers
 
 from xpay_flow import Flow, Settings
 from xpay_flow.sandbox import Sandbox, SandboxConfig
@@ -39,7 +38,6 @@ from . import showing
 from .pages import ROOT, Block, Page
 
 SANDBOX_PORT, SHOP_PORT = 4010, 8000
-READY_S = 10.0
 # The commands that a page may run, as this interpreter runs them.
 PROGRAMS = {"xpay-flow": ("-m", "xpay_flow.cli"), "python": ()}
 
@@ -189,20 +187,8 @@ def local_xpay(ports: Ports) -> Generator[Sandbox, None, None]:
 @contextlib.contextmanager
 def served(app: Any, port: int) -> Generator[None, None, None]:
     """An ASGI app on a loopback port, in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    started = threading.Event()
-    for _ in range(int(READY_S * 100)):
-        if server.started or not thread.is_alive():
-            break
-        started.wait(0.01)
-    assert server.started, f"nothing listens on port {port}"
-    try:
+    with web_servers.uvicorn(app, on=web_servers.listening(port)):
         yield
-    finally:
-        server.should_exit = True
-        thread.join(READY_S)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ ALLOWED: Final = {
     "xpay_flow/checker/looped.py: main.result()": "the task is done",
     "xpay_flow/checker/processes.py: pipe.recv()": "the search's bound, or the process's end",
     "xpay_flow/cli/demo.py: stop.wait()": "Ctrl+C",
+    "xpay_flow/testing/adapter_clients.py: is_answered.wait()": "the limit of the whole request",
     "xpay_flow/testing/mounted.py: self._events.get()": "a task that the end of its loop cancels",
     "xpay_flow/testing/mounted.py: self._answers.get()": "the limit of the whole start or stop",
     "xpay_flow/testing/mounted.py: answer.result()": "the task is done",

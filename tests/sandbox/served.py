@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-import uvicorn
+from web_servers import listening, uvicorn
 
 from xpay_flow.sandbox import FaultPlan, Sandbox, SandboxConfig
 from xpay_flow.sandbox.web import create_app
@@ -28,21 +26,11 @@ def served_by(
     kind: Callable[..., S], *, faults: FaultPlan | None = None, **settings: Any
 ) -> Iterator[S]:
     """The same with a sandbox of a kind of your own."""
-    # Listening before the server starts: a client that is early waits in the queue.
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
+    sock = listening()
+    port = sock.getsockname()[1]
     config = SandboxConfig(
         checkout_base_url=f"http://127.0.0.1:{port}", rate_limit=None, **settings
     )
     sandbox = kind(config, faults=faults)
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(sandbox), log_config=None, timeout_graceful_shutdown=2)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
+    with uvicorn(create_app(sandbox), on=sock):
         yield sandbox
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        listening.close()

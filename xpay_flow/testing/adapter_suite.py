@@ -5,94 +5,73 @@
             app = my_framework_app(xpay_flow_mine.routes(flow), mounted_at=prefix)
             return wsgi_client(app)   # or asgi_client(app)
 
+        def make_priced_client(self, flow: AnyFlow, prefix: str, price: Price) -> Client:
+            app = my_framework_app(xpay_flow_mine.routes(flow, price=price), mounted_at=prefix)
+            return wsgi_client(app)
+
 Set `is_async` for one that is given an `AsyncFlow`. Time is given by a clock that only moves during
 waits, and nothing opens a socket; `server_client.server_client` tries the adapter behind a server.
+A failed assertion shows the request: method, path, headers, and how often it was sent.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hmac
-import json
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+import gzip
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from io import RawIOBase
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
-from urllib.parse import unquote_to_bytes, urlencode
-from weakref import finalize
-from wsgiref.types import WSGIApplication
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 
-import attrs
-import httpx
 import pytest
 
 from xpay_flow import messages as m
 from xpay_flow import sample_records as b
-from xpay_flow.endpoints import Header, Pages, RequestHandler
-from xpay_flow.errors import StoreUnavailable
-from xpay_flow.events import EventIdentity
-from xpay_flow.flow import AsyncFlow, Flow
-from xpay_flow.ports import HttpRequest, HttpResponse
-from xpay_flow.records import Change, Record
-from xpay_flow.settings import Settings
-from xpay_flow.stores.memory import MemoryStore
+from xpay_flow.adapter_kit import CHECKOUT, Price
+from xpay_flow.checkout_request import CheckoutRequest
+from xpay_flow.endpoints import Header
+from xpay_flow.sandbox import Sandbox
 
+from .adapter_clients import GIVEN_UP_S as GIVEN_UP_S
+from .adapter_clients import Answer as Answer
+from .adapter_clients import Client as Client
+from .adapter_clients import asgi_client as asgi_client
+from .adapter_clients import byte_by_byte, half_sent
+from .adapter_clients import until as until
+from .adapter_clients import wsgi_client as wsgi_client
+from .adapter_world import BODY_BYTES_MAX as BODY_BYTES_MAX
+from .adapter_world import CHUNK as CHUNK
+from .adapter_world import CHUNKS_READ_MAX as CHUNKS_READ_MAX
+from .adapter_world import CHUNKS_SENT as CHUNKS_SENT
+from .adapter_world import JSON_TYPE, Gate
+from .adapter_world import ODD_SPELLING as ODD_SPELLING
+from .adapter_world import SETTINGS as SETTINGS
+from .adapter_world import AnyFlow as AnyFlow
+from .adapter_world import AsyncNoXPay as AsyncNoXPay
+from .adapter_world import CountingStore as CountingStore
+from .adapter_world import NoXPay as NoXPay
+from .adapter_world import Stream as Stream
+from .adapter_world import WaitingClock as WaitingClock
+from .adapter_world import World as World
+from .adapter_world import event as event
+from .adapter_world import signature as signature
+from .adapter_world import sync_only as sync_only
 from .limits import TOGETHER_S, within_s
 
-T = TypeVar("T")
-
-AnyFlow: TypeAlias = Flow | AsyncFlow
-
-BODY_BYTES_MAX: Final = 4096
-SETTINGS: Final = Settings.sandbox(body_bytes_max=BODY_BYTES_MAX)
-# Longer than any query of the suite waits.
-ANSWERED_S: Final = 60.0
-# What an adapter must have given up by then, which takes it much less.
-GIVEN_UP_S: Final = 5.0
-CHUNK: Final = b"x" * 1024
-# Servers read ahead; an adapter that collects what it should refuse reads all of these.
-CHUNKS_SENT: Final = 200
-CHUNKS_READ_MAX: Final = BODY_BYTES_MAX // len(CHUNK) + 3
 HOSTILE: Final = "\"><script>alert('1')</script>&<b"
-# Spaces, an escape and an order that no serialiser would write again.
-ODD_SPELLING: Final = (
-    b'{ "eventType":"intent.success",\n "eventId" : "whe_1" ,"eventTime":1760000000000,'
-    b'"intentId":"in_1","status":"SUCCESS","amount":1999,"currency":"USD",'
-    b'"metadata":{"note":"Zo\\u00eb \xe2\x82\xb9 \\/"}  }'
+# Nested, long and false: what a parser chokes on, each below the limit.
+BOMBS: Final = (
+    b"[" * 4000,
+    b'{"a":' * 600,
+    b"9" * 4000,
+    b"1e999999999",
+    b"[" + b"0," * 1900 + b"0]",
+    b'{"eventId":"\\ud800"}',
+    b"\xff\xfe{}",
+    b"\x00",
+    b"",
 )
-
-
-@attrs.frozen
-class Answer:
-    """What a client got back; names of headers in lower case."""
-
-    status: int
-    headers: tuple[Header, ...]
-    body: bytes = attrs.field(repr=lambda body: repr(body[:200]))
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key == name), None)
-
-
-class Client(Protocol):
-    """Sends one request through the adapter. May be called from several threads.
-
-    `path` has the prefix and the query; `body` may be a stream, of which no more than needed
-    should be read.
-    """
-
-    def __call__(
-        self,
-        method: str,
-        path: str,
-        headers: Sequence[Header] = (),
-        body: bytes | Iterable[bytes] = b"",
-    ) -> Answer: ...
 
 
 class AdapterSuite:
@@ -102,27 +81,57 @@ class AdapterSuite:
         is_async: the adapter is given an `AsyncFlow`.
         is_served: the client speaks to a server on a socket, as `server_client` does. How much of a
             body the adapter has read is not to be seen there; only that it was not all.
+        gets_whole_bodies: the server or the framework takes a whole body before it calls the
+            adapter, as waitress does. So it is theirs to limit it, and to give it up.
+        random_requests: how many requests are made up.
+        waiting_customers: how many wait beside a webhook. Each has a thread, or a connection.
     """
 
     is_async = False
     is_served = False
+    gets_whole_bodies = False
+    random_requests = 60
+    waiting_customers = 20
 
     def make_client(self, flow: AnyFlow, prefix: str) -> Client:
         """A client of an app with the routes of `flow` mounted at `prefix`, or at the root."""
         raise NotImplementedError
 
-    def open(self, prefix: str = "/xpay", **settings: Any) -> World:
+    def make_priced_client(self, flow: AnyFlow, prefix: str, price: Price) -> Client:
+        """The same with `routes(flow, price=price)`."""
+        pytest.skip("this suite has no make_priced_client, so its checkout is not tried")
+
+    @pytest.fixture(autouse=True)
+    def _worlds_end(self) -> Iterator[None]:
+        yield
+        self.close()
+
+    def close(self) -> None:
+        """End what the worlds of a duty have started."""
+        for world in self.__dict__.pop("worlds", ()):
+            world.close()
+
+    def open(self, prefix: str = "/xpay", *, price: Price | None = None, **settings: Any) -> World:
         """A world with one attempt, `in_1`, that waits for its payment.
 
         Args:
+            price: adds `POST /checkout`, and a local xPay.
             settings: changes to `SETTINGS`. With any, time is the machine's.
         """
-        world = World(prefix, **settings)
+        world = World(prefix, xpay=Sandbox() if price else None, **settings)
         world.flow = world.async_flow() if self.is_async else world.sync_flow()
-        world.client = self.make_client(world.flow, prefix)
+        self.__dict__.setdefault("worlds", []).append(world)
+        if price:
+            world.client = self.make_priced_client(world.flow, prefix, price)
+        else:
+            world.client = self.make_client(world.flow, prefix)
         for step in b.history(b.created()):
             assert world.store.commit(step)
         return world
+
+    def _was_not_read_to_its_end(self, sent: Stream) -> None:
+        if not self.gets_whole_bodies:
+            assert sent.taken_max >= sent.taken, f"{sent.taken} pieces of the body were read"
 
     # --- the webhook ---
 
@@ -132,6 +141,45 @@ class AdapterSuite:
         assert 200 == world.deliver(ODD_SPELLING).status
         assert "SUCCESS" == world.status("in_1").json()["status"]
 
+    def test_a_body_in_pieces_is_put_together(self) -> None:
+        """Cut anywhere, within a character too, and with a length or chunked, it is one body."""
+        world = self.open()
+        signed = (JSON_TYPE, signature(ODD_SPELLING))
+        pieces = [ODD_SPELLING[n : n + 7] for n in range(0, len(ODD_SPELLING), 7)]
+        length = ("Content-Length", str(len(ODD_SPELLING)))
+        assert 200 == world.deliver_with(*signed, length, body=iter(pieces)).status
+        # Some servers of WSGI do not put chunks together. They must not take them for nothing.
+        assert world.deliver_with(*signed, body=iter(pieces)).status in (200, 411)
+        assert ["whe_1"] == world.recorded("in_1")[-1:]
+
+    def test_the_type_of_a_body_changes_nothing(self) -> None:
+        """No parser of the framework's takes the bytes: the signature alone decides."""
+        world = self.open()
+        types = (
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/json; charset=utf-16",
+        )
+        for n, content_type in enumerate(types):
+            body = event("in_1", f"whe_type_{n}")
+            headers = (("Content-Type", content_type), signature(body))
+            assert 200 == world.deliver_with(*headers, body=body).status
+        body = event("in_1", "whe_type_none")
+        assert 200 == world.deliver_with(signature(body), body=body).status
+
+    def test_a_compressed_body_is_not_unpacked(self) -> None:
+        """xPay compresses nothing; whatever a signature covers, the answer is 415."""
+        world = self.open()
+        before = world.store.commits
+        packed, coding = gzip.compress(ODD_SPELLING), ("Content-Encoding", "gzip")
+        for signed in (packed, ODD_SPELLING):
+            answer = world.deliver_with(JSON_TYPE, coding, signature(signed), body=packed)
+            assert 415 == answer.status
+        bomb = gzip.compress(bytes(1000 * BODY_BYTES_MAX))
+        assert 400 <= world.deliver_with(JSON_TYPE, coding, body=bomb).status < 500
+        assert before == world.store.commits
+
     def test_every_signature_header_reaches_the_verifier(self) -> None:
         """Of two signatures neither is chosen: different ones are refused, and equal ones pass."""
         world = self.open()
@@ -140,6 +188,31 @@ class AdapterSuite:
         assert 401 == world.deliver(ODD_SPELLING, bad, good).status
         assert 401 == world.deliver(ODD_SPELLING, good, bad).status
         assert 200 == world.deliver(ODD_SPELLING, good, good).status
+
+    def test_a_strange_signature_header_is_refused(self) -> None:
+        """Joined by commas it is like several; what no signature can be is 401 and no crash."""
+        world = self.open()
+        before = world.store.commits
+        name, good = signature(ODD_SPELLING)
+        for value in (
+            f"{good[:-4]}AAA=,{good}",
+            f"{good},{good[:-4]}AAA=",
+            "é\xff",
+            ",",
+            "=" * 300,
+        ):
+            answer = world.deliver(ODD_SPELLING, (name, value))
+            # A server may have refused it before, as no header at all.
+            assert answer.status in (401, 400)
+        assert before == world.store.commits
+        assert 200 == world.deliver(ODD_SPELLING, (name, f"{good}, {good}")).status
+
+    def test_a_body_is_not_parsed_before_it_is_verified(self) -> None:
+        """Without a signature it is 401, JSON or not; with one it is no crash, either."""
+        world = self.open()
+        for bomb in BOMBS:
+            assert 401 == world.deliver(bomb, signature(b"another body")).status
+            assert 500 > world.deliver(bomb).status
 
     def test_a_forged_webhook_is_refused_and_leaves_no_trace(self) -> None:
         """Without a signature, or with one of other bytes, nothing is written."""
@@ -152,10 +225,20 @@ class AdapterSuite:
     def test_an_unavailable_store_is_503_so_that_xpay_tries_again(self) -> None:
         """Nothing is acknowledged that is not stored, and the status query agrees."""
         world = self.open()
-        world.store.down = True
+        world.store.down, world.store.loads = True, 0
         answer = world.deliver(ODD_SPELLING)
         assert (503, True) == (answer.status, (answer.header("retry-after") or "").isdigit())
+        assert 1 == world.store.loads, "an adapter does not try again; xPay does"
         assert 503 == world.status("in_1").status
+
+    def test_a_slow_store_is_503_before_xpay_gives_up(self) -> None:
+        """At the deadline the answer is 503, whatever becomes of the work; xPay sends it again."""
+        world = self.open(webhook_deadline_s=0.05)
+        world.store.slow_s = 0.1
+        (answer,) = within_s(
+            GIVEN_UP_S, lambda: world.deliver(ODD_SPELLING), what="the answer of a slow store"
+        )
+        assert (503, True) == (answer.status, (answer.header("retry-after") or "").isdigit())
 
     def test_an_oversized_body_is_413(self) -> None:
         """One byte over the limit is too large; at the limit it is the signature that decides."""
@@ -170,7 +253,7 @@ class AdapterSuite:
         sent = Stream(self.is_served)
         length = ("Content-Length", str(sent.length))
         assert 413 == world.send("POST", "/webhook", (length,), sent).status
-        assert sent.taken_max >= sent.taken
+        self._was_not_read_to_its_end(sent)
 
     def test_a_lying_content_length_is_not_believed(self) -> None:
         """A length is a claim: neither a huge nor a small one makes the adapter read what it should
@@ -181,7 +264,7 @@ class AdapterSuite:
             sent = Stream(self.is_served)
             answer = world.send("POST", "/webhook", (("Content-Length", claimed),), sent)
             assert 400 <= answer.status < 500
-            assert sent.taken_max >= sent.taken
+            self._was_not_read_to_its_end(sent)
         assert before == world.store.commits
 
     def test_webhooks_that_come_together_are_kept_apart(self) -> None:
@@ -191,8 +274,50 @@ class AdapterSuite:
         answers = within_s(TOGETHER_S, *(partial(world.deliver, body) for body in bodies))
         assert [200] * len(bodies) == [answer.status for answer in answers]
         for n in range(len(bodies)):
-            (record,) = world.store.history(f"x:in_other_{n}")
-            assert [f"whe_{n}"] == [recorded.event.event_id for recorded in record.events]
+            assert [f"whe_{n}"] == world.recorded(f"in_other_{n}")
+
+    def test_the_same_webhook_many_times_at_once_is_recorded_once(self) -> None:
+        """xPay sends again before we have answered: each is answered 200, and it counts once."""
+        world = self.open()
+        sent = [partial(world.deliver, ODD_SPELLING)] * 8
+        assert [200] * 8 == [answer.status for answer in within_s(TOGETHER_S, *sent)]
+        assert 1 == world.recorded("in_1").count("whe_1")
+
+    def test_no_handler_is_called_inside_a_request(self) -> None:
+        """The answer waits for the commit alone: what the shop does next takes its own time."""
+        world = self.open()
+        assert 200 == world.deliver(ODD_SPELLING).status
+        assert "SUCCESS" == world.status("in_1").json()["status"]
+        assert [] == world.handled
+
+    @pytest.mark.parametrize("commit_fails", [False, True])
+    def test_a_webhook_that_is_hung_up_on_is_recorded_whole_or_not_at_all(
+        self, commit_fails: bool
+    ) -> None:
+        """Whatever became of the first, xPay's next is answered 200, and it counts once."""
+        world = self.open()
+        client = _that_hangs_up(world)
+        gate = world.store.gate = Gate(fails=commit_fails)
+        headers = (JSON_TYPE, signature(ODD_SPELLING))
+        try:
+            client.hang_up(
+                f"{world.prefix}/webhook", gate.is_reached, "POST", headers, ODD_SPELLING
+            )
+        finally:
+            gate.open()
+        assert 200 == world.deliver(ODD_SPELLING).status
+        assert "SUCCESS" == world.status("in_1").json()["status"]
+        assert 1 == world.recorded("in_1").count("whe_1")
+
+    # --- any request ---
+
+    def test_no_request_is_answered_with_an_error_of_the_server(self) -> None:
+        """Requests made up of odd paths, queries, headers and bodies: none is a crash."""
+        world = self.open()
+        made_up = random.Random(20)
+        for _ in range(self.random_requests):
+            method, path, headers, body = _random_request(made_up)
+            assert 500 > world.send(method, path, headers, body).status
 
     # --- the status query ---
 
@@ -265,12 +390,31 @@ class AdapterSuite:
     def test_a_client_that_hangs_up_waits_no_more(self) -> None:
         """Where the server reports a hang-up, it ends the wait; elsewhere the cap limits it."""
         world = self.open(status_waiting_max=1)
-        client: Any = world.client
-        if not hasattr(client, "hang_up"):
-            pytest.skip("this client cannot hang up: see the cap")
+        client = _that_hangs_up(world)
         path = f"{world.prefix}/payment-status?xpay_intent_id=in_1&wait=20"
         client.hang_up(path, lambda: world.waiting == 1)
         until(lambda: world.waiting == 0, "the wait has ended with the connection")
+
+    def test_webhooks_are_answered_beside_waiting_customers(self) -> None:
+        """However many customers wait, xPay does not; and each event ends the wait for it."""
+        count = self.waiting_customers
+        world = self.open(status_waiting_max=count, status_waiting_threads_max=count)
+        orders = [f"in_waiting_{n}" for n in range(count)]
+        for x_intent_id in orders:
+            for step in b.history(b.created(x_intent_id), receipt_id=f"order-{x_intent_id}"):
+                assert world.store.commit(step)
+
+        def pay_all() -> list[Answer]:
+            try:
+                until(lambda: world.waiting == count, f"{count} customers wait")
+            finally:  # those who wait are let go, whatever it was
+                answers = [world.deliver(event(each, f"whe_{each}")) for each in orders]
+            return answers
+
+        customers = [partial(_listed, world.status, each, wait="20") for each in orders]
+        paid, *waited = within_s(TOGETHER_S, pay_all, *customers, what="a customer or xPay")
+        assert {200} == {answer.status for answer in paid}
+        assert {"SUCCESS"} == {answer.json()["status"] for (answer,) in waited}
 
     def test_a_query_that_may_not_wait_is_answered_at_once(self) -> None:
         """Over the cap the answer is the status as it stands, and when to ask again."""
@@ -286,10 +430,10 @@ class AdapterSuite:
 
     def test_a_body_that_does_not_arrive_is_408(self) -> None:
         """Half a body, or a byte now and then, is refused when the body's time is up."""
-        world = self.open(body_timeout_s=0.3)
-        client: Any = world.client
-        if not hasattr(client, "hang_up"):
-            pytest.skip("this client sends whole bodies only")
+        if self.gets_whole_bodies:
+            pytest.skip("a body that does not arrive never gets as far as the adapter")
+        world = self.open(body_timeout_s=0.2)
+        _that_hangs_up(world)
         length = ("Content-Length", "1000")
         for slowly in (half_sent, byte_by_byte):
             send = partial(world.send, "POST", "/webhook", (length,), slowly())
@@ -297,6 +441,37 @@ class AdapterSuite:
             assert (408, "too-slow") == (answer.status, answer.json()["error"])
             assert "close" == answer.header("connection")
         assert 200 == world.deliver(ODD_SPELLING).status
+
+    # --- a checkout ---
+
+    def test_a_browser_names_an_order_and_not_its_price(self) -> None:
+        """`price` gets what the browser sent, and what it returns is charged, whatever was sent."""
+        world = self.open(price=_price)
+        assert world.xpay is not None
+        named = b'{"order": "42", "money": "0.01 USD", "amount": 1, "price": 1, "currency": "EUR"}'
+        answer = world.send("POST", CHECKOUT, (JSON_TYPE,), named)
+        assert 200 == answer.status
+        (intent,) = world.xpay.intents()
+        charged = intent.order
+        assert (b.PRICE.amount_minor, b.PRICE.currency) == (charged.amount_minor, charged.currency)
+        assert {
+            "fwdUrl": world.xpay.fwd_url(intent.x_intent_id),
+            "xIntentId": intent.x_intent_id,
+        } == answer.json()
+
+    def test_a_checkout_that_names_no_order_is_refused(self) -> None:
+        """An unknown order, or no JSON, is refused, and nothing is sent to xPay."""
+        world = self.open(price=_price)
+        assert world.xpay is not None
+        form = ("Content-Type", "application/x-www-form-urlencoded")
+        too_large = b'{"order": "%s"}' % (b"4" * BODY_BYTES_MAX)
+        assert 404 == world.send("POST", CHECKOUT, (JSON_TYPE,), b'{"order": "43"}').status
+        assert 400 == world.send("POST", CHECKOUT, (JSON_TYPE,), b'["42"]').status
+        assert 415 == world.send("POST", CHECKOUT, (form,), b"order=42").status
+        assert 413 == world.send("POST", CHECKOUT, (JSON_TYPE,), too_large).status
+        answer = world.send("GET", CHECKOUT)
+        assert (405, "POST") == (answer.status, answer.header("allow"))
+        assert () == tuple(world.xpay.intents())
 
     # --- pages and files ---
 
@@ -341,13 +516,12 @@ class AdapterSuite:
         assert 200 == world.status("in_1").status
         for path in ("/return?xpay_intent_id=in_1", "/xpay-flow.js", "/xpay-flow.css"):
             assert 200 == world.send("GET", path).status
-        assert 404 == world.client("GET", f"/other{prefix}/xpay-flow.js").status
+        assert 404 == world.send_to("GET", f"/other{prefix}/xpay-flow.js").status
 
     def test_a_slash_at_the_end_changes_nothing(self) -> None:
         """An address that was typed with a slash at its end is answered, and not redirected."""
         world = self.open()
-        json_type = ("Content-Type", "application/json")
-        signed = (json_type, signature(ODD_SPELLING))
+        signed = (JSON_TYPE, signature(ODD_SPELLING))
         assert 200 == world.send("POST", "/webhook/", signed, ODD_SPELLING).status
         assert 200 == world.send("GET", "/payment-status/?xpay_intent_id=in_1").status
         for path in ("/return/?xpay_intent_id=in_1", "/xpay-flow.js/"):
@@ -358,6 +532,8 @@ class AdapterSuite:
         world = self.open()
         for path in ("/", "/webhook/more", "/webhooks", "/returns", "/return.html"):
             assert 404 == world.send("GET", path).status
+        # Without a price, a browser can begin nothing.
+        assert 404 == world.send("POST", CHECKOUT, (JSON_TYPE,), b"{}").status
 
     def test_a_wrong_method_is_405_and_names_the_right_one(self) -> None:
         """The webhook takes POST alone, and what only reads takes no POST."""
@@ -371,398 +547,106 @@ class AdapterSuite:
     def test_head_is_get_without_the_body(self) -> None:
         """HEAD shows the type and the length that GET would have."""
         world = self.open()
-        for path in ("/payment-status?xpay_intent_id=in_1", "/xpay-flow.js"):
+        for path in (
+            "/payment-status?xpay_intent_id=in_1",
+            "/return?xpay_intent_id=in_1",
+            "/xpay-flow.js",
+        ):
             got, head = world.send("GET", path), world.send("HEAD", path)
             assert (got.status, b"") == (head.status, head.body)
             for name in ("content-type", "content-length", "cache-control"):
                 assert got.header(name) == head.header(name)
 
 
-# --- the world in which an adapter is tried ------------------------------------------------------
-
-
-class CountingStore(MemoryStore):
-    """A store that counts what is written, and can be out of reach."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.commits = 0
-        self.down = False
-
-    def load(self, alias: str, event: EventIdentity | None = None) -> Sequence[Record]:
-        if self.down:
-            raise StoreUnavailable("down, as the test wants it")
-        return super().load(alias, event)
-
-    def commit(self, change: Change) -> bool:
-        self.commits += 1
-        return super().commit(change)
-
-
-class WaitingClock:
-    """Time passes only during waits, and meanwhile something may happen."""
-
-    def __init__(self) -> None:
-        self._now_ms = b.NOW_MS
-        self.pauses = 0
-        self.meanwhile: Callable[[], None] = lambda: None
-
-    def now_ms(self) -> int:
-        return self._now_ms
-
-    def pause(self, seconds: float) -> None:
-        self.pauses += 1
-        self._now_ms += round(seconds * 1000)
-        self.meanwhile()
-
-
-class AsyncWaitingClock:
-    """The same clock for an event loop, which goes on meanwhile."""
-
-    def __init__(self, clock: WaitingClock) -> None:
-        self._clock = clock
-
-    def now_ms(self) -> int:
-        return self._clock.now_ms()
-
-    async def pause(self, seconds: float) -> None:
-        await asyncio.to_thread(self._clock.pause, seconds)
-
-
-class NoXPay:
-    """No route of ours calls xPay."""
-
-    def send(self, request: HttpRequest) -> HttpResponse:
-        raise AssertionError(f"an HTTP route called xPay: {request}")
-
-
-class AsyncNoXPay:
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        raise AssertionError(f"an HTTP route called xPay: {request}")
-
-
-class World:
-    """A flow, its store and its clock, and a client in front of them."""
-
-    flow: AnyFlow
-    client: Client
-
-    def __init__(self, prefix: str, **settings: Any) -> None:
-        self.prefix = prefix
-        self.store = CountingStore()
-        self.clock = WaitingClock()
-        self.settings = attrs.evolve(SETTINGS, **settings)
-        self._has_real_time = bool(settings)
-
-    @property
-    def waiting(self) -> int:
-        """How many queries wait, in real time."""
-        return len(self.flow.ports.shared.waiting)
-
-    def sync_flow(self) -> Flow:
-        return Flow(
-            self.store,
-            self.settings,
-            transport=NoXPay(),
-            clock=None if self._has_real_time else self.clock,
-            pages=Pages(retry_url="/cart"),
-            background=False,
-        )
-
-    def async_flow(self) -> AsyncFlow:
-        return AsyncFlow(
-            self.store,
-            self.settings,
-            transport=AsyncNoXPay(),
-            clock=None if self._has_real_time else AsyncWaitingClock(self.clock),
-            pages=Pages(retry_url="/cart"),
-            background=False,
-        )
-
-    def send(
-        self,
-        method: str,
-        path: str,
-        headers: Sequence[Header] = (),
-        body: Any = b"",
-    ) -> Answer:
-        """One request to a path below the prefix."""
-        return self.client(method, self.prefix + path, headers, body)
-
-    def deliver(self, body: bytes, *signatures: Header) -> Answer:
-        """A webhook; signed as xPay does, unless other signatures are given."""
-        json_type = ("Content-Type", "application/json")
-        return self.send("POST", "/webhook", (json_type, *(signatures or [signature(body)])), body)
-
-    def status(self, x_intent_id: str, **query: str) -> Answer:
-        """The status query's answer about an intent."""
-        return self.send(
-            "GET", f"/payment-status?{urlencode({'xpay_intent_id': x_intent_id, **query})}"
-        )
-
-
-def signature(body: bytes) -> Header:
-    """xPay's signature header for `body`: "base64(HMAC-SHA512(key, raw body))"."""
-    key = SETTINGS.webhook_secrets[0].encode()
-    return m.HMAC_HEADER, base64.b64encode(hmac.digest(key, body, "sha512")).decode()
-
-
-def event(x_intent_id: str, event_id: str, note: str = "") -> bytes:
-    """A payment, as xPay would report it."""
-    return json.dumps(
-        {
-            "eventId": event_id,
-            "eventType": m.INTENT_SUCCESS,
-            "eventTime": b.NOW_MS,
-            "intentId": x_intent_id,
-            "status": m.STATUS_SUCCESS,
-            "amount": b.PRICE.amount_minor,
-            "currency": b.PRICE.currency,
-            "metadata": {"note": note},
-        }
-    ).encode()
-
-
-class Stream:
-    """A body that goes on and on, and counts how much of it was taken.
-
-    Args:
-        is_served: a server, and the buffers of two sockets, read ahead of the adapter.
-    """
-
-    def __init__(self, is_served: bool = False) -> None:
-        self._chunk = CHUNK * 64 if is_served else CHUNK
-        self.length = CHUNKS_SENT * len(self._chunk)
-        self.taken_max = CHUNKS_SENT - 1 if is_served else CHUNKS_READ_MAX
-        self.taken = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        while self.taken < CHUNKS_SENT:
-            self.taken += 1
-            yield self._chunk
-
-
-# --- clients -------------------------------------------------------------------------------------
-
-
-def asgi_client(app: Any, *, root_path: str = "") -> ASGIClient:
-    """A client of an ASGI app; all calls share one event loop, as a server's requests do.
-
-    Args:
-        root_path: where a server would report that the app is mounted. Paths include it.
-    """
-    return ASGIClient(app, root_path)
-
-
-class _LoopInThread:
-    """An event loop that runs until this object is gone."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_run_for_ever, args=(self._loop,), daemon=True)
-        thread.start()
-        finalize(self, _end, self._loop, thread)
-
-    def run(self, awaited: Coroutine[Any, Any, T]) -> T:
-        """The result, once there is one; it has a limit of its own."""
-        return asyncio.run_coroutine_threadsafe(awaited, self._loop).result(ANSWERED_S)
-
-
-def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        # The runner cancels what is left when it ends.
-        runner.get_loop().run_forever()
-
-
-def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(loop.stop)
-    if thread is not threading.current_thread():
-        thread.join(GIVEN_UP_S)
-
-
-class ASGIClient:
-    """See `asgi_client`. It can hang up, and take its time to send a body."""
-
-    def __init__(self, app: Any, root_path: str) -> None:
-        self._app, self._root_path = app, root_path
-        self._loop = _LoopInThread()
-
-    def __call__(
-        self,
-        method: str,
-        path: str,
-        headers: Sequence[Header] = (),
-        body: bytes | Iterable[bytes] | AsyncIterator[bytes] = b"",
-    ) -> Answer:
-        return self._loop.run(self._ask(method, path, headers, body))
-
-    def hang_up(self, path: str, when: Callable[[], bool]) -> None:
-        """Send a GET, and hang up when it is time.
-
-        Raises:
-            AssertionError: the app goes on with the request all the same.
-        """
-        self._loop.run(self._hang_up(path, when))
-
-    async def _ask(self, method: str, path: str, headers: Sequence[Header], body: Any) -> Answer:
-        transport = httpx.ASGITransport(self._app, root_path=self._root_path)
-        is_sent_as_it_is = isinstance(body, bytes | AsyncIterator)
-        content = cast(Any, body if is_sent_as_it_is else _one_by_one(body))
-        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
-            # Built by hand: a client would tidy up the path and merge headers.
-            url = httpx.URL("http://shop.test").copy_with(raw_path=path.encode())
-            reply = await client.send(httpx.Request(method, url, headers=headers, content=content))
-        return Answer(
-            reply.status_code,
-            tuple((name.lower(), value) for name, value in reply.headers.multi_items()),
-            reply.content,
-        )
-
-    async def _hang_up(self, path: str, when: Callable[[], bool]) -> None:
-        messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
-
-        async def receive() -> dict[str, Any]:
-            if (message := next(messages, None)) is not None:
-                return message
-            async with asyncio.timeout(GIVEN_UP_S):
-                while not when():
-                    await asyncio.sleep(0.001)
-            return {"type": "http.disconnect"}
-
-        async def send(_: object) -> None:
-            """There is no client any more."""
-
-        path, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "GET",
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": self._root_path,
-            "headers": [(b"host", b"shop.test")],
-            "server": ("shop.test", 80),
-            "client": ("127.0.0.1", 1),
-        }
-        try:
-            async with asyncio.timeout(GIVEN_UP_S):
-                await self._app(scope, receive, send)
-        except TimeoutError:
-            raise AssertionError("the app waits on, though the client has hung up") from None
-
-
-async def half_sent() -> AsyncIterator[bytes]:
-    """A body that stops in the middle."""
-    yield b"{"
-    async with asyncio.timeout(2 * GIVEN_UP_S):
-        await asyncio.Event().wait()
-
-
-async def byte_by_byte() -> AsyncIterator[bytes]:
-    """A body that never stops, and is never silent for long."""
-    for _ in range(int(2 * GIVEN_UP_S / 0.05)):
-        yield b" "
-        await asyncio.sleep(0.05)
-
-
-def until(is_so: Callable[[], bool], what: str) -> None:
-    """Come back when it is so. Raises AssertionError after some seconds."""
-    turn = threading.Event()
-    for _ in range(int(GIVEN_UP_S / 0.01)):
-        if is_so():
-            return
-        turn.wait(0.01)
-    raise AssertionError(f"it was never so that {what}")
-
-
-async def _one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
-
-
-def wsgi_client(app: WSGIApplication, *, script_name: str = "") -> Client:
-    """A client of a WSGI app, called as a server with several threads would.
-
-    Args:
-        script_name: where a server would report that the app is mounted. It is cut off the path.
-    """
-
-    def send(
-        method: str,
-        path: str,
-        headers: Sequence[Header] = (),
-        body: bytes | Iterable[bytes] = b"",
-    ) -> Answer:
-        if script_name and not path.startswith(script_name + "/"):
-            return Answer(404, (), b"")  # as a server would
-        environ = _environ(method, path.removeprefix(script_name), headers, body)
-        environ["SCRIPT_NAME"] = script_name
-        started: list[tuple[str, list[Header]]] = []
-
-        def start(status: str, reply: list[Header], _: Any = None) -> Callable[[bytes], object]:
-            started.append((status, reply))
-            return lambda _: None
-
-        content = b"".join(app(environ, start))
-        ((status, reply),) = started
-        headers = tuple((name.lower(), value) for name, value in reply)
-        return Answer(int(status.split()[0]), headers, content)
-
-    return send
-
-
-def _environ(
-    method: str, path: str, headers: Sequence[Header], body: bytes | Iterable[bytes]
-) -> dict[str, Any]:
-    path, _, query = path.partition("?")
-    stream = [body] if isinstance(body, bytes) else body
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": method,
-        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
-        "QUERY_STRING": query,
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.input": _Input(iter(stream)),
-        "wsgi.multithread": True,
-        "wsgi.url_scheme": "http",
-    }
-    if isinstance(body, bytes) and body:
-        environ["CONTENT_LENGTH"] = str(len(body))
-    for name, value in headers:
-        key = name.upper().replace("-", "_")
-        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-        # As servers do with a header that comes twice.
-        environ[key] = (
-            f"{environ[key]},{value}" if key.startswith("HTTP_") and key in environ else value
-        )
-    return environ
-
-
-class _Input(RawIOBase):
-    """A body that is read as it comes."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        while size < 0 or len(self._left) < size:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                break
-            self._left += chunk
-        size = len(self._left) if size < 0 else size
-        taken, self._left = self._left[:size], self._left[size:]
-        return taken
-
-
-def sync_only(flow: AnyFlow) -> RequestHandler:
-    """The flow of a suite that is not async, with its type."""
-    assert isinstance(flow, Flow)
-    return flow
+# --- requests ------------------------------------------------------------------------------------
+
+
+def _listed(call: Callable[..., Answer], *given: str, **options: str) -> list[Answer]:
+    return [call(*given, **options)]
+
+
+def _that_hangs_up(world: World) -> Any:
+    """The client; or this duty is left out, in words."""
+    if not hasattr(world.client, "hang_up"):
+        pytest.skip("this client cannot hang up, nor send slowly: the server reports neither")
+    return world.client
+
+
+def _price(order: Mapping[str, Any]) -> CheckoutRequest | None:
+    if order.get("order") != "42":
+        return None
+    return CheckoutRequest(
+        receipt_id="42",
+        money=b.PRICE,
+        callback_url="https://shop.example/xpay/return",
+        customer={"name": "Ada Example", "email": "ada@example.org"},
+    )
+
+
+_PATHS: Final = (
+    "/webhook",
+    "/payment-status",
+    "/return",
+    "/xpay-flow.js",
+    "/xpay-flow.css",
+    "/checkout",
+    "/",
+    "//webhook",
+    "/%00",
+    "/%ff%fe",
+    "/webhook%2f..",
+    "/../webhook",
+    "/webhook;a=b",
+    "/%E2%82%B9",
+)
+_METHODS: Final = ("GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
+_NAMES: Final = (
+    "xpay_intent_id",
+    "wait",
+    "seen",
+    "order",
+    "%ff",
+    "a" * 300,
+)
+_VALUES: Final = (
+    "",
+    "0",
+    "in_1",
+    "1e9",
+    "-1",
+    "%00",
+    "%ff",
+    "%",
+    "%zz",
+    "\t",
+    "SUCCESS",
+    "٣",
+    "a" * 500,
+)
+_HEADERS: Final = (
+    "Content-Type",
+    "Accept",
+    "If-None-Match",
+    "Cookie",
+    "X-Forwarded-For",
+    m.HMAC_HEADER,
+    m.ECDSA_HEADER,
+    "Accept-Language",
+    "Range",
+)
+_CHARACTERS: Final = "".join(map(chr, [9, *range(32, 127), *range(160, 256)]))
+
+
+def _random_request(made_up: random.Random) -> tuple[str, str, Sequence[Header], bytes]:
+    """A request that HTTP allows, whatever it means."""
+    pick, often = made_up.choice, made_up.randrange
+    query = "&".join(f"{pick(_NAMES)}={quote(pick(_VALUES), safe='%')}" for _ in range(often(4)))
+    headers = [
+        (pick(_HEADERS), "".join(made_up.choices(_CHARACTERS, k=often(60))).strip())
+        for _ in range(often(4))
+    ]
+    body = pick((b"", made_up.randbytes(often(200)), pick(BOMBS), ODD_SPELLING))
+    if often(2) and body:
+        headers.append(signature(body))
+    path = pick(_PATHS) + pick(("", "", "/")) + (f"?{query}" if query else "")
+    return pick(_METHODS), path, headers, body

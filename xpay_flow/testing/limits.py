@@ -5,6 +5,7 @@ What hangs is left behind in a daemon thread, or killed with its process.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -60,7 +61,15 @@ class _Running(Generic[T]):
         return not self._thread.is_alive()
 
     def stack(self) -> str:
-        frame = sys._current_frames().get(self._thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
+        # While Python lists the frames no thread can end: a finaliser that waits for one, run by
+        # the collector at this moment, would wait in vain.
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            frame = sys._current_frames().get(self._thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
+        finally:
+            if was_on:
+                gc.enable()
         return "".join(traceback.format_stack(frame)) if frame else "(it has just ended)"
 
     def answer(self) -> T:

@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import StreamReader
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from http.client import parse_headers
 from io import BytesIO
 
 from xpay_flow.endpoints import Header
 
-from .adapter_suite import GIVEN_UP_S, Answer, Client
+from .adapter_clients import GIVEN_UP_S, Answer, AnyBody, Client, chunks_of, with_length
 from .limits import TOGETHER_S
 
 
@@ -42,24 +42,23 @@ class ServerClient:
         self._address = host, port
 
     def __call__(
-        self,
-        method: str,
-        path: str,
-        headers: Sequence[Header] = (),
-        body: bytes | Iterable[bytes] | AsyncIterator[bytes] = b"",
+        self, method: str, path: str, headers: Sequence[Header] = (), body: AnyBody = b""
     ) -> Answer:
         return asyncio.run(self._ask(method, path, headers, body))
 
-    def hang_up(self, path: str, when: Callable[[], bool]) -> None:
-        """Send a GET, and close the connection when it is time."""
-        asyncio.run(self._hang_up(path, when))
+    def hang_up(
+        self,
+        path: str,
+        when: Callable[[], bool],
+        method: str = "GET",
+        headers: Sequence[Header] = (),
+        body: bytes = b"",
+    ) -> None:
+        """Send a request, and close the connection when it is time."""
+        asyncio.run(self._hang_up(path, when, method, headers, body))
 
     async def _ask(
-        self,
-        method: str,
-        path: str,
-        headers: Sequence[Header],
-        body: bytes | Iterable[bytes] | AsyncIterator[bytes],
+        self, method: str, path: str, headers: Sequence[Header], body: AnyBody
     ) -> Answer:
         async with asyncio.timeout(TOGETHER_S), _connected(self._address) as sock:
             reader = StreamReader()
@@ -76,9 +75,16 @@ class ServerClient:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _hang_up(self, path: str, when: Callable[[], bool]) -> None:
+    async def _hang_up(
+        self,
+        path: str,
+        when: Callable[[], bool],
+        method: str,
+        headers: Sequence[Header],
+        body: bytes,
+    ) -> None:
         async with asyncio.timeout(GIVEN_UP_S), _connected(self._address) as sock:
-            await _send(sock, "GET", path, (), b"")
+            await _send(sock, method, path, headers, body)
             while not when():
                 await asyncio.sleep(0.001)
 
@@ -99,37 +105,20 @@ async def _receive(sock: socket.socket, reader: StreamReader) -> None:
 
 
 async def _send(
-    sock: socket.socket,
-    method: str,
-    path: str,
-    headers: Sequence[Header],
-    body: bytes | Iterable[bytes] | AsyncIterator[bytes],
+    sock: socket.socket, method: str, path: str, headers: Sequence[Header], body: AnyBody
 ) -> None:
-    names = {name.lower() for name, _ in headers}
+    headers = with_length(method, headers, body)
     lines = [f"{method} {path} HTTP/1.1", "Host: shop.test"]
     lines += [f"{name}: {value}" for name, value in headers]
-    is_chunked = not isinstance(body, bytes) and "content-length" not in names
-    if is_chunked:
-        lines.append("Transfer-Encoding: chunked")
-    elif isinstance(body, bytes) and body and "content-length" not in names:
-        lines.append(f"Content-Length: {len(body)}")
+    is_chunked = ("Transfer-Encoding", "chunked") in headers
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, "\r\n".join([*lines, "", ""]).encode("latin-1"))
-    async for chunk in _chunks(body):
+    async for chunk in chunks_of(body):
         await loop.sock_sendall(
             sock, b"%x\r\n%s\r\n" % (len(chunk), chunk) if is_chunked else chunk
         )
     if is_chunked:
         await loop.sock_sendall(sock, b"0\r\n\r\n")
-
-
-async def _chunks(body: bytes | Iterable[bytes] | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if isinstance(body, AsyncIterator):
-        async for chunk in body:
-            yield chunk
-        return
-    for chunk in [body] if isinstance(body, bytes) else body:
-        yield chunk
 
 
 async def _answer(reader: StreamReader, method: str) -> Answer:
