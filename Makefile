@@ -91,7 +91,7 @@ docs: $(VENV)/.dev ## write the generated pages of docs/reference
 	$(BIN)/python -m docs.generate
 
 pictures: $(VENV)/.dev ## take the pictures of the README again, in Chromium
-	$(BIN)/python -m tests.browser.pictures
+	PYTHONPATH=tests $(BIN)/python -m tests.browser.pictures
 
 bench: $(VENV)/.dev ## figures, as ratios in one run (ARGS=--short: seconds)
 	$(BIN)/python -m benchmarks $(ARGS)

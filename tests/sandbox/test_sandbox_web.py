@@ -104,16 +104,31 @@ def test_checkout_page() -> None:
     page = ask(sandbox, "GET", page_of(sandbox, x_intent_id))
 
     assert 200 == page.status_code
-    for text in ("€25.99", "Two mugs", "order-1001", "shop.example", "no real money"):
+    for text in ("€25.99", "Two mugs", "order-1001", "Your shop", "no real money"):
         assert text in page.text
     fields = set(re.findall(r'<(?:input|select) id="(\w+)"', page.text))
     assert {"card_number", "expiry", "cvc", "decline_code"} == fields
     assert fields <= set(re.findall(r'<label[^>]* for="(\w+)"', page.text))
+    assert "shop.example" not in page.text
     assert "<script" not in page.text
     assert "no-store" == page.headers["cache-control"]
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "intent.checkout_opened" == sandbox.events()[-1].event_type
     assert "CREATED" == sandbox.status(x_intent_id)
+
+
+def test_checkout_names_the_shop() -> None:
+    """By the name that it was given, which is text."""
+    sandbox = make_sandbox(shop_name="Mugs <&> more")
+    page = ask(sandbox, "GET", page_of(sandbox, create(sandbox)))
+    assert 2 == page.text.count("Mugs &lt;&amp;&gt; more")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 101])
+def test_a_shop_has_a_name(name: str) -> None:
+    """The page would have a gap where it should stand, or no room for it."""
+    with pytest.raises(ConfigurationError, match="shop_name"):
+        SandboxConfig(shop_name=name)
 
 
 @pytest.mark.parametrize(

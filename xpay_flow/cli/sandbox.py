@@ -29,6 +29,7 @@ _KEYS = {"public_key": "PUBLIC_KEY", "private_key": "PRIVATE_KEY", "signing_key"
 )
 @click.option("--faults", type=click.File("r"), help="A plan of faults, as JSON.")
 @click.option("--seed", type=int, help="Determines ids and faults; without it, chance makes one.")
+@click.option("--shop-name", help="Who is paid, as the checkout page names it.")
 @click.option("--public-key", help="Instead of the sandbox's own.")
 @click.option(
     "--private-key", envvar="XPAY_SANDBOX_PRIVATE_KEY", help="Instead of the sandbox's own."

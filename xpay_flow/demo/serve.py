@@ -23,6 +23,7 @@ from .shop import Handlers, create_app
 from .trouble import Trouble
 
 HOST: Final = "127.0.0.1"
+SHOP_NAME: Final = "Kiln & Cup"
 # A customer who watches should not wait long; the defaults of `Settings` are for shops.
 RECONCILE_SCHEDULE_S: Final = (3, 5, 10, 30, 60, 300, 900)
 RETRY_SCHEDULE_S: Final = (1, 2, 4)
@@ -59,7 +60,11 @@ async def running(payments_path: Path, port: int, xpay_port: int) -> AsyncGenera
     """
     with listening(port) as shop_socket, listening(xpay_port) as xpay_socket:
         shop_url, xpay_url = _url_of(shop_socket), _url_of(xpay_socket)
-        config = SandboxConfig(checkout_base_url=xpay_url, webhook_url=f"{shop_url}/xpay/webhook")
+        config = SandboxConfig(
+            shop_name=SHOP_NAME,
+            checkout_base_url=xpay_url,
+            webhook_url=f"{shop_url}/xpay/webhook",
+        )
         sandbox = Sandbox(config)
         flow = open_flow(payments_path, xpay_url)
         orders = Orders(payments_path.with_suffix(".orders.db"))
@@ -91,7 +96,7 @@ def open_flow(payments_path: Path, xpay_url: str) -> AsyncFlow:
             requests_per_minute=600,
         ),
         pages=Pages(
-            title="Kiln & Cup",
+            title=SHOP_NAME,
             home_url="/",
             retry_url="/order",
             success_url="/order",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import attrs
 from starlette.requests import Request
@@ -155,7 +154,7 @@ class CheckoutPage:
             declined = DECLINES.get(last, "The payment was declined.")
         return {
             "order": intent.order,
-            "shop": urlsplit(intent.order.callback_url).hostname,
+            "shop": self._sandbox.config.shop_name,
             "filled": filled,
             "declined": declined,
             "declined_code": last,

@@ -16,6 +16,8 @@ from xpay_flow.errors import ConfigurationError
 
 # An id is `in_` and 16 characters in most examples, 21 in others; below 8 they would collide.
 ID_CHARS_MIN, ID_CHARS_MAX = 8, 64
+# More would not fit beside a button.
+NAME_CHARS_MAX = 100
 
 
 @attrs.frozen
@@ -48,6 +50,8 @@ class SandboxConfig:
     ecdsa_private_key_pem: bytes | None = attrs.field(default=None, repr=False)
     ecdsa: bool = True
 
+    # Who is paid, as the checkout page names it; xPay knows it from the dashboard.
+    shop_name: str = "Your shop"
     # Where the pages live, and the first registered webhook endpoint.
     checkout_base_url: str = "http://127.0.0.1:4010"
     webhook_url: str | None = None
@@ -111,6 +115,7 @@ class SandboxConfig:
 
     def __attrs_post_init__(self) -> None:
         self._check_secrets()
+        self._check_shop_name()
         self._check_urls()
         self._check_numbers()
 
@@ -121,6 +126,12 @@ class SandboxConfig:
         # RFC 7617: the user name ends at the first colon.
         if ":" in self.public_key:
             raise ConfigurationError("SandboxConfig.public_key must not contain a colon")
+
+    def _check_shop_name(self) -> None:
+        if not self.shop_name.strip() or len(self.shop_name) > NAME_CHARS_MAX:
+            raise ConfigurationError(
+                f"SandboxConfig.shop_name must have 1 to {NAME_CHARS_MAX} characters"
+            )
 
     def _check_urls(self) -> None:
         urls = {"checkout_base_url": self.checkout_base_url, "webhook_url": self.webhook_url}
