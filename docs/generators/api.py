@@ -36,6 +36,8 @@ MODULES = {
     "xpay_flow.sandbox": ("Sandbox", "FaultPlan", "WebhookFault", "ApiFault"),
     "xpay_flow.testing.shop_world": ("shop_world", "ShopWorld"),
     "xpay_flow.testing.arrivals": ("Arrivals",),
+    "xpay_flow.testing.strategies": ("stories", "arrivals", "play", "is_paid"),
+    "xpay_flow.testing.shop_machine": ("ShopMachine",),
     "xpay_flow.testing.world": ("World",),
     "xpay_flow.checker": (
         "check",

@@ -45,10 +45,10 @@ def test_a_shop_is_tested_as_the_page_shows(
     no network, no further package."""
     python = environments.python_with(("xpay-flow[cli,testing]", framework))
     (tmp_path / "shop.py").write_text(block(shop).text)
-    for name in ("pytest.ini", "test_shop.py", "test_order.py"):
+    for name in ("pytest.ini", "test_shop.py", "test_order.py", "test_machine.py"):
         (tmp_path / name).write_text(block(name).text)
     output = ran(python, tmp_path, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    assert "4 passed" in output
+    assert "5 passed" in output
 
 
 def test_a_django_project_is_tested_as_the_page_shows(

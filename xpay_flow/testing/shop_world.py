@@ -14,7 +14,7 @@ the fixture `xpay_world`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ from xpay_flow.timeline import Timeline
 
 from .arrivals import Arranger, Arrivals
 from .mounted import BASE_URL, FROM_XPAY, Mounted, client_of, mounted
-from .takeover import AnyFlow, flow_behind, sandbox_for, taken_over
+from .takeover import AnyFlow, When, flow_behind, sandbox_for, taken_over
 
 T = TypeVar("T")
 
@@ -78,11 +78,9 @@ def shop_world(
     with ExitStack() as stack:
         # Found before the app starts: its own start-up may use the flow.
         flow = _flow_of(app, webhook)
-        clock, calls = VirtualClock(), list[tuple[str, Payment | UnmatchedEvent]]()
+        clock, calls = VirtualClock(), Calls()
         xpay = sandbox_for(flow, webhook, clock)
-        stack.enter_context(
-            taken_over(flow, xpay, clock, lambda name, payment: calls.append((name, payment)))
-        )
+        stack.enter_context(taken_over(flow, xpay, clock, calls.note))
         served = stack.enter_context(mounted(app))
         client = stack.enter_context(client_of(served))
         arranger = Arranger(arrivals or Arrivals())
@@ -104,7 +102,8 @@ class ShopWorld:
         xpay: the local xPay, a `xpay_flow.sandbox.Sandbox`.
         flow: the shop's own, for as long as the test lasts.
         clock: `advance(seconds)` lets time pass, for the flow and for xPay.
-        calls: every call of a handler, with what it was given.
+        handler_fault: the next call of a handler fails, `before` or `after` it has done its work,
+            as if its process had died there; it is tried again later.
 
     Where a payment is named, a receipt id or xPay's id will do; without a name it is the newest.
     """
@@ -116,12 +115,12 @@ class ShopWorld:
         clock: VirtualClock,
         client: httpx.Client,
         app: Mounted,
-        calls: list[tuple[str, Payment | UnmatchedEvent]],
+        calls: Calls,
         arranger: Arranger,
         note: Callable[[str], object],
     ) -> None:
-        self.flow, self.xpay, self.clock, self.client, self.calls = flow, xpay, clock, client, calls
-        self._app, self._arranger, self._note = app, arranger, note
+        self.flow, self.xpay, self.clock, self.client = flow, xpay, clock, client
+        self._app, self._arranger, self._note, self._calls = app, arranger, note, calls
 
     # --- what the customer and xPay do ---
 
@@ -240,7 +239,20 @@ class ShopWorld:
         """Query xPay about the payments for which that is due now; how many."""
         return len(self.run(self.flow.run(flows.reconcile(self.flow.context))))
 
+    @property
+    def handler_fault(self) -> When | None:
+        return self._calls.fault
+
+    @handler_fault.setter
+    def handler_fault(self, when: When | None) -> None:
+        self._calls.fault = when
+
     # --- looking ---
+
+    @property
+    def calls(self) -> Sequence[tuple[str, Payment | UnmatchedEvent]]:
+        """Every call of a handler, with what it was given."""
+        return self._calls.made
 
     def status(self, name: str | None = None) -> PaymentStatus:
         """The status that the customer's browser is shown."""
@@ -309,6 +321,26 @@ class ShopWorld:
                 extensions={FROM_XPAY: True},
             )
         )
+
+
+class HandlerStopped(Exception):
+    """The test has the handler's process stop here."""
+
+
+class Calls:
+    """The calls of the shop's handlers, and the fault of the next one."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, Payment | UnmatchedEvent]] = []
+        self.fault: When | None = None
+
+    def note(self, when: When, name: str, payment: Payment | UnmatchedEvent) -> None:
+        """A handler is about to be called, or has just come back."""
+        if when == "before":
+            self.made.append((name, payment))
+        if self.fault == when:
+            self.fault = None
+            raise HandlerStopped(f"{when} the work of {name}")
 
 
 def _fields_of(sold: Sold) -> dict[str, Any]:

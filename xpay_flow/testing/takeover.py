@@ -6,10 +6,11 @@ local xPay instead of the real one, by a clock that stands still, without loops 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import inspect
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from secrets import token_hex
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from unittest.mock import patch
 
 import attrs
@@ -38,8 +39,10 @@ from .world import (
 )
 
 AnyFlow: TypeAlias = Flow | AsyncFlow
-# Given the name of a handler, and what it is called with.
-Called: TypeAlias = Callable[[str, Payment | UnmatchedEvent], object]
+When: TypeAlias = Literal["before", "after"]
+# Given "before" or "after", the name of a handler, and what it is called with. What it raises is
+# raised in the handler's place.
+Called: TypeAlias = Callable[[When, str, Payment | UnmatchedEvent], object]
 
 LOCAL_XPAY: Final = "http://127.0.0.1:4010"
 SIGNING_KEY: Final = "sandbox_signing_key_0123456789"
@@ -194,7 +197,15 @@ def _end_loops(flow: AnyFlow) -> None:
 
 def _watched(name: str, handler: Handler, called: Called) -> Handler:
     def call(payment: Any, *more: Any) -> Any:
-        called(name, payment)
-        return handler.call(payment, *more)
+        called("before", name, payment)
+        result = handler.call(payment, *more)
+        if inspect.isawaitable(result):
+            return ended(payment, result)
+        called("after", name, payment)
+        return result
+
+    async def ended(payment: Any, result: Awaitable[object]) -> None:
+        await result
+        called("after", name, payment)
 
     return attrs.evolve(handler, call=call)
