@@ -167,7 +167,7 @@ def fulfils_on_the_way(intent_id: str, context: FlowContext) -> AnyFlow:
 
 
 def sets_the_state_on_the_way(intent_id: str, context: FlowContext) -> AnyFlow:
-    """Sending the customer to the page sets the state, though a slow browser may query after paying."""
+    """Sending the customer away sets the state, though a slow browser may query after paying."""
     for _ in range(5):
         record = (yield from load(intent_alias(intent_id)))[0]
         assert record.intent is not None
