@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from .flow import AsyncFlow, Flow
     from .flows import (
         Checkout,
+        ErasureResult,
         FailedJob,
         HandlerResult,
         PaymentStatus,
+        PurgeResult,
         ReconcileResult,
         WebhookResult,
     )
@@ -61,6 +63,7 @@ __all__ = [
     "ConfigurationError",
     "Customer",
     "Decision",
+    "ErasureResult",
     "Event",
     "FailedJob",
     "Flow",
@@ -75,6 +78,7 @@ __all__ = [
     "Pages",
     "Payment",
     "PaymentStatus",
+    "PurgeResult",
     "ReceiptInUse",
     "ReconcileResult",
     "SchemaMismatch",
@@ -103,7 +107,9 @@ _LATE = {
     "HandlerResult": "flows",
     "Flow": "flow",
     "Pages": "endpoints",
+    "ErasureResult": "flows",
     "PaymentStatus": "flows",
+    "PurgeResult": "flows",
     "WebhookResult": "flows",
     "FailedJob": "flows",
 }

@@ -276,11 +276,7 @@ class CheckoutRequest:
             "payment_methods": self.payment_methods,
             "phone_number_required": self.phone_number_required,
         }
-        return tuple((name, self._digest(value)) for name, value in fields.items())
-
-    def _digest(self, value: object) -> str:
-        text = json.dumps(value)
-        return hmac.digest(self.receipt_id.encode(), text.encode(), "sha256").hex()[:DIGEST_CHARS]
+        return tuple((name, term_digest(self.receipt_id, value)) for name, value in fields.items())
 
     def differences(self, intent: Intent) -> tuple[str, ...]:
         """The fields in which this request is not the one that `intent` was made for."""
@@ -304,6 +300,12 @@ class CheckoutRequest:
             "metadata": {**self.metadata, metadata_key: intent_id},
         }
         return json.dumps(_known(body), ensure_ascii=False, separators=(",", ":"))
+
+
+def term_digest(receipt_id: str, value: object) -> str:
+    """What is kept of a field of a request, to see whether another one has the same there."""
+    text = json.dumps(value)
+    return hmac.digest(receipt_id.encode(), text.encode(), "sha256").hex()[:DIGEST_CHARS]
 
 
 def _known(members: Mapping[str, Any]) -> dict[str, Any]:

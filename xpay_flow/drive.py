@@ -24,6 +24,7 @@ from .call_threads import Call
 from .calls import Calls
 from .effects import (
     AcquireRateLimit,
+    BlankPayloads,
     Command,
     Commit,
     Count,
@@ -45,6 +46,7 @@ from .effects import (
     Recent,
     RunHandler,
     RunInTransaction,
+    Scrub,
     Versions,
     WaitForChange,
     WithLock,
@@ -63,6 +65,7 @@ from .ports import (
     AsyncStore,
     AsyncTransport,
     Clock,
+    Erasing,
     HttpRequest,
     HttpResponse,
     Ids,
@@ -88,6 +91,7 @@ E = TypeVar("E")
 
 NOT_A_LISTING = "this store cannot list recent records; it has no method `recent`"
 NOT_VERSION_READING = "this reader reads whole records only; it has no method `versions`"
+NOT_ERASING = "nothing can be erased from this store; it has no method `blank_payloads`"
 NOT_ROW_LOCKING = "this store locks no records for a worker; it has no method `lock`"
 
 
@@ -442,6 +446,8 @@ READS: Final[ReadTable] = dict(
 WRITES: Final[EffectTable] = dict(
     (
         _write(Commit, lambda it, ports: ports.store.commit(it.change)),
+        _write(BlankPayloads, lambda it, ports: _erasing(ports.store).blank_payloads(it.key)),
+        _write(Scrub, lambda _, ports: _erasing(ports.store).scrub()),
         _write(Due, lambda it, ports: _due(it, ports)),
         _write(Orphaned, lambda it, ports: _orphaned(it, ports)),
         _write(WithLock, lambda it, ports: ports.with_lock(it.key, it.flow)),
@@ -557,6 +563,12 @@ def _listing(reader: object) -> RecentListing:
     if not isinstance(reader, RecentListing):
         raise ConfigurationError(NOT_A_LISTING)
     return reader
+
+
+def _erasing(store: object) -> Erasing:
+    if not isinstance(store, Erasing):
+        raise ConfigurationError(NOT_ERASING)
+    return store
 
 
 def _versions(reader: object) -> VersionReading:

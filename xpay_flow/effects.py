@@ -105,6 +105,18 @@ class Commit:
 
 
 @attrs.frozen
+class BlankPayloads:
+    """Empty the payloads of a record's events; needs a store that is `Erasing`."""
+
+    key: str
+
+
+@attrs.frozen
+class Scrub:
+    """Leave nothing readable of what was erased; needs a store that is `Erasing`."""
+
+
+@attrs.frozen
 class Due:
     """Keys of records that have this kind of work due.
 
@@ -282,6 +294,8 @@ class Orphaned:
 ReadEffect: TypeAlias = Load | Versions | History | Recent | Now | Pause | WaitForChange
 WriteEffect: TypeAlias = (
     Commit
+    | BlankPayloads
+    | Scrub
     | Due
     | NewId
     | AcquireRateLimit
@@ -341,6 +355,14 @@ def wait_for_change(record: Record, seconds: float) -> Query[Waited]:
 def commit(change: Change) -> Command[bool]:
     won: bool = yield Commit(change)
     return won
+
+
+def blank_payloads(key: str) -> Command[None]:
+    yield BlankPayloads(key)
+
+
+def scrub() -> Command[None]:
+    yield Scrub()
 
 
 def due(

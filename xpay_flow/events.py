@@ -7,6 +7,7 @@ our own. However it came, `decide` reads the same fields, and copies have the sa
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import attrs
@@ -115,8 +116,6 @@ class Event:
         payload: what may be kept of the message, as JSON: see `wire.redaction`. Of what is signed
             and is no JSON object, size and digest.
         ignored: names of fields that made no sense and were left out.
-        metadata: of a webhook, the shop's own texts; stored with an unmatched event only, in its
-            payload, since they show whose it is.
         url: the checkout address of a create answer; never stored with the event.
     """
 
@@ -139,7 +138,6 @@ class Event:
     dispute_id: str | None = None
     payload: str = attrs.field(default="", repr=False)
     ignored: tuple[str, ...] = ()
-    metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False, eq=False)
     url: str | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
@@ -204,7 +202,6 @@ def _from_message(
         dispute_id=message.dispute_id,
         payload=canonical_json(without_secrets(message.raw)),
         ignored=message.ignored,
-        metadata=tuple(sorted(message.metadata.items())),
     )
 
 
@@ -282,11 +279,11 @@ def refusal(error_code: str, description: str, at_ms: int) -> Event:
     )
 
 
-def with_metadata(event: Event) -> Event:
+def with_metadata(event: Event, metadata: Mapping[str, str]) -> Event:
     """An unmatched event as it is kept: the shop's own texts show whose it is."""
-    if not event.metadata:
+    if not metadata:
         return event
-    kept = {**json.loads(event.payload), "metadata": dict(event.metadata)}
+    kept = {**json.loads(event.payload), "metadata": dict(metadata)}
     return attrs.evolve(event, payload=canonical_json(kept))
 
 

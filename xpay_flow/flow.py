@@ -10,6 +10,7 @@ import inspect
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import finalize
@@ -33,10 +34,12 @@ from .endpoints import Pages, ReadRoute, WebRequest, WebResponse, overdue, route
 from .event_loop import LoopOwner
 from .flows import (
     Checkout,
+    ErasureResult,
     FailedJob,
     FlowContext,
     HandlerResult,
     PaymentStatus,
+    PurgeResult,
     ReconcileResult,
     UnservedWork,
     WebhookResult,
@@ -275,6 +278,35 @@ class Flow(HandlerRegistration):
         entry = self.run(flows.redeliver(name, entry_id, self.context))
         self._nudge()
         return entry
+
+    def erase(self, receipt_or_customer: str) -> tuple[ErasureResult, ...]:
+        """Erase what is personal of an order's payments, or of all payments of a customer.
+
+        Ids, amounts, states and the marks by which copies are recognised stay. Data that are still
+        needed go as soon as they are not; see `ErasureResult.waits_for`.
+
+        Args:
+            receipt_or_customer: your receipt id, our intent id or xPay's id; or the e-mail address
+                or xPay's customer id that `start_checkout` was given.
+
+        Raises:
+            UnknownIntent: there is no such payment.
+            InvalidValue: it belongs to another mode or account.
+            StoreError: something is left; erase it again.
+        """
+        return self.run(flows.erase(receipt_or_customer, self.context))
+
+    def purge(self, older_than: timedelta) -> PurgeResult:
+        """Erase what is personal of all payments, and of unmatched events, that are older.
+
+        Args:
+            older_than: the age of the attempt, or of the last unmatched event.
+
+        Raises:
+            InvalidValue: the age is not positive.
+            StoreError: something is left; purge again.
+        """
+        return self.run(flows.purge(older_than.total_seconds(), self.context))
 
     def record(self, intent_id: str, kind: str) -> str:
         """Record an event of your own lifecycle; returns the intent's state afterwards."""
@@ -523,6 +555,14 @@ class AsyncFlow(AsyncHandlerRegistration):
         entry = await self.run(flows.redeliver(name, entry_id, self.context))
         self._nudge()
         return entry
+
+    async def erase(self, receipt_or_customer: str) -> tuple[ErasureResult, ...]:
+        """See `Flow.erase`."""
+        return await self.run(flows.erase(receipt_or_customer, self.context))
+
+    async def purge(self, older_than: timedelta) -> PurgeResult:
+        """See `Flow.purge`."""
+        return await self.run(flows.purge(older_than.total_seconds(), self.context))
 
     async def record(self, intent_id: str, kind: str) -> str:
         """See `Flow.record`."""

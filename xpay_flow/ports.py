@@ -108,6 +108,29 @@ class RecentListing(Protocol):
         ...
 
 
+@runtime_checkable
+class Erasing(Protocol):
+    """A capability that a store may declare: what is personal can be erased from it.
+
+    What else is erased comes by `commit`: a store keeps nothing of what a commit replaces.
+    """
+
+    def blank_payloads(self, key: str) -> None:
+        """Empty `event.payload` of every recorded event of the record, as `without_payload` does.
+
+        Nothing else changes, the version included. May be called twice.
+        """
+        ...
+
+    def scrub(self) -> None:
+        """Leave nothing readable of what was replaced, as far as that is in the store's hands.
+
+        Raises:
+            StoreUnavailable: something may be left; it may be called again.
+        """
+        ...
+
+
 class HandlerRolledBack(Exception):
     """What a handler wrote within our transaction cannot stay; the text gives the reason.
 
@@ -282,6 +305,13 @@ class AsyncRecentListing(Protocol):
     async def recent(
         self, limit: int, realms: Realms = EVERY_REALM, before: str = ""
     ) -> Sequence[Record]: ...
+
+
+@runtime_checkable
+class AsyncErasing(Protocol):
+    async def blank_payloads(self, key: str) -> None: ...
+
+    async def scrub(self) -> None: ...
 
 
 @runtime_checkable

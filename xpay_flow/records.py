@@ -8,7 +8,7 @@ depend on the history (`for_deciding`); operators need it whole.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -23,6 +23,8 @@ HandlerName = Literal[
 ]
 EntryStatus = Literal["pending", "done", "dropped", "gave_up"]
 Work = Literal["deliver", "reconcile"]
+# Whether what is personal of a record was to be erased: no; as soon as nothing needs it; it is.
+Erased = Literal["no", "due", "done"]
 
 # Clocks of two hosts differ by less, and a claim must not be taken over because of that.
 CLOCK_SKEW_MS = 60_000
@@ -119,6 +121,8 @@ class Record:
         due_set_ms: the clock by which its due times were set; None if nothing is due. A clock that
             is behind it was set back since, and then none of these times is believed.
         unmatched_in: the realm of parked events; that of an intent is its own.
+        erased: of a record that is to be erased, no commit writes down what is personal; see
+            `change`.
     """
 
     key: str
@@ -131,6 +135,7 @@ class Record:
     reconcile_at_ms: int | None = None
     due_set_ms: int | None = None
     unmatched_in: str = UNNAMED
+    erased: Erased = "no"
 
     @property
     def realm(self) -> str:
@@ -221,7 +226,12 @@ class Change:
 
 
 def change(before: Record, after: Record) -> Change:
-    """The step from one record to the next."""
+    """The step from one record to the next.
+
+    Of a record that is to be erased it leaves out what is personal, as soon as nothing needs it.
+    """
+    if after.erased != "no":
+        after = _erased(before, after)
     known_events = {recorded.id for recorded in before.events}
     known_entries = {entry.id: entry for entry in before.outbox}
     return Change(
@@ -232,6 +242,75 @@ def change(before: Record, after: Record) -> Change:
         # A new record is filed nowhere yet, whatever its aliases will be.
         aliases_before=before.aliases if before.version else frozenset(),
     )
+
+
+# --- erasing -------------------------------------------------------------------------------------
+
+# Steps of a handler call whose text is the handler's own; that of others is ours.
+_FOREIGN_TEXT: Final = frozenset({"failed"})
+
+
+def open_matters(record: Record) -> tuple[str, ...]:
+    """What keeps a record from being erased whole, in words: what still needs the personal data.
+
+    Args:
+        record: with every outbox entry that is pending.
+    """
+    intent, calls = record.intent, sorted({entry.name for entry in pending(record.outbox)})
+    matters = [f"a call of {name} is pending" for name in calls]
+    if intent is not None and intent.request is not None:
+        matters.append("xPay has not answered the creation, which may have to be repeated")
+    elif intent is not None and record.reconcile_at_ms is not None and _is_open(intent):
+        matters.append("the customer can still pay, or xPay has not named the amount")
+    return tuple(matters)
+
+
+def _is_open(intent: Intent) -> bool:
+    return not intent.is_settled and intent.state not in ("cancelled", "rejected")
+
+
+def without_payload(recorded: RecordedEvent) -> RecordedEvent:
+    """A recorded event as it is kept of an erased record: what was decided by stays."""
+    if not recorded.event.payload:
+        return recorded
+    return attrs.evolve(recorded, event=attrs.evolve(recorded.event, payload=""))
+
+
+def _erased(before: Record, after: Record) -> Record:
+    """The record without what is personal, as far as nothing needs it."""
+    known = {recorded.id for recorded in before.events}
+    after = attrs.evolve(
+        after,
+        # Those that are recorded already are blanked in the store; see `ports.Erasing`. An
+        # unmatched event is what its pending call is about.
+        events=tuple(
+            recorded if recorded.id in known or after.intent is None else without_payload(recorded)
+            for recorded in after.events
+        ),
+        outbox=tuple(_without_foreign_text(entry) for entry in after.outbox),
+    )
+    if open_matters(after):
+        return after
+    intent = after.intent
+    if intent is not None:
+        intent = attrs.evolve(intent, request=None, metadata=(), terms=(), checkout_url=None)
+    return attrs.evolve(after, intent=intent, erased="done")
+
+
+def _without_foreign_text(entry: OutboxEntry) -> OutboxEntry:
+    """The entry without what handlers have raised: of each error only its type is left."""
+    log = tuple(
+        attrs.evolve(attempt, error=_type_in(attempt.error))
+        if attempt.outcome in _FOREIGN_TEXT
+        else attempt
+        for attempt in entry.log
+    )
+    return entry if log == entry.log else attrs.evolve(entry, log=log)
+
+
+def _type_in(error: str) -> str:
+    kind = error.partition(":")[0]
+    return kind if kind.isidentifier() else "(erased)"
 
 
 # --- the two parts of a record -------------------------------------------------------------------

@@ -33,6 +33,7 @@ from xpay_flow.errors import (
     quoted,
 )
 from xpay_flow.stores.shares import CONNECTIONS, Shares, shares
+from xpay_flow.stores.sqlite_durability import empty_log
 from xpay_flow.stores.sqlite_file import Identity, identity, refuse_another_file
 
 from .conf import is_behind_pooler
@@ -115,11 +116,19 @@ class Database:
         """The same for what must not be called twice; it is given the connection."""
         return self._with_connection(partial(self._durably, work))
 
+    def scrub(self) -> None:
+        """Empty the log of an SQLite file, which holds what was replaced."""
+        if connections[self.alias].vendor == "sqlite":
+            self._with_connection(_empty_log)
+
     def _durably(
         self, work: Callable[[BaseDatabaseWrapper], T], connection: BaseDatabaseWrapper
     ) -> T:
         if not connection.in_atomic_block and not connection.get_autocommit():
             raise ConfigurationError(NO_AUTOCOMMIT)
+        if connection.vendor == "sqlite":
+            # What is replaced is overwritten with zeros: a customer's data are no free space.
+            connection.connection.execute("PRAGMA secure_delete = ON")
         with standby_confirmed(connection), ExitStack() as stack:
             try:
                 stack.enter_context(transaction.atomic(using=self.alias, durable=True))
@@ -225,6 +234,11 @@ class Database:
             if opened_here:
                 # It would stay open when this thread ends. (With a pool, this hands it back.)
                 connection.close()
+
+
+def _empty_log(connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        empty_log(cursor)
 
 
 def _pool_size(declared: dict[str, Any]) -> int:

@@ -30,7 +30,7 @@ from .check_database import ForCheck, for_check
 from .conf import database_alias, is_behind_pooler
 from .database import Database
 from .row_lock import RecordLock, orphaned
-from .writing import LostRace, put, put_many, put_with
+from .writing import LostRace, blank, put, put_many, put_with
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -145,6 +145,18 @@ class DjangoStore:
         return self._database.read(
             partial(reading.recent, limit, self._database.alias, realms, before)
         )
+
+    def blank_payloads(self, key: str) -> None:
+        """See `xpay_flow.ports.Erasing`. Raises ConfigurationError inside an atomic block."""
+        self._database.write(partial(blank, key, self._database.alias))
+
+    def scrub(self) -> None:
+        """See `xpay_flow.ports.Erasing`.
+
+        In an SQLite file nothing is left. On PostgreSQL, rows that were replaced are removed by its
+        own vacuum, and its log and backups are its operator's.
+        """
+        self._database.scrub()
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`. Raises ConfigurationError inside an atomic block."""

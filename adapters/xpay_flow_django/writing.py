@@ -17,8 +17,16 @@ from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import HandlerRolledBack
 from xpay_flow.records import Change
 from xpay_flow.stores.batches import put_each
-from xpay_flow.stores.rows import OUTBOX_COLUMNS, Row, entry_row, event_row, intent_row
+from xpay_flow.stores.rows import (
+    OUTBOX_COLUMNS,
+    Row,
+    blanked_rows,
+    entry_row,
+    event_row,
+    intent_row,
+)
 
+from . import reading
 from .models import Alias, Intent, OutboxEntry, RecordedEvent
 
 
@@ -46,6 +54,15 @@ def put(change: Change, using: str) -> bool:
     )
     _put_aliases(change, using)
     return True
+
+
+def blank(key: str, using: str) -> None:
+    """Empty the payloads of a record's events, in the transaction that is under way."""
+    for whole in reading.history(key, using):
+        for row in blanked_rows(whole) if whole.key == key else ():
+            RecordedEvent.objects.using(using).filter(
+                record_id=row["record_key"], event_key=row["event_key"]
+            ).update(document=row["document"])
 
 
 def put_many(changes: Sequence[Change], using: str) -> Sequence[bool]:

@@ -28,6 +28,7 @@ from xpay_flow.stores.awaited import AwaitedReader, AwaitedStore
 from xpay_flow.stores.batches import look_up
 from xpay_flow.stores.codec import is_a_name
 from xpay_flow.stores.shares import shares
+from xpay_flow.stores.sqlite_durability import empty_log
 from xpay_flow.stores.turns import AsyncTurns, Turns
 
 from . import notifications, pooler, schema
@@ -54,7 +55,7 @@ from .postgresql import OneStatement
 from .reading import Reading
 from .row_lock import DIALECTS, LockStatements
 from .tables import Tables
-from .writing import Writing
+from .writing import Writing, blank
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -185,6 +186,25 @@ class _Store:
         return self._database.read(
             partial(self._reading.recent, limit=limit, realms=realms, before=before)
         )
+
+    def blank_payloads(self, key: str) -> None:
+        """See `xpay_flow.ports.Erasing`."""
+
+        def each(connection: Connection) -> None:
+            for whole in self._reading.history(connection, key):
+                if whole.key == key:
+                    blank(connection, self._tables, whole)
+
+        self._database.transact(each, self._writing.acknowledge)
+
+    def scrub(self) -> None:
+        """See `xpay_flow.ports.Erasing`.
+
+        In an SQLite file nothing is left. On a server, rows that were replaced are removed by its
+        own vacuum or purge, and its log and backups are its operator's.
+        """
+        if self._database.engine.dialect.name == "sqlite":
+            self._database.read(_empty_log)
 
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
@@ -558,6 +578,20 @@ class AsyncSQLAlchemyStore(AwaitedStore[_Store]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _empty_log(connection: Connection) -> None:
+    empty_log(_Plain(connection))
+
+
+class _Plain:
+    """A connection that takes a statement as text."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str) -> Any:
+        return self._connection.exec_driver_sql(statement)
 
 
 def _mode(where: Place) -> Literal["transaction"] | None:

@@ -14,12 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from xpay_flow.records import Change
+from xpay_flow.records import Change, Record
 from xpay_flow.stores.batches import put_each
 from xpay_flow.stores.rows import (
     INTENT_COLUMNS,
     OUTBOX_COLUMNS,
     Row,
+    blanked_rows,
     entry_row,
     event_row,
     intent_row,
@@ -110,3 +111,17 @@ class Writing:
             connection.execute(self._put_alias, new)
         if old := [{"known_key": key, "known_alias": alias} for alias in sorted(known - wanted)]:
             connection.execute(self._drop_alias, old)
+
+
+def blank(connection: Connection, tables: Tables, whole: Record) -> None:
+    """Empty the payloads of a record's events, in the connection's transaction."""
+    events = tables.events
+    for row in blanked_rows(whole):
+        connection.execute(
+            update(events)
+            .where(
+                events.c.record_key == row["record_key"],
+                events.c.event_key == row["event_key"],
+            )
+            .values(document=row["document"])
+        )

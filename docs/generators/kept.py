@@ -11,13 +11,15 @@ from .markdown import code, table
 
 INTRODUCTION = """\
 Of a webhook, and of an answer of xPay's API, these fields are stored with the event, and no others.
-What is not listed is not stored, whatever it is called: no names, e-mail, no card numbers.
+Other fields are left out, whatever they are called: names, e-mail addresses, card numbers.
 Words are masked: an e-mail address, a phone number or a card number in one is replaced by `[…]`.
 `lastFourDigit` is stored if it is four digits.
 
 Your own `metadata` come back in every event, and are stored once, with the payment.
 With an event they are stored only if it fits no payment, since they show whose it is.
 Of a body that carries a good signature and is no JSON object, size and digest are stored.
+
+How to erase what is stored of a customer is on [its own page](../how-to/forget-a-customer.md).
 """
 
 

@@ -18,7 +18,7 @@ from .markdown import code, table
 TABLES = {
     "intents": "One row for each attempt, or for each unknown intent of xPay with parked events.",
     "events": "One row for each recorded event and its decision. Append-only: triggers refuse to "
-    "change or delete a row.",
+    "change or delete a row, but for emptying its payload.",
     "outbox": "One row for each handler call, pending or finished.",
     "aliases": "The names under which records are found.",
 }

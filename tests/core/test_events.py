@@ -76,7 +76,7 @@ def test_every_field_of_a_webhook_finds_its_place() -> None:
 def test_metadata_are_kept_with_unmatched_events_alone() -> None:
     """The shop's own texts show whose an unmatched event is; with its payment they are not kept."""
     event = from_webhook(PAID)
-    parked = ev.with_metadata(event)
+    parked = ev.with_metadata(event, PAID["metadata"])
     assert "orderId" not in event.payload
     assert {"orderId": "1001", METADATA_KEY: "int_1"} == json.loads(parked.payload)["metadata"]
     assert event == ev.without_metadata(parked)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import django_kit as kit
 import psycopg
 import pytest
@@ -16,8 +17,10 @@ from django.test import TestCase
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
-from xpay_flow.records import attempt_key
+from xpay_flow.records import attempt_key, change, without_payload
+from xpay_flow.stores.codec import part_to_document, to_text
 from xpay_flow.testing.limits import within_s
+from xpay_flow.testing.store_steps import tried
 from xpay_flow.testing.store_suite import put, together
 from xpay_flow_django import DjangoStore
 from xpay_flow_django.models import Alias, Intent, RecordedEvent
@@ -63,6 +66,49 @@ def test_events_cannot_be_changed(store: DjangoStore, alias: str) -> None:
     with pytest.raises(Exception, match="append-only"):
         RecordedEvent.objects.using(alias).update(why="x")
     assert [first] == list(store.history(first.key))
+
+
+def test_of_an_event_the_payload_alone_can_be_erased(store: DjangoStore, alias: str) -> None:
+    """A query may take the payload out, and nothing else with it."""
+    whole = put(store, *b.history(b.created(), b.paid()))
+    paid = whole.events[-1]
+    blanked = without_payload(paid)
+    rows = RecordedEvent.objects.using(alias).filter(kind="intent.success")
+
+    def document(**change: Any) -> str:
+        event = attrs.evolve(blanked.event, **change)
+        return to_text(part_to_document(attrs.evolve(blanked, event=event)))
+
+    for more, put_in in (
+        ({"why": "x"}, document()),
+        ({}, document(amount_minor=1)),
+        ({}, document(payload="{}")),
+    ):
+        with pytest.raises(Exception, match="append-only"):
+            rows.update(document=put_in, **more)
+    assert [whole] == list(store.history(whole.key))
+    rows.update(document=document())
+    (after,) = store.history(whole.key)
+    assert [*whole.events[:-1], blanked] == list(after.events)
+
+
+def test_nothing_is_readable_in_an_sqlite_file_after_erasing(sqlite: str) -> None:
+    """What the ORM has replaced in its file is overwritten, and its log is empty."""
+    store = DjangoStore(sqlite)
+    first = put(store, b.attempt())
+    assert first.intent is not None
+    noted = attrs.evolve(first.intent, metadata=(("for", "Ada Canary " * 100),))
+    first = put(store, change(first, attrs.evolve(first, intent=noted)))
+    paid = put(store, b.next_change(first, b.created(), b.paid(payload='{"n":"Ada Canary"}')))
+    path = Path(connections[sqlite].settings_dict["NAME"])
+    done = put(store, change(paid, attrs.evolve(paid, outbox=(), erased="due")))
+    for entry in paid.outbox:
+        done = put(store, tried(attrs.evolve(done, outbox=(entry,)), entry, "done"))
+    store.blank_payloads(paid.key)
+    store.scrub()
+    assert "done" == done.erased
+    files = [file.read_bytes() for file in path.parent.glob(f"{path.name}*")]
+    assert b"Canary" not in b"".join(files)
 
 
 def test_a_event_is_on_file_once(store: DjangoStore) -> None:

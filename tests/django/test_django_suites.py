@@ -17,6 +17,7 @@ from xpay_flow.events import EventIdentity
 from xpay_flow.ports import (
     BatchCommitting,
     BatchLoading,
+    Erasing,
     Lookup,
     RecentListing,
     RowLocking,
@@ -57,6 +58,12 @@ class AwaitedStore(AwaitedReader):
 
     def commit(self, change: Change) -> bool:
         return async_to_sync(self.store.commit)(change)
+
+    def blank_payloads(self, key: str) -> None:
+        async_to_sync(self.store.blank_payloads)(key)
+
+    def scrub(self) -> None:
+        async_to_sync(self.store.scrub)()
 
     def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
         return async_to_sync(self.store.load_many)(lookups)
@@ -101,6 +108,7 @@ class AwaitedStore(AwaitedReader):
 class OnSQLite(StoreSuite):
     declares: ClassVar[tuple[type[Any], ...]] = (
         RecentListing,
+        Erasing,
         BatchLoading,
         BatchCommitting,
         Transactional,

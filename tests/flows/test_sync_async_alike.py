@@ -55,6 +55,12 @@ class AwaitedStore:
     async def recent(self, limit: int, realms: Realms = EVERY_REALM) -> Sequence[Record]:
         return self._inner.recent(limit, realms)  # type: ignore[attr-defined,no-any-return]
 
+    async def blank_payloads(self, key: str) -> None:
+        self._inner.blank_payloads(key)  # type: ignore[attr-defined]
+
+    async def scrub(self) -> None:
+        self._inner.scrub()  # type: ignore[attr-defined]
+
     async def commit(self, change: Change) -> bool:
         await asyncio.sleep(0)
         return self._inner.commit(change)
@@ -280,6 +286,8 @@ def every_effect(world: World) -> list[effects.Effect]:
         effects.WaitForChange(record.key, record.version, 1.5),
         effects.Commit(Change(record=after, expected_version=record.version)),
         effects.Commit(Change(record=after, expected_version=record.version)),
+        effects.BlankPayloads(record.key),
+        effects.Scrub(),
         effects.Due("deliver", world.clock.now_ms() + 1, 5),
         effects.Due("reconcile", world.clock.now_ms() + 10**7, 5),
         effects.NewId("pi"),

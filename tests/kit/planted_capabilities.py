@@ -6,18 +6,21 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
+
 from xpay_flow.errors import StoreUnavailable
 from xpay_flow.ports import (
     FOUND_MAX,
     BatchCommitting,
     BatchLoading,
+    Erasing,
     Lookup,
     RecentListing,
     Transactional,
     is_locked,
 )
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import Change, Record
+from xpay_flow.records import Change, Record, with_events, without_payload
 
 from .whole_memory import WholeMemory
 
@@ -70,6 +73,36 @@ class Able(WholeMemory):
             and any(is_locked(entry) for entry in record.outbox)
             and (record.deliver_at_ms or 0) > now_ms
         ]
+
+
+# --- erasing -------------------------------------------------------------------------------------
+
+
+class BlanksTheLastOnly(Able):
+    """Of a record's events it blanks one."""
+
+    def blanked(self, whole: Record) -> Record:
+        *others, last = whole.events
+        return with_events(whole, (*others, without_payload(last)))
+
+
+class BlanksByDeleting(Able):
+    """What has a payload is deleted, and so its copies are new."""
+
+    def blanked(self, whole: Record) -> Record:
+        return with_events(whole, tuple(each for each in whole.events if not each.event.payload))
+
+
+class KeepsWhatItReplaces(Able):
+    """The metadata are written once, when the attempt is stored, or when there are any."""
+
+    def after(self, whole: Record, change: Change) -> Record:
+        after = super().after(whole, change)
+        if whole.intent is None or after.intent is None or after.intent.metadata:
+            return after
+        return attrs.evolve(
+            after, intent=attrs.evolve(after.intent, metadata=whole.intent.metadata)
+        )
 
 
 # --- many names ----------------------------------------------------------------------------------
@@ -301,10 +334,10 @@ class AbandonedAtOnce(Able):
 class SuiteNamesLess(Able):
     """Its suite has forgotten a capability, whose duties would go untested."""
 
-    declared = (RecentListing, BatchLoading, BatchCommitting, Transactional)
+    declared = (RecentListing, Erasing, BatchLoading, BatchCommitting, Transactional)
 
 
 class SuiteNamesMore(WholeMemory):
     """Its suite names a capability that the store has not."""
 
-    declared = (RecentListing, Transactional)
+    declared = (RecentListing, Erasing, Transactional)

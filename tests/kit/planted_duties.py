@@ -79,6 +79,11 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "test_a_change_does_not_make_a_record_recent",
         "test_pages_of_recent_ones_follow_each_other",
     ),
+    "erasing": (
+        "test_payloads_are_blanked_and_nothing_else",
+        "test_a_blanked_record_goes_on",
+        "test_what_a_commit_erases_is_gone",
+    ),
     "realms": (
         "test_work_is_looked_up_by_realm",
         "test_parked_events_are_of_a_realm",
@@ -206,6 +211,9 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_in("listing", memory.OldestListedFirst, fails="the recent, a change, pages"),
     *_in("listing", memory.ListsTheFirstPageAgain, fails="pages"),
     *_in("listing", memory.LatestChangedListedFirst, fails="a change, pages"),
+    *_in("erasing", able.BlanksTheLastOnly, fails="payloads"),
+    *_in("erasing", able.BlanksByDeleting, fails="payloads, a blanked"),
+    *_in("erasing", able.KeepsWhatItReplaces, fails="what a commit"),
     *_in("realms", memory.WorksInEveryRealm, fails="work, parked"),
     *_in("realms", memory.OthersTakeTheRoom, memory.OneRealmAtATime, fails="work"),
     *_in("realms", memory.NoRealmButItsOwn, fails="work"),

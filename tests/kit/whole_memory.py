@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from xpay_flow.events import EventIdentity
 from xpay_flow.ports import FOUND_MAX
 from xpay_flow.realm import EVERY_REALM, Realms
-from xpay_flow.records import Change, Record, Work, appended, for_deciding
+from xpay_flow.records import (
+    Change,
+    Record,
+    Work,
+    appended,
+    for_deciding,
+    with_events,
+    without_payload,
+)
 from xpay_flow.stores.memory import MemoryStore
 
 
@@ -55,6 +63,16 @@ class WholeMemory(MemoryStore):
         waiting = [record for record in ours if record.is_due(work, now_ms)]
         late = sorted((record.due_at_ms(work) or 0, record.key) for record in waiting)
         return [key for _, key in late][:limit]
+
+    def blank_payloads(self, key: str) -> None:
+        with self._lock:
+            if key in self._rows:
+                born, whole = self._rows[key]
+                self._rows[key] = (born, self.blanked(whole))
+
+    def blanked(self, whole: Record) -> Record:
+        """The whole record without payloads."""
+        return with_events(whole, tuple(without_payload(each) for each in whole.events))
 
     def recent(
         self, limit: int, realms: Realms = EVERY_REALM, before: str = ""

@@ -161,6 +161,12 @@ class BlockingStore(BlockingReader):
     def load_many(self, lookups: Sequence[Lookup]) -> Sequence[Sequence[Record]]:
         return self.loop.result(self.store.load_many(lookups))
 
+    def blank_payloads(self, key: str) -> None:
+        self.loop.result(self.store.blank_payloads(key))
+
+    def scrub(self) -> None:
+        self.loop.result(self.store.scrub())
+
     def commit(self, change: Change) -> bool:
         return self.loop.result(self.store.commit(change))
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import servers
 from sqlalchemy import Connection, text
@@ -17,9 +18,12 @@ from sqlalchemy.exc import OperationalError
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import StoreUnavailable
-from xpay_flow.records import attempt_key
+from xpay_flow.events import Event
+from xpay_flow.records import attempt_key, without_payload
+from xpay_flow.stores.codec import part_to_document, to_text
 from xpay_flow.stores.shares import CONNECTIONS
 from xpay_flow.testing.store_suite import put, together
+from xpay_flow.testing.world import World
 from xpay_flow_sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, engines, migrating, stores
 from xpay_flow_sqlalchemy import database as databases
 
@@ -81,6 +85,42 @@ def test_events_cannot_be_changed(store: SQLAlchemyStore, statement: str) -> Non
     assert [first] == list(store.history(first.key))
 
 
+ERASED = "document = :erased"
+
+
+@pytest.mark.parametrize(
+    ("statement", "change"),
+    [
+        (f"UPDATE xpay_flow_events SET {ERASED}, why = 'x' WHERE kind = 'intent.success'", {}),
+        (f"UPDATE xpay_flow_events SET {ERASED}, at_ms = 5 WHERE kind = 'intent.success'", {}),
+        (
+            f"UPDATE xpay_flow_events SET {ERASED} WHERE kind = 'intent.success'",
+            {"amount_minor": 1},
+        ),
+        (f"UPDATE xpay_flow_events SET {ERASED} WHERE kind = 'intent.success'", {"payload": "{}"}),
+    ],
+)
+def test_of_an_event_the_payload_alone_can_be_erased(
+    store: SQLAlchemyStore, statement: str, change: dict[str, Any]
+) -> None:
+    """Plain SQL may take the payload out, and nothing else with it."""
+    whole = put(store, *b.history(b.created(), b.paid()))
+    (paid,) = (each for each in whole.events if each.event.kind == "intent.success")
+
+    def update(statement: str, event: Event) -> Callable[[Connection], Any]:
+        document = to_text(part_to_document(attrs.evolve(paid, event=event)))
+        return lambda connection: connection.execute(text(statement), {"erased": document})
+
+    blanked = without_payload(paid).event
+    with pytest.raises(StoreUnavailable, match="append-only"):
+        store._database.write(update(statement, attrs.evolve(blanked, **change)))
+    assert [whole] == list(store.history(whole.key))
+    allowed = f"UPDATE xpay_flow_events SET {ERASED} WHERE kind = 'intent.success'"
+    store._database.write(update(allowed, blanked))
+    (after,) = store.history(whole.key)
+    assert [*whole.events[:-1], without_payload(paid)] == list(after.events)
+
+
 def test_a_event_is_on_file_once(store: SQLAlchemyStore) -> None:
     """A second copy of one event is refused by the database, and the whole change with it."""
     first = put(store, b.attempt())
@@ -130,6 +170,32 @@ def test_people_can_query(store: SQLAlchemyStore) -> None:
     )
     rows = store._database.read(lambda connection: connection.execute(text(query)).all())
     assert [("order-1", "success", 1999, "USD", 500, b.NOW_MS)] == [tuple(row) for row in rows]
+
+
+def test_nothing_is_readable_in_an_sqlite_file_after_erase(tmp_path: Path) -> None:
+    """What SQLAlchemy has replaced in the file of the shop is overwritten, and its log is empty."""
+    url = f"sqlalchemy+sqlite:///{tmp_path}/payments.db"
+    migrating.upgrade(url)
+    world = World(store=SQLAlchemyStore.from_url(url))
+    for n in range(10):
+        world.flow.start_checkout(
+            receipt_id=f"order-{n}",
+            money=b.PRICE,
+            callback_url="https://shop.example",
+            customer={"name": "Ada Canary", "email": "ada@mail.example"},
+            metadata={"for": "Ada Canary"},
+        )
+        world.xpay.pay(world.flow.timeline(f"order-{n}").intent.x_intent_id or "")  # type: ignore[union-attr]
+    world.deliver_webhooks()
+    world.flow.deliver()
+    assert b"Canary" in _bytes_of(tmp_path)
+    assert 10 == len(world.flow.erase("ada@mail.example"))
+    assert b"Canary" not in _bytes_of(tmp_path)
+    world.flow.close()
+
+
+def _bytes_of(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
 
 
 # --- several at once -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from hypothesis import settings
 from xpay_flow.ports import (
     BatchCommitting,
     BatchLoading,
+    Erasing,
     RecentListing,
     RowLocking,
     Store,
@@ -27,7 +28,14 @@ from .kit import BlockingStore, Place
 class Called(StoreSuite):
     """A store that blocks; the database is emptied for each one."""
 
-    declares = (RecentListing, BatchLoading, BatchCommitting, Transactional, RowLocking)
+    declares = (
+        RecentListing,
+        Erasing,
+        BatchLoading,
+        BatchCommitting,
+        Transactional,
+        RowLocking,
+    )
     # Each step is a round trip or some.
     histories = settings(StoreSuite.histories, max_examples=12)
     driver: str
@@ -86,7 +94,7 @@ class TestAiomysql(OnMariaDB, Awaited):
 
 
 class TestSQLite(StoreSuite):
-    declares = (RecentListing, BatchLoading, BatchCommitting, Transactional)
+    declares = (RecentListing, Erasing, BatchLoading, BatchCommitting, Transactional)
 
     @pytest.fixture(autouse=True)
     def _in_folder(self, tmp_path: Path) -> None:

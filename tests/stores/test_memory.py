@@ -6,13 +6,13 @@ import pytest
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError
-from xpay_flow.ports import RecentListing
+from xpay_flow.ports import Erasing, RecentListing
 from xpay_flow.stores.memory import MemoryStore
 from xpay_flow.testing.store_suite import StoreSuite
 
 
 class TestMemoryStore(StoreSuite):
-    declares = (RecentListing,)
+    declares = (RecentListing, Erasing)
 
     def make_store(self) -> MemoryStore:
         return MemoryStore()

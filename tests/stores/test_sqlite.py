@@ -20,18 +20,21 @@ from first_schema import put_as_version_1
 
 from xpay_flow import sample_records as b
 from xpay_flow.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
+from xpay_flow.events import Event
 from xpay_flow.intent import Refund
 from xpay_flow.money import AMOUNT_MINOR_MAX
 from xpay_flow.ports import (
     BatchCommitting,
     BatchLoading,
+    Erasing,
     RecentListing,
     Store,
     Transactional,
 )
 from xpay_flow.realm import UNNAMED, Realms
-from xpay_flow.records import Record, Work, change
+from xpay_flow.records import Record, Work, change, without_payload
 from xpay_flow.stores import fork_gate, sqlite, sqlite_pool, sqlite_schema
+from xpay_flow.stores.codec import part_to_document, to_text
 from xpay_flow.stores.rows import ALIKE
 from xpay_flow.stores.sqlite import SQLiteStore
 from xpay_flow.stores.sqlite_durability import write_ahead
@@ -43,7 +46,7 @@ LIMIT_S = 30.0
 
 
 class TestSQLiteStore(StoreSuite):
-    declares = (RecentListing, BatchLoading, BatchCommitting, Transactional)
+    declares = (RecentListing, Erasing, BatchLoading, BatchCommitting, Transactional)
 
     @pytest.fixture(autouse=True)
     def _in_folder(self, tmp_path: Path) -> None:
@@ -209,6 +212,49 @@ def test_events_cannot_be_changed(store: SQLiteStore, path: Path, statement: str
     put(store, b.attempt())
     with plain(path) as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("more", "change"),
+    [(", why = 'x'", {}), (", at_ms = 5", {}), ("", {"amount_minor": 1}), ("", {"payload": "{}"})],
+)
+def test_of_an_event_the_payload_alone_can_be_erased(
+    store: SQLiteStore, path: Path, more: str, change: dict[str, Any]
+) -> None:
+    """Plain SQL may take the payload out, and nothing else with it."""
+    whole = put(store, *b.history(b.created(), b.paid(payload='{"a":"\\u0000 é"}')))
+    paid = whole.events[-1]
+    blanked = without_payload(paid).event
+    put_in = f"UPDATE events SET document = ? {more} WHERE kind = 'intent.success'"
+
+    def document(event: Event) -> tuple[str]:
+        return (to_text(part_to_document(attrs.evolve(paid, event=event))),)
+
+    with plain(path) as connection:
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            connection.execute(put_in, document(attrs.evolve(blanked, **change)))
+        allowed = "UPDATE events SET document = ? WHERE kind = 'intent.success'"
+        connection.execute(allowed, document(blanked))
+    (after,) = store.history(whole.key)
+    assert [*whole.events[:-1], without_payload(paid)] == list(after.events)
+
+
+def test_what_older_code_has_left_is_overwritten(path: Path) -> None:
+    """A file of a version that left replaced text readable is written anew when it is opened."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA application_id = {sqlite_schema.APPLICATION_ID}")
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute(sqlite_schema._VERSIONS)
+        for statement in sqlite_schema._FIRST:
+            connection.execute(statement)
+        connection.execute("INSERT INTO schema_versions VALUES (1, 1)")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("CREATE TABLE old (words TEXT)")
+        connection.execute("INSERT INTO old VALUES (?)", ("Ada Canary" * 1000,))
+        connection.execute("DELETE FROM old")
+    assert b"Ada Canary" in path.read_bytes()
+    SQLiteStore(path).close()
+    assert b"Ada Canary" not in path.read_bytes()
 
 
 def test_a_part_belongs_to_a_record(store: SQLiteStore) -> None:

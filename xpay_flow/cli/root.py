@@ -12,6 +12,7 @@ from .db import db
 from .demo import demo
 from .diagram import diagram
 from .doctor import doctor
+from .erasing import erase, purge
 from .needs import click
 from .sandbox import sandbox
 from .timeline import timeline
@@ -37,6 +38,6 @@ def xpay_flow() -> None:
 
 for command in (
     *(demo, sandbox, worker, check, check_app, replay, timeline, diagram, doctor, db),
-    *(webhook, keys),
+    *(webhook, keys, erase, purge),
 ):
     xpay_flow.add_command(command)

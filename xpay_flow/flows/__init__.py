@@ -2,12 +2,13 @@
 
 `checkout` starts one, `webhook` receives its events, `outbox` calls the shop's handlers,
 `reconcile` polls xPay when no event came, `queries` reads. `recording` is what they share: read,
-decide, commit. `parking` keeps events that belong to no intent, and `unserved` names work of
-accounts that no setting names. All are given a `context`.
+decide, commit. `parking` keeps events that belong to no intent, `erasing` forgets a customer, and
+`unserved` names work of accounts that no setting names. All are given a `context`.
 """
 
 from .checkout import Checkout, send_to_checkout, start_checkout
 from .context import FlowContext
+from .erasing import ErasureResult, PurgeResult, erase, purge
 from .outbox import HandlerResult, deliver, deliver_records, redeliver
 from .queries import PaymentStatus, find, recent_records, status
 from .reconcile import ReconcileResult, reconcile
@@ -18,17 +19,21 @@ from .work_queue import FailedJob
 
 __all__ = [
     "Checkout",
+    "ErasureResult",
     "FailedJob",
     "FlowContext",
     "HandlerResult",
     "PaymentStatus",
+    "PurgeResult",
     "ReconcileResult",
     "RecordResult",
     "UnservedWork",
     "WebhookResult",
     "deliver",
     "deliver_records",
+    "erase",
     "find",
+    "purge",
     "receive_webhook",
     "recent_records",
     "reconcile",

@@ -55,6 +55,7 @@ from ..records import (
     receipt_in,
 )
 from .context import FlowContext, retry
+from .erasing import finish_erasing
 from .queries import find
 from .recording import record_event, with_decision
 from .work_queue import FailedJob, never, work_on, work_through
@@ -171,6 +172,15 @@ def deliver_record(
     A call that was cut short may have ended its process, and would be cut short by another that
     does. So it is made again while this process makes no other call.
     """
+    results = yield from _each_call(key, context, capabilities)
+    if any(result.intent_id is None for result in results):
+        yield from finish_erasing(key)
+    return results
+
+
+def _each_call(
+    key: str, context: FlowContext, capabilities: WorkerCapabilities
+) -> Command[Sequence[HandlerResult]]:
     first = yield from _guarded(key, context, capabilities, alone=False)
     if not first.left:
         return first.results

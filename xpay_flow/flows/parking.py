@@ -93,7 +93,7 @@ def park(event: Event, context: FlowContext) -> Command[RecordedEvent | None]:
     aliases = {key} | ({x_intent_alias(event.x_intent_id)} if event.x_intent_id else set[str]())
     now_ms = yield from now()
     recorded = RecordedEvent(
-        event=ev.with_metadata(event),
+        event=event,
         disposition="unknown",
         why="no intent of ours fits; kept until one does",
         at_ms=now_ms,

@@ -119,6 +119,7 @@ def with_decision(record: Record, decision: Decision, now_ms: int, context: Flow
         reconcile_count=reconcile_count,
         reconcile_at_ms=reconcile_at_ms,
         due_set_ms=record.due_set_ms,
+        erased=record.erased,
     )
     is_as_due = not entries and reconcile_at_ms == record.reconcile_at_ms
     return decided if is_as_due else decided.set_at(now_ms)

@@ -6,6 +6,7 @@ and xPay is not called: it gives up after two seconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
@@ -13,7 +14,7 @@ import attrs
 
 from ..effects import Command, count, now
 from ..errors import UntrustedMessage
-from ..events import UNKNOWN, Event, from_unreadable, from_webhook
+from ..events import UNKNOWN, Event, from_unreadable, from_webhook, with_metadata
 from ..lifecycle import Disposition
 from ..records import Record, RecordedEvent
 from ..signing import Authenticity, Headers, authenticate
@@ -74,22 +75,27 @@ def _filed(body: bytes, proof: str, context: FlowContext) -> Command[WebhookResu
         message = read_webhook(body)
     except UntrustedMessage as error:
         return (yield from _file_unreadable(body, error, proof, context))
-    return (yield from _file(from_webhook(message, proof, context.settings.metadata_key), context))
+    event = from_webhook(message, proof, context.settings.metadata_key)
+    return (yield from _file(event, message.metadata, context))
 
 
 def _proof(proven: Authenticity) -> str:
     return f"hmac:{proven.key_index}" if proven.hmac else "ecdsa"
 
 
-def _file(event: Event, context: FlowContext) -> Command[WebhookResult]:
+def _file(
+    event: Event, metadata: Mapping[str, str], context: FlowContext
+) -> Command[WebhookResult]:
     name = f"event {event.event_id}"
-    return (yield from retry(context, name, lambda: _try_to_file(event, context)))
+    return (yield from retry(context, name, lambda: _try_to_file(event, metadata, context)))
 
 
-def _try_to_file(event: Event, context: FlowContext) -> Command[WebhookResult | None]:
+def _try_to_file(
+    event: Event, metadata: Mapping[str, str], context: FlowContext
+) -> Command[WebhookResult | None]:
     owner = yield from find_owner(event)
     if owner is None or owner.intent is None:
-        return (yield from _park(event, context))
+        return (yield from _park(with_metadata(event, metadata), context))
     return (yield from _record_for(owner, event, context))
 
 

@@ -14,6 +14,7 @@ from xpay_flow.ports import (
     BatchCommitting,
     BatchLoading,
     ChangeReporting,
+    Erasing,
     HandlerLimiting,
     Lookup,
     Reader,
@@ -133,6 +134,20 @@ class AwaitedStore(Generic[S]):
         if not isinstance(self._store, RecentListing):
             raise ConfigurationError("this store cannot list recent records")
         return await self._call(self._store.recent, limit, realms, before)
+
+    async def blank_payloads(self, key: str) -> None:
+        """See `xpay_flow.ports.Erasing`."""
+        await self._call(self._erasing.blank_payloads, key)
+
+    async def scrub(self) -> None:
+        """See `xpay_flow.ports.Erasing`."""
+        await self._call(self._erasing.scrub)
+
+    @property
+    def _erasing(self) -> Erasing:
+        if not isinstance(self._store, Erasing):
+            raise ConfigurationError("nothing can be erased from this store")
+        return self._store
 
     async def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""

@@ -33,7 +33,7 @@ _encode: Final = json.JSONEncoder(
 # The checkout's address opens the page, so it is a secret; the snapshot keeps the one in use.
 # Evidence follows from the events beside it, and those and the outbox are parts of their own.
 _NOT_WRITTEN: Final[dict[type, tuple[str, ...]]] = {
-    Event: ("url", "metadata"),
+    Event: ("url",),
     Intent: ("evidence",),
     Record: ("events", "outbox"),
 }

@@ -25,6 +25,7 @@ from xpay_flow.records import (
     pending,
     with_events,
     with_parts,
+    without_payload,
 )
 
 
@@ -125,6 +126,18 @@ class MemoryStore:
                 newest = islice(dropwhile(lambda row: row.head.key != before, newest), 1, None)
             rows = list(islice((row for row in newest if row.head.realm in realms), limit))
         return [row.whole for row in rows]
+
+    def blank_payloads(self, key: str) -> None:
+        with self._lock:
+            if (row := self._rows.get(key)) is not None:
+                events = tuple(without_payload(recorded) for recorded in row.events)
+                self._rows[key] = attrs.evolve(row, events=events)
+                for recorded in events:
+                    place = (key, recorded.event.event_id)
+                    self._contents[place] = {**self._contents[place], recorded.id: recorded}
+
+    def scrub(self) -> None:
+        """What was replaced is nowhere."""
 
     def reader(self) -> MemoryReader:
         return MemoryReader(self)

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from xpay_flow.events import EventIdentity
 from xpay_flow.intent import Intent
 from xpay_flow.ports import LOCKED
-from xpay_flow.records import OutboxEntry, Record, RecordedEvent
+from xpay_flow.records import OutboxEntry, Record, RecordedEvent, without_payload
 
 from .codec import head_to_document, part_to_document, to_text
 
@@ -118,6 +118,23 @@ def event_row(record_key: str, recorded: RecordedEvent) -> Row:
         "why": recorded.why,
         "document": to_text(part_to_document(recorded)),
     }
+
+
+# Which row of an event is rewritten, and with what.
+BLANKED: Final = ("document", "record_key", "event_key")
+
+
+def blanked_rows(whole: Record) -> list[dict[str, str]]:
+    """For each recorded event with a payload, its identity and its document without one."""
+    return [
+        {
+            "document": to_text(part_to_document(without_payload(recorded))),
+            "record_key": whole.key,
+            "event_key": recorded.id,
+        }
+        for recorded in whole.events
+        if recorded.event.payload
+    ]
 
 
 # What is sent to find an event's contents; see `alike`.

@@ -28,11 +28,12 @@ from .rows import (
     INTENT_COLUMNS,
     OUTBOX_COLUMNS,
     alike,
+    blanked_rows,
     entry_row,
     event_row,
     intent_row,
 )
-from .sqlite_durability import keep_commits, write_ahead
+from .sqlite_durability import empty_log, keep_commits, write_ahead
 from .sqlite_file import identity, make_private, refuse_another_file
 from .sqlite_handler_guard import alone_with
 from .sqlite_pool import OPENING_WAIT_S, WAIT_S, Pool
@@ -140,6 +141,11 @@ _FACT_VALUES: Final = itemgetter(*EVENT_COLUMNS)
 _EFFECT_VALUES: Final = itemgetter(*OUTBOX_COLUMNS)
 # A change made by hand may call aliases new that are there.
 _PUT_ALIAS: Final = "INSERT INTO aliases (record_key, alias) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_KEYED: Final = f"{_WHOLE} FROM intents AS i WHERE i.record_key = :key"
+_BLANK: Final = """
+    UPDATE events SET document = :document
+    WHERE record_key = :record_key AND event_key = :event_key
+"""
 _DROP_ALIAS: Final = "DELETE FROM aliases WHERE record_key = ? AND alias = ?"
 
 
@@ -183,11 +189,17 @@ class SQLiteReader:
     def _records(self, query: str, values: dict[str, str | int]) -> list[Record]:
         # One statement: the events must be those of the very version that is read.
         with self._pool.reading() as connection:
-            try:
-                found = connection.execute(query, values).fetchall()
-            except UnicodeEncodeError:
-                return []  # Half a character, in a foreign name: nothing is filed under it.
-        return [from_texts(head, _texts(events), _texts(outbox)) for head, events, outbox in found]
+            return _found(connection, query, values)
+
+
+def _found(
+    connection: sqlite3.Connection, query: str, values: dict[str, str | int]
+) -> list[Record]:
+    try:
+        found = connection.execute(query, values).fetchall()
+    except UnicodeEncodeError:
+        return []  # Half a character, in a foreign name: nothing is filed under it.
+    return [from_texts(head, _texts(events), _texts(outbox)) for head, events, outbox in found]
 
 
 def _texts(joined: str | None) -> Iterable[str]:
@@ -277,6 +289,20 @@ class SQLiteStore(SQLiteReader):
         if self._cut_offs.cut_off(work):
             self._pool.give_back_turn(work)
             self._transactions.give_back(work)
+
+    def blank_payloads(self, key: str) -> None:
+        """See `xpay_flow.ports.Erasing`."""
+        with self._pool.writing() as connection:
+            for whole in _found(connection, _KEYED, {"key": key}):
+                connection.executemany(_BLANK, blanked_rows(whole))
+
+    def scrub(self) -> None:
+        """See `xpay_flow.ports.Erasing`: fold the log into the file, and empty it.
+
+        What a commit replaces in the file is overwritten there (`PRAGMA secure_delete`).
+        """
+        with self._pool.reading() as connection:
+            empty_log(connection)
 
     def due(
         self, work: Work, now_ms: int, limit: int, realms: Realms = EVERY_REALM

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
+from xpay_flow.errors import StoreUnavailable
+
 # A loser of the race for the switch finds it made at the next try; more tries are for programs
 # that write to the file at the same time.
 LOOKS_MAX: Final = 5
@@ -19,6 +21,8 @@ def keep_commits(connection: Any) -> None:
     # On macOS a plain flush stops in the disk's own memory; elsewhere this does nothing.
     connection.execute("PRAGMA fullfsync = ON")
     connection.execute("PRAGMA foreign_keys = ON")
+    # What is deleted or replaced is overwritten with zeros: a customer's data are no free space.
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def write_ahead(connection: Any) -> str:
@@ -41,6 +45,26 @@ def write_ahead(connection: Any) -> str:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     return _switched(connection)
+
+
+# A reader may be in the middle of the log. Each look waits as long as others do for locks.
+EMPTY_LOG_MAX: Final = 10
+
+
+def empty_log(connection: Any) -> None:
+    """Fold the write-ahead log into the file, and cut it to nothing: it holds what was replaced.
+
+    Raises:
+        StoreUnavailable: other connections were reading all the time.
+    """
+    for _ in range(EMPTY_LOG_MAX):
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return
+    raise StoreUnavailable(
+        "what was erased can still be in the -wal file, since other processes read it all the "
+        "time: run this again"
+    )
 
 
 def _switched(connection: Any) -> str:

@@ -123,6 +123,25 @@ _SECOND: Final = (
     """
     CREATE INDEX intents_due_set ON intents (realm, due_set_ms) WHERE due_set_ms IS NOT NULL
     """,
+    # Of a recorded event the payload alone can be erased: what was decided by stays as it is.
+    "DROP TRIGGER events_are_not_changed",
+    """
+    CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+    WHEN json_extract(NEW.document, '$.event.payload') IS NOT NULL
+        OR json_remove(NEW.document, '$.event.payload')
+            IS NOT json_remove(OLD.document, '$.event.payload')
+        OR NEW.seq IS NOT OLD.seq
+        OR NEW.record_key IS NOT OLD.record_key
+        OR NEW.event_key IS NOT OLD.event_key
+        OR NEW.kind IS NOT OLD.kind
+        OR NEW.type IS NOT OLD.type
+        OR NEW.source IS NOT OLD.source
+        OR NEW.event_id IS NOT OLD.event_id
+        OR NEW.at_ms IS NOT OLD.at_ms
+        OR NEW.disposition IS NOT OLD.disposition
+        OR NEW.why IS NOT OLD.why
+    BEGIN SELECT RAISE (ABORT, 'events are append-only'); END
+    """,
 )
 
 
@@ -147,6 +166,9 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(oldest_code=2, statements=_SECOND),
 )
 
+# Code of this version and later overwrites what it replaces.
+SECURE_SINCE: Final = 2
+
 # It is no part of any version: each version must be able to read it.
 _VERSIONS: Final = """
     CREATE TABLE IF NOT EXISTS schema_versions (
@@ -159,6 +181,9 @@ _PUT_VERSION: Final = "INSERT INTO schema_versions (version, oldest_code) VALUES
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Make an empty or older database one of this version, in one transaction.
+
+    A file that is for payments alone, and in which older code has left replaced text readable, is
+    written anew afterwards.
 
     Raises:
         SchemaMismatch: a newer version of this library has been here, and left this one behind.
@@ -181,6 +206,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         user_version = max(version, len(MIGRATIONS))
     connection.execute(f"PRAGMA user_version = {user_version}")
     connection.execute("COMMIT")
+    if is_ours and 0 < version < SECURE_SINCE:
+        connection.execute("VACUUM")
 
 
 def is_our_file(connection: sqlite3.Connection) -> bool:

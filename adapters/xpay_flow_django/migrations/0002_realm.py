@@ -1,4 +1,7 @@
-"""How did records get a realm, and the clock of their due times? Frozen, as each step is."""
+"""How did records get a realm, and the clock of their due times? Frozen, as each step is.
+
+And how can the payload of a recorded event be erased, while all else of it stays as it is?
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,59 @@ from django.db import migrations, models
 
 import xpay_flow_django.fields
 from xpay_flow.errors import ConfigurationError
+
+_TABLE = "xpay_flow_recordedevent"
+_WHY = "events are append-only"
+# All columns but the document.
+_COLUMNS = (
+    *("seq", "record_key", "event_key", "kind", "type", "source", "event_id", "at_ms"),
+    *("disposition", "why"),
+)
+_OF_POSTGRESQL = (
+    f"DROP TRIGGER xpay_flow_event_append_only ON {_TABLE}",
+    "CREATE FUNCTION xpay_flow_event_only_forgets() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " IF to_jsonb(NEW) - 'document' = to_jsonb(OLD) - 'document'"
+    " AND NEW.document::jsonb = OLD.document::jsonb #- '{event,payload}'"
+    f" THEN RETURN NEW; END IF; RAISE EXCEPTION '{_WHY}'; END $$",
+    f"CREATE TRIGGER xpay_flow_event_only_forgets BEFORE UPDATE ON {_TABLE}"
+    " FOR EACH ROW EXECUTE FUNCTION xpay_flow_event_only_forgets()",
+    f"CREATE TRIGGER xpay_flow_event_append_only BEFORE DELETE ON {_TABLE}"
+    " FOR EACH STATEMENT EXECUTE FUNCTION xpay_flow_event_append_only()",
+)
+_OF_POSTGRESQL_BACK = (
+    f"DROP TRIGGER xpay_flow_event_append_only ON {_TABLE}",
+    "DROP FUNCTION xpay_flow_event_only_forgets() CASCADE",
+    f"CREATE TRIGGER xpay_flow_event_append_only BEFORE UPDATE OR DELETE ON {_TABLE}"
+    " FOR EACH STATEMENT EXECUTE FUNCTION xpay_flow_event_append_only()",
+)
+_CHANGED = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in _COLUMNS)
+_OF_SQLITE = (
+    "DROP TRIGGER xpay_flow_event_append_only",
+    f"CREATE TRIGGER xpay_flow_event_append_only BEFORE UPDATE ON {_TABLE}"
+    " WHEN json_extract(NEW.document, '$.event.payload') IS NOT NULL"
+    " OR json_remove(NEW.document, '$.event.payload')"
+    " IS NOT json_remove(OLD.document, '$.event.payload')"
+    f" OR {_CHANGED} BEGIN SELECT RAISE (ABORT, '{_WHY}'); END",
+)
+_OF_SQLITE_BACK = (
+    "DROP TRIGGER xpay_flow_event_append_only",
+    f"CREATE TRIGGER xpay_flow_event_append_only BEFORE UPDATE ON {_TABLE}"
+    f" BEGIN SELECT RAISE (ABORT, '{_WHY}'); END",
+)
+
+
+def let_payloads_be_erased(_: Any, editor: Any) -> None:
+    """An update may take the payload out of an event's document, and do nothing else."""
+    by_vendor = {"postgresql": _OF_POSTGRESQL, "sqlite": _OF_SQLITE}
+    for statement in by_vendor.get(editor.connection.vendor, ()):
+        editor.execute(statement, params=None)
+
+
+def let_nothing_be_erased(_: Any, editor: Any) -> None:
+    """As the first migration had it."""
+    by_vendor = {"postgresql": _OF_POSTGRESQL_BACK, "sqlite": _OF_SQLITE_BACK}
+    for statement in by_vendor.get(editor.connection.vendor, ()):
+        editor.execute(statement, params=None)
 
 
 def refuse_to_lose_realms(apps: Any, editor: Any) -> None:
@@ -59,5 +115,6 @@ class Migration(migrations.Migration):
                 name="xpay_flow_due_set",
             ),
         ),
+        migrations.RunPython(let_payloads_be_erased, let_nothing_be_erased),
         migrations.RunPython(migrations.RunPython.noop, refuse_to_lose_realms),
     )
