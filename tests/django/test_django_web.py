@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import attrs
+import django
 import django_kit as kit
 import pytest
 import web_servers
@@ -63,8 +64,8 @@ class TestASGI(AdapterSuite):
             # inherit the other's context, and with it the other's thread.
             return Context().run(client, *request)
 
-        if self.is_async:
-            # Django ends views that are awaited, and those alone.
+        if self.is_async and django.VERSION >= (5, 0):
+            # From 5.0 on Django ends views that are awaited, and those alone.
             send.hang_up = client.hang_up  # type: ignore[attr-defined]
         return send
 

@@ -40,6 +40,7 @@ ALLOWED: Final = {
     "xpay_flow/testing/mounted.py: self._answers.get()": "the limit of the whole start or stop",
     "xpay_flow/testing/mounted.py: answer.result()": "the task is done",
     "xpay_flow/testing/mounted.py: ThreadPoolExecutor(1, 'xpay-flow test')": "what it runs has one",
+    "xpay_flow/testing/transport_suite.py: listening.accept()": "its socket has a limit",
     "xpay_flow/testing/server_client.py: reader.readline()": "the limit of the whole request",
     "xpay_flow/in_flight.py: future.result()": "the future is done",
     "xpay_flow/testing/store_processes.py: self._reports.recv()": "polled before, with a limit",

@@ -12,4 +12,5 @@ if "pytest" in sys.modules:
         "xpay_flow.testing.store_crash_suite",
         "xpay_flow.testing.store_suite",
         "xpay_flow.testing.store_together_suite",
+        "xpay_flow.testing.transport_suite",
     )
