@@ -160,6 +160,12 @@ def test_a_return_without_a_payment_says_so(intent_id: str) -> None:
     assert "" == page.intent_id
 
 
+def test_half_a_character_in_the_address_is_no_reason_for_an_error() -> None:
+    """Some servers decode so; such an address names no payment, and none of it is passed on."""
+    response = Site().get("/return", xpay_intent_id="in_1", order="\udc80")
+    assert (400, ["unnamed"]) == (response.status, Page(response).shown)
+
+
 def test_a_store_that_does_not_answer_is_no_reason_to_pay_again() -> None:
     """The customer sees that we are waiting, and the page looks again by itself."""
     site = Site(b.paid())

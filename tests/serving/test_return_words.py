@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
 
 import attrs
 import pytest
 
+from xpay_flow import browser
 from xpay_flow import sample_records as b
 from xpay_flow.browser.words import SHIPPED, amount_in_words, choose, shipped, words_of
 from xpay_flow.endpoints import Pages, WebRequest
@@ -127,7 +129,9 @@ def test_languages_are_those_that_the_page_can_speak(given: dict[str, Any]) -> N
         ("zh-Hant-TW", "en"),
         ("*", "en"),
         (";q=1, =, de;q=x, es;q=2, é, fr;q=0.7", "fr"),
+        ("ja;q=0", "en"),
         ("x" * 5000, "en"),
+        (" " * 1000 + "de", "en"),
         (",".join(["nl"] * 20) + ",de", "en"),
         ("-,--,de-", "de"),
     ],
@@ -250,11 +254,45 @@ def test_a_reference_that_looks_like_one_of_xpays_is_shown(reference: str) -> No
     assert f"<code>{reference}</code>" in page(xpay_intent_id=reference)
 
 
+class Structure(HTMLParser):
+    """The elements of a page, with the names of their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, ...]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, *(name for name, _ in attrs)))
+
+
+def structure(**query: str) -> list[tuple[str, ...]]:
+    return Structure(page(pages=Pages(retry_url="/cart"), **query)).elements
+
+
+HOSTILE = ('"><script>alert(1)</script>', "' onload='alert(1)", "<b>", "&quot;><i>", "$title ${x}")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_whatever_stands_in_the_address_adds_no_markup(hostile: str) -> None:
+    """The page has the elements and attributes that it has for a harmless address."""
+    harmless = structure(xpay_intent_id="x", cart="7", lang="en")
+    assert harmless == structure(xpay_intent_id=hostile, cart=hostile, lang=hostile)
+
+
+def test_a_page_that_shows_a_reference_unescaped_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: without escaping, the elements of the page differ."""
+    monkeypatch.setattr(browser, "escape", lambda text: text)
+    harmless = structure(xpay_intent_id="x")
+    assert harmless != structure(xpay_intent_id=HOSTILE[0])
+
+
 def test_a_refund_is_shown_in_place_of_thanks() -> None:
     """Who comes back to the page later is not thanked for money that went back."""
     text = page(paid(), refunded(b.PRICE.amount_minor))
     assert ">Your payment was refunded</h1>" in text
     assert "Thank you" not in text
+    assert "<span hidden>There is nothing more to do.</span>" in text
 
 
 def test_a_refund_of_a_part_is_named() -> None:
