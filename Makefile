@@ -76,7 +76,7 @@ lock: $(BIN)/python ## pin anew, with hashes, what make and CI install (requirem
 	$(COMPILE) --all-extras --group build --group test --resolution lowest-direct --output-file requirements/lowest.txt
 	rm -rf build/uv
 
-lowest: ## the quick tests on the lowest versions that pyproject.toml allows
+lowest: ## the quick tests and every adapter on the lowest versions that pyproject.toml allows
 	$(MAKE) quick LOCK=lowest VENV=.venv-lowest QUICK="$(QUICK) tests/adapters tests/sandbox tests/django/test_django_web.py"
 
 deep: $(VENV)/.dev ## the slow proofs: the checker with any four faults, stores on servers to their full bound

@@ -2,6 +2,7 @@
 
 python -m docs.generate              # all of them; the gallery takes some minutes
 python -m docs.generate settings.md  # this one only
+python -m docs.generate README.md    # its table of frameworks
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from .generators.api import api_page
 from .generators.cli import cli_page
 from .generators.errors import errors_page
+from .generators.frameworks import README, readme
 from .generators.gallery import gallery_page
 from .generators.kept import kept_page
 from .generators.lifecycle import lifecycle_page, lifecycle_picture
@@ -44,8 +46,11 @@ def written(name: str) -> str:
 
 def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or PAGES:
-        (REFERENCE / name).write_text(written(name))
+    for name in sys.argv[1:] or (*PAGES, README.name):
+        if name == README.name:
+            README.write_text(readme())
+        else:
+            (REFERENCE / name).write_text(written(name))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A shop on Litestar, with an `AsyncFlow`. `uvicorn shop_litestar:app --port 8000`"""
+"""A shop on Litestar, with an `AsyncFlow`. `granian --interface asgi shop_litestar:app`"""
 
 from typing import Any
 

@@ -1,7 +1,8 @@
-"""Each framework's example shop takes a payment, behind the server that its first line names."""
+"""Each framework's example shop takes a payment, behind each server that the README names."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -13,28 +14,28 @@ from pathlib import Path
 
 import httpx
 import pytest
+import servers
+from docs.pages import docs_module
 
 from docs import running
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LIMIT_S = 60.0  # on a busy machine; usually about two seconds
 
-COMMANDS = {
-    "shop_flask": "-m flask --app shop_flask run --port {port}",
-    "shop_starlette": "-m uvicorn shop_starlette:app --port {port}",
-    "shop_quart": "-m hypercorn --bind 127.0.0.1:{port} shop_quart:app",
-    "shop_litestar": "-m uvicorn shop_litestar:app --port {port}",
-    "shop_aiohttp": "shop_aiohttp.py {port}",
-}
+COMMANDS: dict[str, tuple[str, str]] = docs_module("frameworks").commands()
 
 
-@pytest.mark.parametrize("shop", COMMANDS)
-def test_an_example_takes_a_payment(shop: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", COMMANDS)
+def test_an_example_takes_a_payment(example: str, tmp_path: Path) -> None:
     """Pay leads to xPay's page; what is paid there is fulfilled, and the customer is shown so."""
+    _, command = COMMANDS[example]
+    program = command.split()[1] if command.startswith("-m ") else None
+    if program and importlib.util.find_spec(program) is None:
+        servers.absent(f"{servers.WANTS}{program}: pip install {program}")
     ports = running.free_ports()
     with (
         running.local_xpay(ports) as xpay,
-        _serving(COMMANDS[shop].format(port=ports.shop), ports, tmp_path),
+        _serving(command.format(port=ports.shop), ports, tmp_path),
         httpx.Client(base_url=f"http://127.0.0.1:{ports.shop}", timeout=LIMIT_S) as browser,
     ):
         _until(lambda: _is_up(browser))
@@ -108,4 +109,6 @@ def test_the_examples_own_tests_pass(tmp_path: Path) -> None:
         check=False,
     )
     assert 0 == done.returncode, done.stdout + done.stderr
-    assert {f"test_{shop}.py" for shop in COMMANDS} <= {path.name for path in EXAMPLES.iterdir()}
+    assert {f"test_{shop}.py" for shop, _ in COMMANDS.values()} <= {
+        path.name for path in EXAMPLES.iterdir()
+    }

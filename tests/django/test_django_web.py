@@ -13,6 +13,7 @@ import django
 import django_kit as kit
 import pytest
 import web_servers
+from adapters.kit import Served
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
@@ -23,6 +24,7 @@ from django.urls import path
 import xpay_flow_asgi
 from xpay_flow import AsyncFlow, Flow
 from xpay_flow import sample_records as b
+from xpay_flow.adapter_kit import Price
 from xpay_flow.endpoints import Header
 from xpay_flow.errors import ConfigurationError, OutcomeUnknown
 from xpay_flow.testing.adapter_suite import (
@@ -84,6 +86,39 @@ class TestASGIAroundDjango(AdapterSuite):
         if not prefix:
             return asgi_client(xpay_flow_asgi.routes(flow))
         return asgi_client(xpay_flow_asgi.routes(flow, prefix=prefix, otherwise=django))
+
+
+class TestDjangoBehindUvicorn(Served):
+    """As `docs/frameworks.py` declares."""
+
+    is_async = gets_whole_bodies = True
+    hangs_up = django.VERSION >= (5, 0)
+    server, app_now = web_servers.uvicorn, web_servers.AsgiNow
+
+    @staticmethod
+    def app_with(flow: AnyFlow, prefix: str, price: Price | None = None) -> Any:
+        name = kit.urlconf(kit.mounted(without_token(routes(flow, price=price)), prefix))
+        return kit.with_urlconf(ASGIHandler, name)
+
+
+class TestDjangoBehindWaitress(Served):
+    """As `docs/frameworks.py` declares."""
+
+    hangs_up, gets_whole_bodies = False, True
+    server, app_now = web_servers.waitress, web_servers.WsgiNow
+
+    @staticmethod
+    def app_with(flow: AnyFlow, prefix: str, price: Price | None = None) -> Any:
+        return kit.wsgi_app(
+            kit.urlconf(kit.mounted(without_token(routes(flow, price=price)), prefix))
+        )
+
+
+def without_token(patterns: list[Any]) -> list[Any]:
+    """The suite's browser has no CSRF token, which `POST /checkout` wants in Django."""
+    for pattern in patterns:
+        pattern.callback.csrf_exempt = True
+    return patterns
 
 
 # --- around the routes ---------------------------------------------------------------------------

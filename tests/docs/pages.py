@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+import sys
+import types
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -139,3 +143,12 @@ def pages() -> list[Page]:
     """Every page that we publish."""
     found = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
     return [read(path) for path in found]
+
+
+def docs_module(name: str) -> Any:
+    """A module of the folder `docs`. Under pytest that name is taken by these tests."""
+    if "pages_of_docs" not in sys.modules:
+        package = types.ModuleType("pages_of_docs")
+        package.__path__ = [str(DOCS)]
+        sys.modules[package.__name__] = package
+    return importlib.import_module(f"pages_of_docs.{name}")

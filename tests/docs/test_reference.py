@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from xpay_flow import LIFECYCLE
 
-from .pages import DOCS, ROOT
+from .pages import ROOT, docs_module
 
-
-def docs_module(name: str) -> Any:
-    """A module of the folder `docs`. Under pytest that name is taken by these tests."""
-    if "pages_of_docs" not in sys.modules:
-        package = types.ModuleType("pages_of_docs")
-        package.__path__ = [str(DOCS)]
-        sys.modules[package.__name__] = package
-    return importlib.import_module(f"pages_of_docs.{name}")
-
-
+frameworks = docs_module("generators.frameworks")
 generate = docs_module("generate")
 lifecycle = docs_module("generators.lifecycle")
 markdown = docs_module("generators.markdown")
@@ -36,6 +23,12 @@ def test_a_generated_page_is_current(name: str) -> None:
     """What stands in docs/reference is what `make docs` writes."""
     path: Path = generate.REFERENCE / name
     assert generate.written(name) == path.read_text(), f"{path.relative_to(ROOT)}: run make docs"
+
+
+def test_the_table_of_frameworks_is_current() -> None:
+    """The README shows what the tests run, in the versions that are locked."""
+    path: Path = frameworks.README
+    assert frameworks.readme() == path.read_text(), "README.md: run make docs"
 
 
 def test_only_the_glossary_of_the_reference_is_written_by_hand() -> None:

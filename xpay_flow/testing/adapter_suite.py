@@ -261,7 +261,9 @@ class AdapterSuite:
         not, or answer other than with a refusal."""
         world = self.open()
         before = world.store.commits
-        for claimed in ("99999999999", "10"):
+        # Who takes whole bodies may well wait for the rest of one that is longer than what is sent.
+        waits = self.gets_whole_bodies and self.is_served
+        for claimed in ("10",) if waits else ("99999999999", "10"):
             sent = Stream(self.is_served)
             answer = world.send("POST", "/webhook", (("Content-Length", claimed),), sent)
             assert 400 <= answer.status < 500
