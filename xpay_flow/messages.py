@@ -96,3 +96,6 @@ SUBSCRIBED_EVENT_TYPES: Final = (
     INTENT_DISPUTE_WON,
     INTENT_DISPUTE_LOST,
 )
+
+# Not xPay's: what `xpay-flow doctor` sends through a mount, signed with the shop's own key.
+PROBE_EVENT_TYPE: Final = "xpay_flow.doctor"

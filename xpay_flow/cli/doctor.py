@@ -10,7 +10,7 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import attrs
 
@@ -19,28 +19,32 @@ from xpay_flow.flows import UnservedWork
 from xpay_flow.ports import Store
 from xpay_flow.realm import EVERY_REALM
 
+from .findings import Finding
 from .needs import click
+from .probes import check_app_mount
 from .stores import SQLITE, existing_store, is_missing_file, store_option
-
-Verdict = Literal["ok", "note", "wrong"]
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """One result. `wrong` must be fixed; `note` is good to know."""
-
-    verdict: Verdict
-    about: str
-    text: str
 
 
 @click.command(short_help="Check the settings and the store.")
 @store_option
+@click.option(
+    "--app", metavar="MODULE:APP|URL", help="Send probes through the routes of this app, too."
+)
+@click.option(
+    "--webhook", default="/xpay/webhook", show_default=True, help="The webhook's path in the app."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(store_url: str | None, as_json: bool) -> None:
-    """Check the settings in the environment and the store. Exit code 1 if something is wrong."""
+def doctor(store_url: str | None, app: str | None, webhook: str, as_json: bool) -> None:
+    """Check the settings in the environment and the store. Exit code 1 if something is wrong.
+
+    With --app, signed and forged requests go through the mount as well. An app that is named by
+    its module is imported and given an empty store meanwhile; at an address, the signed probe is
+    recorded once, as an unmatched event of the type xpay_flow.doctor.
+    """
     settings, of_settings = _check_settings()
     findings = [*_check_library(), *of_settings, *_check_store(store_url, settings)]
+    if app is not None:
+        findings += check_app_mount(app, webhook, settings, store_url)
     if as_json:
         click.echo(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))
     else:

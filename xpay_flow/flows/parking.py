@@ -19,6 +19,7 @@ from ..decide import decide
 from ..effects import Command, commit, history, load, now
 from ..errors import UntrustedMessage
 from ..events import PAYMENT_KINDS, Event
+from ..messages import PROBE_EVENT_TYPE
 from ..records import (
     HandlerAttempt,
     OutboxEntry,
@@ -126,7 +127,8 @@ def parking_key(event: Event, realm: str) -> str:
 
 def unmatched_entry(event: Event, now_ms: int, context: FlowContext) -> OutboxEntry | None:
     """The call of `on_unmatched` that this event makes due, if it may raise one."""
-    if not event.is_for_this_merchant or event.type in context.settings.quiet_event_types:
+    quiet = (*context.settings.quiet_event_types, PROBE_EVENT_TYPE)
+    if not event.is_for_this_merchant or event.type in quiet:
         return None
     return OutboxEntry(
         id=f"on_unmatched:{event.event_key}",

@@ -23,7 +23,7 @@ from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.handlers import Handler
 from xpay_flow.messages import RETURN_PARAMETER
 from xpay_flow.payment import Payment, UnmatchedEvent
-from xpay_flow.ports import Ids
+from xpay_flow.ports import AsyncClock, Clock, HttpRequest, HttpResponse, Ids, Transport
 from xpay_flow.sandbox import Sandbox, SandboxConfig, VirtualClock
 from xpay_flow.settings import Settings
 from xpay_flow.stores.memory import MemoryStore
@@ -32,7 +32,6 @@ from xpay_flow.system import RandomIds
 from .mounted import BASE_URL, Mounted
 from .world import (
     AsyncManualClock,
-    AsyncSandboxTransport,
     CountingIds,
     ManualClock,
     SandboxTransport,
@@ -80,7 +79,7 @@ def flow_behind(app: Mounted, webhook: str) -> AnyFlow:
     if not found:
         raise ConfigurationError(
             f"no routes(flow) of this app answer at {path} (status {answer.status_code}): name the "
-            "address of the webhook, xpay_webhook = /xpay/webhook"
+            "path of the webhook, such as /xpay/webhook (pytest: xpay_webhook; doctor: --webhook)"
         )
     return found[0]
 
@@ -117,54 +116,74 @@ def taken_over(
             "the app's flow is in live mode, and tests write payments into its store: "
             "run them with XPAY_MODE=sandbox and a store of their own"
         )
-    kept = dict(vars(flow))
-    _end_loops(flow)
-    try:
-        _begin_afresh(flow, xpay, clock)
+    is_in_memory = _is_in_memory(flow)
+    with with_ports(
+        flow,
+        store=MemoryStore() if is_in_memory else flow.store,
+        settings=_settings_of_test(flow.settings),
+        transport=SandboxTransport(xpay),
+        clock=ManualClock(clock),
+        async_clock=AsyncManualClock(clock),
+        ids=CountingIds() if is_in_memory else RandomIds(),
+    ):
+        if isinstance(flow, Flow):
+            # In the test's thread, where its database connection and its transaction are.
+            flow.ports.shared.calls.in_callers_thread = True
         handlers = flow.ports.handlers
-        handlers.update(kept["ports"].handlers)
         for name, handler in handlers.items():
             handlers[name] = _watched(name, handler, called)
         yield
-    finally:
-        vars(flow).clear()
-        vars(flow).update(kept)
 
 
-def _begin_afresh(flow: AnyFlow, xpay: Sandbox, clock: VirtualClock) -> None:
-    settings = _settings_of_test(flow.settings)
-    is_in_memory = _is_in_memory(flow)
-    ids: Ids = CountingIds() if is_in_memory else RandomIds()
-    store: Any = MemoryStore() if is_in_memory else flow.store
+@contextmanager
+def with_ports(
+    flow: AnyFlow,
+    *,
+    store: Any,
+    settings: Settings,
+    transport: Transport,
+    clock: Clock | None = None,
+    async_clock: AsyncClock | None = None,
+    ids: Ids | None = None,
+) -> Generator[None, None, None]:
+    """A block in which a shop's own flow has these ports, its handlers, and no background loops.
+
+    It is the very object that the adapters hold. Closing it meanwhile closes nothing.
+    """
+    kept = dict(vars(flow))
+    _end_loops(flow)
     common: Any = {
         "ids": ids,
         "lifecycle": flow.context.lifecycle,
         "pages": flow.pages,
         "background": False,
     }
-    # Not a further flow: what the adapters hold is this one.
-    if isinstance(flow, Flow):
-        Flow.__init__(
-            flow,
-            store,
-            settings,
-            transport=SandboxTransport(xpay),
-            clock=ManualClock(clock),
-            **common,
-        )
-        # In the test's thread, where its database connection and its transaction are.
-        flow.ports.shared.calls.in_callers_thread = True
-        vars(flow)["close"] = _left_open
-    else:
-        AsyncFlow.__init__(
-            flow,
-            store,
-            settings,
-            transport=AsyncSandboxTransport(xpay),
-            clock=AsyncManualClock(clock),
-            **common,
-        )
-        vars(flow)["close"] = _aleft_open
+    try:
+        # Not a further flow: what the adapters hold is this one.
+        if isinstance(flow, Flow):
+            Flow.__init__(flow, store, settings, transport=transport, clock=clock, **common)
+            vars(flow)["close"] = _left_open
+        else:
+            awaited = _Awaited(transport)
+            AsyncFlow.__init__(
+                flow, store, settings, transport=awaited, clock=async_clock, **common
+            )
+            vars(flow)["close"] = _aleft_open
+        flow.ports.handlers.update(kept["ports"].handlers)
+        yield
+    finally:
+        vars(flow).clear()
+        vars(flow).update(kept)
+
+
+class _Awaited:
+    """A transport of this process, for an event loop."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        return self._transport.send(request)
 
 
 def _left_open() -> None:
@@ -187,6 +206,12 @@ def _settings_of_test(settings: Settings) -> Settings:
 
 def _is_in_memory(flow: AnyFlow) -> bool:
     return type(flow.store) is MemoryStore
+
+
+def has_background(flow: AnyFlow) -> bool:
+    """Whether the flow itself calls handlers, in threads or tasks of its process."""
+    own = vars(flow)
+    return bool(own["_loops"]) or own.get("_poll_s") is not None
 
 
 def _end_loops(flow: AnyFlow) -> None:
