@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, Final, TypeAlias
 
+from xpay_flow.testing.server_client import in_loop
+
 LIMIT_S: Final = 20.0
+# A server whose test has been lost ends by itself.
+RUNS_S: Final = 240.0
 
 # What serves an app while its block lasts, and yields the port.
 Serves: TypeAlias = Callable[[Any], AbstractContextManager[int]]
@@ -63,45 +67,48 @@ def uvicorn(app: Any, *, on: socket.socket | None = None, lifespan: Any = "auto"
                 server.should_exit = True
 
 
-@contextmanager
-def hypercorn(app: Any) -> Generator[int]:
+def hypercorn(app: Any) -> AbstractContextManager[int]:
     """An ASGI app behind hypercorn."""
+    return in_loop(_hypercorn(app))
+
+
+@asynccontextmanager
+async def _hypercorn(app: Any) -> AsyncGenerator[int]:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
-    sock = listening()
-    port, config = sock.getsockname()[1], Config()
+    sock, config, ended = listening(), Config(), asyncio.Event()
+    port = sock.getsockname()[1]
     config.graceful_timeout, config.loglevel = 1, "error"
     config.bind = [f"fd://{sock.detach()}"]  # which hypercorn closes
 
-    async def serving(started: Callable[[], None], ended: Callable[[], Awaitable[None]]) -> None:
-        started()
-        await serve(app, config, shutdown_trigger=ended)
+    async def end() -> None:
+        async with asyncio.timeout(RUNS_S):
+            await ended.wait()
 
-    with _loop("hypercorn", serving):
-        yield port
+    serving = asyncio.ensure_future(serve(app, config, shutdown_trigger=end))
+    yield port
+    ended.set()
+    await serving
 
 
-@contextmanager
-def aiohttp(app: Any) -> Generator[int]:
+def aiohttp(app: Any) -> AbstractContextManager[int]:
     """An app of aiohttp behind its own server."""
+    return in_loop(_aiohttp(app))
+
+
+@asynccontextmanager
+async def _aiohttp(app: Any) -> AsyncGenerator[int]:
     from aiohttp import web
 
-    ports: list[int] = []
-
-    async def serving(started: Callable[[], None], ended: Callable[[], Awaitable[None]]) -> None:
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            ports.append(runner.addresses[0][1])
-            started()
-            await ended()
-        finally:
-            await runner.cleanup()
-
-    with _loop("aiohttp", serving):
-        yield ports[0]
+    # Without lingering, in which it reads and drops what an adapter has left of a body.
+    runner = web.AppRunner(app, shutdown_timeout=0.1, lingering_time=0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
 
 
 @contextmanager
@@ -168,32 +175,6 @@ def _thread(name: str, run: Callable[[], object]) -> Generator[threading.Thread]
     finally:
         thread.join(LIMIT_S)
         assert not thread.is_alive(), f"{name} does not end"
-
-
-@contextmanager
-def _loop(
-    name: str,
-    serving: Callable[
-        [Callable[[], None], Callable[[], Awaitable[None]]], Coroutine[Any, Any, None]
-    ],
-) -> Generator[None]:
-    """A server in an event loop of its own."""
-    loop, ended, started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
-
-    async def wait() -> None:
-        async with asyncio.timeout(240):
-            await ended.wait()
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serving(started.set, wait))
-
-    with _thread(name, run):
-        assert started.wait(LIMIT_S), f"{name} has not started"
-        try:
-            yield
-        finally:
-            loop.call_soon_threadsafe(ended.set)
 
 
 def _until(is_so: Callable[[], object]) -> None:

@@ -89,7 +89,7 @@ def asgi_client(app: Any, *, root_path: str = "") -> ASGIClient:
     return ASGIClient(app, root_path)
 
 
-class _LoopInThread:
+class LoopInThread:
     """An event loop that runs until it is closed, or this object is gone."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class ASGIClient:
 
     def __init__(self, app: Any, root_path: str) -> None:
         self._app, self._root_path = app, root_path
-        self._loop = _LoopInThread()
+        self._loop = LoopInThread()
 
     def __call__(
         self, method: str, path: str, headers: Sequence[Header] = (), body: AnyBody = b""

@@ -6,7 +6,8 @@
         def make_client(self, flow: AnyFlow, prefix: str) -> Client:
             return server_client(*served(app_with(flow, prefix)))
 
-Each request has a connection of its own, and every wait a limit.
+Each request has a connection of its own, and every wait a limit. `loop_client` starts a server that
+runs in an event loop, and stops it with the test.
 """
 
 from __future__ import annotations
@@ -14,15 +15,32 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import StreamReader
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from http.client import parse_headers
 from io import BytesIO
+from typing import TypeVar
 
 from xpay_flow.endpoints import Header
 
-from .adapter_clients import GIVEN_UP_S, Answer, AnyBody, Client, chunks_of, with_length
+from .adapter_clients import (
+    GIVEN_UP_S,
+    Answer,
+    AnyBody,
+    Client,
+    LoopInThread,
+    chunks_of,
+    with_length,
+)
 from .limits import TOGETHER_S
+
+T = TypeVar("T")
 
 
 def server_client(host: str, port: int, *, hangs_up: bool = True) -> Client:
@@ -35,11 +53,48 @@ def server_client(host: str, port: int, *, hangs_up: bool = True) -> Client:
     return client if hangs_up else client.__call__
 
 
-class ServerClient:
-    """See `server_client`."""
+@contextmanager
+def in_loop(serving: AbstractAsyncContextManager[T]) -> Generator[T]:
+    """Enter and leave `serving` in an event loop, in a thread that ends with the block."""
+    loop = LoopInThread()
+    try:
+        found = loop.run(_entered(serving))
+        try:
+            yield found
+        finally:
+            loop.run(_left(serving))
+    finally:
+        loop.close()
 
-    def __init__(self, host: str, port: int) -> None:
+
+def loop_client(serving: AbstractAsyncContextManager[int]) -> Client:
+    """A client of a server that runs in an event loop, and ends with its test.
+
+    Args:
+        serving: starts the server on a free port of 127.0.0.1, which it yields, and stops it.
+    """
+    stack = ExitStack()
+    return ServerClient("127.0.0.1", stack.enter_context(in_loop(serving)), stack.close)
+
+
+async def _entered(serving: AbstractAsyncContextManager[T]) -> T:
+    return await serving.__aenter__()
+
+
+async def _left(serving: AbstractAsyncContextManager[object]) -> None:
+    await serving.__aexit__(None, None, None)
+
+
+def _nothing_to_end() -> None:
+    """The server is not ours."""
+
+
+class ServerClient:
+    """See `server_client` and `loop_client`."""
+
+    def __init__(self, host: str, port: int, close: Callable[[], None] = _nothing_to_end) -> None:
         self._address = host, port
+        self.close = close
 
     def __call__(
         self, method: str, path: str, headers: Sequence[Header] = (), body: AnyBody = b""

@@ -5,8 +5,7 @@
             return MyTransport()
 
 An `AsyncTransport` is awaited. The suite is the server: it listens on loopback, notes what arrives,
-and answers as no xPay should. A transport may be right and still not do what is not here: proxies,
-certificates, and connections that are kept.
+and answers as no xPay should. Proxies, certificates and connections that are kept are not tried.
 """
 
 from __future__ import annotations
@@ -241,7 +240,7 @@ def xpay(answers: Answers) -> Generator[tuple[str, list[Arrived]]]:
         yield f"http://127.0.0.1:{address[1]}", arrived
     finally:
         over.set()
-        with suppress(OSError):  # Closing alone wakes nobody who waits in `accept`.
+        with suppress(OSError):  # Closing alone does not end a wait in `accept`.
             socket.create_connection(address, 1).close()
         for thread in (accepting, *serving):
             thread.join(GIVEN_UP_S)
