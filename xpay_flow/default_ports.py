@@ -53,6 +53,7 @@ def awaited_ports(
         shared=_shared(settings, ids),
         realms=settings.realms,
         table={**EFFECTS, **coalesced_effects(store, awaited, group_commit)},
+        group_commit=group_commit is not False,
     )
 
 

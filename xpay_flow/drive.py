@@ -9,11 +9,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+    suppress,
+)
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -31,9 +37,11 @@ from .effects import (
     Due,
     Each,
     Effect,
+    EnterPlace,
     Exchange,
     History,
     HoldRequests,
+    LeavePlace,
     LeaveRateLimit,
     Load,
     NewId,
@@ -56,7 +64,6 @@ from .errors import ConfigurationError, StoreUnavailable, error_text
 from .flows.queries import LOOK_EVERY_S
 from .flows.webhook import REFUSED
 from .handlers import Handlers
-from .job_pool import LOOK_S, JobPool
 from .masking import likeness
 from .ports import (
     AsyncClock,
@@ -64,11 +71,14 @@ from .ports import (
     AsyncRowLocking,
     AsyncStore,
     AsyncTransport,
+    BatchCommitting,
+    BatchLoading,
     Clock,
     Erasing,
     HttpRequest,
     HttpResponse,
     Ids,
+    Lookup,
     NoAnswer,
     Reader,
     RecentListing,
@@ -80,8 +90,18 @@ from .ports import (
 )
 from .rate_limit import RateLimiter
 from .realm import EVERY_REALM, Realms
-from .records import Change, Work
+from .records import Change
 from .refusal_log import RefusalLog
+from .rounds import (
+    Begin,
+    CommitMany,
+    InProgress,
+    LoadMany,
+    ReleaseLock,
+    Rest,
+    Rounds,
+    TakeLock,
+)
 from .waiting import Waiting
 
 log = logging.getLogger("xpay_flow.transport")
@@ -184,45 +204,66 @@ class Ports:
         return h.run_in_transaction(call, self.handlers, self.store, self.clock.now_ms, calls)
 
     def each(self, it: Each) -> int:
-        """Each job in a thread; see `Each`."""
-        pool, calls = JobPool(it), dict[tuple[Work, str], Call]()
-        woken = threading.Event()
+        """Jobs in this thread, and their handlers in others; see `Each`."""
+        woken, locks = threading.Event(), _Locks(self.store)
+        rounds = Rounds(
+            it,
+            self.shared.calls,
+            woken.set,
+            loads_many=isinstance(self.store, BatchLoading),
+            commits_many=isinstance(self.store, BatchCommitting),
+        )
 
-        def wake() -> None:
-            pool.look_again()
-            woken.set()
+        def performed(step: Any) -> object:
+            match step:
+                case LoadMany(loads):
+                    return _found(loads, _batches(self.store).load_many(_lookups(loads)), self)
+                case CommitMany(commits):
+                    won = _batches(self.store).commit_many([one.change for one in commits])
+                    return _won(commits, won, self)
+                case Begin(effect):
+                    return self._begin(effect, woken.set)
+                case Rest(seconds):
+                    woken.wait(seconds)
+                    woken.clear()
+                case TakeLock(key):
+                    return locks.take(key)
+                case ReleaseLock(key):
+                    locks.release(key)
+                case _:
+                    return perform(step, self)
+            return None
 
-        with self.shared.recorded.waking(wake):
-            while True:
-                woken.clear()
-                for job in [job for job, call in calls.items() if call.wait(0)]:
-                    _job_ended(pool, job, calls.pop(job))
-                self._look(it, pool)
-                for job in pool.to_begin():
-                    calls[job] = Call().begin(partial(self._do, it, *job))
-                    calls[job].when_ended(woken.set)
-                if pool.is_done:
-                    break
-                woken.wait(LOOK_S)
-        if pool.error is not None:
-            raise pool.error
-        return pool.results
-
-    def _look(self, it: Each, pool: JobPool) -> None:
-        for work in pool.to_look_for(time.monotonic()):
-            if pool.is_ending or self.shared.calls.hang:
-                return
+        self._refresh_thread()
+        with self.shared.recorded.waking(rounds.woken):
             try:
-                keys = run(it.look(work, pool.busy(work)), self)
-            except Exception as error:
-                pool.error = error
-                return
-            pool.found(work, keys, time.monotonic())
+                return cast(int, _drive(rounds.run(), performed))
+            finally:
+                locks.release_all()
 
-    def _do(self, it: Each, work: Work, key: str) -> int:
+    def _begin(self, effect: Effect, ended: Callable[[], object]) -> InProgress:
+        """An effect that takes its time."""
+        calls = self.shared.calls
+        if h.is_thread_bound(self.store):
+            return _Ended(perform(effect, self))
+        if isinstance(effect, RunHandler) and not calls.in_callers_thread:
+            begun = h.begin_handler(effect, self.handlers, self.clock.now_ms, calls, self.store)
+            if isinstance(begun, Ran):
+                return _Ended(begun)
+            begun.call.when_ended(ended)
+            limit_s = math.inf if begun.timeout_s is None else begun.timeout_s
+            return _InThread(begun.call, begun.ran, time.monotonic() + limit_s)
+        call = Call().begin(partial(self._perform_in_thread, effect))
+        call.when_ended(ended)
+        return _InThread(call, call.result, math.inf)
+
+    def _perform_in_thread(self, effect: Effect) -> object:
+        self._refresh_thread()
+        return perform(effect, self)
+
+    def _refresh_thread(self) -> None:
         if isinstance(self.store, ThreadKeeping):
             self.store.refresh_thread()
-        return run(it.do(work, key), self)
 
     def with_slot(self, slot: WithSlot) -> object:
         calls, free = self.shared.calls, threading.Event()
@@ -257,6 +298,7 @@ class AsyncPorts:
     Args:
         realms: the modes and accounts whose records flows find and work on.
         table: how effects are performed, if not as `EFFECTS` has it; see `stores.coalescing`.
+        group_commit: changes that are due together are one transaction, where the store can.
     """
 
     store: AsyncStore
@@ -266,6 +308,7 @@ class AsyncPorts:
     handlers: Handlers = attrs.Factory(Handlers)
     realms: Realms = EVERY_REALM
     table: EffectTable = attrs.Factory(lambda: EFFECTS)
+    group_commit: bool = True
 
     async def exchange(self, request: HttpRequest) -> HttpResponse | NoAnswer:
         try:
@@ -282,47 +325,52 @@ class AsyncPorts:
         return await h.arun_in_transaction(call, self.handlers, store, self.clock.now_ms, calls)
 
     async def each(self, it: Each) -> int:
-        """Each job in a task; see `Each`."""
-        pool, tasks = JobPool(it), dict[asyncio.Task[int], tuple[Work, str]]()
+        """Jobs in this task, and their handlers in others; see `Each`."""
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        locks, tasks = _AsyncLocks(self.store), set[asyncio.Task[object]]()
+        store = blocking_face(self.store)
+        rounds = Rounds(
+            it,
+            self.shared.calls,
+            lambda: loop.call_soon_threadsafe(woken.set),
+            loads_many=isinstance(store, BatchLoading),
+            commits_many=isinstance(store, BatchCommitting) and self.group_commit,
+        )
 
-        def wake() -> None:
-            pool.look_again()
-            loop.call_soon_threadsafe(woken.set)
-
-        with self.shared.recorded.waking(wake):
-            try:
-                while True:
-                    woken.clear()
-                    for task in [task for task in tasks if task.done()]:
-                        _task_ended(pool, tasks.pop(task), task)
-                    await self._look(it, pool)
-                    for job in pool.to_begin():
-                        task = loop.create_task(arun(it.do(*job), self), name="xpay-flow job")
-                        tasks[task] = job
-                        task.add_done_callback(lambda _: woken.set())
-                    if pool.is_done:
-                        break
+        async def performed(step: Any) -> object:
+            match step:
+                case LoadMany(loads):
+                    found = await _batches(self.store).load_many(_lookups(loads))
+                    return _found(loads, found, self)
+                case CommitMany(commits):
+                    won = await _batches(self.store).commit_many([it.change for it in commits])
+                    return _won(commits, won, self)
+                case Begin(effect):
+                    task = loop.create_task(aperform(effect, self), name="xpay-flow job")
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    task.add_done_callback(lambda _: woken.set())
+                    return _InTask(task)
+                case Rest(seconds):
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_S):
+                        async with asyncio.timeout(seconds):
                             await woken.wait()
+                    woken.clear()
+                case TakeLock(key):
+                    return await locks.take(key)
+                case ReleaseLock(key):
+                    await locks.release(key)
+                case _:
+                    return await aperform(step, self)
+            return None
+
+        with self.shared.recorded.waking(rounds.woken):
+            try:
+                return cast(int, await _adrive(rounds.run(), performed))
             finally:
                 for task in tasks:
                     task.cancel()
-        if pool.error is not None:
-            raise pool.error
-        return pool.results
-
-    async def _look(self, it: Each, pool: JobPool) -> None:
-        for work in pool.to_look_for(time.monotonic()):
-            if pool.is_ending or self.shared.calls.hang:
-                return
-            try:
-                keys = await arun(it.look(work, pool.busy(work)), self)
-            except Exception as error:
-                pool.error = error
-                return
-            pool.found(work, keys, time.monotonic())
+                await locks.release_all()
 
     async def with_slot(self, slot: WithSlot) -> object:
         calls, loop = self.shared.calls, asyncio.get_running_loop()
@@ -366,20 +414,105 @@ def _silence(error: Exception) -> NoAnswer:
     return NoAnswer(error_text(error))
 
 
-def _job_ended(pool: JobPool, job: tuple[Work, str], call: Call) -> None:
-    try:
-        pool.ended(job, call.result(), None)
-    except BaseException as error:
-        pool.ended(job, 0, error)
+@attrs.frozen(eq=False)
+class _Ended:
+    """An effect that was no wait; see `rounds.InProgress`."""
+
+    _answer: object
+    ends_at_s: float = math.inf
+
+    def has_ended(self) -> bool:
+        return True
+
+    def result(self) -> object:
+        return self._answer
 
 
-def _task_ended(pool: JobPool, job: tuple[Work, str], task: asyncio.Task[int]) -> None:
-    if task.cancelled():
-        pool.ended(job, 0, asyncio.CancelledError())
-    elif (error := task.exception()) is not None:
-        pool.ended(job, 0, error)
-    else:
-        pool.ended(job, task.result(), None)
+@attrs.frozen(eq=False)
+class _InThread:
+    """An effect in a thread of its own; see `rounds.InProgress`."""
+
+    _call: Call
+    result: Callable[[], object]
+    ends_at_s: float
+
+    def has_ended(self) -> bool:
+        return self._call.wait(0)
+
+
+@attrs.frozen(eq=False)
+class _InTask:
+    """An effect in a task of its own; see `rounds.InProgress`."""
+
+    _task: asyncio.Task[object]
+    ends_at_s: float = math.inf
+
+    def has_ended(self) -> bool:
+        return self._task.done()
+
+    def result(self) -> object:
+        return self._task.result()
+
+
+class _Locks:
+    """The row locks of one `Each`."""
+
+    def __init__(self, store: object) -> None:
+        self._store = store
+        self._held: dict[str, AbstractContextManager[bool]] = {}
+
+    def take(self, key: str) -> bool:
+        lock = _locking(self._store).lock(key)
+        if is_mine := lock.__enter__():
+            self._held[key] = lock
+        else:
+            lock.__exit__(None, None, None)
+        return is_mine
+
+    def release(self, key: str) -> None:
+        self._held.pop(key).__exit__(None, None, None)
+
+    def release_all(self) -> None:
+        for key in list(self._held):
+            self.release(key)
+
+
+class _AsyncLocks:
+    """The same, awaited."""
+
+    def __init__(self, store: object) -> None:
+        self._store = store
+        self._held: dict[str, AbstractAsyncContextManager[bool]] = {}
+
+    async def take(self, key: str) -> bool:
+        lock = cast(AsyncRowLocking, _locking(self._store)).lock(key)
+        if is_mine := await lock.__aenter__():
+            self._held[key] = lock
+        else:
+            await lock.__aexit__(None, None, None)
+        return is_mine
+
+    async def release(self, key: str) -> None:
+        await self._held.pop(key).__aexit__(None, None, None)
+
+    async def release_all(self) -> None:
+        for key in list(self._held):
+            await self.release(key)
+
+
+def _lookups(loads: Sequence[Load]) -> list[Lookup]:
+    return [(load.alias, load.event) for load in loads]
+
+
+def _found(loads: Sequence[Load], found: Sequence[object], ports: AnyPorts) -> list[object]:
+    pairs = zip(loads, found, strict=True)
+    return [_own(load, records, ports.realms) for load, records in pairs]
+
+
+def _won(commits: Sequence[Commit], won: Sequence[bool], ports: AnyPorts) -> Sequence[bool]:
+    for commit, is_durable in zip(commits, won, strict=True):
+        _note(commit, is_durable, ports.shared)
+    return won
 
 
 def _free(loop: asyncio.AbstractEventLoop, free: asyncio.Future[None]) -> None:
@@ -453,6 +586,9 @@ WRITES: Final[EffectTable] = dict(
         _write(WithLock, lambda it, ports: ports.with_lock(it.key, it.flow)),
         _write(Each, lambda it, ports: ports.each(it)),
         _write(WithSlot, lambda it, ports: ports.with_slot(it)),
+        # Outside an `Each` one job is done after the other; see `rounds`.
+        _write(EnterPlace, lambda _, __: None),
+        _write(LeavePlace, lambda _, __: None),
         _write(Exchange, lambda it, ports: ports.exchange(it.request)),
         _write(RunHandler, lambda it, ports: ports.run_handler(it)),
         _write(RunInTransaction, lambda it, ports: ports.run_in_transaction(it)),
@@ -575,6 +711,11 @@ def _versions(reader: object) -> VersionReading:
     if not isinstance(reader, VersionReading):
         raise ConfigurationError(NOT_VERSION_READING)
     return reader
+
+
+def _batches(store: object) -> Any:
+    """A store that is `BatchLoading`, or `BatchCommitting`; whoever calls this has seen to it."""
+    return store
 
 
 def _locking(store: object) -> RowLocking:

@@ -264,22 +264,35 @@ class WithLock:
 
 
 @attrs.frozen
+class EnterPlace:
+    """Go on when one of the places for handlers is free, of which an `Each` has so many."""
+
+
+@attrs.frozen
+class LeavePlace:
+    """Let another job of the `Each` have the place; the end of a job does so, too."""
+
+
+@attrs.frozen
 class Each:
     """Do the jobs that are due, several at once, until nothing is due and all have ended.
 
     Answers how many results they had. What a job raises ends the beginning of others, and is
-    raised when all have ended.
+    raised when all have ended. What several jobs read or commit at the same time is one call of a
+    store that is `BatchLoading` or `BatchCommitting`; see `xpay_flow.rounds`.
 
     Args:
         look: keys of due jobs of a kind that are not among those in progress.
         do: one job; answers how many results it had.
         at_once: how many jobs of each kind.
-        stopping: no further job is begun once it answers true.
+        places: how many of them may be within `EnterPlace`.
+        stopping: no further job is begun, and none enters a place, once it answers true.
     """
 
     look: Callable[[Work, frozenset[str]], Generator[Any, Any, Sequence[str]]]
     do: Callable[[Work, str], Generator[Any, Any, int]]
     at_once: Mapping[Work, int]
+    places: int
     stopping: Callable[[], bool]
 
 
@@ -307,6 +320,8 @@ WriteEffect: TypeAlias = (
     | RunInTransaction
     | WithLock
     | WithSlot
+    | EnterPlace
+    | LeavePlace
     | Each
     | Orphaned
 )
@@ -427,13 +442,22 @@ def with_slot(key: str, flow: Command[T], *, alone: bool, patience_s: float) -> 
     return answer
 
 
+def enter_place() -> Command[None]:
+    yield EnterPlace()
+
+
+def leave_place() -> Command[None]:
+    yield LeavePlace()
+
+
 def each(
     look: Callable[[Work, frozenset[str]], Command[Sequence[str]]],
     do: Callable[[Work, str], Command[int]],
     at_once: Mapping[Work, int],
+    places: int,
     stopping: Callable[[], bool],
 ) -> Command[int]:
-    results: int = yield Each(look, do, at_once, stopping)
+    results: int = yield Each(look, do, at_once, places, stopping)
     return results
 
 

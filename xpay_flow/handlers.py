@@ -86,12 +86,46 @@ def run_handler(
     call: RunHandler, handlers: Handlers, now_ms: NowMs, calls: Calls, store: object
 ) -> Ran:
     """Call the handler of this name, blocking."""
+    begun = begin_handler(call, handlers, now_ms, calls, store)
+    if isinstance(begun, Ran):
+        return begun
+    begun.call.wait(begun.timeout_s)
+    return begun.ran()
+
+
+def begin_handler(
+    call: RunHandler, handlers: Handlers, now_ms: NowMs, calls: Calls, store: object
+) -> Ran | Begun:
+    """Begin to call the handler of this name; or how that has ended, where it is no wait."""
     handler = handlers.get(call.name)
     failed = partial(_failed, call, now_ms)
     if (cannot := _cannot_run(call, handler, calls, failed)) is not None:
         return cannot
     function = partial(_called, partial(cast(Handler, handler).call, call.payment), failed)
-    return cast(Ran, _limited(function, call, calls, failed, store))
+    if _stays_in_thread(store, calls):
+        return function()
+    return Begun(Call().begin(_inside(function, store)), call, calls, failed)
+
+
+@attrs.frozen(eq=False)
+class Begun:
+    """The call of a handler, in a thread of its own."""
+
+    call: Call
+    _about: RunHandler
+    _calls: Calls
+    _failed: Failed
+
+    @property
+    def timeout_s(self) -> float | None:
+        """How long to wait for its end."""
+        return self._about.current.timeout_s
+
+    def ran(self) -> Ran:
+        """How it has ended; where it has not, it is left, and has failed."""
+        if self.call.wait(0):
+            return cast(Ran, self.call.result())
+        return _left(self.call, self._about, self._calls, self._failed)
 
 
 async def arun_handler(
@@ -194,27 +228,13 @@ async def _cancelled(
 # --- in a thread, up to a limit ------------------------------------------------------------------
 
 
-def _limited(
-    function: Callable[[], Any],
-    about: RunHandler | RunInTransaction,
-    calls: Calls,
-    failed: Failed,
-    store: object,
-) -> Any:
-    """What `function` returns, or a failure where it has not ended at the call's time limit."""
-    if _stays_in_thread(store, calls):
-        return function()
-    return _in_time(Call().begin(_inside(function, store)), about, calls, failed)
-
-
 def _stays_in_thread(store: object, calls: Calls) -> bool:
-    return calls.in_callers_thread or (isinstance(store, ThreadBound) and store.is_thread_bound)
+    return calls.in_callers_thread or is_thread_bound(store)
 
 
-def _in_time(call: Call, about: RunHandler | RunInTransaction, calls: Calls, failed: Failed) -> Any:
-    if call.wait(about.current.timeout_s):
-        return call.result()
-    return _left(call, about, calls, failed)
+def is_thread_bound(store: object) -> bool:
+    """Whether this thread has a transaction in which all must happen."""
+    return isinstance(store, ThreadBound) and store.is_thread_bound
 
 
 def _left(call: Call, about: RunHandler | RunInTransaction, calls: Calls, failed: Failed) -> Ran:

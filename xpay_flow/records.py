@@ -68,10 +68,13 @@ class HandlerAttempt:
 
     Args:
         version: of the record that first held it, as in `RecordedEvent`.
+        claim: of `started`: who has claimed it. A claim whose commit lost its answer is known by
+            it.
     """
 
     at_ms: int
     version: int
+    claim: str = ""
     outcome: str
     error: str = ""
 

@@ -156,11 +156,11 @@ def test_a_stopped_pass_takes_no_further_job() -> None:
     world.deliver_webhooks()
     results: list[WorkResult] = []
 
-    world.flow.run(
-        one_pass(
-            world.flow.context, world.flow.capabilities, lambda: bool(results), results.append, 1
-        )
-    )
+    def is_stopped() -> bool:
+        return bool(world.called("on_success"))
+
+    flow = world.flow
+    flow.run(one_pass(flow.context, flow.capabilities, is_stopped, results.append, 1))
 
     assert 1 == len(results)
     assert 1 == len(world.called("on_success"))

@@ -23,7 +23,7 @@ from xpay_flow.errors import (
 from xpay_flow.events import EventIdentity
 from xpay_flow.flow import AsyncFlow, Flow
 from xpay_flow.flows import FailedJob, HandlerResult
-from xpay_flow.flows.outbox import SETTLE_AGAIN_S
+from xpay_flow.flows.outbox import CLAIM_AGAIN_S, SETTLE_AGAIN_S
 from xpay_flow.payment import Payment
 from xpay_flow.records import TRIES_KEPT, Change, HandlerName, OutboxEntry, Record
 from xpay_flow.settings import RETRY_SCHEDULE_S
@@ -484,7 +484,7 @@ def test_an_unsettled_claim_expires() -> None:
     world = World(flow_type=FusedFlow)
     fuse = world.flow.fuse = Fuse()  # type: ignore[attr-defined]
     paid(world)
-    fuse.set(7, "after")
+    fuse.set(10, "after")
     with pytest.raises(Crash):
         world.flow.deliver()
     assert ["pi_1:on_success"] == world.called("on_success")
@@ -555,17 +555,54 @@ def test_a_late_failure_leaves_the_newer_claim_alone() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_store_that_breaks_at_the_claim_heals(when: Any) -> None:
-    """Taken effect or not: in the end the call is made, once."""
+@pytest.mark.parametrize("times", [1, len(CLAIM_AGAIN_S)])
+def test_a_claim_that_lost_its_answer_is_found_in_the_record(when: Any, times: int) -> None:
+    """Taken effect or not: the call is made at once, and counted as one try that was not cut."""
     store = BreakingStore(MemoryStore())
     world = World(store)
     paid(world)
-    store.break_next(when)
+    store.breaks |= {store.commits + number: when for number in range(1, times + 1)}
+    assert ["done"] == [it.outcome for it in worked(world.flow.deliver())]
+    assert ["pi_1:on_success"] == world.called("on_success")
+    entry = the_due(world)
+    assert (1, 0, ["started", "done"]) == (entry.tries, entry.cut_short, log_of(entry))
+
+
+def test_a_claim_of_another_is_not_taken_for_ours() -> None:
+    """Our claim was never written, and another process has claimed meanwhile: the call is its."""
+    store = BreakingStore(MemoryStore())
+    world = World(store)
+    paid(world)
+    other, calls = another_process(world), list[str]()
+
+    def handler(payment: Payment) -> None:
+        # What the other process calls is called while ours finds its claim again.
+        calls.append(payment.intent_id)
+
+    other.on_success(handler)
+    pause = world.flow.ports.clock.pause
+
+    def meanwhile(seconds: float) -> None:
+        other.deliver()
+        pause(seconds)
+
+    world.flow.ports.clock.pause = meanwhile  # type: ignore[method-assign]
+    store.break_next("before")
+    assert () == world.flow.deliver()
+    assert (["pi_1"], []) == (calls, world.called("on_success"))
+    assert 1 == the_due(world).tries
+
+
+def test_a_store_that_stays_away_at_the_claim_heals() -> None:
+    """Its error comes out, and the call is made when it is back, once."""
+    store = BreakingStore(MemoryStore())
+    world = World(store)
+    paid(world)
+    store.breaks |= {store.commits + 1 + number: "before" for number in range(3)}
     with pytest.raises(StoreUnavailable):
         world.flow.deliver()
-    world.advance(60)
     world.flow.deliver()
-    assert "done" == the_due(world).status
+    assert ("done", 1) == (the_due(world).status, the_due(world).tries)
     assert ["pi_1:on_success"] == world.called("on_success")
 
 

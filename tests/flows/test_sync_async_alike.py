@@ -303,6 +303,8 @@ def every_effect(world: World) -> list[effects.Effect]:
         effects.RunHandler("on_failed", payment),
         effects.WithSlot("attempt:1:order-42", _find(), alone=False, patience_s=1),
         effects.WithSlot("attempt:1:order-42", _find(), alone=True, patience_s=1),
+        effects.EnterPlace(),
+        effects.LeavePlace(),
     ]
 
 

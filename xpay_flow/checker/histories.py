@@ -19,9 +19,11 @@ from xpay_flow.effects import (
     Commit,
     Count,
     Due,
+    EnterPlace,
     Exchange,
     History,
     HoldRequests,
+    LeavePlace,
     LeaveRateLimit,
     Load,
     NewId,
@@ -45,7 +47,16 @@ from .shop import AnyFlow
 SILENT_MAX = 1000
 # No other party sees these.
 _SILENT = (
-    Now | NewId | AcquireRateLimit | LeaveRateLimit | HoldRequests | Pause | Count | WaitForChange
+    Now
+    | NewId
+    | AcquireRateLimit
+    | LeaveRateLimit
+    | HoldRequests
+    | Pause
+    | Count
+    | WaitForChange
+    | EnterPlace
+    | LeavePlace
 )
 # Pasts that are run again at the end of a search.
 AUDITED_MAX = 500

@@ -18,6 +18,8 @@ from .work_queue import FailedJob, never, work_on
 
 # Keys of one look; the next one follows as soon as these are begun.
 LOOK_MAX: Final = 100
+# How many deliveries are prepared or being recorded, beside those whose handlers run.
+AHEAD: Final = 32
 # How long a job that did nothing is passed over, within one pass.
 AGAIN_MS: Final = 5000
 
@@ -35,7 +37,7 @@ def do_all_due(
     """Do these kinds of work until none is due; how many results there were.
 
     Args:
-        at_once: how many jobs of each kind at a time.
+        at_once: how many jobs of each kind at a time; of deliveries, how many handlers.
         report: given each result as it comes.
         stopping: no further job is begun once it answers true.
 
@@ -69,4 +71,10 @@ def do_all_due(
             report(result)
         return sum(not isinstance(result, FailedJob) for result in results)
 
-    return (yield from each(look, do, at_once, stopping))
+    places = at_once.get("deliver", 0)
+    jobs = dict(at_once)
+    if places and not capabilities.row_locks:
+        # Read before they have a place, and recorded after it. A job with a row lock needs a
+        # connection from its beginning to its end.
+        jobs["deliver"] += AHEAD
+    return (yield from each(look, do, jobs, places, stopping))

@@ -8,7 +8,7 @@ within the store's transaction is settled by that very transaction, and so takes
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -20,8 +20,11 @@ from ..effects import (
     Ran,
     commit,
     count,
+    enter_place,
     history,
+    leave_place,
     load,
+    new_id,
     now,
     orphaned,
     pause,
@@ -61,6 +64,7 @@ from .recording import record_event, with_decision
 from .work_queue import FailedJob, never, work_on, work_through
 
 HandlerNames = Collection[HandlerName]
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +76,8 @@ class WorkerCapabilities:
         transactional: those of them that are called within the store's transaction.
         row_locks: the store can lock a record while its handlers run; see
             `xpay_flow.ports.RowLocking`.
-        slots: it keeps calls for one intent apart; see `xpay_flow.effects.WithSlot`.
+        slots: it keeps calls for one intent apart, and their number bounded; see
+            `xpay_flow.effects.WithSlot` and `EnterPlace`.
     """
 
     handlers: HandlerNames | None = None
@@ -83,6 +88,8 @@ class WorkerCapabilities:
 
 ALL = WorkerCapabilities()
 
+# The waits before a record is read again whose claim lost its answer.
+CLAIM_AGAIN_S: Final = (0.1, 0.4)
 # The waits before a call that was made is tried to be recorded again. They end well within the half
 # of a lease that is left to it.
 SETTLE_AGAIN_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
@@ -206,11 +213,20 @@ def _guarded(
     flow: Command[_Delivered | None] = _delivered(key, context, capabilities, alone)
     if capabilities.row_locks:
         flow = with_lock(key, flow)
+        if capabilities.slots:
+            flow = _in_place(flow)
     if capabilities.slots:
         # Calls that are in progress end within their time limit.
         patience_s = context.settings.handler_timeout_s
         flow = with_slot(key, flow, alone=alone, patience_s=patience_s)
     return (yield from flow) or _Delivered()
+
+
+def _in_place(flow: Command[T]) -> Command[T]:
+    yield from enter_place()
+    answer = yield from flow
+    yield from leave_place()
+    return answer
 
 
 @attrs.frozen
@@ -235,18 +251,50 @@ class _View:
         return attrs.evolve(self, record=for_deciding(step.record))
 
 
+@attrs.frozen
+class _Claiming:
+    """What a job knows as it claims one entry of its record after the other.
+
+    Args:
+        id: stands in its claims, and in no other's.
+        alone: what was cut short is called, too.
+        tried: the entries that it has claimed.
+        unanswered: a commit of it lost its answer.
+    """
+
+    key: str
+    id: str
+    context: FlowContext
+    capabilities: WorkerCapabilities
+    alone: bool
+    tried: frozenset[str] = frozenset()
+    unanswered: bool = False
+
+    def ours(self, record: Record) -> OutboxEntry | None:
+        """What we have claimed and do not know of, since the commit lost its answer."""
+        if not self.unanswered:
+            return None
+        claimed = [entry for entry in record.outbox if entry.id not in self.tried]
+        return next((e for e in claimed if _was_cut_short(e) and e.log[-1].claim == self.id), None)
+
+    def free(self, record: Record, now_ms: int) -> list[OutboxEntry]:
+        """The entries that are due for this process."""
+        due = [entry for entry in record.outbox if entry.id not in self.tried]
+        return [entry for entry in due if _is_due(entry, now_ms, self.capabilities)]
+
+
 def _delivered(
     key: str, context: FlowContext, capabilities: WorkerCapabilities, alone: bool
 ) -> Command[_Delivered]:
     results: tuple[HandlerResult, ...] = ()
-    tried: frozenset[str] = frozenset()
+    claiming = _Claiming(key, (yield from new_id("claim")), context, capabilities, alone)
     view: _View | None = None
     while True:
-        claim = yield from _claim(key, view, tried, context, capabilities, alone)
+        claim = yield from _claim(claiming, view)
         if claim.call is None:
             return _Delivered(results, claim.left)
         view, entry = claim.call
-        tried |= {entry.id}
+        claiming = attrs.evolve(claiming, tried=claiming.tried | {entry.id})
         if entry.status == "pending":
             outcome, view = yield from _made(key, view, entry, context, capabilities)
         else:
@@ -270,6 +318,9 @@ def _made(
     if entry.name in capabilities.transactional:
         return (yield from _call_in_transaction(key, known, entry, payment, context))
     ran = yield from _call(entry, payment, context)
+    if capabilities.slots and not capabilities.row_locks:
+        # A row lock keeps its connection until the end is recorded.
+        yield from leave_place()
     return (yield from _settle(key, known, entry, ran, context))
 
 
@@ -327,56 +378,72 @@ class _Claim:
     left: bool = False
 
 
-def _claim(
-    key: str,
-    view: _View | None,
-    tried: frozenset[str],
-    context: FlowContext,
-    capabilities: WorkerCapabilities,
-    alone: bool,
-) -> Command[_Claim]:
+def _claim(claiming: _Claiming, view: _View | None) -> Command[_Claim]:
     """Take the next due entry for this process, or end it: superseded, or tried too often.
 
-    Losing every race is safe: the entry stays due.
+    Losing every race is safe: the entry stays due. A claim whose commit lost its answer is found in
+    the record, so that it does not have to run out.
     """
+    for wait_s in CLAIM_AGAIN_S:
+        try:
+            return (yield from _claim_once(claiming, view))
+        except _Unanswered:
+            view, claiming = None, attrs.evolve(claiming, unanswered=True)
+        yield from count("handler.claimed_again")
+        yield from pause(wait_s)
+    try:
+        return (yield from _claim_once(claiming, None))
+    except _Unanswered as unanswered:
+        raise unanswered.error from None
+
+
+def _claim_once(claiming: _Claiming, view: _View | None) -> Command[_Claim]:
     claimed = None
     if view is not None:
-        claimed = yield from _try_to_claim(view, tried, context, capabilities, alone)
+        claimed = yield from _try_to_claim(claiming, view)
     if claimed is not None:
         return claimed
 
     def attempt() -> Command[_Claim | None]:
-        view = yield from _read(key)
-        if view is None:
-            return _Claim()
-        return (yield from _try_to_claim(view, tried, context, capabilities, alone))
+        view = yield from _read(claiming.key)
+        return _Claim() if view is None else (yield from _try_to_claim(claiming, view))
 
     try:
-        return (yield from retry(context, key, attempt))
+        return (yield from retry(claiming.context, claiming.key, attempt))
     except StoreContended:
         return _Claim()
 
 
-def _try_to_claim(
-    view: _View,
-    tried: frozenset[str],
-    context: FlowContext,
-    capabilities: WorkerCapabilities,
-    alone: bool,
-) -> Command[_Claim | None]:
+class _Unanswered(Exception):
+    """A claim may have been committed."""
+
+    def __init__(self, error: StoreUnavailable) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _try_to_claim(claiming: _Claiming, view: _View) -> Command[_Claim | None]:
     """One try; None is a lost race."""
+    if (ours := claiming.ours(view.record)) is not None:
+        return _Claim((view, ours))
     now_ms = yield from now()
     record = view.record.as_of(now_ms)
-    due = [e for e in record.outbox if _is_due(e, now_ms, capabilities) and e.id not in tried]
-    mine = [entry for entry in due if alone or not _was_cut_short(entry)]
+    due = claiming.free(record, now_ms)
+    mine = [entry for entry in due if claiming.alone or not _was_cut_short(entry)]
     if not mine:
         return _Claim(left=bool(due))
-    after = _claimed(record, mine[0], now_ms, context, capabilities)
+    if claiming.capabilities.slots:
+        yield from enter_place()
+        # What was due then is due now, and the claim begins now.
+        now_ms = yield from now()
+    after = _claimed(record, mine[0], now_ms, claiming)
     claimed = after.entry(mine[0].id)
     step = change(view.record, after.set_at(now_ms))
-    if claimed is None or not (yield from commit(step)):
-        return None
-    return _Claim((view.after(step), claimed))
+    try:
+        won = yield from commit(step)
+    except StoreUnavailable as error:
+        raise _Unanswered(error) from error
+    return _Claim((view.after(step), claimed)) if won and claimed is not None else None
 
 
 def _is_due(entry: OutboxEntry, now_ms: int, capabilities: WorkerCapabilities) -> bool:
@@ -390,13 +457,8 @@ def _is_due(entry: OutboxEntry, now_ms: int, capabilities: WorkerCapabilities) -
     return mine and entry.status == "pending" and is_free
 
 
-def _claimed(
-    record: Record,
-    entry: OutboxEntry,
-    now_ms: int,
-    context: FlowContext,
-    capabilities: WorkerCapabilities,
-) -> Record:
+def _claimed(record: Record, entry: OutboxEntry, now_ms: int, claiming: _Claiming) -> Record:
+    context = claiming.context
     intent, superseded = record.intent, None
     if intent is not None and not entry.forced:
         superseded = superseded_by(intent, entry.name)
@@ -412,13 +474,13 @@ def _claimed(
         return _given_up(record, attrs.evolve(entry, log=log), now_ms, context)
     # A call whose worker has died is free at once, but one that kills worker after worker is not:
     # the next one's claim has to run out.
-    note = LOCKED if capabilities.row_locks and not was_cut_short else ""
+    note = LOCKED if claiming.capabilities.row_locks and not was_cut_short else ""
     claimed = attrs.evolve(
         entry,
         tries=entry.tries + 1,
         # Until then it is ours. A handler that runs longer may be called again meanwhile.
         next_at_ms=now_ms + context.settings.lease_s * 1000,
-        log=_logged(record, entry, now_ms, "started", note),
+        log=_logged(record, entry, now_ms, "started", note, claiming.id),
     )
     return record.with_entry(claimed)
 
@@ -428,10 +490,11 @@ def _was_cut_short(entry: OutboxEntry) -> bool:
 
 
 def _logged(
-    record: Record, entry: OutboxEntry, now_ms: int, outcome: str, error: str = ""
+    record: Record, entry: OutboxEntry, now_ms: int, outcome: str, error: str = "", claim: str = ""
 ) -> tuple[HandlerAttempt, ...]:
+    version = record.version + 1
     return entry.logged(
-        HandlerAttempt(at_ms=now_ms, version=record.version + 1, outcome=outcome, error=error)
+        HandlerAttempt(at_ms=now_ms, version=version, claim=claim, outcome=outcome, error=error)
     )
 
 

@@ -10,6 +10,7 @@ Time stands still until `world.advance(seconds)`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,14 +57,18 @@ class AsyncManualClock(ManualClock):
 
 
 class CountingIds:
-    """`pi_1`, `pi_2` …: the same run has the same names each time."""
+    """`pi_1`, `pi_2` …: the same run has the same names each time.
+
+    Claims are counted apart: how often a test delivers is not seen in the names of its intents.
+    """
 
     def __init__(self) -> None:
-        self._given = 0
+        self._given = Counter[bool]()
 
     def new(self, prefix: str) -> str:
-        self._given += 1
-        return f"{prefix}_{self._given}"
+        is_claim = prefix == "claim"
+        self._given[is_claim] += 1
+        return f"{prefix}_{self._given[is_claim]}"
 
 
 class SandboxTransport:
