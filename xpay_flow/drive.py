@@ -66,6 +66,7 @@ from .flows.webhook import REFUSED
 from .handlers import Handlers
 from .masking import likeness
 from .ports import (
+    AsyncBatchLoading,
     AsyncClock,
     AsyncReader,
     AsyncRowLocking,
@@ -136,8 +137,12 @@ class Recorded:
         finally:
             self._wakers.discard(wake)
 
-    def add(self, change: Change) -> None:
-        """This change is durable now."""
+    def add(self, change: Change, by: Callable[[], object] | None = None) -> None:
+        """This change is durable now.
+
+        Args:
+            by: who has committed it, and so is not woken by it.
+        """
         key = change.record.key
         with self._lock:
             self._keys.pop(key, None)
@@ -148,7 +153,8 @@ class Recorded:
             # A copy: others come and go meanwhile.
             wakers = tuple(self._wakers) if change.record.deliver_at_ms is not None else ()
         for wake in wakers:
-            wake()
+            if wake != by:
+                wake()
 
     def keys(self) -> tuple[str, ...]:
         """Longest recorded first."""
@@ -217,10 +223,11 @@ class Ports:
         def performed(step: Any) -> object:
             match step:
                 case LoadMany(loads):
-                    return _found(loads, _batches(self.store).load_many(_lookups(loads)), self)
+                    found = cast(BatchLoading, self.store).load_many(_lookups(loads))
+                    return _found(loads, found, self)
                 case CommitMany(commits):
-                    won = _batches(self.store).commit_many([one.change for one in commits])
-                    return _won(commits, won, self)
+                    won = _commit_many(self.store, [one.change for one in commits])
+                    return _won(commits, won, self, rounds.woken)
                 case Begin(effect):
                     return self._begin(effect, woken.set)
                 case Rest(seconds):
@@ -340,11 +347,11 @@ class AsyncPorts:
         async def performed(step: Any) -> object:
             match step:
                 case LoadMany(loads):
-                    found = await _batches(self.store).load_many(_lookups(loads))
+                    found = await cast(AsyncBatchLoading, self.store).load_many(_lookups(loads))
                     return _found(loads, found, self)
                 case CommitMany(commits):
-                    won = await _batches(self.store).commit_many([it.change for it in commits])
-                    return _won(commits, won, self)
+                    won = await _acommit_many(self.store, [one.change for one in commits])
+                    return _won(commits, won, self, rounds.woken)
                 case Begin(effect):
                     task = loop.create_task(aperform(effect, self), name="xpay-flow job")
                     tasks.add(task)
@@ -509,9 +516,24 @@ def _found(loads: Sequence[Load], found: Sequence[object], ports: AnyPorts) -> l
     return [_own(load, records, ports.realms) for load, records in pairs]
 
 
-def _won(commits: Sequence[Commit], won: Sequence[bool], ports: AnyPorts) -> Sequence[bool]:
+def _commit_many(store: Any, changes: Sequence[Change]) -> Sequence[bool]:
+    # One alone has a statement of its own, which is cheaper.
+    many: Sequence[bool] = store.commit_many(changes) if changes[1:] else [store.commit(*changes)]
+    return many
+
+
+async def _acommit_many(store: Any, changes: Sequence[Change]) -> Sequence[bool]:
+    if not changes[1:]:
+        return [await store.commit(*changes)]
+    many: Sequence[bool] = await store.commit_many(changes)
+    return many
+
+
+def _won(
+    commits: Sequence[Commit], won: Sequence[bool], ports: AnyPorts, by: Callable[[], object]
+) -> Sequence[bool]:
     for commit, is_durable in zip(commits, won, strict=True):
-        _note(commit, is_durable, ports.shared)
+        _note(commit, is_durable, ports.shared, by)
     return won
 
 
@@ -673,9 +695,11 @@ def _orphaned(effect: Orphaned, ports: AnyPorts) -> object:
     return _locking(ports.store).orphaned(effect.now_ms, effect.limit, ports.realms)
 
 
-def _note(effect: Effect, answer: object, shared: Shared) -> None:
+def _note(
+    effect: Effect, answer: object, shared: Shared, by: Callable[[], object] | None = None
+) -> None:
     if isinstance(effect, Commit | RunInTransaction) and answer in (True, Ran("done")):
-        shared.recorded.add(effect.change)
+        shared.recorded.add(effect.change, by)
         shared.waiting.committed(effect.change)
 
 
@@ -711,11 +735,6 @@ def _versions(reader: object) -> VersionReading:
     if not isinstance(reader, VersionReading):
         raise ConfigurationError(NOT_VERSION_READING)
     return reader
-
-
-def _batches(store: object) -> Any:
-    """A store that is `BatchLoading`, or `BatchCommitting`; whoever calls this has seen to it."""
-    return store
 
 
 def _locking(store: object) -> RowLocking:

@@ -298,7 +298,7 @@ class Rounds:
             waiting.setdefault(load, []).append(job)
         together = list(waiting)[:TOGETHER_MAX]
         self._loads = [(job, load) for job, load in self._loads if load not in together]
-        found = yield from _together(together, LoadMany(tuple(together)))
+        found = yield from _all_of(together, LoadMany(tuple(together)))
         for number, load in enumerate(together):
             for job in waiting[load]:
                 yield from self._answered(job, load, found[number] if found else None)
@@ -314,9 +314,12 @@ class Rounds:
                 left.append((job, commit))
         self._commits = left
         commits = [commit for _, commit in together.values()]
-        won = yield from _together(commits, CommitMany(tuple(commits)))
+        won = yield from _all_of(commits, CommitMany(tuple(commits)))
         for number, (job, commit) in enumerate(together.values()):
             yield from self._answered(job, commit, won[number] if won else None)
+            if job.work != "deliver" and commit.change.record.deliver_at_ms is not None:
+                # A job that delivers finds by itself what it has made due.
+                self._pool.look_again()
 
     def _answered(
         self, job: _Job, effect: Any, answer: _Answer | None
@@ -406,14 +409,12 @@ def _performed(effect: Any) -> Generator[Any, Any, _Answer]:
         return _Answer(error=error)
 
 
-def _together(
-    effects: Sequence[Any], many: LoadMany | CommitMany
-) -> Generator[Any, Any, Sequence[_Answer] | None]:
+def _all_of(effects: Sequence[Any], many: Any) -> Generator[Any, Any, Sequence[_Answer] | None]:
     """The answers to these; None where they are to be had one by one."""
-    if len(effects) == 1:
-        return [(yield from _performed(effects[0]))]
     answers = yield from _performed(many)
-    return [_Answer(answer) for answer in answers.value] if answers.error is None else None
+    if answers.error is None:
+        return [_Answer(answer) for answer in answers.value]
+    return [answers] if len(effects) == 1 else None
 
 
 def _result(it: InProgress) -> _Answer:

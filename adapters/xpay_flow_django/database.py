@@ -69,6 +69,15 @@ connection_is_managed: ContextVar[bool] = ContextVar(
 _threads = local()
 
 
+def _is_time(name: str) -> bool:
+    """Whether this was not done in this thread a moment ago."""
+    now_s = monotonic()
+    is_time = now_s - getattr(_threads, name, 0.0) > REFRESH_S
+    if is_time:
+        setattr(_threads, name, now_s)
+    return is_time
+
+
 class _Lost(StoreUnavailable):
     """The connection is gone, and no transaction of the caller's with it."""
 
@@ -176,18 +185,17 @@ class Database:
     def refresh(self) -> None:
         """Look after the thread's connection as Django does when a request begins.
 
-        Background threads need it: Django does it for requests only. Within a transaction, such as
-        that of a `TestCase`, the connection is not ours to close.
+        Background threads need it: Django does it for requests only. At most once a second for
+        each thread; and within a transaction, such as that of a `TestCase`, the connection is not
+        ours to close.
         """
         connection = connections[self.alias]
-        if not self.closed and not connection.in_atomic_block:
+        if not self.closed and not connection.in_atomic_block and _is_time("looked_after_at_s"):
             connection.close_if_unusable_or_obsolete()
 
     def refresh_thread(self) -> None:
-        """The same for all of `DATABASES`, and at most once a second for each thread."""
-        now_s = monotonic()
-        if now_s - getattr(_threads, "refreshed_at_s", 0.0) > REFRESH_S:
-            _threads.refreshed_at_s = now_s
+        """The same for all of `DATABASES`."""
+        if _is_time("refreshed_at_s"):
             for connection in connections.all(initialized_only=True):
                 if not connection.in_atomic_block:
                     connection.close_if_unusable_or_obsolete()

@@ -137,7 +137,7 @@ class SometimesAway(DjangoStore):
         if self.looks <= 2:
             raise StoreUnavailable("away, as the test wants it")
         # A second signal would end us at once.
-        if self.looks == 7:
+        if self.looks == 9:
             os.kill(os.getpid(), signal.SIGTERM)
         return super().due(work, now_ms, limit, realms)
 
