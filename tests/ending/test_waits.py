@@ -62,6 +62,7 @@ ALLOWED: Final = {
     "tests/docs/alone.py: process.stdout.readline()": "the test that runs it has a limit",
     "tests/flows/test_networks.py: listening.accept()": "its socket has a limit",
     "tests/flows/test_handlers_at_once.py: self._barrier.wait()": "the barrier has a limit",
+    "tests/flows/test_rounds.py: together.wait()": "the barrier has a limit",
     "tests/flows/test_rush.py: rate_limiter.acquire(0)": "it waits for nothing",
     "tests/flows/test_rush.py: rate_limiter.acquire(1000)": "it waits for nothing",
     "tests/flows/test_rush.py: ThreadPoolExecutor(len(orders))": "each press has a limit",
