@@ -6,13 +6,13 @@ import asyncio
 import os
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 
 import pytest
+import web_servers
 
 from xpay_flow.errors import ConfigurationError
 from xpay_flow.flow import AsyncFlow, Flow
@@ -41,16 +41,8 @@ class _Keeping(BaseHTTPRequestHandler):
 @contextmanager
 def served() -> Iterator[str]:
     """The address of a server that answers."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Keeping)
-    server.daemon_threads = True
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        serving.join(5)
+    with web_servers.handler(_Keeping) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_httpx_transport_has_connections_of_its_own_after_a_fork() -> None:

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import web_servers
 
 from xpay_flow.errors import ConfigurationError, MissingExtra
 from xpay_flow.sandbox import ApiFault, Delivery, FaultPlan, Sandbox, SandboxConfig
@@ -657,14 +657,8 @@ def receiver(
 
         def log_message(self, *_: object) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/hook", received
-        finally:
-            server.shutdown()
-            thread.join(60)
+    with web_servers.handler(Handler) as port:
+        yield f"http://127.0.0.1:{port}/hook", received
 
 
 def send_until(sandbox: Sandbox, done: Callable[[], bool]) -> None:

@@ -10,12 +10,13 @@ import sys
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import web_servers
 from flows.kit import UNHURRIED
 
 from xpay_flow import AsyncFlow, Money, Settings
@@ -200,13 +201,8 @@ class KeptAlive(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), KeptAlive) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
-        thread.join(ENDS_S)
+    with web_servers.handler(KeptAlive) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -451,7 +451,9 @@ class AdapterSuite:
         """`price` gets what the browser sent, and what it returns is charged, whatever was sent."""
         world = self.open(price=_price)
         assert world.xpay is not None
-        named = b'{"order": "42", "money": "0.01 USD", "amount": 1, "price": 1, "currency": "EUR"}'
+        named = (
+            b'{"order": "42", "money": "1.50 USD", "amount": 150, "price": 150, "currency": "EUR"}'
+        )
         answer = world.send("POST", CHECKOUT, (JSON_TYPE,), named)
         assert 200 == answer.status
         (intent,) = world.xpay.intents()
