@@ -250,6 +250,7 @@ def _return(request: WebRequest, _: FlowContext, pages: Pages) -> Query[WebRespo
         outcome=outcome_of(found, looks_of(request.query)),
         intent_id=intent_id,
         money=intent.money if intent else None,
+        item=dict(intent.metadata).get(pages.item_key or "", "") if intent else "",
         receipt_id=intent.receipt_id if intent else "",
         refunded=found.refunded,
     )

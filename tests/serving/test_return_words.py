@@ -220,9 +220,18 @@ def test_the_page_says_how_much_and_for_what() -> None:
     assert f"<dt>Zahlungsreferenz</dt><dd><bdi><code>{X_INTENT_ID}</code>" in text
 
 
+def test_a_shop_names_what_is_paid_for_in_its_metadata() -> None:
+    """The value of the key that it chose is there, as text; without one, or of another, nothing."""
+    row = "<div ><dt>Wofür</dt><dd><bdi>Zoë ₹</bdi></dd></div>"
+    assert row in page(accept="de", pages=Pages(item_key="shop"))
+    assert "<div hidden><dt>Wofür</dt>" in page(accept="de", pages=Pages(item_key="colour"))
+    assert "<div hidden><dt>Wofür</dt>" in page(accept="de")
+
+
 def test_a_shop_may_keep_amount_and_order_to_itself() -> None:
     """The address can be passed on, and with it the page."""
-    text = page(pages=Pages(show_payment=False))
+    text = page(pages=Pages(show_payment=False, item_key="shop"))
+    assert "Zoë" not in text
     assert "19.99" not in text
     assert "order-7" not in text
 

@@ -49,12 +49,13 @@ class Shown:
 
     Args:
         intent_id: xPay's id as the address names it, and so perhaps anything.
-        money, receipt_id, refunded: of the payment, where it is on file.
+        money, item, receipt_id, refunded: of the payment, where it is on file.
     """
 
     outcome: Outcome
     intent_id: str = ""
     money: Money | None = None
+    item: str = ""
     receipt_id: str = ""
     refunded: RefundStatus = "none"
 
@@ -106,6 +107,7 @@ def page_values(
         "outcome": shown.outcome,
         "refunded": shown.refunded,
         "amount": amount_in_words(shown.money, words) if shown.money and is_shown else "",
+        "item": shown.item if is_shown else "",
         "receipt_id": shown.receipt_id if is_shown else "",
         "reference": shown.intent_id if _X_INTENT_ID.fullmatch(shown.intent_id) else "",
         "intent_id": shown.intent_id,
@@ -136,6 +138,7 @@ def _our_page(pages: Pages, values: Mapping[str, Any]) -> str:
         "partly_hidden": values["refunded"] == "partial",
         "next_hidden": values["refunded"] != "full",
         "amount_hidden": bool(values["amount"]),
+        "item_hidden": bool(values["item"]),
         "order_hidden": bool(values["receipt_id"]),
         "reference_hidden": bool(values["reference"]),
         "facts_hidden": any(values[name] for name in ("amount", "receipt_id", "reference")),

@@ -38,8 +38,9 @@ class Pages:
             the browser's wish.
         words: texts of your own, by language and by the names of `languages/en.json`. A language
             that we do not ship needs all of them.
-        show_payment: whether the page names the amount and the receipt id. Whoever has the
-            address sees them.
+        item_key: the key of your metadata whose value names what is paid for, such as `item`.
+        show_payment: whether the page names the amount, the item and the receipt id. Whoever has
+            the address sees them.
         template: makes the page in place of ours, from the values of a mapping: the `render` of a
             template of Jinja or Django, for instance. If it raises, that is logged and ours is
             shown.
@@ -56,6 +57,7 @@ class Pages:
     stylesheet_url: str | None = None
     languages: tuple[str, ...] = attrs.field(default=SHIPPED, converter=tuple)
     words: Mapping[str, Words] = attrs.field(factory=dict[str, Words], hash=False, repr=False)
+    item_key: str | None = None
     show_payment: bool = True
     template: Callable[[Mapping[str, Any]], str] | None = attrs.field(default=None, repr=False)
 

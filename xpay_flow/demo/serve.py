@@ -19,7 +19,7 @@ from xpay_flow.sandbox import Sandbox, SandboxConfig
 from xpay_flow.sandbox.web import create_app as create_xpay
 
 from .orders import Orders
-from .shop import Handlers, create_app
+from .shop import ITEM, Handlers, create_app
 from .trouble import Trouble
 
 HOST: Final = "127.0.0.1"
@@ -101,6 +101,7 @@ def open_flow(payments_path: Path, xpay_url: str) -> AsyncFlow:
             retry_url="/order",
             success_url="/order",
             stylesheet_url="/shop.css",
+            item_key=ITEM,
         ),
         poll_s=POLL_S,
     )

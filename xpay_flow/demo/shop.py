@@ -38,6 +38,9 @@ from .orders import Order, Orders, is_order_id, new_order_id
 from .rendering import Looks, icon, same_origin, stylesheet
 from .trouble import Trouble
 
+# The key of metadata under which the return page finds the name of the mug.
+ITEM = "item"
+
 
 class Handlers:
     """The shop's handlers. Each may be called again, with the same key."""
@@ -151,6 +154,7 @@ class ShopPages:
                 callback_url=f"{self._shop_url}/xpay/return?order={found.order_id}",
                 cancel_url=f"{own_page}&left=1",
                 description=f"{MUGS[found.kind].name} mug",
+                metadata={ITEM: f"{MUGS[found.kind].name} mug"},
                 customer={"name": "Ada Example", "email": "ada@example.org"},
             )
             return RedirectResponse(await self._flow.send_to_checkout(checkout.intent_id), 303)
