@@ -68,9 +68,9 @@ def test_the_overview_passes_with_every_kind_of_row(shopper: Shopper, urls: Urls
     audited(shopper, "audit-overview-dispute")
     shopper.page.get_by_label("What goes wrong, as JSON").fill("{")
     shopper.page.get_by_role("button", name="Put in force").click()
-    shopper.complaints.clear()  # the browser notes the 400 itself
 
     expect(shopper.page.get_by_role("alert")).to_be_focused()
+    shopper.complaints.clear()  # the browser notes the 400 itself
     audited(shopper, "audit-overview-refused")
 
 
@@ -90,9 +90,9 @@ def test_the_focus_is_on_what_is_wrong_with_a_form(shopper: Shopper) -> None:
     shopper.buy("Meadow")
     shopper.page.get_by_label("Card number").fill("1")
     shopper.press_pay()
-    shopper.complaints.clear()  # the browser notes the 422 itself
 
     expect(shopper.page.get_by_role("alert")).to_be_focused()
+    shopper.complaints.clear()  # the browser notes the 422 itself
     audited(shopper, "audit-form")
     shopper.page.get_by_role("alert").get_by_role("link").click()
     expect(shopper.page.get_by_label("Card number")).to_be_focused()
