@@ -154,6 +154,7 @@ def test_a_handler_that_is_pending_gets_what_it_needs(world: World) -> None:
     assert ("due", ("a call of on_success is pending",)) == (result.outcome, result.waits_for)
     world.flow.deliver()
     assert [{"for": "Canary"}] == [payment.metadata for payment in seen]
+    assert [] == left_in(stored(world))
     assert ["erased before"] == [again.outcome for again in world.flow.erase("order-1")]
     assert [] == left_in(stored(world))
 

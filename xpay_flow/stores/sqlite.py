@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -250,12 +251,16 @@ class SQLiteStore(SQLiteReader):
     def commit(self, change: Change) -> bool:
         """See `xpay_flow.ports.Store`."""
         with self._pool.writing() as connection:
-            return _put(connection, change)
+            won = _put(connection, change)
+        self._tidy(change)
+        return won
 
     def commit_many(self, changes: Sequence[Change]) -> Sequence[bool]:
         """See `xpay_flow.ports.BatchCommitting`."""
         with self._pool.writing() as connection:
-            return [_put(connection, change) for change in changes]
+            won = [_put(connection, change) for change in changes]
+        self._tidy(*changes)
+        return won
 
     def commit_with(self, change: Change, work: Callable[[Any], object]) -> bool:
         """See `xpay_flow.ports.Transactional`; `work` is given a `sqlite3.Connection`.
@@ -282,6 +287,7 @@ class SQLiteStore(SQLiteReader):
                     f"the database refused to commit: {error.__cause__}"
                 ) from error
             raise
+        self._tidy(change)
         return won
 
     def close_transaction(self, work: Callable[[Any], object]) -> None:
@@ -295,6 +301,12 @@ class SQLiteStore(SQLiteReader):
         with self._pool.writing() as connection:
             for whole in _found(connection, _KEYED, {"key": key}):
                 connection.executemany(_BLANK, blanked_rows(whole))
+
+    def _tidy(self, *changes: Change) -> None:
+        """What a commit has ended the need for is not left in the log, if no reader keeps it."""
+        if any(change.record.erased != "no" for change in changes):
+            with suppress(StoreUnavailable), self._pool.reading() as connection:
+                empty_log(connection, tries=1)
 
     def scrub(self) -> None:
         """See `xpay_flow.ports.Erasing`: fold the log into the file, and empty it.

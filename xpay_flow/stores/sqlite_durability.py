@@ -51,13 +51,13 @@ def write_ahead(connection: Any) -> str:
 EMPTY_LOG_MAX: Final = 10
 
 
-def empty_log(connection: Any) -> None:
+def empty_log(connection: Any, *, tries: int = EMPTY_LOG_MAX) -> None:
     """Fold the write-ahead log into the file, and cut it to nothing: it holds what was replaced.
 
     Raises:
         StoreUnavailable: other connections were reading all the time.
     """
-    for _ in range(EMPTY_LOG_MAX):
+    for _ in range(tries):
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:
             return

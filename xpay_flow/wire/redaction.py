@@ -22,6 +22,16 @@ def _fact(value: JSON) -> JSON:
     return value if isinstance(value, bool | int | float) else None
 
 
+_NUMBER: Final = re.compile(r"[0-9.,+\-eE ]{0,40}", re.ASCII)
+
+
+def _number(value: JSON) -> JSON:
+    """A number, also as text: one that makes no sense is what an operator has to look at."""
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        return None
+    return _fact(value)
+
+
 def _word(value: JSON) -> JSON:
     """A code of xPay's. It is foreign text all the same, so what is personal in it is masked."""
     return masked(_fit(value)) if isinstance(value, str) and len(value) <= _CHARS_MAX else None
@@ -81,7 +91,7 @@ KEPT: Final[_Fields] = {
     "xIntentId": Kept("names the payment at xPay"),
     "receiptId": Kept("names the order"),
     "status": Kept("shows how the payment stands", _word),
-    "amount": Kept("the money to compare"),
+    "amount": Kept("the money to compare", _number),
     "currency": Kept("the money to compare"),
     "presentmentCurrency": Kept("shows in which currency the customer paid"),
     "errorCode": Kept("shows why a charge has failed", _word),
@@ -97,7 +107,7 @@ KEPT: Final[_Fields] = {
     "refundedAt": Kept("shows when money went back"),
     "disputeId": Kept("names the dispute"),
     "subscriptionId": Kept("names the subscription of an event that fits no payment"),
-    "intentAmount": Kept("the money of a subscription's cycle"),
+    "intentAmount": Kept("the money of a subscription's cycle", _number),
     "intentCurrency": Kept("the money of a subscription's cycle"),
     "nextPaymentDate": Kept("shows when a subscription is charged next"),
     "remainingCycleCount": Kept("shows how long a subscription goes on"),
