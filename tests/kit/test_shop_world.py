@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import flask
 import pytest
+from aiohttp import web
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
+import xpay_flow_aiohttp
 import xpay_flow_asgi
 import xpay_flow_fastapi
 import xpay_flow_flask
@@ -401,3 +403,15 @@ def test_importing_the_plugin_imports_nothing_of_ours() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert "['xpay_flow_pytest']" == done.stdout.strip()
+
+
+def test_a_large_body_reaches_an_aiohttp_app() -> None:
+    """The body of a request in this process has no limit but the app's own."""
+    with Flow(MemoryStore(), Settings.sandbox(), background=False) as flow:
+        with_handler(flow)
+        app = web.Application()
+        app.add_subapp("/xpay", xpay_flow_aiohttp.routes(flow))
+        with shop_world(app) as world:
+            for size, status in ((1 << 20, 401), ((1 << 20) + 1, 413)):
+                answer = world.client.post("/xpay/webhook", content=b" " * size)
+                assert status == answer.status_code

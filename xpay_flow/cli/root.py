@@ -13,6 +13,7 @@ from .demo import demo
 from .diagram import diagram
 from .doctor import doctor
 from .erasing import erase, purge
+from .init import init
 from .needs import click
 from .sandbox import sandbox
 from .timeline import timeline
@@ -38,6 +39,6 @@ def xpay_flow() -> None:
 
 for command in (
     *(demo, sandbox, worker, check, check_app, replay, timeline, diagram, doctor, db),
-    *(webhook, keys, erase, purge),
+    *(init, webhook, keys, erase, purge),
 ):
     xpay_flow.add_command(command)

@@ -283,7 +283,7 @@ class _Aiohttp(_Loop):
         from multidict import CIMultiDict
 
         loop = asyncio.get_running_loop()
-        payload = streams.StreamReader(BaseProtocol(loop), 2**16, loop=loop)
+        payload = streams.StreamReader(BaseProtocol(loop), len(request.content) + 1, loop=loop)
         payload.feed_data(request.content)
         payload.feed_eof()
         made = make_mocked_request(
