@@ -137,7 +137,8 @@ class Database:
             raise ConfigurationError(NO_AUTOCOMMIT)
         if connection.vendor == "sqlite":
             # What is replaced is overwritten with zeros: a customer's data are no free space.
-            connection.connection.execute("PRAGMA secure_delete = ON")
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA secure_delete = ON")
         with standby_confirmed(connection), ExitStack() as stack:
             try:
                 stack.enter_context(transaction.atomic(using=self.alias, durable=True))

@@ -384,7 +384,8 @@ def _claim(claiming: _Claiming, view: _View | None) -> Command[_Claim]:
     Losing every race is safe: the entry stays due. A claim whose commit lost its answer is found in
     the record, so that it does not have to run out.
     """
-    for wait_s in CLAIM_AGAIN_S:
+    # The checker names the tasks of one kind alike, so there no claim is known by its id.
+    for wait_s in CLAIM_AGAIN_S if claiming.capabilities.slots else ():
         try:
             return (yield from _claim_once(claiming, view))
         except _Unanswered:
@@ -392,7 +393,7 @@ def _claim(claiming: _Claiming, view: _View | None) -> Command[_Claim]:
         yield from count("handler.claimed_again")
         yield from pause(wait_s)
     try:
-        return (yield from _claim_once(claiming, None))
+        return (yield from _claim_once(claiming, view))
     except _Unanswered as unanswered:
         raise unanswered.error from None
 

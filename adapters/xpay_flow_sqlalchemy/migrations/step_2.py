@@ -113,7 +113,8 @@ def _nothing_can_be_erased(dialect: str, names: Names) -> Iterator[str]:
     events, trigger = names.path("events"), names.path("events_are_not_changed")
     if dialect == "postgresql":
         for name in ("events_only_forget", "events_append_only"):
-            yield f"DROP TRIGGER {names.of(name)} ON {events}"
+            # A check of the store has none that keeps its events.
+            yield f"DROP TRIGGER IF EXISTS {names.of(name)} ON {events}"
         yield f"DROP FUNCTION {names.path('events_only_forget')}()"
         yield _refusing(names, "UPDATE OR DELETE OR TRUNCATE")
         return
