@@ -10,11 +10,12 @@ from typing import Any
 import django_kit as kit
 import pytest
 from django.core.checks import run_checks
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 from django.urls import path
 
+from xpay_flow import sample_records as b
 from xpay_flow.testing.adapter_suite import World
 from xpay_flow_django import open_async_flow, open_flow, routes
 from xpay_flow_django.conf import flow_settings
@@ -221,3 +222,32 @@ def test_the_doctor_notices_missing_tables(project: ExitStack) -> None:
     kit.point_at(kit.SQLITE, NAME=f"{kit.FOLDER.name}/never-migrated.db")
     code, text = doctor()
     assert (1, True) == (code, "manage.py migrate" in text)
+
+
+# --- forgetting ----------------------------------------------------------------------------------
+
+
+def forgetting(*arguments: str) -> tuple[int, str]:
+    out = StringIO()
+    try:
+        call_command(*arguments, stdout=out, no_color=True)
+    except SystemExit as end:
+        return int(str(end.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_erase_and_purge_are_commands(sqlite: str) -> None:
+    """An order is erased by name, all by age; what is still needed is named, with exit code 3."""
+    with override_settings(XPAY_FLOW=GOOD):
+        with open_flow(background=False) as flow:
+            realm = flow.settings.realm
+            for step in (b.attempt(realm=realm), b.attempt("order-2", realm=realm)):
+                assert flow.store.commit(step)
+        code, text = forgetting("xpay_erase", "order-1")
+        assert (3, True) == (code, text.startswith("order-1 (pi_order-1_1): erased, but for"))
+        assert '"outcome": "due"' in forgetting("xpay_erase", "order-1", "--json")[1]
+        code, text = forgetting("xpay_purge", "--older-than", "1")
+        assert (3, True) == (code, text.startswith("0 payment(s) and unmatched event(s) erased"))
+        assert "order-2 (pi_order-2_1)" in text
+        with pytest.raises(CommandError, match="order-3"):
+            forgetting("xpay_erase", "order-3")
