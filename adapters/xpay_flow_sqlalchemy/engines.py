@@ -31,8 +31,10 @@ from .columns import MYSQL
 from .forks import share_events
 from .names import DEFAULT_PREFIX, Names
 
-# Connections that are kept open; more are opened in a rush, and closed after it. See `shares`.
-KEPT: Final = 5
+# Connections that are kept open: the row locks of a worker's eight handlers, and those that no
+# handler may hold. With fewer, each lock of a rush would connect anew, which takes most of its
+# time. More are opened when needed, and closed after it. See `shares`.
+KEPT: Final = 10
 # Beside those: the connections of a store's reader. Customers who wait are one look at a time, so
 # they need one, and an operator's page another.
 READERS: Final = 2
@@ -137,7 +139,7 @@ def _one(url: URL, name: str) -> str | None:
 def open_engine(where: Place) -> Engine:
     """The engine of a program that blocks."""
     engine: Engine = _made(create_engine, where, **_pool_options(where.connections))
-    _watch(engine)
+    _watch(engine, where.names.prefix)
     if where.pooler:
         pooler.limit_statements(engine, 2 * STATEMENT_MS / 1000)
     return engine
@@ -147,7 +149,7 @@ def open_async_engine(where: Place) -> AsyncEngine:
     """The engine of a program that awaits."""
     options = _pool_options(where.connections)
     engine: AsyncEngine = _made(create_async_engine, where, **options)
-    _watch(engine.sync_engine)
+    _watch(engine.sync_engine, where.names.prefix)
     return engine
 
 
@@ -303,7 +305,7 @@ def _mysql_arguments(driver: str, patient: bool) -> dict[str, Any]:
 # --- connections ---------------------------------------------------------------------------------
 
 
-def _watch(engine: Engine) -> None:
+def _watch(engine: Engine, prefix: str) -> None:
     """Ping idle connections before use, and make SQLite's commits durable."""
     dialect: Any = engine.dialect
 
@@ -324,7 +326,7 @@ def _watch(engine: Engine) -> None:
             return False
 
     if dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, prefix=prefix))
 
 
 def _keep_to_its_file(engine: Engine) -> None:
@@ -347,6 +349,9 @@ def _keep_to_its_file(engine: Engine) -> None:
                 opened.append(identity(path))
 
 
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    write_ahead(connection)
+def _prepare_sqlite(connection: Any, _: object, *, prefix: str) -> None:
+    named = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    if all(name.startswith((prefix, "sqlite_")) for (name,) in named):
+        # The journal mode is kept in the file, so in a file of the shop's own it is the shop's.
+        write_ahead(connection)
     keep_commits(connection)

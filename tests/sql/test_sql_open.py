@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +321,19 @@ def test_the_sqlite_file_is_as_durable_as_the_other_stores(tmp_path: Path) -> No
         ]
     engine.dispose()
     assert ["wal", 2, 1] == found
+
+
+def test_a_sqlite_file_of_the_shops_own_keeps_its_journal_mode(tmp_path: Path) -> None:
+    """Our tables stand beside the shop's, and its other programs find the file as they left it."""
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as shop:
+        shop.execute("CREATE TABLE orders (id TEXT PRIMARY KEY)")
+    url = f"sqlalchemy+sqlite:///{path}"
+    migrating.upgrade(url)
+    with SQLAlchemyStore.from_url(url) as store:
+        put(store, b.attempt())
+    with closing(sqlite3.connect(path)) as shop:
+        assert ("delete",) == shop.execute("PRAGMA journal_mode").fetchone()
 
 
 def _remove(path: Path) -> None:
