@@ -5,7 +5,9 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import 
 BIN := $(VENV)/bin
 LOCK := dev
 ARGS ?=
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# One more than there are cores: many tests wait for a server.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 PIP = -m pip --disable-pip-version-check install --quiet
 INTO_RUNTIME = -m pip --disable-pip-version-check --python build/runtime/bin/python install --quiet
 # What a change most often breaks, without a server or a browser.

@@ -47,6 +47,9 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
 def worker(folder: Path, **environment: str) -> Generator[subprocess.Popen[str]]:
     """A worker that has begun to look for work."""
     command = ["-m", "xpay_flow.cli", "worker", "the_shop:flow", "--json", "--poll=0.05"]
+    if "WAITS" in environment:
+        # It would take the other orders, too.
+        command.append("--handlers-at-once=1")
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=folder,
