@@ -283,7 +283,8 @@ def with_metadata(event: Event, metadata: Mapping[str, str]) -> Event:
     """An unmatched event as it is kept: the shop's own texts show whose it is."""
     if not metadata:
         return event
-    kept = {**json.loads(event.payload), "metadata": dict(metadata)}
+    texts: dict[str, JSON] = {**metadata}
+    kept: dict[str, JSON] = {**json.loads(event.payload), "metadata": texts}
     return attrs.evolve(event, payload=canonical_json(kept))
 
 

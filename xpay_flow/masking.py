@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 # In place of what was masked.
 MASK: Final = "[…]"
@@ -85,7 +85,9 @@ def _among(error: BaseException, found: list[BaseException]) -> bool:
 
 
 def _grouped(error: BaseException) -> tuple[BaseException, ...]:
-    return error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    if not isinstance(error, BaseExceptionGroup):
+        return ()
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions
 
 
 def _alike(error: BaseException) -> BaseException:
