@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,22 @@ ELSEWHERE: dict[str, Any] = {
 }
 # Whatever of it is found anywhere was not forgotten.
 PERSONAL = ("canary", "14155550199", "Canary")
+
+
+@pytest.fixture(autouse=True)
+def _stores_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Python 3.13 warns of a connection that is left to the garbage collector."""
+    opened: list[SQLiteStore] = []
+    usual = SQLiteStore.__init__
+
+    def noted(store: SQLiteStore, *arguments: Any, **options: Any) -> None:
+        usual(store, *arguments, **options)
+        opened.append(store)
+
+    monkeypatch.setattr(SQLiteStore, "__init__", noted)
+    yield
+    for store in opened:
+        store.close()
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -291,6 +308,9 @@ def test_erase_goes_on_where_it_was_cut(world: World) -> None:
 
         def blank_payloads(self, key: str) -> None:
             raise StoreUnavailable("gone")
+
+        def scrub(self) -> None:
+            """It is not reached."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self.inner, name)
