@@ -102,9 +102,18 @@ def _hand_over(run: Callable[[], None]) -> None:
         queue = _idle.queues.pop() if _idle.queues else None
     if queue is None:
         queue = SimpleQueue[Callable[[], None]]()
-        threading.Thread(
+        thread = threading.Thread(
             target=_serve, args=(queue,), name="xpay-flow handler", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
+            # Since Python 3.12 a program that ends begins no thread. What it does last holds up
+            # nothing else, so the call is made here, without a time limit.
+            run()
+            return
     queue.put(run)
 
 
